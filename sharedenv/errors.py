@@ -1,0 +1,28 @@
+"""The one error that users read."""
+
+from __future__ import annotations
+
+EXIT_FAILED = 1  #: some script failed, or something asked about is not there
+EXIT_USAGE = 2  #: wrong usage or bad scripts; nothing was run
+EXIT_BUILD = 3  #: an environment could not be built
+EXIT_BUG = 70  #: a bug in sharedenv (EX_SOFTWARE of sysexits)
+EXIT_INTERRUPTED = 130  #: ended by Ctrl-C (128 + SIGINT)
+
+
+class SharedenvError(Exception):
+    """Something the user can understand and mend.
+
+    message    what was being done and to what: lower case, no final period
+    cause      why; the words of another tool (uv, the kernel) go here unchanged, several lines allowed
+    hint       one command to run next, or None where there is none
+    exit_code  what the process ends with; see the constants above
+    """
+
+    def __init__(
+        self, message: str, *, cause: str | None = None, hint: str | None = None, exit_code: int = EXIT_USAGE
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.hint = hint
+        self.exit_code = exit_code

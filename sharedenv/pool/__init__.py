@@ -1,0 +1,1 @@
+"""The pool: environments built once, published atomically, shared by every run of a project."""

@@ -1,0 +1,117 @@
+"""Where things lie in a pool (DESIGN: the pool on disk), and where the pool of a project is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+
+FOLDER = ".sharedenv"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one pool; ``path`` is the folder `.sharedenv` itself, absolute. Nothing is read or made here."""
+
+    path: str
+
+    @property
+    def root(self) -> str:
+        """The project's root: the pool's parent."""
+        return os.path.dirname(self.path)
+
+    @property
+    def marker(self) -> str:
+        """pool.json: format version; its presence makes the folder a pool."""
+        return os.path.join(self.path, "pool.json")
+
+    @property
+    def envs(self) -> str:
+        """The environments."""
+        return os.path.join(self.path, "envs")
+
+    @property
+    def keys(self) -> str:
+        """key → its published environment, symbolic links."""
+        return os.path.join(self.path, "keys")
+
+    @property
+    def index(self) -> str:
+        """fingerprint → environment, symbolic links."""
+        return os.path.join(self.path, "index")
+
+    @property
+    def used(self) -> str:
+        """One empty file an environment: its time is the last use."""
+        return os.path.join(self.path, "used")
+
+    @property
+    def locks(self) -> str:
+        """One lease a key while it is built."""
+        return os.path.join(self.path, "locks")
+
+    @property
+    def failures(self) -> str:
+        """The last failed build of a key, as JSON."""
+        return os.path.join(self.path, "failures")
+
+    @property
+    def logs(self) -> str:
+        """uv's own words, one file a key."""
+        return os.path.join(self.path, "logs")
+
+    @property
+    def tmp(self) -> str:
+        """Staging folders of builds."""
+        return os.path.join(self.path, "tmp")
+
+    @property
+    def trash(self) -> str:
+        """What is on its way out: renamed here first, deleted then."""
+        return os.path.join(self.path, "trash")
+
+    @property
+    def runs(self) -> str:
+        """One folder a run: its plan and its journal."""
+        return os.path.join(self.path, "runs")
+
+
+def find_pool(option: str | None, environ: Mapping[str, str], scripts: Sequence[str], cwd: str) -> Layout | None:
+    """The pool to use: --pool, SHAREDENV_POOL, the nearest `.sharedenv/` above the scripts' common folder, then above ``cwd``.
+
+    ``scripts`` are absolute. None when there is none yet.
+    """
+    if chosen := option or environ.get("SHAREDENV_POOL"):
+        return Layout(os.path.normpath(os.path.join(cwd, chosen)))
+    starts = [os.path.commonpath([os.path.dirname(path) for path in scripts])] if scripts else []
+    for start in [*starts, cwd]:
+        if found := _nearest_above(start):
+            return Layout(found)
+    return None
+
+
+def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
+    """Where a new pool goes: the current folder, when every script lies below it. Raises SharedenvError otherwise."""
+    outside = [path for path in scripts if os.path.commonpath([path, cwd]) != cwd]
+    if outside:
+        raise SharedenvError(
+            "no pool found, and none can be made here",
+            cause=f"{outside[0]} does not lie below the current folder {cwd}",
+            hint="sharedenv --pool DIR/.sharedenv … with a folder above all the scripts",
+            exit_code=EXIT_USAGE,
+        )
+    return Layout(os.path.join(cwd, FOLDER))
+
+
+def _nearest_above(folder: str) -> str | None:
+    while True:
+        candidate = os.path.join(folder, FOLDER)
+        if os.path.isdir(candidate):
+            return candidate
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent

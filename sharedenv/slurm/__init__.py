@@ -1,0 +1,1 @@
+"""Slurm: array jobs over a frozen list of scripts."""
