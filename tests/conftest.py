@@ -1,0 +1,143 @@
+"""A project in a temporary folder, an index of small wheels, and the real `sharedenv` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import filelock
+import pytest
+
+from tests.wheels import make_index
+
+#: variables of this machine that would change what a test sees
+_LEAKING = ("UV_", "SHAREDENV_", "SLURM_", "PBS_", "LSB_", "SGE_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON", "XDG_")
+
+
+class Project:
+    """A folder with scripts, and `sharedenv` called in it as a user would."""
+
+    def __init__(self, path: Path, env: Mapping[str, str]) -> None:
+        self.path = path
+        self.env = dict(env)
+
+    @property
+    def pool(self) -> Path:
+        """The folder `.sharedenv` of this project."""
+        return self.path / ".sharedenv"
+
+    @property
+    def environments(self) -> list[Path]:
+        """The folders under envs/."""
+        return sorted((self.pool / "envs").iterdir()) if (self.pool / "envs").is_dir() else []
+
+    def script(
+        self,
+        name: str,
+        dependencies: Sequence[str] = (),
+        body: str = "",
+        *,
+        requires_python: str | None = ">=3.8",
+        extra: str = "",
+    ) -> Path:
+        """Writes a script with metadata; ``extra`` is more TOML for the block."""
+        lines = ["# /// script"]
+        if requires_python is not None:
+            lines.append(f'# requires-python = "{requires_python}"')
+        lines.append("# dependencies = [" + ", ".join(f'"{item}"' for item in dependencies) + "]")
+        lines += [f"# {line}".rstrip() for line in extra.splitlines()]
+        lines += ["# ///", body, ""]
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines))
+        return path
+
+    def copies(self, count: int, dependencies: Sequence[str] = (), body: str = "", **options: object) -> list[Path]:
+        """case1/script.py … case<count>/script.py, all the same."""
+        return [self.script(f"case{i}/script.py", dependencies, body, **options) for i in range(1, count + 1)]  # type: ignore[arg-type]
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: object) -> subprocess.Popen[str]:
+        """Starts `sharedenv ARGUMENTS`."""
+        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+            [sys.executable, "-m", "sharedenv", *map(str, arguments)],
+            **{
+                "env": {**self.env, **(env or {})},
+                "cwd": self.path,
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                "text": True,
+                **options,
+            },
+        )
+
+    def call(
+        self, *arguments: str, env: Mapping[str, str] | None = None, status: int | None = 0, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `sharedenv ARGUMENTS` to its end and asserts its exit status (None: any)."""
+        process = self.start(*arguments, env=env, **options)
+        stdout, stderr = process.communicate(timeout=240)
+        if status is not None:
+            assert process.returncode == status, f"exit {process.returncode}\n{stdout}\n{stderr}"
+        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all workers of this test session."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def wheels(shared_folder: Path) -> Path:
+    """The folder of wheels for `--find-links`, built once for all workers."""
+    folder = shared_folder / "wheels"
+    with filelock.FileLock(shared_folder / "wheels.lock"):
+        if not folder.exists():
+            make_index(shared_folder / "wheels.new").rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clean_env(shared_folder: Path) -> dict[str, str]:
+    """The environment of a user on a quiet machine: own HOME, own uv cache, one real Python on PATH, nothing else."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_LEAKING)}
+    home = shared_folder / "home"
+    home.mkdir(exist_ok=True)
+    python = Path(sys.base_prefix, "bin")
+    env.update(
+        HOME=str(home),
+        UV_CACHE_DIR=str(shared_folder / "uv-cache"),
+        UV_PYTHON_DOWNLOADS="never",
+        PATH=os.pathsep.join([sysconfig.get_path("scripts"), str(python), "/usr/bin", "/bin", "/usr/sbin", "/sbin"]),
+        PYTHONPATH=str(Path(__file__).parent.parent),  # so that `python -m sharedenv` is this checkout's
+        LC_ALL="C.UTF-8",
+    )
+    return env
+
+
+@pytest.fixture
+def offline_env(clean_env: dict[str, str], wheels: Path) -> dict[str, str]:
+    """clean_env, with the suite's wheels as the only index."""
+    return {**clean_env, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)}
+
+
+@pytest.fixture
+def project(tmp_path: Path, offline_env: dict[str, str]) -> Iterator[Project]:
+    """An empty project whose environments come from the suite's wheels."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    yield Project(folder, offline_env)
+    _make_removable(folder)
+
+
+def _make_removable(folder: Path) -> None:
+    # pytest deletes old temporary folders, which a plain user can't do while the folders of environments are read-only
+    for name, _, _ in os.walk(folder):
+        if not os.access(name, os.W_OK):
+            os.chmod(name, 0o755)
