@@ -1,22 +1,26 @@
-"""The command `sharedenv`: options of every command, and the commands, each loaded when it is called."""
+"""The command `sharedenv`: the options before the command, the commands (each loaded when called), and the way out."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from sharedenv import __version__
+from sharedenv.cli.common import Globals, option
+from sharedenv.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
+from sharedenv.report.console import Console
 
-#: command → (module, attribute, one line of help): the help is here so that `--help` loads no command
+#: command → (where it is, its line in --help): the line stands here so that `--help` loads no command
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("sharedenv.cli.build:build", "Build every environment that these scripts need, once each."),
     "run": ("sharedenv.cli.run:run", "Build what is missing, then run every script in its environment."),
     "exec": ("sharedenv.cli.exec:exec_", "Become the script: same process, same folder, its exit status."),
     "which": ("sharedenv.cli.which:which", "Print each script's interpreter."),
-    "key": ("sharedenv.cli.key:key", "Print the key of each script."),
-    "list": ("sharedenv.cli.pool:list_", "List the environments of the pool."),
+    "key": ("sharedenv.cli.key:key", "Print each script's key, or what differs between two."),
+    "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),
 }
 
 
@@ -24,7 +28,7 @@ class Commands(click.Group):
     """A group whose commands are imported when they are called: start-up stays short."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names in the order users meet them, not by alphabet."""
+        """Names in the order in which users meet them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
@@ -36,15 +40,51 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """The table of commands from the lines above."""
+        """The table of commands, from the lines above."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SHAREDENV"})
-@click.version_option(__version__)
-@click.option("--pool", metavar="DIR", help="The pool to use (default: the nearest .sharedenv/ above the scripts).")
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sharedenv")
+@option("--pool", metavar="DIR", help="The pool to use. [default: the nearest .sharedenv/ above the scripts]")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours in messages.")
 @click.pass_context
-def cli(ctx: click.Context, **options: Any) -> None:
-    """One environment for thousands of copies of a script."""
-    ctx.obj = options
+def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, color: str) -> None:
+    """One environment for thousands of copies of a script.
+
+    Reads each script's inline metadata (PEP 723), builds every distinct environment once into a pool
+    that belongs to the project (.sharedenv/), and runs all the copies in it.
+    """
+    context.obj = Globals(pool, Console(verbosity=-1 if quiet else int(verbose), color=color))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit status. Nothing escapes but the status: errors have been told."""
+    context: dict[str, Any] = {}
+    try:
+        with cli.make_context("sharedenv", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
+            context["console"] = ctx.obj.console if ctx.obj else None
+            result = cli.invoke(ctx)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        return _tell(SharedenvError(_lower(error.format_message()), hint=_help_command(error)))
+    except click.ClickException as error:
+        return _tell(SharedenvError(_lower(error.format_message())))
+    except SharedenvError as error:
+        return _tell(error)
+    except (KeyboardInterrupt, click.Abort):
+        _console().say("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our results (`| head`) has gone: as other tools, end without a word
+        sys.stderr.close()
+        return 128 + 13
+    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a report
+        from sharedenv.report.bug import write_report  # noqa: PLC0415 - only when it is needed
+
+        return _tell(write_report(error))
+    return result if isinstance(result, int) else 0

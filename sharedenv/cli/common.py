@@ -1,0 +1,103 @@
+"""What every command that takes scripts shares: its options, and the way from arguments to scripts, pool and settings."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from sharedenv import discover
+from sharedenv.errors import SharedenvError
+from sharedenv.pool.layout import Layout, find_pool, place_pool
+from sharedenv.report.console import Console
+from sharedenv.settings import Settings, gather_settings
+
+Function = Callable[..., Any]
+
+
+def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
+    """click.option whose environment variable is SHAREDENV_ and its long name, as for every option of every command."""
+    long = next(name for name in names if name.startswith("--"))
+    attributes.setdefault("envvar", "SHAREDENV_" + long.split("/")[0].strip("-").upper().replace("-", "_"))
+    return click.option(*names, **attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """The options that stand before the command."""
+
+    pool: str | None
+    console: Console
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What SCRIPT…, --from-file and -0 stand for on a command line."""
+
+    arguments: tuple[str, ...]
+    from_file: str | None
+    null: bool
+    python: str | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the user named no script at all."""
+        return not self.arguments and self.from_file is None
+
+
+def script_options(function: Function) -> Function:
+    """Adds SCRIPT…, --from-file, -0 and --python; the command receives them as one ``selection``."""
+
+    @click.argument("scripts", nargs=-1, metavar="SCRIPT...", type=click.UNPROCESSED)
+    @option("--from-file", metavar="LIST", help="Read the scripts from LIST, one a line ('-': standard input).")
+    @click.option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
+    @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+    @functools.wraps(function)
+    def with_selection(
+        *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, **options: Any
+    ) -> Any:
+        return function(*args, selection=Selection(scripts, from_file, null, python), **options)
+
+    return with_selection
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of a command: the pool it works in, the scripts it is about (absolute paths), the settings that count."""
+
+    layout: Layout
+    paths: tuple[str, ...]
+    settings: Settings
+
+
+def open_session(context: click.Context, selection: Selection, *, cwd: str | None = None) -> Session:
+    """Finds scripts, pool and settings. The pool is named, not made. Raises SharedenvError."""
+    here = cwd or os.getcwd()
+    paths = find_scripts(selection, here)
+    globals_: Globals = context.obj
+    layout = find_pool(globals_.pool, os.environ, paths, here) or place_pool(paths, here)
+    return Session(layout, tuple(paths), gather_settings(layout.root, os.environ, selection.python))
+
+
+def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
+    """Absolute paths of all scripts that a command line names. Raises SharedenvError when it names none."""
+    arguments = list(selection.arguments)
+    if selection.from_file is not None:
+        data = sys.stdin.buffer.read() if selection.from_file == "-" else _read_list(selection.from_file)
+        arguments += [os.fsdecode(name) for name in data.split(b"\0" if selection.null else b"\n") if name]
+    if not arguments:
+        raise SharedenvError("no script named", hint="sharedenv run 'case*/script.py'")
+    return discover.expand(arguments, cwd)
+
+
+def _read_list(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SharedenvError(f"can't read the list of scripts {path}", cause=error.strerror) from None

@@ -1,0 +1,86 @@
+"""Text for people, on stderr; results, on stdout. The only place that prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from sharedenv.errors import SharedenvError
+
+_STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Where human text goes. ``verbosity``: -1 quiet (errors only), 0 normal, 1 verbose; ``color``: auto, always or never."""
+
+    verbosity: int = 0
+    color: str = "auto"
+
+    @property
+    def live(self) -> bool:
+        """Whether stderr is a terminal on which a line may be redrawn."""
+        return self.verbosity >= 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def colored(self) -> bool:
+        """Whether to write colours (NO_COLOR is honoured: no-color.org)."""
+        if self.color == "auto":
+            return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return self.color == "always"
+
+    def style(self, name: str, text: str) -> str:
+        """The text in a style: error, hint, warning, good or dim."""
+        return f"{_STYLES[name]}{text}\033[0m" if self.colored else text
+
+    def say(self, text: str) -> None:
+        """A line for people; nothing with -q."""
+        if self.verbosity >= 0:
+            _write(sys.stderr, text)
+
+    def detail(self, text: str) -> None:
+        """A line that only -v shows."""
+        if self.verbosity > 0:
+            _write(sys.stderr, text)
+
+    def warn(self, text: str) -> None:
+        """A warning; -q hides it too."""
+        self.say(f"{self.style('warning', 'warning:')} {text}")
+
+    def error(self, error: SharedenvError) -> None:
+        """An error with its cause and its hint; always shown."""
+        _write(sys.stderr, self.error_text(error))
+
+    def error_text(self, error: SharedenvError) -> str:
+        """`error: …`, `  cause: …` (further lines indented under the first), a blank line, `hint: …`."""
+        lines = [f"{self.style('error', 'error:')} {error.message}"]
+        if error.cause:
+            first, *rest = error.cause.rstrip("\n").split("\n")
+            lines.append(f"  {self.style('error', 'cause:')} {first}")
+            lines += [f"         {line}".rstrip() for line in rest]
+        if error.hint:
+            lines += ["", f"{self.style('hint', 'hint:')} {error.hint}"]
+        return "\n".join(lines)
+
+    def result(self, text: str) -> None:
+        """A line of what was asked for, on stdout."""
+        _write(sys.stdout, text)
+
+    def document(self, value: dict[str, Any]) -> None:
+        """The one JSON document of --json, on stdout; names that are no UTF-8 survive as escapes."""
+        _write(sys.stdout, json.dumps({"schema": 1, **value}, indent=2))
+
+
+def error_value(error: SharedenvError) -> dict[str, Any]:
+    """An error as it stands in a JSON document."""
+    return {"message": error.message, "cause": error.cause, "hint": error.hint, "exit_code": error.exit_code}
+
+
+def _write(stream: TextIO, text: str) -> None:
+    # names of files may hold bytes that are no UTF-8: os.fsdecode made surrogates of them, which go out as those bytes
+    stream.flush()
+    stream.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+    stream.buffer.flush()
