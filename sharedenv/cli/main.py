@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
-from typing import Any
 
 import click
 
 from sharedenv import __version__
 from sharedenv.cli.common import Globals, option
-from sharedenv.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
+from sharedenv.errors import EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
 
 #: command → (where it is, its line in --help): the line stands here so that `--help` loads no command
@@ -63,28 +64,38 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status. Nothing escapes but the status: errors have been told."""
-    context: dict[str, Any] = {}
+    context: click.Context | None = None
     try:
-        with cli.make_context("sharedenv", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
-            context["console"] = ctx.obj.console if ctx.obj else None
-            result = cli.invoke(ctx)
+        context = cli.make_context("sharedenv", list(sys.argv[1:] if arguments is None else arguments))
+        with context:
+            result = cli.invoke(context)
+        return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.UsageError as error:
-        return _tell(SharedenvError(_lower(error.format_message()), hint=_help_command(error)))
-    except click.ClickException as error:
-        return _tell(SharedenvError(_lower(error.format_message())))
-    except SharedenvError as error:
-        return _tell(error)
-    except (KeyboardInterrupt, click.Abort):
-        _console().say("interrupted")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # the reader of our results (`| head`) has gone: as other tools, end without a word
-        sys.stderr.close()
-        return 128 + 13
-    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a report
-        from sharedenv.report.bug import write_report  # noqa: PLC0415 - only when it is needed
+        # the reader of our results (`| head`) has gone: end without a word, as other tools do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (KeyboardInterrupt, click.Abort):
+        _console(context).say("interrupted")
+        return EXIT_INTERRUPTED
+    except Exception as error:  # the one place where a bug becomes a report
+        told = _as_told(error)
+        _console(context).error(told)
+        return told.exit_code
 
-        return _tell(write_report(error))
-    return result if isinstance(result, int) else 0
+
+def _console(context: click.Context | None) -> Console:
+    return context.obj.console if context is not None and context.obj is not None else Console()
+
+
+def _as_told(error: Exception) -> SharedenvError:
+    if isinstance(error, SharedenvError):
+        return error
+    if isinstance(error, click.ClickException):
+        message = error.format_message().rstrip(".")
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "sharedenv"
+        return SharedenvError(message[:1].lower() + message[1:], hint=f"{command} --help", exit_code=EXIT_USAGE)
+    from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
+
+    return write_report(error)
