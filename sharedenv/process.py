@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
+
+_live: set[subprocess.Popen[str]] = set()
+_live_lock = threading.Lock()
+_stopping = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +24,69 @@ class Finished:
     stderr: str
 
 
-def capture(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None) -> Finished:
-    """Runs a program to its end with no stdin. Raises OSError when it can't be started."""
-    done = subprocess.run(
-        argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+def capture(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None, stdin: str | None = None) -> Finished:
+    """Runs a program to its end; ``stdin`` is its input (none by default). Raises OSError when it can't be started."""
+    pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+    with _started(argv, env, cwd, pipe, subprocess.PIPE) as process:
+        stdout, stderr = process.communicate(stdin)
+    return Finished(process.returncode, stdout, stderr)
+
+
+def capture_to(log: IO[str], argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None) -> Finished:
+    """As capture, with the program's stderr written to an open ``log`` as it comes, so that others can follow it."""
+    log.flush()
+    start = log.tell()
+    with _started(argv, env, cwd, subprocess.DEVNULL, log) as process:
+        stdout, _ = process.communicate()
+    log.seek(0, os.SEEK_END)
+    with open(log.name, encoding="utf-8", errors="replace") as reader:
+        reader.seek(start)
+        return Finished(process.returncode, stdout, reader.read())
+
+
+def stop_all() -> None:
+    """Ends every process started by capture that still runs, with what it started: TERM to their groups.
+
+    Called when the user interrupts: the threads that wait for these processes then come to their end. None is started
+    afterwards.
+    """
+    _stopping.set()
+    with _live_lock:
+        for process in _live:
+            try:
+                os.killpg(process.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+
+
+class _started:  # noqa: N801 - used as a function: `with _started(…) as process`
+    """A process in a group of its own, known to stop_all while it lives."""
+
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, stdin: int, stderr: int | IO[str]
+    ) -> None:
+        with _live_lock:
+            if _stopping.is_set():
+                raise KeyboardInterrupt
+            self.process = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=cwd,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                errors="replace",
+                process_group=0,
+            )
+            _live.add(self.process)
+
+    def __enter__(self) -> subprocess.Popen[str]:
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        with _live_lock:
+            _live.discard(self.process)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()

@@ -1,0 +1,93 @@
+"""`sharedenv build`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import click
+
+from sharedenv.cli.building import build_options, build_plan
+from sharedenv.cli.common import Selection, Session, open_session, option, script_options
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED
+from sharedenv.plan import Plan, make_plan
+from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.store import SHORT, Environment, Unusable, look_up
+from sharedenv.report.console import Console, error_value
+from sharedenv.report.words import count, short_path, size
+
+
+@click.command()
+@script_options
+@option("--jobs", "-j", type=click.IntRange(min=1), default=2, show_default=True, help="Builds side by side.")
+@option("--rebuild", is_flag=True, help="Build anew what is there already; what runs stays on the old.")
+@option("--upgrade", is_flag=True, help="As --rebuild, with the newest versions that the requirements admit.")
+@option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
+@option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@build_options
+@click.pass_context
+def build(
+    context: click.Context,
+    selection: Selection,
+    jobs: int,
+    rebuild: bool,
+    upgrade: bool,
+    check: bool,
+    as_json: bool,
+    build_options: BuildOptions,
+) -> int:
+    """Build every environment that these scripts need, once each.
+
+    SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
+    """
+    console: Console = context.obj.console
+    session = open_session(context, selection)
+    plan = make_plan(session.paths, session.settings)
+    if check:
+        return _check(session, plan, console, as_json)
+    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade)
+    outcome = build_plan(session, plan, options, jobs, console)
+    if as_json:
+        console.document(
+            {
+                "environments": [_value(plan, environment) for environment in outcome.ready.values()],
+                "errors": [error_value(error) for error in outcome.errors],
+            }
+        )
+    elif not outcome.errors:
+        total = sum(environment.manifest.bytes for environment in outcome.ready.values())
+        ready = count(len(outcome.ready), "environment")
+        console.say(f"{ready} for {count(len(plan.scripts), 'script')} ready in {session.layout.path} ({size(total)})")
+    return EXIT_BUILD if outcome.errors else 0
+
+
+def _check(session: Session, plan: Plan, console: Console, as_json: bool) -> int:
+    found = {key: look_up(session.layout, need.payload) for key, need in plan.needs.items()}
+    missing = [key for key, environment in found.items() if not isinstance(environment, Environment)]
+    if as_json:
+        ready = [environment for environment in found.values() if isinstance(environment, Environment)]
+        console.document(
+            {"environments": [_value(plan, environment) for environment in ready], "missing": missing, "errors": []}
+        )
+        return EXIT_FAILED if missing else 0
+    here = os.getcwd()
+    for key in missing:
+        scripts = plan.needs[key].scripts
+        environment = found[key]
+        why = environment.reason if isinstance(environment, Unusable) else "not built"
+        more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
+        console.say(f"missing: environment {key[:SHORT]} for {short_path(scripts[0], here)}{more}: {why}")
+    console.say(f"{len(found) - len(missing)} of {count(len(found), 'environment')} ready")
+    return EXIT_FAILED if missing else 0
+
+
+def _value(plan: Plan, environment: Environment) -> dict[str, object]:
+    return {
+        "key": environment.key,
+        "name": environment.name,
+        "path": environment.path,
+        "python": environment.python,
+        "bytes": environment.manifest.bytes,
+        "files": environment.manifest.files,
+        "scripts": len(plan.needs[environment.key].scripts),
+    }

@@ -1,0 +1,79 @@
+"""Options of every command that may build, and the one way in which they do it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sharedenv.cli.common import Function, Session, option
+from sharedenv.errors import SharedenvError
+from sharedenv.plan import Plan
+from sharedenv.pool.build import Builder
+from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.store import Environment
+from sharedenv.process import stop_all
+from sharedenv.report.building import BuildProgress, summary
+from sharedenv.report.console import Console
+
+
+def build_options(function: Function) -> Function:
+    """Adds --no-compile, --offline and --lock-timeout; the command receives them as ``build_options``."""
+
+    @option("--no-compile", is_flag=True, help="Don't compile bytecode: builds are faster, every first import is slower.")
+    @option("--offline", is_flag=True, help="Use uv's cache only.")
+    @option("--lock-timeout", type=float, metavar="SECONDS", help="Wait this long for another process's build.")
+    @functools.wraps(function)
+    def with_options(*args: Any, no_compile: bool, offline: bool, lock_timeout: float | None, **options: Any) -> Any:
+        chosen = BuildOptions(compile=not no_compile, offline=offline, lock_timeout=lock_timeout)
+        return function(*args, build_options=chosen, **options)
+
+    return with_options
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the environments of a plan: those that are ready, by key, and the errors of those that are not."""
+
+    ready: Mapping[str, Environment]
+    errors: tuple[SharedenvError, ...]
+
+
+@contextmanager
+def building(
+    session: Session, plan: Plan, options: BuildOptions, jobs: int, console: Console
+) -> Iterator[tuple[dict[str, Future[Environment]], BuildProgress]]:
+    """Starts building what is missing; yields the future of each key, and who tells of them.
+
+    Whoever leaves by an exception (Ctrl-C) takes the builds along.
+    """
+    with BuildProgress(console) as progress:
+        builder = Builder(session.layout, session.settings, options, os.environ, progress)
+        try:
+            yield builder.build_all(plan.needs.values(), jobs), progress
+        except BaseException:
+            stop_all()
+            raise
+
+
+def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, console: Console) -> Outcome:
+    """Builds what is missing and waits for all of it; tells what was built and which builds failed."""
+    ready: dict[str, Environment] = {}
+    errors: list[SharedenvError] = []
+    with building(session, plan, options, jobs, console) as (futures, progress):
+        for key, future in futures.items():
+            try:
+                ready[key] = future.result()
+            except SharedenvError as error:
+                errors.append(error)
+    if text := summary(progress.built_environments):
+        console.say(text)
+    for error in errors:
+        console.error(error)
+    return Outcome(ready, tuple(errors))
+
+

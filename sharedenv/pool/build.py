@@ -1,0 +1,149 @@
+"""Environments that are needed and not there: each built once, several side by side, whoever else builds them too."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.plan import Need
+from sharedenv.pool import failure
+from sharedenv.pool.construct import BuildOptions, Construction, construct
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.lease import lease
+from sharedenv.pool.store import Environment, Unusable, adopt, create_pool, look_up, publish, remove_tree
+from sharedenv.settings import Settings
+from sharedenv.uv import Uv, find_uv
+
+
+class Observer(Protocol):
+    """Who is told how builds go on; called from several threads."""
+
+    def started(self, need: Need, reason: str | None) -> None:
+        """A build begins; ``reason``: what is wrong with the environment that is there, None when there is none."""
+
+    def waiting(self, need: Need, holder: str, since: float) -> None:
+        """Another process builds this one (``since``: seconds since the epoch)."""
+
+    def step(self, need: Need, text: str) -> None:
+        """What a build is doing."""
+
+    def built(self, need: Need, environment: Environment, seconds: float) -> None:
+        """A build of ours was published."""
+
+    def failed(self, need: Need, error: SharedenvError) -> None:
+        """A build failed, ours or the one we waited for."""
+
+
+class Builder:
+    """Builds environments of one pool. uv is looked for when the first one is missing, not before."""
+
+    def __init__(
+        self, layout: Layout, settings: Settings, options: BuildOptions, environ: Mapping[str, str], observer: Observer
+    ) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._options = options
+        self._environ = environ
+        self._observer = observer
+        self._uv: Uv | None = None
+        self._uv_lock = threading.Lock()
+
+    def build_all(self, needs: Iterable[Need], jobs: int) -> dict[str, Future[Environment]]:
+        """Starts the builds, ``jobs`` at a time, and returns the future of each key: an Environment or a SharedenvError.
+
+        What is there already is looked up at once, and its future is done when this returns.
+        """
+        futures: dict[str, Future[Environment]] = {}
+        missing: list[Need] = []
+        for need in needs:
+            found = None if self._options.rebuild else look_up(self._layout, need.payload)
+            future: Future[Environment] = Future()
+            futures[need.payload.key] = future
+            if isinstance(found, Environment):
+                future.set_result(found)
+            else:
+                missing.append(need)
+        if missing:
+            create_pool(self._layout)
+            executor = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
+            for need in missing:
+                executor.submit(self._fulfil, need, futures[need.payload.key])
+            executor.shutdown(wait=False)
+        return futures
+
+    def build(self, need: Need) -> Environment:
+        """The environment of ``need``: the one that is there, or a new one. Raises SharedenvError (exit status 3)."""
+        layout, payload, observer = self._layout, need.payload, self._observer
+        called = time.time()
+        before = failure.stamp(layout, payload.key)
+        with lease(
+            layout,
+            payload.key,
+            waiting=lambda holder, since: observer.waiting(need, holder, since),
+            timeout=self._options.lock_timeout,
+        ) as contended:
+            found = look_up(layout, payload)
+            if isinstance(found, Environment) and not (self._options.rebuild and found.manifest.built < called):
+                return found
+            if contended and failure.stamp(layout, payload.key) != before:
+                error = failure.recorded(layout, payload.key)
+                if error is not None:
+                    raise error
+            if found is None and (orphan := adopt(layout, payload)):
+                return orphan
+            observer.started(need, found.reason if isinstance(found, Unusable) else None)
+            return self._construct(need, replace=found is not None)
+
+    def _construct(self, need: Need, *, replace: bool) -> Environment:
+        layout, observer = self._layout, self._observer
+        started = time.monotonic()
+        work = Construction(
+            layout, self._settings, self._find_uv(), self._options, self._environ, lambda text: observer.step(need, text)
+        )
+        try:
+            staged = construct(need, work)
+            try:
+                environment = publish(layout, staged, need.payload, replace=replace)
+            except OSError as error:
+                remove_tree(staged)
+                raise SharedenvError(
+                    f"can't publish environment {need.payload.key[:12]}",
+                    cause=f"{error.strerror}: {error.filename}",
+                    hint=f"df -h -i {layout.path}",
+                    exit_code=EXIT_BUILD,
+                ) from None
+        except SharedenvError as error:
+            failure.record(layout, need.payload.key, error)
+            raise
+        failure.clear(layout, need.payload.key)
+        observer.built(need, environment, time.monotonic() - started)
+        return environment
+
+    def _fulfil(self, need: Need, future: Future[Environment]) -> None:
+        try:
+            future.set_result(self.build(need))
+        except SharedenvError as error:
+            self._observer.failed(need, error)
+            future.set_exception(error)
+        except OSError as error:
+            told = SharedenvError(
+                f"can't write to the pool {self._layout.path}",
+                cause=f"{error.strerror}: {os.fspath(error.filename or '')}",
+                hint=f"df -h -i {self._layout.path}",
+                exit_code=EXIT_BUILD,
+            )
+            self._observer.failed(need, told)
+            future.set_exception(told)
+        except BaseException as error:  # the future must end, whatever it was: somebody waits for it
+            future.set_exception(error)
+
+    def _find_uv(self) -> Uv:
+        with self._uv_lock:
+            if self._uv is None:
+                self._uv = find_uv(self._environ)
+            return self._uv

@@ -1,0 +1,214 @@
+"""One environment from its payload, complete and checked, in a staging folder."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO
+
+from sharedenv.canonical import build_inputs
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key import Payload, admits
+from sharedenv.plan import Need
+from sharedenv.pool.check import Contents, missing_entries, read_contents
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.manifest import FILE, Interpreter, Manifest
+from sharedenv.pool.store import SHORT, remove_tree
+from sharedenv.process import capture
+from sharedenv.settings import Settings
+from sharedenv.uv import Package, Uv, UvFailed, environment_for_uv, find_python, make_venv, sync_script
+
+#: what the interpreter of a fresh environment tells about itself
+_PROBE = """\
+import json, os, platform, sys
+version = "%d.%d.%d" % sys.version_info[:3]
+if sys.version_info.releaselevel != "final":
+    version += {"alpha": "a", "beta": "b", "candidate": "rc"}[sys.version_info.releaselevel] + str(sys.version_info.serial)
+base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+libc = " ".join(platform.libc_ver())
+print(json.dumps({"path": base, "version": version, "implementation": sys.implementation.name, "libc": libc.strip()}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How environments are built."""
+
+    compile: bool = True
+    offline: bool = False
+    upgrade: bool = False
+    rebuild: bool = False
+    lock_timeout: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Construction:
+    """Everything that one build needs beside its payload."""
+
+    layout: Layout
+    settings: Settings
+    uv: Uv
+    options: BuildOptions
+    environ: Mapping[str, str]
+    step: Callable[[str], None]  # told what is being done, for a progress line
+
+
+def construct(need: Need, work: Construction) -> str:
+    """Builds the environment of ``need`` below tmp/ and returns its path: complete, checked, its folders read-only.
+
+    The folder around it is removed whatever happens, but for the environment itself when all went well. Raises
+    SharedenvError with uv's own words; uv's whole output is in logs/.
+    """
+    started = time.time()
+    folder = os.path.join(work.layout.tmp, f"{need.payload.key[:SHORT]}-{secrets.token_hex(6)}")
+    log_path = os.path.join(work.layout.logs, f"{need.payload.key[:SHORT]}.log")
+    try:
+        os.mkdir(folder)
+        with open(log_path, "w+", encoding="utf-8") as log:
+            staged = _install(need, work, folder, log, started)
+    except UvFailed as failure:
+        remove_tree(folder)
+        raise _build_error(need, work.layout, failure.words, log_path) from None
+    except OSError as error:
+        remove_tree(folder)
+        raise _build_error(need, work.layout, f"{error.strerror}: {error.filename or folder}", None) from None
+    except BaseException:
+        remove_tree(folder)
+        raise
+    return staged
+
+
+def _install(need: Need, work: Construction, folder: str, log: IO[str], started: float) -> str:
+    payload = need.payload
+    inputs = build_inputs(payload, work.settings)
+    script = os.path.join(folder, "script.py")
+    _write_file(script, inputs.script.encode())
+    if need.lock is not None:
+        _write_file(script + ".lock", need.lock)
+    environ = environment_for_uv(work.environ, inputs.variables)
+    work.step("finding Python")
+    python = _interpreter(payload, work, environ, folder, log)
+    venv = os.path.join(folder, "venv")
+    make_venv(work.uv, python, venv, environ, folder, log)
+    probed = _probe(venv, payload, environ)
+    work.step("installing")
+    packages = sync_script(work.uv, script, venv, _sync_flags(need, work.options), environ, folder, log)
+    work.step("checking")
+    contents = _check(venv)
+    _write_manifest(venv, need, work, probed, packages, contents, started)
+    for directory in reversed(contents.directories):
+        os.chmod(os.path.join(venv, directory), 0o555)
+    final = folder + ".ready"
+    os.rename(venv, final)
+    remove_tree(folder)
+    return final
+
+
+def _sync_flags(need: Need, options: BuildOptions) -> list[str]:
+    flags = ["--compile-bytecode"] if options.compile else ["--no-compile-bytecode"]
+    if need.lock is not None:
+        flags.append("--locked")
+    if options.offline:
+        flags.append("--offline")
+    if options.upgrade:
+        flags.append("--refresh")
+    return flags
+
+
+def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str], cwd: str, log: IO[str]) -> str:
+    document = payload.document
+    requires, request = document["requires-python"], document["python"]
+    try:
+        return find_python(work.uv, request or requires or "default", environ, cwd, log)
+    except UvFailed as failure:
+        if failure.status != 1 and "No interpreter found" not in failure.words:
+            raise
+        if request:
+            raise UvFailed(f"no Python here is {request} (from --python, SHAREDENV_PYTHON, UV_PYTHON or .python-version)\n"
+                           f"{failure.words}", 1) from None
+        raise UvFailed(f"no Python here meets requires-python {requires}\n{failure.words}", 1) from None
+
+
+def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> dict[str, str]:
+    python = os.path.join(venv, "bin", "python")
+    done = capture([python, "-I", "-c", _PROBE], env=environ)
+    if done.status != 0:
+        raise UvFailed(f"the new environment's Python does not start (status {done.status})\n{done.stderr.strip()}", 1)
+    probed: dict[str, str] = json.loads(done.stdout)
+    requires = payload.document["requires-python"]
+    if requires and not admits(requires, probed["version"]):
+        # uv only warns when an explicit request contradicts requires-python
+        raise UvFailed(f"Python {probed['version']} was asked for, and requires-python {requires} does not admit it", 1)
+    return probed
+
+
+def _check(venv: str) -> Contents:
+    contents = read_contents(venv)
+    if missing := missing_entries(venv, contents):
+        some = ", ".join(missing[:3])
+        raise UvFailed(f"the install is incomplete: {len(missing)} recorded files are missing or empty ({some})", 2)
+    return contents
+
+
+def _write_manifest(
+    venv: str,
+    need: Need,
+    work: Construction,
+    probed: Mapping[str, str],
+    packages: tuple[Package, ...],
+    contents: Contents,
+    started: float,
+) -> None:
+    manifest = Manifest(
+        payload=need.payload,
+        interpreter=Interpreter(probed["path"], probed["version"], probed["implementation"]),
+        packages=packages,
+        uv=work.uv.version,
+        libc=probed["libc"],
+        host=socket.gethostname(),
+        user=_user(),
+        built=time.time(),
+        seconds=round(time.time() - started, 3),
+        bytes=contents.bytes,
+        files=len(contents.files),
+        directories=len(contents.directories),
+        scripts=tuple(_below(work.layout.root, path) for path in need.scripts[:3]),
+    )
+    _write_file(os.path.join(venv, FILE), manifest.to_json().encode())
+
+
+def _write_file(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _below(root: str, path: str) -> str:
+    return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())  # a container's user without an entry in passwd
+
+
+def _build_error(need: Need, layout: Layout, words: str, log: str | None) -> SharedenvError:
+    first = _below(os.getcwd(), need.scripts[0])
+    more = len(need.scripts) - 1
+    others = f" and {more:,} more" if more else ""
+    cause = words if log is None else f"{words}\n(uv's whole output: {_below(os.getcwd(), log)})"
+    return SharedenvError(
+        f"can't build environment {need.payload.key[:SHORT]} for {first}{others}",
+        cause=cause,
+        hint=f"sharedenv build {first}, after mending the cause" if log else f"df -h -i {layout.path}",
+        exit_code=EXIT_BUILD,
+    )

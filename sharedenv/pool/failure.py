@@ -1,0 +1,60 @@
+"""The last failed build of a key: those who waited for it get the same error at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.pool.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which failure of a key is recorded: it changes with each new one. None: none is."""
+
+    value: tuple[int, int] | None
+
+
+def stamp(layout: Layout, key: str) -> Stamp:
+    """The failure recorded now, to be compared with a later one."""
+    try:
+        found = os.stat(_path(layout, key))
+    except OSError:
+        return Stamp(None)
+    return Stamp((found.st_mtime_ns, found.st_ino))
+
+
+def record(layout: Layout, key: str, error: SharedenvError) -> None:
+    """Records a failure; never fails itself: a full disk may be the failure."""
+    temporary = os.path.join(layout.tmp, f"failure-{secrets.token_hex(8)}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump({"message": error.message, "cause": error.cause, "hint": error.hint}, file)
+        os.replace(temporary, _path(layout, key))
+    except OSError:
+        pass
+
+
+def recorded(layout: Layout, key: str) -> SharedenvError | None:
+    """The last failure of a key, as the error it was."""
+    try:
+        with open(_path(layout, key), encoding="utf-8") as file:
+            value = json.load(file)
+        return SharedenvError(value["message"], cause=value["cause"], hint=value["hint"], exit_code=EXIT_BUILD)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def clear(layout: Layout, key: str) -> None:
+    """Forgets the failure of a key that has been built since."""
+    try:
+        os.unlink(_path(layout, key))
+    except OSError:
+        pass
+
+
+def _path(layout: Layout, key: str) -> str:
+    return os.path.join(layout.failures, key)

@@ -1,0 +1,70 @@
+"""The lease on a key while its environment is built. It saves work; the atomic publish keeps correctness."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from filelock import SoftFileLease, Timeout
+
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.pool.layout import Layout
+
+DURATION = 60.0  #: seconds without a heartbeat after which a holder on another host counts as dead
+PATIENCE = 1.0  #: seconds of waiting before the user is told
+POLL = 0.1  #: seconds between two looks at the lease
+
+
+@contextmanager
+def lease(
+    layout: Layout, key: str, *, waiting: Callable[[str, float], None], timeout: float | None = None
+) -> Iterator[bool]:
+    """Holds `locks/<key>`; yields whether somebody else held it first.
+
+    waiting  is called once, after a second of waiting, with the holder ("pid 4711 on node7") and the time since which
+             it holds the lease (seconds since the epoch)
+    timeout  seconds to wait at the most (None: as long as it takes). Raises SharedenvError when they are over.
+
+    Exclusive creation and a heartbeat, never flock: that is missing or local to a node on many parallel file systems.
+    """
+    claim = SoftFileLease(os.path.join(layout.locks, key), lease_duration=DURATION, poll_interval=POLL)
+    contended = False
+    try:
+        claim.acquire(timeout=0)
+    except Timeout:
+        contended = True
+        _wait(claim, waiting, timeout)
+    try:
+        yield contended
+    finally:
+        claim.release()
+
+
+def _wait(claim: SoftFileLease, waiting: Callable[[str, float], None], timeout: float | None) -> None:
+    patience = PATIENCE if timeout is None else min(PATIENCE, timeout)
+    try:
+        claim.acquire(timeout=patience)
+        return
+    except Timeout:
+        holder, since = _holder(claim)
+        waiting(holder, since)
+    try:
+        claim.acquire(timeout=-1 if timeout is None else timeout - patience)
+    except Timeout:
+        raise SharedenvError(
+            f"gave up waiting after {timeout:g} s: {holder} is building the same environment",
+            cause=f"since {time.strftime('%H:%M:%S', time.localtime(since))}",
+            hint="run the same command again, with a longer --lock-timeout",
+            exit_code=EXIT_BUILD,
+        ) from None
+
+
+def _holder(claim: SoftFileLease) -> tuple[str, float]:
+    owner = claim.owner
+    try:
+        since = os.stat(claim.lock_file).st_ctime
+    except OSError:
+        since = time.time()
+    return (f"pid {owner.pid} on {owner.hostname}" if owner else "another process"), since

@@ -1,0 +1,85 @@
+"""The manifest of an environment: what it was built for, from what, by whom, and what it holds."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sharedenv.key import Payload, payload_from
+from sharedenv.uv import Package
+
+FILE = "sharedenv.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The base Python of an environment, as it was when the environment was built."""
+
+    path: str  # absolute, links resolved
+    version: str  # such as 3.11.7
+    implementation: str  # such as cpython
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One environment's record. Sizes in bytes, ``built`` in seconds since the epoch, ``seconds`` the build's length."""
+
+    payload: Payload
+    interpreter: Interpreter
+    packages: tuple[Package, ...]
+    uv: str
+    libc: str  # such as "glibc 2.36", "" where unknown
+    host: str
+    user: str
+    built: float
+    seconds: float
+    bytes: int
+    files: int
+    directories: int
+    scripts: tuple[str, ...] = ()  # the first scripts it was built for, relative to the project's root where below it
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of sharedenv.json."""
+        value = {"schema": SCHEMA, "key": self.payload.key, **asdict(self), "payload": self.payload.document}
+        return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+class ManifestError(ValueError):
+    """A manifest that can't be read, in words for the user."""
+
+
+def read_manifest(environment: str) -> Manifest:
+    """The manifest of the environment at this path. Raises ManifestError."""
+    try:
+        with open(os.path.join(environment, FILE), encoding="utf-8") as file:
+            return parse_manifest(file.read())
+    except FileNotFoundError:
+        raise ManifestError("its manifest is gone") from None
+    except OSError as error:
+        raise ManifestError(f"its manifest can't be read: {error.strerror}") from None
+
+
+def parse_manifest(text: str) -> Manifest:
+    """A manifest from the text of sharedenv.json; its payload must give the key it names. Raises ManifestError."""
+    try:
+        value = json.loads(text)
+        if value.pop("schema") != SCHEMA:
+            raise ManifestError("its manifest was written by another version of sharedenv")
+        payload = payload_from(value.pop("payload"))
+        if payload.key != value.pop("key"):
+            raise ManifestError("its manifest has been changed: payload and key differ")
+        return Manifest(
+            payload=payload,
+            interpreter=Interpreter(**value.pop("interpreter")),
+            packages=tuple(Package(**package) for package in value.pop("packages")),
+            scripts=tuple(value.pop("scripts")),
+            **value,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, ManifestError):
+            raise
+        raise ManifestError("its manifest is damaged") from None

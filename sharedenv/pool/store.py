@@ -1,0 +1,285 @@
+"""The pool's contents: look up, publish, list, discard. Nothing here builds, and nothing here waits."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
+from sharedenv.key import Payload
+from sharedenv.pool.layout import FORMAT, Layout
+from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
+
+SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
+USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
+
+_NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One published environment: its absolute path and its manifest."""
+
+    path: str
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """`<key12>-<n>`."""
+        return os.path.basename(self.path)
+
+    @property
+    def key(self) -> str:
+        """All 64 digits."""
+        return self.manifest.payload.key
+
+    @property
+    def python(self) -> str:
+        """Its interpreter: what scripts are run with."""
+        return os.path.join(self.path, "bin", "python")
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An environment that is there and must not be used: its path and why, in words for the user."""
+
+    path: str
+    reason: str
+
+
+def create_pool(layout: Layout) -> None:
+    """Makes the pool's folders, or sees that they are there. Raises SharedenvError (read-only, or of another format)."""
+    try:
+        if not os.path.exists(layout.marker):
+            for folder in ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs"):
+                os.makedirs(os.path.join(layout.path, folder), exist_ok=True)
+            # backup programs know this tag (bford.info/cachedir), git this ignore file
+            _write(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
+            _write(layout, ".gitignore", "*\n")
+            _write(layout, "pool.json", json.dumps({"format": FORMAT}) + "\n")  # last: it makes the folder a pool
+    except OSError as error:
+        raise SharedenvError(
+            f"can't make a pool at {layout.path}",
+            cause=error.strerror,
+            hint="sharedenv --pool DIR/.sharedenv build …, where DIR is a folder that you may write",
+            exit_code=EXIT_BUILD,
+        ) from None
+    check_format(layout)
+
+
+def check_format(layout: Layout) -> None:
+    """Raises SharedenvError when the pool was made by a version of sharedenv that this one doesn't understand."""
+    try:
+        with open(layout.marker, encoding="utf-8") as file:
+            found = json.load(file)["format"]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        found = "damaged"
+    if found != FORMAT:
+        raise SharedenvError(
+            f"the pool {layout.path} has format {found}; this sharedenv knows format {FORMAT}",
+            hint="pip install --upgrade sharedenv",
+            exit_code=EXIT_USAGE,
+        )
+
+
+def look_up(layout: Layout, payload: Payload) -> Environment | Unusable | None:
+    """The published environment of a payload: None when there is none, Unusable when it must not be run."""
+    path = published(layout, payload.key)
+    if path is None:
+        return None
+    try:
+        manifest = read_manifest(path)
+    except ManifestError as error:
+        return Unusable(path, str(error)) if os.path.isdir(path) else None
+    if manifest.payload.text != payload.text:
+        return Unusable(path, "its manifest names another payload")
+    environment = Environment(path, manifest)
+    reason = health(environment)
+    return environment if reason is None else Unusable(path, reason)
+
+
+def health(environment: Environment) -> str | None:
+    """Why an environment can't run, or None. One look at its interpreter: what `verify` finds is not looked for."""
+    try:
+        found = os.stat(environment.python)
+    except OSError:
+        return f"its Python {environment.manifest.interpreter.path} is gone"
+    return None if stat.S_ISREG(found.st_mode) else f"its Python {environment.manifest.interpreter.path} is no file"
+
+
+def published(layout: Layout, key: str) -> str | None:
+    """Path of the environment that a key is linked to, or None. A link that leads anywhere but envs/ counts as none."""
+    try:
+        target = os.readlink(os.path.join(layout.keys, key))
+    except OSError:
+        return None
+    folder, name = os.path.split(target)
+    if folder != "../envs" or not _NAME.fullmatch(name) or not key.startswith(name[:SHORT]):
+        return None
+    path = os.path.join(layout.envs, name)
+    # a link in place of the environment would lead out of the pool
+    return None if os.path.islink(path) else path
+
+
+def environments(layout: Layout) -> Iterator[Environment | Unusable]:
+    """Every folder in envs/, published or not, by name."""
+    for path in generations(layout, ""):
+        try:
+            environment = Environment(path, read_manifest(path))
+        except ManifestError as error:
+            yield Unusable(path, str(error))
+            continue
+        reason = health(environment)
+        yield environment if reason is None else Unusable(path, reason)
+
+
+def generations(layout: Layout, key: str) -> list[str]:
+    """Paths of the environments built for a key (or for keys that begin alike), oldest first; all of them for ""."""
+    try:
+        names = [name for name in os.listdir(layout.envs) if _NAME.fullmatch(name) and name.startswith(key[:SHORT])]
+    except FileNotFoundError:
+        return []
+    return [os.path.join(layout.envs, name) for name in sorted(names, key=lambda name: (name[:SHORT], int(name[13:])))]
+
+
+def publish(layout: Layout, staged: str, payload: Payload, *, replace: bool) -> Environment:
+    """Moves a complete staged environment into envs/ and links its key to it, each by one atomic call.
+
+    With ``replace`` the link is turned from an older generation to this one; without, the first link wins, and the
+    loser of a race discards its own environment and returns the winner's.
+    """
+    path = _move_into(layout, staged, payload.key)
+    link = os.path.join(layout.keys, payload.key)
+    target = f"../envs/{os.path.basename(path)}"
+    if not replace:
+        try:
+            os.symlink(target, link)
+        except FileExistsError:
+            winner = look_up(layout, payload)
+            if isinstance(winner, Environment):
+                discard(layout, path)
+                return winner
+            replace_link(layout, link, target)
+    else:
+        replace_link(layout, link, target)
+    _sync_folder(layout.envs)
+    _sync_folder(layout.keys)
+    return Environment(path, read_manifest(path))
+
+
+def adopt(layout: Layout, payload: Payload) -> Environment | None:
+    """Publishes a complete environment whose builder was killed between its two last steps, if there is one."""
+    for path in reversed(generations(layout, payload.key)):
+        try:
+            environment = Environment(path, read_manifest(path))
+        except ManifestError:
+            continue
+        if environment.manifest.payload.text == payload.text and health(environment) is None:
+            _protect(path)
+            replace_link(layout, os.path.join(layout.keys, payload.key), f"../envs/{environment.name}")
+            return environment
+    return None
+
+
+def replace_link(layout: Layout, link: str, target: str) -> None:
+    """Makes ``link`` lead to ``target`` by one rename, whatever it led to before."""
+    temporary = os.path.join(layout.tmp, f"link-{secrets.token_hex(8)}")
+    os.symlink(target, temporary)
+    os.replace(temporary, link)
+
+
+def note_use(layout: Layout, environment: Environment) -> None:
+    """Notes that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
+    path = os.path.join(layout.used, environment.name)
+    try:
+        if time.time() - os.stat(path).st_mtime > USED_INTERVAL:
+            os.utime(path)
+    except FileNotFoundError:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        except OSError:
+            pass
+    except OSError:
+        pass
+
+
+def last_use(layout: Layout, environment: Environment) -> float:
+    """Seconds since the epoch; the build counts as a use."""
+    try:
+        return max(environment.manifest.built, os.stat(os.path.join(layout.used, environment.name)).st_mtime)
+    except OSError:
+        return environment.manifest.built
+
+
+def discard(layout: Layout, path: str) -> None:
+    """Removes a folder of the pool: renamed into trash/ at one stroke, then deleted; what is left there, prune takes."""
+    grave = os.path.join(layout.trash, f"{os.path.basename(path)}-{secrets.token_hex(4)}")
+    try:
+        os.chmod(path, 0o755)  # the folder itself must be writable to be renamed
+        os.rename(path, grave)
+    except FileNotFoundError:
+        return
+    except OSError:
+        grave = path
+    remove_tree(grave)
+
+
+def remove_tree(path: str) -> None:
+    """Deletes a tree whose folders may be read-only. What can't be deleted stays, without a word."""
+    for folder, _, _ in os.walk(path, onerror=lambda error: _make_writable(error.filename)):
+        _make_writable(folder)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _move_into(layout: Layout, staged: str, key: str) -> str:
+    number = max([int(os.path.basename(path)[13:]) for path in generations(layout, key)], default=0) + 1
+    while True:
+        path = os.path.join(layout.envs, f"{key[:SHORT]}-{number}")
+        try:
+            os.rename(staged, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            number += 1  # somebody else's build took the number
+        else:
+            _protect(path)
+            return path
+
+
+def _protect(path: str) -> None:
+    os.chmod(path, 0o555)
+
+
+def _make_writable(path: str) -> None:
+    try:
+        if not os.path.islink(path):
+            os.chmod(path, 0o755)
+    except OSError:
+        pass
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse it on folders
+    finally:
+        os.close(descriptor)
+
+
+def _write(layout: Layout, name: str, text: str) -> None:
+    temporary = os.path.join(layout.path, f".{name}.{secrets.token_hex(4)}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, os.path.join(layout.path, name))

@@ -1,0 +1,138 @@
+"""Builds as they go on: on a terminal a live line each, elsewhere plain lines; at the end what sharing saved."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from sharedenv.errors import SharedenvError
+from sharedenv.plan import Need
+from sharedenv.pool.store import SHORT, Environment
+from sharedenv.report.console import Console
+from sharedenv.report.words import count, duration, short_path, size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class BuildProgress:
+    """Tells of builds, from the threads that do them. A context manager: the live lines are gone when it is left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._live: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self.built_environments: list[tuple[Need, Environment]] = []
+
+    def __enter__(self) -> BuildProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+
+    def started(self, need: Need, reason: str | None) -> None:
+        """A build begins."""
+        name = need.payload.key[:SHORT]
+        if reason is not None:
+            self._say(f"rebuilding environment {name}: {reason}")
+        self._show(need, f"building environment {name} for {_users(need)}")
+
+    def waiting(self, need: Need, holder: str, since: float) -> None:
+        """Somebody else builds it."""
+        at = time.strftime("%H:%M:%S", time.localtime(since))
+        self._show(need, f"waiting for environment {need.payload.key[:SHORT]}: {holder} builds it since {at}")
+
+    def step(self, need: Need, text: str) -> None:
+        """What a build is doing: seen on a terminal, or with -v."""
+        with self._lock:
+            if self._live is not None and (task := self._tasks.get(need.payload.key)) is not None:
+                self._live.update(task, step=text)
+                return
+        self._console.detail(f"  {need.payload.key[:SHORT]}: {text}")
+
+    def built(self, need: Need, environment: Environment, seconds: float) -> None:
+        """A build was published."""
+        manifest = environment.manifest
+        self._drop(need)
+        self.built_environments.append((need, environment))
+        self._say(
+            f"built environment {need.payload.key[:SHORT]} in {duration(seconds)}: "
+            f"Python {manifest.interpreter.version}, {count(len(manifest.packages), 'package')}"
+        )
+
+    def failed(self, need: Need, error: SharedenvError) -> None:  # noqa: ARG002 - errors are told by who asked for the build
+        """A build failed."""
+        self._drop(need)
+
+    def _show(self, need: Need, text: str) -> None:
+        with self._lock:
+            if self._console.live:
+                live = self._start_live()
+                task = self._tasks.get(need.payload.key)
+                if task is None:
+                    self._tasks[need.payload.key] = live.add_task(text, step="")
+                else:
+                    live.update(task, description=text)
+                return
+        self._console.say(text)
+
+    def _drop(self, need: Need) -> None:
+        with self._lock:
+            task = self._tasks.pop(need.payload.key, None)
+            if self._live is not None and task is not None:
+                self._live.remove_task(task)
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            if self._live is not None:
+                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                return
+        self._console.say(text)
+
+    def _start_live(self) -> Progress:
+        if self._live is None:
+            # imported here: only a terminal needs them
+            from rich.console import Console as RichConsole  # noqa: PLC0415
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+            self._live = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                TextColumn("{task.fields[step]}", style="dim", markup=False),
+                TimeElapsedColumn(),
+                console=RichConsole(stderr=True, no_color=not self._console.colored),
+                transient=True,
+            )
+            self._live.start()
+        return self._live
+
+
+def summary(built: Iterable[tuple[Need, Environment]]) -> str | None:
+    """What was built and what sharing it saved; None when nothing was."""
+    pairs = list(built)
+    if not pairs:
+        return None
+    scripts = sum(len(need.scripts) for need, _ in pairs)
+    total = sum(environment.manifest.bytes for _, environment in pairs)
+    files = sum(environment.manifest.files for _, environment in pairs)
+    spared = scripts - len(pairs)
+    tail = f"; {spared:,} more would each have had its own" if spared else ""
+    return (
+        f"built {count(len(pairs), 'environment')} for {count(scripts, 'script')} "
+        f"({size(total)}, {count(files, 'file')}{tail})"
+    )
+
+
+def _users(need: Need) -> str:
+    first = short_path(need.scripts[0], os.getcwd())
+    return first if len(need.scripts) == 1 else f"{len(need.scripts):,} scripts ({first}, …)"

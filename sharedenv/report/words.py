@@ -1,0 +1,49 @@
+"""Numbers and names as people read them. Pure."""
+
+from __future__ import annotations
+
+import os
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 script`, `5,000 scripts`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units, as disks and quotas are counted: `312 MB`, `2.8 MB`, `0 B`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 999.5:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 9.95 else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """`0.42 s`, `42 s`, `3 min 5 s`, `2 h 7 min`, `3 days`."""
+    if seconds < 9.95:
+        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days"
+
+
+def ago(seconds: float) -> str:
+    """`just now`, `5 min ago`, `3 days ago`."""
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h ago"
+    return f"{seconds // 86400:.0f} days ago"
+
+
+def short_path(path: str, cwd: str) -> str:
+    """The path relative to ``cwd`` when it lies below it, else unchanged."""
+    return os.path.relpath(path, cwd) if path.startswith(cwd.rstrip("/") + "/") else path

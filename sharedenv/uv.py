@@ -1,0 +1,156 @@
+"""The only module that knows uv's commands and messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO
+
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.process import Finished, capture, capture_to
+
+#: the oldest uv whose `sync --script --active --output-format json` was seen to work
+MINIMUM = (0, 8, 4)
+
+#: variables that would send uv to another environment or interpreter than the one we name
+_MISLEADING = (
+    "CONDA_DEFAULT_ENV",
+    "CONDA_PREFIX",
+    "PYTHONHOME",
+    "UV_FROZEN",
+    "UV_LOCKED",
+    "UV_PROJECT",
+    "UV_PROJECT_ENVIRONMENT",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_VENV_CLEAR",
+    "UV_VENV_SEED",
+    "UV_WORKING_DIR",
+    "VIRTUAL_ENV",
+)
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Uv:
+    """A uv that may be used: where it is, its version."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One installed distribution."""
+
+    name: str
+    version: str
+
+
+class UvFailed(Exception):
+    """uv ended with an error. ``words``: what it said, without credentials. ``status``: 1 the requirements can't be met, 2 all else."""
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.words = words
+        self.status = status
+
+
+def find_uv(environ: Mapping[str, str]) -> Uv:
+    """The uv to use: SHAREDENV_UV, else the one installed with sharedenv, else the one on PATH. Raises SharedenvError."""
+    chosen = environ.get("SHAREDENV_UV")
+    for path in [chosen] if chosen else [_packaged(), shutil.which("uv", path=environ.get("PATH"))]:
+        if path is not None:
+            return _checked(path, environ, "SHAREDENV_UV" if chosen else None)
+    raise SharedenvError("uv is not installed", hint="pip install uv", exit_code=EXIT_BUILD)
+
+
+def find_python(uv: Uv, request: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> str:
+    """Absolute path of the interpreter that a request names (a version, specifiers, a path, `default`). Raises UvFailed.
+
+    Virtual environments don't count: an environment of the pool must not hang on somebody's venv.
+    """
+    return _run(uv, ["python", "find", "--system", "--no-project", "--", request], environ, cwd, log).stdout.strip()
+
+
+def make_venv(uv: Uv, python: str, path: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> None:
+    """Makes an empty virtual environment that may be renamed. Raises UvFailed."""
+    _run(uv, ["venv", "--relocatable", "--no-project", "--python", python, "--", path], environ, cwd, log)
+
+
+def sync_script(  # noqa: PLR0917 - a command line has many parts
+    uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]
+) -> tuple[Package, ...]:
+    """Installs into ``venv`` exactly what ``script`` needs and returns the packages installed. Raises UvFailed.
+
+    uv must say that it wrote to ``venv``: with VIRTUAL_ENV lost on the way it would sync an environment of its own and
+    call that success.
+    """
+    python = os.path.join(venv, "bin", "python")
+    argv = ["sync", "--script", script, "--active", "--python", python, "--output-format", "json", *flags]
+    done = _run(uv, argv, {**environ, "VIRTUAL_ENV": venv}, cwd, log)
+    report = json.loads(done.stdout)
+    written = report["sync"]["environment"]["path"]
+    if os.path.realpath(written) != os.path.realpath(venv):
+        raise UvFailed(f"uv wrote to {written} instead of {venv}", 2)
+    changes = report["sync"].get("changes", report["sync"].get("packages", []))
+    return tuple(sorted((Package(change["name"], change["version"]) for change in changes), key=lambda p: p.name))
+
+
+def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment uv is started in: ``environ`` without what would mislead it, with ``variables``."""
+    return {**{name: value for name, value in environ.items() if name not in _MISLEADING}, **variables}
+
+
+def redact(text: str) -> str:
+    """The text with the credentials of URLs replaced."""
+    return _CREDENTIALS.sub("****@", text)
+
+
+def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:
+    log.write(f"$ uv {' '.join(arguments)}\n")
+    done = capture_to(log, [uv.path, "--color", "never", "--no-progress", *arguments], env=environ, cwd=cwd)
+    if done.status != 0:
+        raise UvFailed(redact(done.stderr.strip()) or f"uv ended with status {done.status}", done.status)
+    return done
+
+
+def _packaged() -> str | None:
+    try:
+        from uv import find_uv_bin  # noqa: PLC0415 - another uv may be chosen
+    except ImportError:
+        return None
+    try:
+        return os.fspath(find_uv_bin())
+    except FileNotFoundError:
+        return None
+
+
+def _checked(path: str, environ: Mapping[str, str], source: str | None) -> Uv:
+    try:
+        done = capture([path, "--version"], env=environ)
+    except OSError as error:
+        raise SharedenvError(
+            f"can't start uv at {path}" + (f", which {source} names" if source else ""),
+            cause=error.strerror,
+            hint=f"unset {source}" if source else "pip install --force-reinstall uv",
+            exit_code=EXIT_BUILD,
+        ) from None
+    found = re.match(r"uv (\d+)\.(\d+)\.(\d+)\S*", done.stdout)
+    if done.status != 0 or found is None:
+        raise SharedenvError(
+            f"{path} is not uv", cause=(done.stderr or done.stdout).strip(), hint="pip install uv", exit_code=EXIT_BUILD
+        )
+    if tuple(map(int, found.groups())) < MINIMUM:
+        raise SharedenvError(
+            f"{found.group()} at {path} is too old",
+            cause=f"sharedenv needs uv {'.'.join(map(str, MINIMUM))} or newer",
+            hint="pip install --upgrade uv",
+            exit_code=EXIT_BUILD,
+        )
+    return Uv(path, found.group().removeprefix("uv "))
