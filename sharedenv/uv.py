@@ -53,7 +53,7 @@ class Package:
 
 
 class UvFailed(Exception):
-    """uv ended with an error. ``words``: what it said, without credentials. ``status``: 1 the requirements can't be met, 2 all else."""
+    """uv ended with an error: what it said (no credentials), its status (1: requirements that can't be met; 2: all else)."""
 
     def __init__(self, words: str, status: int) -> None:
         super().__init__(words)
@@ -83,7 +83,7 @@ def make_venv(uv: Uv, python: str, path: str, environ: Mapping[str, str], cwd: s
     _run(uv, ["venv", "--relocatable", "--no-project", "--python", python, "--", path], environ, cwd, log)
 
 
-def sync_script(  # noqa: PLR0917 - a command line has many parts
+def sync_script(
     uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]
 ) -> tuple[Package, ...]:
     """Installs into ``venv`` exactly what ``script`` needs and returns the packages installed. Raises UvFailed.

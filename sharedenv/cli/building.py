@@ -15,6 +15,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.build import Builder
 from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import Environment
 from sharedenv.process import stop_all
 from sharedenv.report.building import BuildProgress, summary
@@ -24,7 +25,7 @@ from sharedenv.report.console import Console
 def build_options(function: Function) -> Function:
     """Adds --no-compile, --offline and --lock-timeout; the command receives them as ``build_options``."""
 
-    @option("--no-compile", is_flag=True, help="Don't compile bytecode: builds are faster, every first import is slower.")
+    @option("--no-compile", is_flag=True, help="Don't compile bytecode: builds are faster, first imports are slower.")
     @option("--offline", is_flag=True, help="Use uv's cache only.")
     @option("--lock-timeout", type=float, metavar="SECONDS", help="Wait this long for another process's build.")
     @functools.wraps(function)
@@ -72,8 +73,19 @@ def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, c
                 errors.append(error)
     if text := summary(progress.built_environments):
         console.say(text)
-    for error in errors:
-        console.error(error)
+    for failure in errors:
+        console.error(failure)
     return Outcome(ready, tuple(errors))
 
 
+
+
+def require_one(session: Session, plan: Plan, options: BuildOptions, no_build: bool, console: Console) -> Environment:
+    """The environment of a plan over one script, built if it may be. Raises SharedenvError."""
+    ready, missing = look_up_all(session.layout, plan)
+    if missing:
+        if no_build:
+            raise missing_error(session.layout, plan.needs, missing)
+        with building(session, plan, options, 1, console) as (futures, _):
+            return next(iter(futures.values())).result()
+    return next(iter(ready.values()))

@@ -1,4 +1,4 @@
-"""What every command that takes scripts shares: its options, and the way from arguments to scripts, pool and settings."""
+"""What every command that takes scripts shares: its options, and the way from arguments to scripts and pool."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def script_options(function: Function) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One call of a command: the pool it works in, the scripts it is about (absolute paths), the settings that count."""
+    """One call of a command: its pool, the scripts it is about (absolute paths), the settings that count."""
 
     layout: Layout
     paths: tuple[str, ...]

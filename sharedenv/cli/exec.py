@@ -1,0 +1,61 @@
+"""`sharedenv exec`: the full way, taken when the fast way finds no fingerprint."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import click
+
+from sharedenv.cli.building import build_options, require_one
+from sharedenv.cli.common import Selection, open_session, option
+from sharedenv.environ import environ_in
+from sharedenv.errors import SharedenvError
+from sharedenv.plan import make_plan
+from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.hold import Vanished, hold
+from sharedenv.pool.store import note_use
+from sharedenv.report.console import Console
+
+EXIT_EXEC = 125  #: sharedenv itself failed, as `env`, `timeout` and container tools say it
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("script", type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED)
+@option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+@option("--no-build", is_flag=True, help="A missing environment is an error at once.")
+@build_options
+@click.pass_context
+def exec_(
+    context: click.Context,
+    script: str,
+    arguments: tuple[str, ...],
+    python: str | None,
+    no_build: bool,
+    build_options: BuildOptions,
+) -> NoReturn:
+    """Become the script: same process, same folder, its exit status. The drop-in for `uv run SCRIPT`.
+
+    Exit status 125 means that sharedenv itself failed.
+    """
+    console: Console = context.obj.console
+    try:
+        session = open_session(context, Selection((script,), None, False, python))
+        plan = make_plan(session.paths, session.settings)
+        while True:
+            environment = require_one(session, plan, build_options, no_build, console)
+            try:
+                descriptor = hold(environment.path)
+                break
+            except Vanished:
+                continue
+        note_use(session.layout, environment)
+        os.set_inheritable(descriptor, True)
+        inside = environ_in(environment.path, dict(os.environ))
+        os.execve(environment.python, [environment.python, script, *arguments], inside)
+    except SharedenvError as error:
+        error.exit_code = EXIT_EXEC
+        raise
+    except OSError as error:
+        raise SharedenvError(f"can't start {script}", cause=error.strerror, exit_code=EXIT_EXEC) from None

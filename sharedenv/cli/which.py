@@ -1,0 +1,30 @@
+"""`sharedenv which`."""
+
+from __future__ import annotations
+
+import click
+
+from sharedenv.cli.common import Selection, open_session, script_options
+from sharedenv.errors import EXIT_FAILED
+from sharedenv.plan import make_plan
+from sharedenv.pool.missing import look_up_all, missing_error
+from sharedenv.report.console import Console
+
+
+@click.command()
+@script_options
+@click.pass_context
+def which(context: click.Context, selection: Selection) -> int:
+    """Print each script's interpreter, a line each, in the order asked. Exit 1 if any is not built."""
+    console: Console = context.obj.console
+    session = open_session(context, selection)
+    plan = make_plan(session.paths, session.settings)
+    ready, missing = look_up_all(session.layout, plan)
+    for _, key in plan.scripts:
+        if key in ready:
+            console.result(ready[key].python)
+    if missing:
+        error = missing_error(session.layout, plan.needs, missing)
+        error.exit_code = EXIT_FAILED
+        raise error
+    return 0

@@ -1,0 +1,42 @@
+"""Environments that are looked up and never built: --no-build, tasks of an array, `which`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.plan import Need, Plan
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.store import SHORT, Environment, Unusable, look_up
+
+
+def look_up_all(layout: Layout, plan: Plan) -> tuple[dict[str, Environment], dict[str, Unusable | None]]:
+    """The environments of a plan that are there, and those that are missing (None) or must not be used, by key."""
+    ready: dict[str, Environment] = {}
+    missing: dict[str, Unusable | None] = {}
+    for key, need in plan.needs.items():
+        found = look_up(layout, need.payload)
+        if isinstance(found, Environment):
+            ready[key] = found
+        else:
+            missing[key] = found
+    return ready, missing
+
+
+def missing_error(layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None]) -> SharedenvError:
+    """The error for environments that are not there and may not be built."""
+    lines = []
+    for key, unusable in missing.items():
+        scripts = needs[key].scripts
+        more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
+        why = f": {unusable.reason}" if unusable else ""
+        lines.append(f"{key[:SHORT]} for {os.path.relpath(scripts[0])}{more}{why}")
+    number = "an environment is" if len(missing) == 1 else f"{len(missing):,} environments are"
+    first = os.path.relpath(needs[next(iter(missing))].scripts[0])
+    return SharedenvError(
+        f"{number} not in the pool {layout.path}, and building is off",
+        cause="\n".join(lines),
+        hint=f"sharedenv build {first}" if len(missing) == 1 else "sharedenv build with the same scripts, where it may build",
+        exit_code=EXIT_BUILD,
+    )
