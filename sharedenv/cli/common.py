@@ -14,6 +14,7 @@ import click
 from sharedenv import discover
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout, find_pool, place_pool
+from sharedenv.pool.store import check_format
 from sharedenv.report.console import Console
 from sharedenv.settings import Settings, gather_settings
 
@@ -81,6 +82,7 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
     paths = find_scripts(selection, here)
     globals_: Globals = context.obj
     layout = find_pool(globals_.pool, os.environ, paths, here) or place_pool(paths, here)
+    check_format(layout)
     return Session(layout, tuple(paths), gather_settings(layout.root, os.environ, selection.python))
 
 

@@ -10,7 +10,7 @@ import click
 from sharedenv.cli.common import option
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.store import SHORT, Environment, Unusable, environments, last_use, published
+from sharedenv.pool.store import SHORT, Environment, Unusable, check_format, environments, last_use, published
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, size
@@ -23,6 +23,7 @@ def existing_pool(context: click.Context) -> Layout:
     if layout is None or not os.path.exists(layout.marker):
         where = layout.path if layout else f"{here} or above it"
         raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
+    check_format(layout)
     return layout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import secrets
 import socket
 import time
@@ -132,7 +133,21 @@ def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str
         if request:
             raise UvFailed(f"no Python here is {request} (from --python, SHAREDENV_PYTHON, UV_PYTHON or .python-version)\n"
                            f"{failure.words}", 1) from None
-        raise UvFailed(f"no Python here meets requires-python {requires}\n{failure.words}", 1) from None
+        told = "\n".join(filter(None, [_upper_bound_advice(requires), failure.words]))
+        raise UvFailed(f"no Python here meets requires-python {requires}\n{told}", 1) from None
+
+
+def _upper_bound_advice(requires: str) -> str | None:
+    """What to write in place of `<=3.10`, which people mean as `<3.11`: PEP 440 takes it as 3.10.0 and nothing later."""
+    bound = re.search(r"<=\s*(\d+)\.(\d+)(?![\d.])", requires)
+    if bound is None:
+        return None
+    major, minor = int(bound[1]), int(bound[2])
+    written = f"{major}.{minor}"
+    alone = re.search(rf">=\s*{major}\.{minor}(?![\d.])", requires)
+    effect = f"admits {written}.0 alone" if alone else f"excludes {written}.1 and all later"
+    instead = requires.replace(bound[0], f"<{major}.{minor + 1}")
+    return f"{requires} {effect}, since <={written} means <={written}.0; write {instead} instead"
 
 
 def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> dict[str, str]:

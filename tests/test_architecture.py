@@ -1,0 +1,112 @@
+"""The house as it is meant to be: who imports whom, and which library is used where (DESIGN, section 2)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "sharedenv"
+
+#: room → the rooms it may import; a room is a module of the package or a folder of it
+MAY_IMPORT = {
+    "errors": set(),
+    "environ": set(),
+    "process": set(),
+    "block": set(),
+    "script": {"block"},
+    "settings": {"errors"},
+    "key": {"script", "settings"},
+    "canonical": {"key", "settings"},
+    "discover": {"errors"},
+    "plan": {"errors", "key", "script", "settings"},
+    "uv": {"errors", "process"},
+    "pool": {"canonical", "environ", "errors", "key", "plan", "process", "settings", "uv"},
+    "run": {"environ", "errors", "plan", "pool", "process", "settings"},
+    "slurm": {"environ", "errors", "plan", "pool", "process", "run", "settings"},
+    "report": {"errors", "plan", "pool", "run", "slurm"},
+    "cli": {"discover", "environ", "errors", "plan", "pool", "process", "report", "run", "settings", "slurm"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+#: library → the only rooms that may import it
+ONLY_IN = {
+    "subprocess": {"process"},
+    "filelock": {"pool"},
+    "packaging": {"key"},
+    "click": {"cli"},
+    "rich": {"report"},
+    "tomli": {"script"},
+}
+
+
+def _room(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(module: Path) -> set[str]:
+    """Dotted names of all that a module imports, at its top or inside functions (there are no lazy cycles either)."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide who imports whom"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return names
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(module: Path) -> None:
+    room = _room(module)
+    assert room in MAY_IMPORT, f"a new room, {room}: say in MAY_IMPORT what it may import"
+    for name in _imports(module):
+        top, _, rest = name.partition(".")
+        if top == "sharedenv" and rest and (target := rest.split(".")[0]) != room and target != "__version__":
+            assert target in MAY_IMPORT[room], f"{room} imports {target}"
+        assert room in ONLY_IN.get(top, {room}), f"{room} imports {top}, which belongs in {ONLY_IN[top]}"
+
+
+def test_rooms_form_no_cycle() -> None:
+    order: list[str] = []
+    waiting = dict(MAY_IMPORT)
+    while waiting:
+        free = [room for room, needs in waiting.items() if needs <= set(order)]
+        assert free, f"a cycle among {sorted(waiting)}"
+        order += free
+        for room in free:
+            del waiting[room]
+
+
+def test_modules_of_one_room_form_no_cycle() -> None:
+    graph = {
+        ".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts): {
+            name for name in _imports(module) if name.startswith("sharedenv.")
+        }
+        for module in MODULES
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"a cycle: {' → '.join((*path, name))}"
+        if name in graph and name not in done:
+            for target in graph[name]:
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_nothing_prints_or_exits_below_its_room() -> None:
+    """Results are printed in report/, the process ends in cli/ and in the entry."""
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called != "print" or _room(module) in {"report"}, f"{module} prints"
+                assert called != "sys.exit" or _room(module) in {"cli", "__main__"}, f"{module} exits"
