@@ -1,17 +1,159 @@
-"""Paths, patterns and lists → the files to take, each once, in natural order."""
+"""Paths, patterns and lists → the scripts to take, each once, in natural order."""
 
 from __future__ import annotations
 
-import glob
+import fnmatch
 import os
-from collections.abc import Iterable
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+
+POOL = ".sharedenv"
+_MAGIC = re.compile(r"[*?\[]")
+_DIGITS = re.compile(r"([0-9]+)")
+_ANY_DEPTH = "**"
 
 
-def expand(arguments: Iterable[str], cwd: str) -> list[str]:
-    """Absolute paths of the scripts that the arguments name, each once, in the order given."""
+def expand(arguments: Iterable[str], cwd: str, listed: Iterable[str] = ()) -> list[str]:
+    """Absolute paths of the scripts that the arguments name, each once, in the order given; then those of ``listed``.
+
+    An argument is a file's name or a pattern: ``*``, ``?`` and ``[…]`` within one part of a path, ``**`` for any number
+    of folders. A name that is there as it stands wins over the pattern it could be (``case[1]/script.py``). What a
+    pattern matches comes in natural order: case2 before case10. Names of ``listed`` are never patterns. All are relative to
+    ``cwd``, which is absolute.
+
+    - A pattern takes files, never folders. No wildcard matches a leading dot; ``**`` enters no hidden folder and follows
+      no link to a folder (it could go round for ever; ``*`` does follow one); no wildcard enters a pool.
+    - The same absolute path counts once. A symbolic link is not resolved: one that leads to a script in another folder is
+      a case of its own, with its own folder to run in.
+    - Nothing is raised: a name that isn't there, a pattern that matches nothing, a folder, and a folder that can't be
+      read stay in the answer as they are, so that plan.py names them together with all other bad scripts.
+    """
     found: dict[str, None] = {}
     for argument in arguments:
-        matches = sorted(glob.glob(argument, root_dir=cwd, recursive=True)) if glob.has_magic(argument) else [argument]
-        for match in matches:
-            found[os.path.normpath(os.path.join(cwd, match))] = None
+        path = absolute(argument, cwd)
+        if _MAGIC.search(argument) and not os.path.lexists(path):
+            found.update(dict.fromkeys(_matches(argument, cwd) or [path]))
+        else:
+            found[path] = None
+    found.update(dict.fromkeys([absolute(name, cwd) for name in listed]))
     return list(found)
+
+
+def read_list(data: bytes, *, nul: bool = False) -> list[str]:
+    """The names in a list of files: one a line (empty lines don't count), or ended by NUL, as ``find -print0`` does."""
+    if nul:
+        return [os.fsdecode(name) for name in data.split(b"\0") if name]
+    return [os.fsdecode(name) for line in data.split(b"\n") if (name := line.removesuffix(b"\r"))]
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name holds a wildcard."""
+    return _MAGIC.search(name) is not None
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """A key to sort names by in which numbers count as numbers: case2 before case10."""
+    return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)], name
+
+
+def absolute(name: str, cwd: str) -> str:
+    """The absolute path of a name, without ``.``, ``..`` and doubled slashes; of links, those before a ``..`` go."""
+    path = os.path.join(cwd, name)
+    if "/../" in path or path.endswith("/.."):  # behind a link, `..` is the parent of what it leads to
+        head, _, tail = path.rpartition("/..")
+        path = os.path.realpath(head + "/..") + tail
+    return os.path.normpath(path)
+
+
+_Part = str | Callable[[str], object]  # a literal name, `**`, or what tells whether a name matches
+_Step = tuple[str, tuple[int, ...]]  # a path, and which parts of the pattern may come below it; none: it is a match
+
+
+def _matches(pattern: str, cwd: str) -> list[str]:
+    names = [name for name in pattern.split("/") if name not in {"", "."}]
+    first = next(index for index, name in enumerate(names) if _MAGIC.search(name))
+    start = absolute("/" * pattern.startswith("/") + "/".join(names[:first]), cwd)
+    parts = _compile(names[first:])
+    found: list[str] = []
+    stack: list[_Step] = [(start, (0,))] if not pattern.endswith("/") else []  # an ending slash asks for folders
+    while stack:
+        path, places = stack.pop()
+        if places:
+            stack.extend(reversed(_steps(path, places, parts)))
+        else:
+            found.append(path)
+    return [absolute(path, cwd) for path in found] if ".." in names else found
+
+
+def _compile(names: Iterable[str]) -> list[_Part]:
+    parts: list[_Part] = []
+    for name in names:
+        if name != _ANY_DEPTH:
+            parts.append(_wildcard(name) if _MAGIC.search(name) else name)
+        elif parts[-1:] != [_ANY_DEPTH]:
+            parts.append(name)
+    if parts[-1] == _ANY_DEPTH:
+        parts.append(_wildcard("*"))
+    return parts
+
+
+def _wildcard(part: str) -> Callable[[str], object]:
+    match = re.compile(fnmatch.translate(part)).match
+    if part.startswith("."):
+        return lambda name: name != POOL and match(name)
+    return lambda name: not name.startswith(".") and match(name)
+
+
+def _steps(folder: str, places: tuple[int, ...], parts: list[_Part]) -> list[_Step]:
+    """What lies in a folder and matches one of the parts at ``places``, in natural order."""
+    below = {*places, *(place + 1 for place in places if parts[place] == _ANY_DEPTH)}
+    wanted = [(place, parts[place]) for place in sorted(below)]
+    prefix = folder.rstrip("/") + "/"
+    if all(isinstance(part, str) and part != _ANY_DEPTH for _, part in wanted):
+        return list(_literal_steps(prefix, wanted, len(parts)))
+    try:
+        with os.scandir(folder) as entries:
+            steps = [step for entry in entries if (step := _step(entry, wanted, len(parts)))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError:
+        return [(folder, ())]  # a match, so that its reader tells what is wrong with it
+    steps.sort(key=lambda step: natural(step[0]))
+    return [(prefix + name, following) for name, following in steps]
+
+
+def _literal_steps(prefix: str, wanted: list[tuple[int, _Part]], end: int) -> Iterator[_Step]:
+    for name in sorted({part for _, part in wanted if isinstance(part, str)}, key=natural):
+        following = [place + 1 for place, part in wanted if part == name]
+        if end in following and _is_file(prefix + name):
+            yield prefix + name, ()
+        if deeper := tuple(place for place in following if place < end):
+            yield prefix + name, deeper
+
+
+def _step(entry: os.DirEntry[str], wanted: list[tuple[int, _Part]], end: int) -> _Step | None:
+    """An entry's name with the parts that may come below it (none: a file that matches); None when it leads nowhere."""
+    name = entry.name
+    following = []
+    for place, part in wanted:
+        if part == _ANY_DEPTH:
+            if not name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                following.append(place)
+        elif part == name if isinstance(part, str) else part(name):
+            following.append(place + 1)
+    if not following:
+        return None
+    if entry.is_dir():
+        deeper = tuple(place for place in following if place < end)
+        return (name, deeper) if deeper else None
+    return (name, ()) if end in following else None
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return os.path.islink(path)  # a dangling link is a match whose reader says so
+    except OSError:
+        return True

@@ -1,15 +1,41 @@
-"""Scripts grouped by key, every bad script reported at once."""
+"""Scripts grouped by key; every bad script reported at once."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.block import Block
 from sharedenv.key import Payload, make_payload
-from sharedenv.script import ScriptError, parse_script
+from sharedenv.problems import NO_FILE, BadScripts, Problem
+from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.settings import Settings
+
+LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
+
+#: options of [tool.uv] that can't name a file; any other may, and is then looked at
+_PATHLESS = frozenset(
+    {
+        "build-constraint-dependencies", "compile-bytecode", "concurrent-builds", "concurrent-downloads",
+        "concurrent-installs", "config-settings", "config-settings-package", "constraint-dependencies",
+        "dependency-metadata", "exclude-dependencies", "exclude-newer", "exclude-newer-package",
+        "extra-build-dependencies", "extra-build-variables", "fork-strategy", "index-strategy", "keyring-provider",
+        "link-mode", "native-tls", "no-binary", "no-binary-package", "no-build", "no-build-isolation",
+        "no-build-isolation-package", "no-build-package", "no-index", "no-sources", "no-sources-package", "offline",
+        "override-dependencies", "prerelease", "preview", "python-downloads", "python-preference", "reinstall",
+        "required-version", "resolution", "system-certs", "torch-backend", "upgrade", "upgrade-package",
+    }
+)
+#: keys inside sources and indexes whose strings are names
+_NAMES = frozenset(
+    {
+        "authenticate", "branch", "cache-control", "extra", "format", "group", "index", "marker", "name", "package",
+        "rev", "subdirectory", "tag",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,39 +49,146 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``scripts``: each absolute path with its key, in the order asked; ``needs``: the environments by key, first needed first."""
+    """``scripts``: each absolute path with its key, in the order asked; ``needs``: the environments by key, in it too."""
 
     scripts: tuple[tuple[str, str], ...]
     needs: Mapping[str, Need]
 
 
 def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
-    """Reads every script and groups them by key. Raises SharedenvError that names every bad one."""
+    """Reads every script (absolute paths) once and groups them by key. Raises BadScripts, which names every bad one.
+
+    What costs more than a read is done once for all scripts with the same block and lock file (and the same folder,
+    where the block may name files relative to it): 100,000 copies are one parse.
+    """
+    keyer = _Keyer(settings)
     scripts: list[tuple[str, str]] = []
-    payloads: dict[str, tuple[Payload, bytes | None, list[str]]] = {}
-    problems: list[str] = []
+    needs: dict[str, tuple[Payload, bytes | None, list[str]]] = {}
+    problems: list[Problem] = []
+    total = 0
     for path in paths:
+        total += 1
         try:
-            payload, lock = _read(path, settings)
+            payload, lock = keyer.payload(path)
         except ScriptError as error:
-            problems.append(f"{path}: {error.message}")
+            problems.append(Problem(path, error.message, error.line, error.field))
         except OSError as error:
-            problems.append(f"{path}: {error.strerror}")
+            problems.append(Problem(path, _reason(path, error)))
         else:
             scripts.append((path, payload.key))
-            payloads.setdefault(payload.key, (payload, lock, []))[2].append(path)
+            needs.setdefault(payload.key, (payload, lock, []))[2].append(path)
     if problems:
-        raise SharedenvError("bad scripts", cause="\n".join(problems), exit_code=EXIT_USAGE)
-    needs = {key: Need(payload, lock, tuple(users)) for key, (payload, lock, users) in payloads.items()}
-    return Plan(tuple(scripts), needs)
+        raise BadScripts(problems, total, os.getcwd())
+    found = {key: Need(payload, lock, tuple(users)) for key, (payload, lock, users) in needs.items()}
+    return Plan(tuple(scripts), found)
 
 
-def _read(path: str, settings: Settings) -> tuple[Payload, bytes | None]:
-    with open(path, "rb") as file:
-        metadata = parse_script(file.read())
+class _Keyer:
+    """Script → payload, remembering what it has worked out: equal blocks give equal answers, errors too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._parsed: dict[tuple[bytes, int], tuple[Metadata | ScriptError, bool]] = {}
+        self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
+        self._locks: dict[bytes | None, bytes | None] = {}
+        self._last: tuple[bytes, Block] = (b"", Block(b"", 0))
+
+    def payload(self, path: str) -> tuple[Payload, bytes | None]:
+        """The payload of one script and the bytes of its lock file. Raises ScriptError, OSError."""
+        block = self._block(read_file(path))
+        lock = _read_lock(path + ".lock")
+        lock = self._locks.setdefault(lock, lock)  # one copy in memory, however many scripts have it
+        metadata, has_paths = self._metadata(block)
+        folder = os.path.dirname(path)
+        name = (block.content, block.line, lock, folder if has_paths else "")
+        payload = self._payloads.get(name)
+        if payload is None:
+            payload = self._payloads[name] = self._make(metadata, folder, lock)
+        if isinstance(payload, ScriptError):
+            raise payload
+        return payload, lock
+
+    def _block(self, data: bytes) -> Block:
+        if data != self._last[0]:
+            self._last = data, read_block(data)
+        return self._last[1]
+
+    def _metadata(self, block: Block) -> tuple[Metadata, bool]:
+        name = (block.content, block.line)
+        found = self._parsed.get(name)
+        if found is None:
+            try:
+                metadata = parse_block(block)
+                found = metadata, may_name_files(metadata.uv)
+            except ScriptError as error:
+                found = error, False
+            self._parsed[name] = found
+        if isinstance(found[0], ScriptError):
+            raise found[0]
+        return found[0], found[1]
+
+    def _make(self, metadata: Metadata, folder: str, lock: bytes | None) -> Payload | ScriptError:
+        try:
+            return make_payload(metadata, folder, lock, self._settings)
+        except ScriptError as error:
+            if error.line is None and error.field is not None:
+                error.line = field_line(metadata.block, error.field)
+            return error
+
+
+def may_name_files(uv: Mapping[str, object]) -> bool:
+    """Whether a table [tool.uv] may hold a path that is relative to the script's folder; in doubt, it may."""
+    return any(key not in _PATHLESS and any(map(_relative, _strings(value))) for key, value in uv.items())
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key not in _NAMES:
+                yield from _strings(item)
+
+
+def _relative(text: str) -> bool:
+    return not text.startswith(("/", "file:///")) and ("://" not in text or text.startswith("file:"))
+
+
+def read_file(path: str) -> bytes:
+    """All bytes of a regular file. Raises OSError; a pipe or a device is one too, so that none can make it wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        with open(path + ".lock", "rb") as file:
-            lock: bytes | None = file.read()
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, "not a regular file", path)
+        if status.st_size > LARGEST:
+            raise OSError(errno.EFBIG, f"{status.st_size / 1e6:,.0f} MB are too many for a script", path)
+        data = os.read(descriptor, status.st_size + 1)
+        if len(data) == status.st_size:
+            return data
+        parts = [data]  # it grew, or the file system gave less than asked for
+        while part := os.read(descriptor, 2**20):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def _read_lock(path: str) -> bytes | None:
+    try:
+        return read_file(path)
     except FileNotFoundError:
-        lock = None
-    return make_payload(metadata, os.path.dirname(path), lock, settings), lock
+        return None
+
+
+def _reason(path: str, error: OSError) -> str:
+    if error.filename != path:  # the lock file's
+        return f"its lock file can't be read: {(error.strerror or str(error)).lower()}"
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return "a link to a file that isn't there" if os.path.islink(path) else NO_FILE
+    if error.errno == errno.EISDIR:
+        return "a folder; name the scripts in it"
+    return f"can't be read: {(error.strerror or str(error)).lower()}"

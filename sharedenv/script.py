@@ -1,4 +1,4 @@
-"""Raw block → Script: what a script asks for, checked field by field (PEP 723). Pure."""
+"""Raw block → what a script asks for, checked field by field (PEP 723). Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Any
 import tomli
 
 from sharedenv.block import Block, BlockError, find_block
+from sharedenv.locate import line_of
+
+NO_BLOCK = "no `# /// script` block in it"
+MAX_DEPTH = 80  #: levels of nesting; uv's TOML reader stops here, and Python's stack would soon
+_INVALID = "the block is not valid TOML: "
+_NUMBERS = range(-(2**127), 2**127)  # what uv's TOML reader holds
 
 
 class ScriptError(ValueError):
-    """One bad script: ``line`` is 1-based (None when the whole file is meant), ``field`` a dotted name such as ``dependencies[2]``."""
+    """One bad script: ``line`` is 1-based (None: the whole file), ``field`` a dotted name, as in ``dependencies[2]``."""
 
     def __init__(self, message: str, *, line: int | None = None, field: str | None = None) -> None:
         super().__init__(message)
@@ -31,36 +37,98 @@ class Metadata:
     block: Block  # where it came from: errors found later point into it
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One file with a metadata block. ``path`` is absolute."""
-
-    path: str
-    metadata: Metadata
-
-
 def parse_script(data: bytes) -> Metadata:
-    """Metadata of a script's bytes. Raises ScriptError."""
+    """Metadata of a script's bytes (all of them). Raises ScriptError."""
+    return parse_block(read_block(data))
+
+
+def read_block(data: bytes) -> Block:
+    """The raw block of a script's bytes (all of them). Raises ScriptError, also when there is none."""
     try:
         block = find_block(data)
     except BlockError as error:
         raise ScriptError(error.message, line=error.line) from None
     if block is None:
-        raise ScriptError("has no `# /// script` block")
-    return parse_block(block)
+        raise ScriptError(NO_BLOCK)
+    return block
 
 
 def parse_block(block: Block) -> Metadata:
-    """Metadata of a raw block. Raises ScriptError."""
-    try:
-        document = tomli.loads(block.content.decode())
-    except tomli.TOMLDecodeError as error:
-        raise ScriptError(f"the block is not valid TOML: {error}", line=block.line) from None
+    """Metadata of a raw block. Raises ScriptError.
+
+    As PEP 723 and uv have it: other top-level keys and other tools' tables are ignored, whatever they hold.
+    """
+    document = _load(block)
     requires_python = document.get("requires-python")
     if requires_python is not None and not isinstance(requires_python, str):
-        raise ScriptError("requires-python is not a string", line=block.line, field="requires-python")
+        raise _wrong(block, "requires-python", 'a string, such as ">=3.10"', requires_python)
     dependencies = document.get("dependencies", [])
-    if not isinstance(dependencies, list) or not all(isinstance(item, str) for item in dependencies):
-        raise ScriptError("dependencies is not a list of strings", line=block.line, field="dependencies")
-    uv = document.get("tool", {}).get("uv", {})
+    if not isinstance(dependencies, list):
+        raise _wrong(block, "dependencies", 'a list of strings, such as ["numpy>=1.26"]', dependencies)
+    for index, item in enumerate(dependencies):
+        if not isinstance(item, str):
+            raise _wrong(block, f"dependencies[{index}]", 'a string, such as "numpy>=1.26"', item)
+    tool = document.get("tool", {})
+    if not isinstance(tool, dict):
+        raise _wrong(block, "tool", "a table", tool)
+    uv = tool.get("uv", {})
+    if not isinstance(uv, dict):
+        raise _wrong(block, "tool.uv", "a table", uv)
     return Metadata(requires_python, tuple(dependencies), uv, block)
+
+
+def field_line(block: Block, field: str) -> int:
+    """The 1-based line in the script of a field of its block (``dependencies[2]``, ``tool.uv.sources.numpy``).
+
+    For a field that isn't there, the line of the nearest one that would hold it, or of the block's opening line.
+    """
+    line = line_of(block.content.decode(), field)
+    return block.line - 1 if line is None else block.line + line
+
+
+def _load(block: Block) -> dict[str, Any]:
+    text = block.content.decode().removeprefix("\ufeff")  # uv's reader allows a byte order mark here
+    try:
+        document = tomli.loads(text, parse_float=_finite)
+        _check(document, MAX_DEPTH)
+    except tomli.TOMLDecodeError as error:
+        raise _not_toml(block, text, error) from None
+    except RecursionError:
+        raise ScriptError(_INVALID + f"nested deeper than {MAX_DEPTH} levels", line=block.line - 1) from None
+    except ValueError:  # from int() or _finite(), of which tomli doesn't say where they stand
+        raise ScriptError(_INVALID + "a number is too large", line=block.line - 1) from None
+    return document
+
+
+def _not_toml(block: Block, text: str, error: tomli.TOMLDecodeError) -> ScriptError:
+    lines = text.split("\n")
+    place = min(error.lineno, len(lines)) - 1  # what is missing at the end is missing at the closing line
+    if lines[place].startswith("///"):  # PEP 723: the last of several closing lines closes
+        message = "not this `# ///` closes the block but the last one of its comment lines: put an empty line between them"
+    else:
+        message = _INVALID + error.msg[:1].lower() + error.msg[1:]
+    return ScriptError(message, line=block.line + place)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")} and "inf" not in text:
+        raise ValueError(text)
+    return number
+
+
+def _check(value: object, depth: int) -> None:
+    """Raises RecursionError on more levels than ``depth``, ValueError on a number that uv's reader can't hold."""
+    if isinstance(value, int) and value not in _NUMBERS:
+        raise ValueError(value)
+    if isinstance(value, dict | list):
+        if depth < 0:
+            raise RecursionError
+        for item in value.values() if isinstance(value, dict) else value:
+            _check(item, depth - 1)
+
+
+def _wrong(block: Block, field: str, wanted: str, value: object) -> ScriptError:
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a table"}
+    kind = kinds.get(type(value), "a date or time")
+    return ScriptError(f"{field} is {kind}; it must be {wanted}", line=field_line(block, field), field=field)
