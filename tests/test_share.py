@@ -18,7 +18,7 @@ RANGES = st.builds(
 
 
 def slurm(index: int, array: range, **changes: str) -> dict[str, str]:
-    """What Slurm 22.05 sets in a task of `--array=FIRST-LAST:STEP` (LAST is the last task's number, whatever was asked)."""
+    """What Slurm 22.05 sets in a task of an array: MAX is the last task's number, whatever end was asked."""
     return {
         "SLURM_ARRAY_TASK_ID": str(index),
         "SLURM_ARRAY_TASK_MIN": str(array[0]),
@@ -137,7 +137,9 @@ def test_shard_is_one_based(index: int, count: int) -> None:
             parse_shard(f"{index}/{count}")
 
 
-@pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/", "/4", "1/0", "-1/4", "1/4/2", "a/b", "+1/4", "1 /4", "1_0/20", "١/٤"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "0/4", "5/4", "1/", "/4", "1/0", "-1/4", "1/4/2", "a/b", "+1/4", "1 /4", "1_0/20", "١/٤"]
+)
 def test_a_bad_shard_is_refused(text: str) -> None:
     with pytest.raises(SharedenvError) as caught:
         parse_shard(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,10 +23,10 @@ class Share:
 
 
 def take(items: Sequence[Item], share: Share) -> Sequence[Item]:
-    """The items of one share, in the order of the list: every item is in exactly one share, sizes differ by one at most.
+    """The items of one share, in the list's order: every item is in exactly one share, sizes differ by one at most.
 
-    Shares are strided (1st, 1+count-th, …), not blocks: cases of a sweep often get dearer along the list, and blocks would
-    leave all the dear ones to the last task.
+    Shares are strided (1st, 1+count-th, …), not blocks: cases of a sweep often get dearer along the list, and blocks
+    would leave all the dear ones to the last task.
     """
     return items[share.index :: share.count]
 
@@ -48,15 +48,18 @@ def parse_shard(text: str) -> Share:
 def share_from_environment(environ: Mapping[str, str]) -> Share:
     """The share of this array task, from what Slurm, PBS, LSF or SGE says: its position in the array, not its number.
 
-    Raises SharedenvError when this is no array task, or when the position can't be known from the variables alone (a list
-    such as 1,3,7; PBS, which tells no task how many there are).
+    Raises SharedenvError when this is no array task, or when the position can't be known from the variables alone (a
+    list such as 1,3,7; PBS, which tells no task how many there are).
     """
-    for variable, share_from in _SCHEDULERS:
-        if environ.get(variable, "undefined") not in ("undefined", "0" if variable == "LSB_JOBINDEX" else ""):
+    for variable, (no_array, share_from) in _SCHEDULERS.items():
+        if environ.get(variable, no_array) != no_array:
             return share_from(environ)
+    for variable, scheduler in _COUNTLESS.items():
+        if variable in environ:
+            raise _unknown(f"{scheduler} tells a task its number but not how many there are", variable)
     raise SharedenvError(
         "this is no task of an array job",
-        cause="none of " + ", ".join(variable for variable, _ in _SCHEDULERS) + " is set",
+        cause="none of " + ", ".join([*_SCHEDULERS, *_COUNTLESS]) + " is set",
         hint="--shard 1/4 names the share by hand",
         exit_code=EXIT_USAGE,
     )
@@ -66,52 +69,46 @@ def _from_slurm(environ: Mapping[str, str]) -> Share:
     index, first, last, step, count = _numbers(
         environ, "SLURM_ARRAY_TASK_ID", *(f"SLURM_ARRAY_TASK_{name}" for name in ("MIN", "MAX", "STEP", "COUNT"))
     )
-    return _position(index, first, last, step, count, "SLURM_ARRAY_TASK_ID")
-
-
-def _from_pbs(environ: Mapping[str, str]) -> Share:
-    raise _unknown("PBS tells a task its number but not how many there are", "PBS_ARRAY_INDEX")
-
-
-def _from_torque(environ: Mapping[str, str]) -> Share:
-    raise _unknown("Torque tells a task its number but not how many there are", "PBS_ARRAYID")
+    array = _range("SLURM_ARRAY_TASK_ID", first, last, step)
+    # a list (1,3,7) has the step 1, and two ranges the step of the first: only the count and the end prove a range
+    if len(array) != count or last not in array:
+        raise _unknown(f"the array is a list with gaps: {count} tasks between {first} and {last}", "SLURM_ARRAY_TASK_ID")
+    return _position("SLURM_ARRAY_TASK_ID", index, array)
 
 
 def _from_lsf(environ: Mapping[str, str]) -> Share:
     # LSF says where an array ends, not where it starts: its indices count from 1, so the start is within the first step
     index, last, step = _numbers(environ, "LSB_JOBINDEX", "LSB_JOBINDEX_END", "LSB_JOBINDEX_STEP")
-    if step < 1:
-        raise _unknown(f"LSB_JOBINDEX_STEP is {step}", "LSB_JOBINDEX")
-    first = (index - 1) % step + 1
-    last -= (last - first) % step
-    return _position(index, first, last, step, None, "LSB_JOBINDEX")
+    first = (index - 1) % max(step, 1) + 1
+    return _position("LSB_JOBINDEX", index, _range("LSB_JOBINDEX", first, last, step))
 
 
 def _from_sge(environ: Mapping[str, str]) -> Share:
     index, first, last, step = _numbers(environ, *(f"SGE_TASK_{name}" for name in ("ID", "FIRST", "LAST", "STEPSIZE")))
-    if step >= 1:
-        last -= (last - first) % step  # SGE keeps the user's end, such as 10 in 1-10:4
-    return _position(index, first, last, step, None, "SGE_TASK_ID")
+    return _position("SGE_TASK_ID", index, _range("SGE_TASK_ID", first, last, step))
 
 
-#: the variable that marks an array task (SGE sets it to "undefined", LSF to 0, in other jobs) → how its share is found
-_SCHEDULERS = (
-    ("SLURM_ARRAY_TASK_ID", _from_slurm),
-    ("PBS_ARRAY_INDEX", _from_pbs),
-    ("PBS_ARRAYID", _from_torque),
-    ("LSB_JOBINDEX", _from_lsf),
-    ("SGE_TASK_ID", _from_sge),
-)
+def _range(variable: str, first: int, last: int, step: int) -> range:
+    if step < 1:
+        raise _unknown(f"the step of the array is {step}", variable)
+    return range(first, last + 1, step)
 
 
-def _position(index: int, first: int, last: int, step: int, count: int | None, variable: str) -> Share:
-    """Position of ``index`` in ``first``-``last``:``step``; ``count``, where told, proves that the array has no gaps."""
-    if step < 1 or not first <= index <= last or (index - first) % step:
-        raise _unknown(f"task {index} is not in the range {first}-{last}:{step}", variable)
-    expected = (last - first) // step + 1
-    if (last - first) % step or count not in (None, expected):
-        raise _unknown(f"the array is a list with gaps: {count} tasks between {first} and {last}", variable)
-    return Share((index - first) // step, expected)
+#: the variable that marks an array task → its value in other jobs, and how the share is found
+_SCHEDULERS: dict[str, tuple[str, Callable[[Mapping[str, str]], Share]]] = {
+    "SLURM_ARRAY_TASK_ID": ("", _from_slurm),
+    "LSB_JOBINDEX": ("0", _from_lsf),
+    "SGE_TASK_ID": ("undefined", _from_sge),
+}
+
+#: variables that number a task without saying how many there are → who sets them
+_COUNTLESS = {"PBS_ARRAY_INDEX": "PBS", "PBS_ARRAYID": "Torque"}
+
+
+def _position(variable: str, index: int, array: range) -> Share:
+    if index not in array:
+        raise _unknown(f"task {index} is not in the range {array.start}-{array.stop - 1}:{array.step}", variable)
+    return Share(array.index(index), len(array))
 
 
 def _numbers(environ: Mapping[str, str], *names: str) -> list[int]:
