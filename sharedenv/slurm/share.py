@@ -72,7 +72,7 @@ def _from_slurm(environ: Mapping[str, str]) -> Share:
     array = _range("SLURM_ARRAY_TASK_ID", first, last, step)
     # a list (1,3,7) has the step 1, and two ranges the step of the first: only the count and the end prove a range
     if len(array) != count or last not in array:
-        raise _unknown(f"the array is a list with gaps: {count} tasks between {first} and {last}", "SLURM_ARRAY_TASK_ID")
+        raise _unknown(f"the array is a list with gaps: {count} tasks from {first} to {last}", "SLURM_ARRAY_TASK_ID")
     return _position("SLURM_ARRAY_TASK_ID", index, array)
 
 
