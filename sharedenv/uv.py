@@ -44,14 +44,6 @@ class Uv:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """One installed distribution."""
-
-    name: str
-    version: str
-
-
 class UvFailed(Exception):
     """uv ended with an error: what it said (no credentials), its status (1: requirements that can't be met; 2: all else)."""
 
@@ -85,8 +77,8 @@ def make_venv(uv: Uv, python: str, path: str, environ: Mapping[str, str], cwd: s
 
 def sync_script(
     uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]
-) -> tuple[Package, ...]:
-    """Installs into ``venv`` exactly what ``script`` needs and returns the packages installed. Raises UvFailed.
+) -> None:
+    """Installs into ``venv`` exactly what ``script`` needs. Raises UvFailed.
 
     uv must say that it wrote to ``venv``: with VIRTUAL_ENV lost on the way it would sync an environment of its own and
     call that success.
@@ -94,12 +86,9 @@ def sync_script(
     python = os.path.join(venv, "bin", "python")
     argv = ["sync", "--script", script, "--active", "--python", python, "--output-format", "json", *flags]
     done = _run(uv, argv, {**environ, "VIRTUAL_ENV": venv}, cwd, log)
-    report = json.loads(done.stdout)
-    written = report["sync"]["environment"]["path"]
+    written = json.loads(done.stdout)["sync"]["environment"]["path"]
     if os.path.realpath(written) != os.path.realpath(venv):
         raise UvFailed(f"uv wrote to {written} instead of {venv}", 2)
-    changes = report["sync"].get("changes", report["sync"].get("packages", []))
-    return tuple(sorted((Package(change["name"], change["version"]) for change in changes), key=lambda p: p.name))
 
 
 def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Package:
+    """One installed distribution."""
+
+    name: str  # normal form of PEP 503
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """Every entry below an environment, once: files (links included) with their sizes in bytes, folders."""
 
@@ -37,6 +45,17 @@ def read_contents(root: str) -> Contents:
                 else:
                     files[path] = entry.stat(follow_symlinks=False).st_size
     return Contents(files, tuple(directories))
+
+
+def installed_packages(contents: Contents) -> tuple[Package, ...]:
+    """The distributions installed, by name, from the names of their folders (PyPA's "recording installed projects")."""
+    found = []
+    for path in contents.directories:
+        stem, dot, _ = path.rpartition(".dist-info")
+        if dot and path.endswith(".dist-info") and "site-packages/" in path:
+            name, _, version = os.path.basename(stem).partition("-")
+            found.append(Package(name.lower().replace("_", "-").replace(".", "-"), version))
+    return tuple(sorted(found, key=lambda package: package.name))
 
 
 def missing_entries(root: str, contents: Contents) -> list[str]:

@@ -17,13 +17,13 @@ from sharedenv.canonical import build_inputs
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import Payload, admits
 from sharedenv.plan import Need
-from sharedenv.pool.check import Contents, missing_entries, read_contents
+from sharedenv.pool.check import Contents, installed_packages, missing_entries, read_contents
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import FILE, Interpreter, Manifest
 from sharedenv.pool.store import SHORT, remove_tree
 from sharedenv.process import capture
 from sharedenv.settings import Settings
-from sharedenv.uv import Package, Uv, UvFailed, environment_for_uv, find_python, make_venv, sync_script
+from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, make_venv, sync_script
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = """\
@@ -99,10 +99,10 @@ def _install(need: Need, work: Construction, folder: str, log: IO[str], started:
     make_venv(work.uv, python, venv, environ, folder, log)
     probed = _probe(venv, payload, environ)
     work.step("installing")
-    packages = sync_script(work.uv, script, venv, _sync_flags(need, work.options), environ, folder, log)
+    sync_script(work.uv, script, venv, _sync_flags(need, work.options), environ, folder, log)
     work.step("checking")
     contents = _check(venv)
-    _write_manifest(venv, need, work, probed, packages, contents, started)
+    _write_manifest(venv, need, work, probed, contents, started)
     for directory in reversed(contents.directories):
         os.chmod(os.path.join(venv, directory), 0o555)
     final = folder + ".ready"
@@ -175,14 +175,13 @@ def _write_manifest(
     need: Need,
     work: Construction,
     probed: Mapping[str, str],
-    packages: tuple[Package, ...],
     contents: Contents,
     started: float,
 ) -> None:
     manifest = Manifest(
         payload=need.payload,
         interpreter=Interpreter(probed["path"], probed["version"], probed["implementation"]),
-        packages=packages,
+        packages=installed_packages(contents),
         uv=work.uv.version,
         libc=probed["libc"],
         host=socket.gethostname(),

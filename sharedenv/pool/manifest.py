@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sharedenv.key import Payload, payload_from
-from sharedenv.uv import Package
+from sharedenv.pool.check import Package
 
 FILE = "sharedenv.json"
 SCHEMA = 1
