@@ -88,13 +88,15 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
 
 def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
     """Absolute paths of all scripts that a command line names. Raises SharedenvError when it names none."""
-    arguments = list(selection.arguments)
+    if selection.empty:
+        raise SharedenvError("no script named", hint="sharedenv run 'case*/script.py'")
+    listed: Sequence[str] = ()
     if selection.from_file is not None:
         data = sys.stdin.buffer.read() if selection.from_file == "-" else _read_list(selection.from_file)
-        arguments += [os.fsdecode(name) for name in data.split(b"\0" if selection.null else b"\n") if name]
-    if not arguments:
-        raise SharedenvError("no script named", hint="sharedenv run 'case*/script.py'")
-    return discover.expand(arguments, cwd)
+        listed = discover.read_list(data, nul=selection.null)
+        if not listed and not selection.arguments:
+            raise SharedenvError(f"no script in the list {selection.from_file}", hint="sharedenv run --help")
+    return discover.expand(selection.arguments, cwd, listed)
 
 
 def _read_list(path: str) -> bytes:
