@@ -93,7 +93,7 @@ def _comment_lines(data: bytes, position: int) -> tuple[list[bytes], int]:
 def _refuse_second(data: bytes, stop: int, rest: list[bytes], line: int) -> None:
     """Raises BlockError when a second closed block follows.
 
-    ``rest`` are the comment lines below the closing one, of which the first is line ``line``; the others start at ``stop``.
+    ``rest`` are the comment lines below the closing one, the first of them line ``line``; all others start at ``stop``.
     A block of another type is passed over as a whole: its content is its own.
     """
     if OPENING not in rest and data.find(OPENING, stop) < 0:

@@ -6,7 +6,7 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 
 POOL = ".sharedenv"
 _MAGIC = re.compile(r"[*?\[]")
@@ -17,17 +17,17 @@ _ANY_DEPTH = "**"
 def expand(arguments: Iterable[str], cwd: str, listed: Iterable[str] = ()) -> list[str]:
     """Absolute paths of the scripts that the arguments name, each once, in the order given; then those of ``listed``.
 
-    An argument is a file's name or a pattern: ``*``, ``?`` and ``[…]`` within one part of a path, ``**`` for any number
-    of folders. A name that is there as it stands wins over the pattern it could be (``case[1]/script.py``). What a
-    pattern matches comes in natural order: case2 before case10. Names of ``listed`` are never patterns. All are relative to
-    ``cwd``, which is absolute.
+    An argument is a file's name or a pattern: ``*``, ``?`` and ``[…]`` within one part of a path, ``**`` for any
+    number of folders. A name that is there as it stands wins over the pattern it could be (``case[1]/script.py``).
+    What a pattern matches comes in natural order: case2 before case10. Names of ``listed`` are never patterns. All
+    are relative to ``cwd`` (absolute).
 
-    - A pattern takes files, never folders. No wildcard matches a leading dot; ``**`` enters no hidden folder and follows
-      no link to a folder (it could go round for ever; ``*`` does follow one); no wildcard enters a pool.
-    - The same absolute path counts once. A symbolic link is not resolved: one that leads to a script in another folder is
-      a case of its own, with its own folder to run in.
-    - Nothing is raised: a name that isn't there, a pattern that matches nothing, a folder, and a folder that can't be
-      read stay in the answer as they are, so that plan.py names them together with all other bad scripts.
+    - A pattern takes files, never folders. No wildcard matches a leading dot; ``**`` enters no hidden folder and
+      follows no link to a folder (it could go round for ever; ``*`` does follow one); no wildcard enters a pool.
+    - The same absolute path counts once. A symbolic link is not resolved: one that leads to a script in another
+      folder is a case of its own, with its own folder to run in.
+    - Nothing is raised: a name that isn't there, a pattern that matches nothing, a folder, and a folder that can't
+      be read stay in the answer as they are, so that plan.py names them together with all other bad scripts.
     """
     found: dict[str, None] = {}
     for argument in arguments:
@@ -67,7 +67,8 @@ def absolute(name: str, cwd: str) -> str:
 
 
 _Part = str | Callable[[str], object]  # a literal name, `**`, or what tells whether a name matches
-_Step = tuple[str, tuple[int, ...]]  # a path, and which parts of the pattern may come below it; none: it is a match
+_Places = tuple[int, ...]  # which parts of a pattern may come next
+_Step = tuple[str, _Places]  # a path, and what may come below it; nothing: it is a match
 
 
 def _matches(pattern: str, cwd: str) -> list[str]:
@@ -75,14 +76,20 @@ def _matches(pattern: str, cwd: str) -> list[str]:
     first = next(index for index, name in enumerate(names) if _MAGIC.search(name))
     start = absolute("/" * pattern.startswith("/") + "/".join(names[:first]), cwd)
     parts = _compile(names[first:])
+    looks: dict[_Places, _Look] = {}  # few, and each is used in thousands of folders
     found: list[str] = []
     stack: list[_Step] = [(start, (0,))] if not pattern.endswith("/") else []  # an ending slash asks for folders
     while stack:
         path, places = stack.pop()
-        if places:
-            stack.extend(reversed(_steps(path, places, parts)))
-        else:
+        if not places:
             found.append(path)
+            continue
+        look = looks.get(places)
+        if look is None:
+            look = looks[places] = _Look(places, parts)
+        steps = look.steps(path)
+        steps.reverse()
+        stack += steps
     return [absolute(path, cwd) for path in found] if ".." in names else found
 
 
@@ -92,7 +99,7 @@ def _compile(names: Iterable[str]) -> list[_Part]:
         if name != _ANY_DEPTH:
             parts.append(_wildcard(name) if _MAGIC.search(name) else name)
         elif parts[-1:] != [_ANY_DEPTH]:
-            parts.append(name)
+            parts.append(_ANY_DEPTH)
     if parts[-1] == _ANY_DEPTH:
         parts.append(_wildcard("*"))
     return parts
@@ -102,52 +109,62 @@ def _wildcard(part: str) -> Callable[[str], object]:
     match = re.compile(fnmatch.translate(part)).match
     if part.startswith("."):
         return lambda name: name != POOL and match(name)
-    return lambda name: not name.startswith(".") and match(name)
+    return re.compile(r"(?!\.)" + fnmatch.translate(part)).match
 
 
-def _steps(folder: str, places: tuple[int, ...], parts: list[_Part]) -> list[_Step]:
-    """What lies in a folder and matches one of the parts at ``places``, in natural order."""
-    below = {*places, *(place + 1 for place in places if parts[place] == _ANY_DEPTH)}
-    wanted = [(place, parts[place]) for place in sorted(below)]
-    prefix = folder.rstrip("/") + "/"
-    if all(isinstance(part, str) and part != _ANY_DEPTH for _, part in wanted):
-        return list(_literal_steps(prefix, wanted, len(parts)))
-    try:
-        with os.scandir(folder) as entries:
-            steps = [step for entry in entries if (step := _step(entry, wanted, len(parts)))]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError:
-        return [(folder, ())]  # a match, so that its reader tells what is wrong with it
-    steps.sort(key=lambda step: natural(step[0]))
-    return [(prefix + name, following) for name, following in steps]
+class _Look:
+    """What to look for in a folder: the parts of the pattern that may come next there."""
 
+    def __init__(self, places: _Places, parts: Sequence[_Part]) -> None:
+        self._last = len(parts) - 1
+        wanted = {*places, *(place + 1 for place in places if parts[place] == _ANY_DEPTH)}
+        self._wanted = [(place, parts[place]) for place in sorted(wanted)]
+        names = {part for _, part in self._wanted if isinstance(part, str)}
+        literal = _ANY_DEPTH not in names and all(isinstance(part, str) for _, part in self._wanted)
+        self._names = [self._literal(name) for name in sorted(names, key=natural)] if literal else None
 
-def _literal_steps(prefix: str, wanted: list[tuple[int, _Part]], end: int) -> Iterator[_Step]:
-    for name in sorted({part for _, part in wanted if isinstance(part, str)}, key=natural):
-        following = [place + 1 for place, part in wanted if part == name]
-        if end in following and _is_file(prefix + name):
-            yield prefix + name, ()
-        if deeper := tuple(place for place in following if place < end):
-            yield prefix + name, deeper
+    def steps(self, folder: str) -> list[_Step]:
+        """What lies in a folder and may be, or lead to, a match, in natural order."""
+        prefix = folder if folder.endswith("/") else folder + "/"
+        if self._names is not None:  # no need to list the folder
+            steps: list[_Step] = []
+            for name, match, deeper in self._names:
+                if match and _is_file(prefix + name):
+                    steps.append((prefix + name, ()))
+                if deeper:
+                    steps.append((prefix + name, deeper))
+            return steps
+        try:
+            with os.scandir(folder) as entries:
+                found = [step for entry in entries if (step := self._step(entry))]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError:
+            return [(folder, ())]  # a match, so that its reader tells what is wrong with it
+        if len(found) > 1:
+            found.sort(key=lambda step: natural(step[0]))
+        return [(prefix + name, following) for name, following in found]
 
+    def _literal(self, name: str) -> tuple[str, bool, _Places]:
+        places = [place for place, part in self._wanted if part == name]
+        return name, self._last in places, tuple(place + 1 for place in places if place < self._last)
 
-def _step(entry: os.DirEntry[str], wanted: list[tuple[int, _Part]], end: int) -> _Step | None:
-    """An entry's name with the parts that may come below it (none: a file that matches); None when it leads nowhere."""
-    name = entry.name
-    following = []
-    for place, part in wanted:
-        if part == _ANY_DEPTH:
-            if not name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                following.append(place)
-        elif part == name if isinstance(part, str) else part(name):
-            following.append(place + 1)
-    if not following:
-        return None
-    if entry.is_dir():
-        deeper = tuple(place for place in following if place < end)
-        return (name, deeper) if deeper else None
-    return (name, ()) if end in following else None
+    def _step(self, entry: os.DirEntry[str]) -> _Step | None:
+        """An entry's name with what may come below it (nothing: it is a match); None when it leads nowhere."""
+        name = entry.name
+        match, deeper = False, []
+        for place, part in self._wanted:
+            if part == _ANY_DEPTH:
+                if name[0] != "." and entry.is_dir(follow_symlinks=False):
+                    deeper.append(place)
+            elif part == name if isinstance(part, str) else part(name):
+                if place == self._last:
+                    match = True
+                else:
+                    deeper.append(place + 1)
+        if deeper and entry.is_dir():
+            return name, tuple(deeper)
+        return (name, ()) if match and not entry.is_dir() else None
 
 
 def _is_file(path: str) -> bool:

@@ -21,7 +21,7 @@ _Place = tuple[str, int]  # field, 0-based line
 
 
 def line_of(text: str, field: str) -> int | None:
-    """The 0-based line in a *valid* TOML text where ``field`` stands, or the nearest field that holds it; None: nowhere.
+    """The 0-based line in a *valid* TOML text where ``field`` stands, or the nearest that holds it; None: nowhere.
 
     A field is a dotted name with 0-based places in arrays: ``dependencies[2]``, ``tool.uv.sources.numpy``. For an entry
     of an array it is the entry's own line, for a name the line of its key or of the table's header.

@@ -49,7 +49,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``scripts``: each absolute path with its key, in the order asked; ``needs``: the environments by key, in it too."""
+    """``scripts``: each absolute path with its key, in the order asked; ``needs``: environments by key, in it too."""
 
     scripts: tuple[tuple[str, str], ...]
     needs: Mapping[str, Need]
@@ -90,23 +90,28 @@ class _Keyer:
         self._settings = settings
         self._parsed: dict[tuple[bytes, int], tuple[Metadata | ScriptError, bool]] = {}
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
-        self._locks: dict[bytes | None, bytes | None] = {}
+        self._locks: dict[bytes, bytes] = {}
         self._last: tuple[bytes, Block] = (b"", Block(b"", 0))
 
     def payload(self, path: str) -> tuple[Payload, bytes | None]:
         """The payload of one script and the bytes of its lock file. Raises ScriptError, OSError."""
         block = self._block(read_file(path))
-        lock = _read_lock(path + ".lock")
-        lock = self._locks.setdefault(lock, lock)  # one copy in memory, however many scripts have it
+        lock = self._lock(path + ".lock")
         metadata, has_paths = self._metadata(block)
-        folder = os.path.dirname(path)
-        name = (block.content, block.line, lock, folder if has_paths else "")
+        name = (block.content, block.line, lock, os.path.dirname(path) if has_paths else "")
         payload = self._payloads.get(name)
         if payload is None:
-            payload = self._payloads[name] = self._make(metadata, folder, lock)
+            payload = self._payloads[name] = self._make(metadata, os.path.dirname(path), lock)
         if isinstance(payload, ScriptError):
             raise payload
         return payload, lock
+
+    def _lock(self, path: str) -> bytes | None:
+        try:
+            data = read_file(path)
+        except FileNotFoundError:
+            return None
+        return self._locks.setdefault(data, data)  # one copy in memory, however many scripts have it
 
     def _block(self, data: bytes) -> Block:
         if data != self._last[0]:
@@ -175,13 +180,6 @@ def read_file(path: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
-
-
-def _read_lock(path: str) -> bytes | None:
-    try:
-        return read_file(path)
-    except FileNotFoundError:
-        return None
 
 
 def _reason(path: str, error: OSError) -> str:

@@ -18,7 +18,7 @@ _NUMBERS = range(-(2**127), 2**127)  # what uv's TOML reader holds
 
 
 class ScriptError(ValueError):
-    """One bad script: ``line`` is 1-based (None: the whole file), ``field`` a dotted name, as in ``dependencies[2]``."""
+    """One bad script: ``line`` is 1-based (None: the whole file), ``field`` a dotted name: ``dependencies[2]``."""
 
     def __init__(self, message: str, *, line: int | None = None, field: str | None = None) -> None:
         super().__init__(message)
@@ -104,7 +104,7 @@ def _not_toml(block: Block, text: str, error: tomli.TOMLDecodeError) -> ScriptEr
     lines = text.split("\n")
     place = min(error.lineno, len(lines)) - 1  # what is missing at the end is missing at the closing line
     if lines[place].startswith("///"):  # PEP 723: the last of several closing lines closes
-        message = "not this `# ///` closes the block but the last one of its comment lines: put an empty line between them"
+        message = "the last `# ///` of the comment lines closes the block, not this one: put an empty line between"
     else:
         message = _INVALID + error.msg[:1].lower() + error.msg[1:]
     return ScriptError(message, line=block.line + place)
