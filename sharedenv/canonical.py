@@ -11,15 +11,17 @@ from typing import Any
 from sharedenv.key import Payload
 from sharedenv.requirement import merge, parse_requirement
 from sharedenv.secret import split_url
-from sharedenv.settings import Settings
+from sharedenv.settings import Settings, is_named
+from sharedenv.uv_variables import LOCATIONS
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Inputs:
     """The files and variables of one `uv sync --script`.
 
-    Files may hold credentials: they are written with mode 0600 and are gone before the environment is published. uv gets no
-    UV_* variable but ``variables``, and ``config`` by ``--config-file``, which keeps it from looking for any other.
+    Files may hold credentials: they are written with mode 0600 and are gone before the environment is published.
+    uv gets no UV_* variable but ``variables``, and ``config`` as its only configuration: UV_CONFIG_FILE, or
+    --config-file, keeps it from looking for the project's, the user's and the site's.
     """
 
     script: str  # text of the canonical script
@@ -27,28 +29,48 @@ class Inputs:
     variables: Mapping[str, str] = field(default_factory=dict)  # UV_* to set; secrets may be here, never in a payload
     lock: bytes | None = None  # bytes of `<canonical script>.lock`; sync wants --locked with it
     secrets: tuple[str, ...] = ()  # what must not be seen in a log or a message: see secret.redact
-    notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: what of the user's configuration was needed
+    notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: the user's configuration that was used
 
 
 def build_inputs(payload: Payload, settings: Settings) -> Inputs:
-    """What the builder hands to uv for a payload; secrets left out of the payload come from ``settings``."""
+    """What the builder hands to uv: all that counts comes from the payload, all else from ``settings``."""
     document = payload.document
-    options = _with_constraints(document) if document["lock"] is None else dict(document["tool.uv"])
-    restored = _restored({**document, "tool.uv": {**options, **payload.aside.options}}, settings.root, payload.aside.urls)
-    secrets = [split_url(url)[1] for url in [*payload.aside.urls.values(), *settings.urls.values()]]
+    urls = {**settings.urls, **payload.aside.urls}
+    options = _with_constraints(document) if document["lock"] is None else document["tool.uv"]
+    script = {**document, "tool.uv": _restored(options, settings.root, urls) | dict(payload.aside.options)}
+    script["dependencies"] = [_with_url(text, urls) for text in document["dependencies"]]
+    counted = {name: value for name, value in document["settings"].items() if not name.startswith("UV_")}
+    variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_")}
+    variables = {name: value for name, value in variables.items() if name not in _FILES}
+    secrets = [*settings.secrets, *(split_url(url)[1] for url in urls.values())]
     return Inputs(
-        script=block_text(restored),
-        config=toml_text(settings.config),
-        variables=dict(settings.variables),
+        script=block_text(script),
+        config=toml_text(dict(settings.inert) | _restored(counted, settings.root, urls)),
+        variables=_interpreter_choice(script["tool.uv"])
+        | dict(settings.variables)
+        | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
         lock=payload.aside.lock,
-        secrets=tuple({line for secret in [*secrets, *settings.secrets] for line in secret.splitlines() if line}),
+        secrets=tuple(sorted({line for secret in secrets for line in secret.splitlines() if line})),
         notes=dict(settings.notes),
     )
 
 
 def canonical_script(payload: Payload, root: str) -> str:
     """The script that says what the payload says, paths absolute: its payload, in any folder, is this one again."""
-    return block_text(_restored(payload.document, root, {}))
+    document = payload.document
+    return block_text({**document, "tool.uv": _restored(document["tool.uv"], root, {})})
+
+
+def python_request(document: Mapping[str, Any]) -> str:
+    """What `uv python find` is asked for: the explicit request, else requires-python as a range.
+
+    uv takes `==3.11` there for any 3.11, and in requires-python for 3.11.0 alone.
+    """
+    requires: str = document["requires-python"]
+    if requires.startswith("==") and requires[2:].replace(".", "").isdigit():
+        release = requires[2:].split(".")
+        requires = "==" + ".".join(release + ["0"] * (3 - len(release)))
+    return document["python"] or requires or "default"
 
 
 def block_text(document: Mapping[str, Any]) -> str:
@@ -67,7 +89,7 @@ def toml_text(table: Mapping[str, Any]) -> str:
     return "".join(f"{name} = {_toml(value)}\n" for name, value in sorted(table.items()))
 
 
-#: settings of the environment → the option of the canonical script that has their effect (uv reads them for `uv pip` alone)
+#: variables that uv reads for `uv pip` alone → the option of the canonical script that has their effect
 _FILES = {
     "UV_CONSTRAINT": "constraint-dependencies",
     "UV_OVERRIDE": "override-dependencies",
@@ -82,27 +104,48 @@ def _with_constraints(document: Mapping[str, Any]) -> dict[str, Any]:
         if more := document["settings"].get(variable):
             here = options.get(option, [])
             texts = [*more, *(item for item in here if isinstance(item, str))]
-            merged = sorted(set(texts)) if option.startswith("exclude") else merge(map(parse_requirement, texts))
+            merged = sorted(set(texts)) if variable == "UV_EXCLUDE" else merge(map(parse_requirement, texts))
             options[option] = [*merged, *(item for item in here if not isinstance(item, str))]
     return options
 
 
-def _restored(document: Mapping[str, Any], root: str, urls: Mapping[str, str]) -> dict[str, Any]:
-    """A document with absolute paths and, for a build, credentials back in its URLs."""
-    options = dict(document["tool.uv"])
+def _restored(options: Mapping[str, Any], root: str, urls: Mapping[str, str]) -> dict[str, Any]:
+    """Options with absolute paths and, for a build, credentials back in their URLs."""
+    restored = dict(options)
     for name in ("find-links", "extra-index-url"):
-        if name in options:
-            options[name] = [_place(item, root, urls) for item in options[name]]
-    if "index-url" in options:
-        options["index-url"] = _place(options["index-url"], root, urls)
-    if "index" in options:
-        options["index"] = [{**index, "url": _place(index["url"], root, urls)} for index in options["index"]]
-    if "sources" in options:
-        sources = options["sources"].items()
-        options["sources"] = {name: [_source(source, root, urls) for source in entries] for name, entries in sources}
-    if options.get("exclude-newer") == "false":
-        options["exclude-newer"] = False
-    return {**document, "tool.uv": options, "dependencies": [_with_url(text, urls) for text in document["dependencies"]]}
+        if name in restored:
+            restored[name] = [_place(item, root, urls) for item in restored[name]]
+    if "index-url" in restored:
+        restored["index-url"] = _place(restored["index-url"], root, urls)
+    if "index" in restored:
+        restored["index"] = [{**index, "url": _place(index["url"], root, urls)} for index in restored["index"]]
+    if "sources" in restored:
+        sources = restored["sources"].items()
+        restored["sources"] = {name: [_source(source, root, urls) for source in entries] for name, entries in sources}
+    for name in _FILES.values():
+        if name in restored:
+            restored[name] = [_with_url(item, urls) if isinstance(item, str) else item for item in restored[name]]
+    return restored
+
+
+def _variable(name: str, value: Any, root: str, urls: Mapping[str, str]) -> str:
+    """A counted UV_* variable as uv reads it."""
+    if value is True:
+        return "1"
+    if name in LOCATIONS:
+        return (LOCATIONS[name] or " ").join(_named_place(item, root, urls) for item in value)
+    return " ".join(value) if isinstance(value, list) else str(urls.get(value, value))
+
+
+def _interpreter_choice(options: Mapping[str, Any]) -> dict[str, str]:
+    # `uv python find` does not read scripts: what the block says about the choice goes by the environment
+    names = {"python-preference": "UV_PYTHON_PREFERENCE", "python-downloads": "UV_PYTHON_DOWNLOADS"}
+    return {variable: options[name] for name, variable in names.items() if isinstance(options.get(name), str)}
+
+
+def _named_place(item: str, root: str, urls: Mapping[str, str]) -> str:
+    name, equals, location = item.partition("=") if is_named(item) else ("", "", item)
+    return name + equals + _place(location, root, urls)
 
 
 def _place(location: str, root: str, urls: Mapping[str, str]) -> str:
@@ -120,7 +163,7 @@ def _source(source: Mapping[str, Any], root: str, urls: Mapping[str, str]) -> di
 
 
 def _with_url(text: str, urls: Mapping[str, str]) -> str:
-    url = parse_requirement(text).url
+    url = parse_requirement(text).url if " @ " in text else ""
     return text.replace(f" @ {url}", f" @ {urls[url]}", 1) if url in urls else text
 
 

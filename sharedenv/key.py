@@ -1,4 +1,4 @@
-"""Script + Settings → payload → key. Pure. Requirements get their normal form in requirement.py, which alone uses packaging."""
+"""Script + Settings → payload → key. Pure. Normal forms: requirement.py (alone with packaging), tool_uv.py."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from typing import Any
 from sharedenv.requirement import RequirementError, admits, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
-from sharedenv.tool_uv import CARRIED, OptionError, Place, normal_options
+from sharedenv.tool_uv import INERT, OptionError, Place, normal_options
 
 __all__ = ["SCHEMA", "Aside", "Payload", "admits", "make_payload", "moves", "payload_from"]
 
 SCHEMA = 1
+
+#: inert options of a script that a build may need to succeed; the others are the builder's to decide
+_CARRIED = frozenset(INERT) - frozenset(
+    ["cache-dir", "compile-bytecode", "link-mode", "reinstall", "reinstall-package", "upgrade", "upgrade-package"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Payload:
 
 
 def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: Settings) -> Payload:
-    """The payload of one script that lies in ``folder`` (absolute), with the bytes of its lock file. Raises ScriptError."""
+    """The payload of one script in ``folder`` (absolute), with the bytes of its lock file. Raises ScriptError."""
     urls: dict[str, str] = {}
     document = {
         "schema": SCHEMA,
@@ -56,7 +61,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
         "settings": dict(settings.counted),
         "platform": settings.platform,
     }
-    options = {name: value for name, value in metadata.uv.items() if name in CARRIED}
+    options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
     return payload_from(document, Aside(urls, options, lock))
 
 
@@ -67,7 +72,7 @@ def payload_from(document: Mapping[str, Any], aside: Aside | None = None) -> Pay
 
 
 def moves(payload: Payload) -> bool:
-    """Whether what is installed can change under one key: local folders and files, workspaces, git without a full commit."""
+    """Whether what is installed can change under one key: local folders and files, git without a full commit."""
     document = payload.document
     options = document["tool.uv"]
     sources = [source for entries in options.get("sources", {}).values() for source in entries]

@@ -68,14 +68,13 @@ class Entry:
 
 
 def merge(entries: Iterable[Entry]) -> list[str]:
-    """Normal form of a list: entries of one name, marker and URL become one (extras united, specifiers conjoined), sorted."""
+    """Normal form of a list, sorted: entries of one name, marker and URL are merged into one."""
     merged: dict[tuple[str, str, str], Entry] = {}
     for entry in entries:
         place = (entry.name, entry.marker, entry.url)
-        if known := merged.get(place):
-            extras, specifiers = known.extras | entry.extras, known.specifiers | entry.specifiers
-            entry = Entry(entry.name, extras, specifiers, entry.url, entry.marker)  # noqa: PLW2901 - it is the merged one from here on
-        merged[place] = entry
+        known = merged.get(place, entry)
+        extras, specifiers = known.extras | entry.extras, known.specifiers | entry.specifiers
+        merged[place] = Entry(entry.name, extras, specifiers, entry.url, entry.marker)
     return sorted(entry.text() for entry in merged.values())
 
 
@@ -122,7 +121,7 @@ def normal_name(text: str) -> str:
 
 
 def admits(requires_python: str, version: str) -> bool:
-    """Whether a requires-python (canonical, "" for any) admits this version of Python; pre-releases count as uv counts them.
+    """Whether a requires-python (canonical, "" for any) admits this version of Python, pre-releases as uv counts them.
 
     uv compares the release alone (``3.14.0rc1`` meets ``>=3.14``): a pre-release stands for the version it leads to.
     """
@@ -177,8 +176,9 @@ def _marker(requirement: Requirement, text: str) -> str:
 
 def _check_url(url: str, text: str) -> None:
     if not _URL.match(url):
-        raise RequirementError(f"{text!r}: {url!r} is not a URL (for a path use [tool.uv.sources], or file:// and an absolute path)")
+        raise RequirementError(f"{text!r}: {url!r} is not a URL (a path goes into [tool.uv.sources])")
     if ";" in url.partition("#")[0].rpartition("/")[2]:
         raise RequirementError(f"{text!r}: put a space before the semicolon that follows a URL")
     if variable := _VARIABLE.search(url):
-        raise RequirementError(f"{text!r}: {variable.group()} in a URL is not seen by the key: write it out, or use [tool.uv.sources]")
+        what = f"{variable.group()} in a URL is not seen by the key"
+        raise RequirementError(f"{text!r}: {what} (write it out, or use [tool.uv.sources])")

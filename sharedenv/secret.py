@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 #: names of query parameters that hold a secret, in lower case
-_TOKENS = ("access_token", "api_key", "apikey", "auth_token", "oauth_token", "password", "private_token", "secret", "sig", "token")
+_TOKENS = frozenset(
+    [
+        *("access_token", "api_key", "apikey", "auth_token", "oauth_token"),
+        *("password", "private_token", "secret", "sig", "token"),
+    ]
+)
 #: and the beginnings of such names: signed URLs of object stores
 _SIGNED = ("x-amz-", "x-goog-")
 
@@ -32,7 +37,8 @@ def split_url(url: str) -> tuple[str, str]:
             taken.append(value)
         else:
             kept.append(parameter)
-    text = scheme + separator + host + path + ("?" + "&".join(kept) if kept and question else "") + hash_mark + fragment
+    rest = path + ("?" + "&".join(kept) if kept else "") + hash_mark + fragment
+    text = scheme + separator + host + rest
     return text, "\n".join(taken)
 
 

@@ -1,0 +1,150 @@
+"""uv's configuration files: the project's, which counts, and the user's and the site's, which don't.
+
+The builder gives uv one uv.toml of our making, so that it looks for no other. What goes into it: the project's options,
+and of the user's and the site's those that can't change what is installed (cache, proxies, certificates, keyring). And
+where nothing else names a default index, theirs: behind a firewall a mirror is the only way to any package. It counts
+in no key, and the manifest of what was built through it says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tomli
+
+from sharedenv.errors import SharedenvError
+from sharedenv.secret import keep_aside
+from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, Place, is_url, normal_option
+from sharedenv.uv_variables import is_on
+
+#: inert options that the builder itself decides
+_OURS = frozenset(["compile-bytecode", "reinstall", "reinstall-package", "upgrade", "upgrade-package"])
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Options of one configuration: those that count in normal form, those that don't as they stand."""
+
+    counted: Mapping[str, Any] = field(default_factory=dict)
+    inert: Mapping[str, Any] = field(default_factory=dict)
+    urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → with them
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_config(root: str, environ: Mapping[str, str]) -> Config:
+    """The project's configuration, from the file uv would take: UV_CONFIG_FILE, uv.toml, pyproject.toml at the root.
+
+    An option that this version does not know counts as it stands. Raises SharedenvError.
+    """
+    path, table, is_project = _table(root, environ)
+    place = Place(os.path.dirname(path), root)
+    counted: dict[str, Any] = {}
+    for name, value in table.items():
+        if name in INERT or name in NOT_FOR_SCRIPTS:
+            continue
+        try:
+            counted.update(normal_option(name, value, place))
+        except OptionError as error:
+            where = f"[tool.uv] {name}" if is_project else name
+            raise SharedenvError(f"can't read {path}", cause=f"{where}: {error.message}") from None
+    return Config(counted, _inert(table, path), place.urls)
+
+
+def read_user_config(environ: Mapping[str, str], *, mirror: bool) -> Config:
+    """What is used of the user's and the site's configuration; ``mirror``: their default index, too.
+
+    Raises SharedenvError for a file that can't be read, as uv does.
+    """
+    if is_on(environ.get("UV_NO_CONFIG", "")) or environ.get("UV_CONFIG_FILE"):
+        return Config()
+    inert: dict[str, Any] = {}
+    default: dict[str, Any] = {}
+    source = ""
+    for path in reversed(_user_files(environ)):
+        table = _toml(path) or {}
+        inert.update(_inert(table, path))
+        if found := _default_index(table, os.path.dirname(path)):
+            default, source = found, path
+    if not (default and mirror):
+        return Config(inert=inert)
+    urls: dict[str, str] = {}
+    note = {"user-config": {"file": source, "index": keep_aside(default["url"], urls)}}
+    return Config(inert={**inert, "index": [default]}, urls=urls, notes=note)
+
+
+def read_text(path: str) -> str | None:
+    """The text of a file, or None when there is none. Raises SharedenvError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SharedenvError(f"can't read {path}", cause=error.strerror) from None
+    except UnicodeDecodeError as error:
+        raise SharedenvError(f"can't read {path}", cause=f"not UTF-8 at byte {error.start}") from None
+
+
+def _table(root: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any], bool]:
+    """The file, its options, and whether it is a pyproject.toml."""
+    if chosen := environ.get("UV_CONFIG_FILE"):
+        path = os.path.abspath(chosen)
+        table = _toml(path)
+        if table is None:
+            cause = f"{path}: no such file"
+            raise SharedenvError("can't read UV_CONFIG_FILE", cause=cause, hint="unset UV_CONFIG_FILE")
+        return path, table, False
+    if is_on(environ.get("UV_NO_CONFIG", "")):
+        return os.path.join(root, "uv.toml"), {}, False
+    path = os.path.join(root, "uv.toml")
+    table = _toml(path)
+    if table is not None:
+        return path, table, False
+    path = os.path.join(root, "pyproject.toml")
+    tool = (_toml(path) or {}).get("tool", {})
+    table = tool.get("uv", {}) if isinstance(tool, dict) else {}
+    return path, table if isinstance(table, dict) else {}, True
+
+
+def _inert(table: Mapping[str, Any], path: str) -> dict[str, Any]:
+    inert = {name: value for name, value in table.items() if name in INERT and name not in _OURS}
+    if isinstance(inert.get("cache-dir"), str):
+        inert["cache-dir"] = os.path.normpath(os.path.join(os.path.dirname(path), inert["cache-dir"]))
+    return inert
+
+
+def _default_index(table: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    indexes = table.get("index", ())
+    found = next((dict(index) for index in indexes if isinstance(index, dict) and index.get("default")), {})
+    if not found and isinstance(table.get("index-url"), str):
+        found = {"url": table["index-url"], "default": True}
+    if not isinstance(found.get("url"), str):
+        return {}
+    if not is_url(found["url"]):
+        found["url"] = os.path.normpath(os.path.join(folder, found["url"]))
+    return found
+
+
+def _user_files(environ: Mapping[str, str]) -> list[str]:
+    """Where uv looks for the user's and the site's configuration, the strongest first."""
+    home = environ.get("XDG_CONFIG_HOME") or (os.path.join(environ["HOME"], ".config") if environ.get("HOME") else "")
+    files = [os.path.join(home, "uv", "uv.toml")] if home else []
+    if is_on(environ.get("UV_NO_SYSTEM_CONFIG", "")):
+        return files
+    folders = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
+    system = [os.path.join(folder, "uv", "uv.toml") for folder in folders if folder]
+    # the first that is there, as in uv
+    return [*files, *[path for path in [*system, "/etc/uv/uv.toml"] if os.path.isfile(path)][:1]]
+
+
+def _toml(path: str) -> dict[str, Any] | None:
+    text = read_text(path)
+    if text is None:
+        return None
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise SharedenvError(f"can't read {path}", cause=str(error)) from None
