@@ -12,6 +12,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+from tests.slurm import Cluster, require_slurm, running_cluster
 from tests.wheels import make_index
 
 #: variables of this machine that would change what a test sees
@@ -141,3 +142,11 @@ def _make_removable(folder: Path) -> None:
     for name, _, _ in os.walk(folder):
         if not os.access(name, os.W_OK):
             os.chmod(name, 0o755)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Slurm of 2 nodes with 4 CPUs each, one for each worker of the suite. Skips without Slurm, but not in CI."""
+    require_slurm()
+    with running_cluster(nodes=2, cpus=4) as cluster:
+        yield cluster

@@ -1,0 +1,136 @@
+"""Shell code that makes an environment the active one, as a venv's own `activate` does. Pure."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+
+#: shells we write for → the names of programs that read that code
+SHELLS: dict[str, tuple[str, ...]] = {
+    "sh": ("sh", "bash", "dash", "ksh", "mksh", "zsh", "ash", "busybox"),
+    "csh": ("csh", "tcsh"),
+    "fish": ("fish",),
+}
+
+#: what is evaluated when there is nothing to activate: a job script ends, since it would go on with another Python; a
+#: person's shell stays
+FAILURE = {
+    "sh": "case $- in (*i*) false;; (*) exit 1;; esac;",
+    "csh": "if (! $?prompt) exit 1;",
+    "fish": "status is-interactive; or exit 1;",
+}
+
+
+def shell_of(environ: Mapping[str, str]) -> str:
+    """The kind of shell that SHELL names: sh, csh or fish; sh when it names none that we know."""
+    program = os.path.basename(environ.get("SHELL", ""))
+    return next((kind for kind, programs in SHELLS.items() if program in programs), "sh")
+
+
+def activation(environment: str, shell: str, prompt: str) -> str:
+    """Code to be evaluated by a shell of this kind: VIRTUAL_ENV, PATH, no PYTHONHOME, and a `deactivate`.
+
+    environment  absolute path
+    prompt       VIRTUAL_ENV_PROMPT, for themes that show it; our code leaves the prompt alone
+
+    Each line ends with a semicolon, so that it works where a shell joins the lines too (csh, fish, `eval $(…)` without
+    quotes). Raises SharedenvError for a path that PATH or the shell can't hold.
+    """
+    _check(environment, ":" if shell == "sh" else ":\n")
+    return _WRITERS[shell](environment, prompt)
+
+
+def taskprolog(environment: str, environ: Mapping[str, str]) -> str:
+    """Lines for Slurm's TaskProlog: `export NAME=VALUE` and `unset NAME` reach the task, unquoted up to the line's end.
+
+    Raises SharedenvError for a path with a line break.
+    """
+    _check(environment, ":\n")
+    path = os.pathsep.join([os.path.join(environment, "bin"), *filter(None, [environ.get("PATH")])])
+    _check(path, "\n")
+    return f"export VIRTUAL_ENV={environment}\nexport PATH={path}\nunset PYTHONHOME"
+
+
+def _check(text: str, forbidden: str) -> None:
+    if found := set(text) & set(forbidden):
+        names = {":": "a colon", "\n": "a line break"}
+        raise SharedenvError(
+            f"can't activate {text!r}",
+            cause=f"its path holds {' and '.join(names[each] for each in sorted(found))}",
+            hint="sharedenv exec SCRIPT needs no activation",
+            exit_code=EXIT_USAGE,
+        )
+
+
+def _sh(environment: str, prompt: str) -> str:
+    # every variable is read as ${X-}: job scripts run under `set -u`
+    return "\n".join(
+        [
+            'if [ -n "${_SHAREDENV_PATH-}" ]; then deactivate; fi;',
+            "deactivate () {",
+            '  PATH="${_SHAREDENV_PATH-$PATH}"; export PATH; unset _SHAREDENV_PATH;',
+            '  if [ -n "${_SHAREDENV_PYTHONHOME-}" ]; then',
+            '    PYTHONHOME="$_SHAREDENV_PYTHONHOME"; export PYTHONHOME; unset _SHAREDENV_PYTHONHOME; fi;',
+            "  unset VIRTUAL_ENV; unset VIRTUAL_ENV_PROMPT;",
+            "  unset -f deactivate; hash -r 2>/dev/null || true; };",
+            '_SHAREDENV_PATH="${PATH-}";',
+            '_SHAREDENV_PYTHONHOME="${PYTHONHOME-}"; unset PYTHONHOME;',
+            f"VIRTUAL_ENV={shlex.quote(environment)}; export VIRTUAL_ENV;",
+            f"VIRTUAL_ENV_PROMPT={shlex.quote(prompt)}; export VIRTUAL_ENV_PROMPT;",
+            'PATH="$VIRTUAL_ENV/bin${PATH:+:$PATH}"; export PATH;',
+            "hash -r 2>/dev/null || true;",
+        ]
+    )
+
+
+def _csh(environment: str, prompt: str) -> str:
+    deactivate = (
+        'setenv PATH "$_SHAREDENV_PATH:q"; unset _SHAREDENV_PATH; unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; '
+        "unalias deactivate; rehash"
+    )
+    return " ".join(
+        [
+            # csh expands variables before it looks at the condition: eval puts that off
+            "if ($?_SHAREDENV_PATH) eval 'setenv PATH \"$_SHAREDENV_PATH:q\"';",
+            'set _SHAREDENV_PATH="$PATH:q";',
+            f"setenv VIRTUAL_ENV {_csh_quote(environment)};",
+            f"setenv VIRTUAL_ENV_PROMPT {_csh_quote(prompt)};",
+            'setenv PATH "$VIRTUAL_ENV:q/bin:$PATH:q";',
+            "unsetenv PYTHONHOME;",
+            f"alias deactivate {_csh_quote(deactivate)};",
+            "rehash;",
+        ]
+    )
+
+
+def _fish(environment: str, prompt: str) -> str:
+    return "\n".join(
+        [
+            "functions -q deactivate; and set -q _SHAREDENV_PATH; and deactivate;",
+            "function deactivate;",
+            "  set -gx PATH $_SHAREDENV_PATH; set -e _SHAREDENV_PATH;",
+            "  set -q _SHAREDENV_PYTHONHOME; and set -gx PYTHONHOME $_SHAREDENV_PYTHONHOME;",
+            "  set -e _SHAREDENV_PYTHONHOME; set -e VIRTUAL_ENV; set -e VIRTUAL_ENV_PROMPT; functions -e deactivate;",
+            "end;",
+            "set -g _SHAREDENV_PATH $PATH;",
+            "set -q PYTHONHOME; and set -g _SHAREDENV_PYTHONHOME $PYTHONHOME; set -e PYTHONHOME;",
+            f"set -gx VIRTUAL_ENV {_fish_quote(environment)};",
+            f"set -gx VIRTUAL_ENV_PROMPT {_fish_quote(prompt)};",
+            'set -gx PATH "$VIRTUAL_ENV/bin" $PATH;',
+        ]
+    )
+
+
+def _csh_quote(text: str) -> str:
+    # between single quotes only the quote itself and history's ! mean anything
+    return "'" + text.replace("'", "'\\''").replace("!", "\\!") + "'"
+
+
+def _fish_quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+_WRITERS: dict[str, Callable[[str, str], str]] = {"sh": _sh, "csh": _csh, "fish": _fish}

@@ -1,0 +1,200 @@
+"""The cluster as its user sees it: the only module that knows sbatch, squeue, scontrol, scancel, sinfo and sacct."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.process import Finished, capture
+
+#: states of a task that will run or runs; every other one is an end
+WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
+RUNNING = frozenset(
+    {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+)
+
+_ENDINGS = {
+    "BOOT_FAIL": "its node did not boot",
+    "CANCELLED": "it was cancelled",
+    "COMPLETED": "it ended without reporting",
+    "DEADLINE": "it met its deadline",
+    "FAILED": "its job script failed",
+    "NODE_FAIL": "its node failed",
+    "OUT_OF_MEMORY": "it ran out of memory",
+    "PREEMPTED": "it was preempted",
+    "TIMEOUT": "it met its time limit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a job as Slurm describes it.
+
+    job     id of the array (of the job, for one that is no array)
+    index   number in the array, None for a job that is no array
+    state   Slurm's word: PENDING, RUNNING, TIMEOUT …
+    node    where it runs or ran, "" before that
+    reason  why it waits, in Slurm's word
+    """
+
+    job: str
+    index: int | None
+    state: str
+    node: str = ""
+    reason: str = ""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it will be started."""
+        return self.state in WAITING
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.state in RUNNING
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words for the user."""
+        return _ENDINGS.get(self.state, f"Slurm calls it {self.state}")
+
+
+def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> str:
+    """Hands a job script to sbatch and returns the job's id. Raises SharedenvError with sbatch's words."""
+    environ = {name: value for name, value in environ.items() if name not in ("SBATCH_WAIT", "SBATCH_ARRAY_INX")}
+    done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd)
+    match = re.match(r"(\d+)(;|$)", done.stdout.strip().rpartition("\n")[2])
+    if done.status != 0 or match is None:
+        raise SharedenvError(
+            "sbatch did not take the job",
+            cause=_words(done),
+            hint="sharedenv submit --print … shows the job script",
+            exit_code=EXIT_FAILED,
+        )
+    return match[1]
+
+
+def tasks(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
+    """Every task of these jobs that Slurm still knows, ended ones included while it remembers them (MinJobAge).
+
+    Raises SharedenvError when the controller doesn't answer.
+    """
+    if not jobs:
+        return []
+    argv = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(jobs)}", "--format=%F|%K|%T|%N|%r"]
+    done = _call(argv, environ)
+    if done.status != 0:
+        if "Invalid job id" in done.stderr:
+            return []  # what squeue says when it knows none of them any more
+        raise SharedenvError("squeue did not answer", cause=_words(done), hint="scontrol ping", exit_code=EXIT_FAILED)
+    return [task for line in done.stdout.splitlines() if (task := _task(line))]
+
+
+def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
+    """What the accounting (sacct) remembers of these jobs: [] where a cluster has none."""
+    if not jobs:
+        return []
+    argv = ["sacct", "--noheader", "--parsable2", "--allocations", "--array", f"--jobs={','.join(jobs)}"]
+    try:
+        done = _call([*argv, "--format=JobID,State,NodeList"], environ)
+    except SharedenvError:
+        return []
+    found = []
+    for line in done.stdout.splitlines() if done.status == 0 else []:
+        identity, _, rest = line.partition("|")
+        state, _, node = rest.partition("|")
+        job, _, index = identity.partition("_")
+        if job.isdigit() and (not index or index.isdigit()) and state:
+            found.append(Task(job, int(index) if index else None, state.split()[0].rstrip("+"), _node(node)))
+    return found
+
+
+def cancel(jobs: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Cancels these jobs with all their tasks; those that have ended already are passed over. Raises SharedenvError."""
+    done = _call(["scancel", *jobs], environ)
+    if done.status != 0 and "Invalid job id" not in done.stderr:
+        raise SharedenvError("scancel failed", cause=_words(done), hint="squeue --me", exit_code=EXIT_FAILED)
+
+
+def largest_array(environ: Mapping[str, str]) -> int:
+    """The most tasks that an array numbered from 1 may have: MaxArraySize − 1. Raises SharedenvError."""
+    done = _call(["scontrol", "show", "config"], environ)
+    if done.status != 0:
+        raise SharedenvError("Slurm does not answer", cause=_words(done), hint="scontrol ping", exit_code=EXIT_FAILED)
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    size = int(match[1]) if match else 1001  # Slurm's own default
+    if size < 2:
+        raise SharedenvError("this cluster takes no array jobs", cause=f"its MaxArraySize is {size}")
+    return size - 1
+
+
+def count_cpus(partition: str | None, environ: Mapping[str, str]) -> int | None:
+    """CPUs of the nodes of a partition (None: the default one) that are in service; None when Slurm can't say."""
+    argv = ["sinfo", "--noheader", "--format=%P|%C"] + ([] if partition is None else [f"--partition={partition}"])
+    done = _call(argv, environ)
+    counted = 0
+    for line in done.stdout.splitlines() if done.status == 0 else []:
+        name, _, states = line.partition("|")
+        cpus = states.split("/")  # allocated/idle/other/total: "other" are down or drained
+        if len(cpus) == 4 and (partition is not None or name.endswith("*")):
+            counted += _kilo(cpus[0]) + _kilo(cpus[1])
+    return counted or None
+
+
+def running_version(environ: Mapping[str, str]) -> str | None:
+    """Version of the Slurm commands here, such as 22.05.8; None where there are none."""
+    try:
+        done = _call(["sbatch", "--version"], environ)
+    except SharedenvError:
+        return None
+    return done.stdout.strip().removeprefix("slurm ").removeprefix("slurm-wlm ") or None
+
+
+def _task(line: str) -> Task | None:
+    fields = line.split("|")
+    if len(fields) < 5 or not fields[0].isdigit():
+        return None
+    job, index, state, node, reason = fields[:5]
+    return Task(job, int(index) if index.isdigit() else None, state, _node(node), "" if reason == "None" else reason)
+
+
+def _node(text: str) -> str:
+    return "" if text in ("(null)", "None assigned", "n/a") else text
+
+
+def _kilo(text: str) -> int:
+    # sinfo shortens large counts: 12.5K
+    number = text.rstrip("KM")
+    scale = {"K": 1000, "M": 1_000_000}.get(text[-1:], 1)
+    return int(float(number) * scale) if number.replace(".", "", 1).isdigit() else 0
+
+
+def _call(argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> Finished:
+    try:
+        return capture(argv, env=_clean(environ), cwd=cwd)
+    except FileNotFoundError:
+        raise SharedenvError(
+            f"there is no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"
+        ) from None
+
+
+def _clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for Slurm's commands: no user's taste in columns or filters, and nothing of the job we may be in.
+
+    A job submitted from within a job would inherit its SLURM_CPUS_PER_TASK and the like.
+    """
+    kept = {name: value for name, value in environ.items() if not name.startswith(("SQUEUE_", "SINFO_", "SACCT_"))}
+    if "SLURM_JOB_ID" in environ:
+        kept = {name: value for name, value in kept.items() if name == "SLURM_CONF" or not name.startswith("SLURM_")}
+    return kept
+
+
+def _words(done: Finished) -> str:
+    text = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.status}").splitlines()
+    return "\n".join(_unprefixed(text))
+
+
+def _unprefixed(lines: Iterable[str]) -> list[str]:
+    return [re.sub(r"^(sbatch|squeue|scancel|slurm_load_jobs error): (error: )?", "", line) for line in lines]

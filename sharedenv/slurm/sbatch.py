@@ -1,0 +1,197 @@
+"""The job script of an array: a pure function of what is asked. Nothing here touches a disk, a clock or Slurm."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+
+#: the job's output, below the folder it runs from; %A alone is also the id of an array's last task, hence both
+LOG_PATTERN = "%A_%a.out"
+BUILD_LOG_PATTERN = "build-%j.out"
+
+#: what a submission decides itself: an option given by the user in its place would lose or repeat cases
+_OURS = ("array", "a", "wrap", "parsable", "wait", "W", "test-only")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asks of Slurm; None leaves a choice to SBATCH_* variables and the cluster's defaults.
+
+    time, memory    as sbatch takes them (`--time`, `--mem`)
+    more            further options of sbatch, each with its value: `--gres=gpu:1`, `gres=gpu:1`, `-p debug`
+    setup           lines of bash for the top of the job script
+    grace           seconds before the time limit at which a task stops starting cases; None: a tenth of the time
+                    limit, a minute at most
+    """
+
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    memory: str | None = None
+    cpus_per_task: int = 1
+    more: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    grace: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job to submit.
+
+    name         as squeue shows it
+    folder       absolute: where its output goes
+    start        absolute: the folder it was submitted from, where its setup lines are run
+    command      argv that the job becomes
+    options      what the user asked
+    tasks        tasks of the array, numbered from 1; None for a job that is no array
+    max_running  tasks that may run at once, None for no limit of ours
+    after        the id of the job that must have succeeded first
+    """
+
+    name: str
+    folder: str
+    start: str
+    command: tuple[str, ...]
+    options: Options
+    tasks: int | None = None
+    max_running: int | None = None
+    after: str | None = None
+
+
+def defaults(job: Job) -> tuple[str, ...]:
+    """sbatch options that SBATCH_* variables may override: they stand in the job script only."""
+    return (
+        f"--job-name={job.name}",
+        "--requeue",  # a task goes on where it stopped
+        "--open-mode=append",  # … and its output too
+        f"--signal=B:TERM@{_grace(job.options)}",  # the job becomes our process, which stops starting cases
+    )
+
+
+def arguments(job: Job) -> tuple[str, ...]:
+    """sbatch options that were asked for or that decide what is run: for the job script and for sbatch's command line.
+
+    Both, since SBATCH_* variables beat a script's directives, but not the command line. Raises SharedenvError for an
+    option that a submission decides itself.
+    """
+    options = job.options
+    chosen = [
+        f"--chdir={job.folder}",
+        f"--output={'/dev/null' if _redirects(job) else _log(job)}",
+    ]
+    if job.tasks is not None:
+        throttle = "" if job.max_running is None else f"%{job.max_running}"
+        chosen.append(f"--array=1-{job.tasks}{throttle}")
+        chosen.append(f"--cpus-per-task={options.cpus_per_task}")
+    if job.after is not None:
+        # without the second, a job whose dependency failed waits for ever
+        chosen += [f"--dependency=afterok:{job.after}", "--kill-on-invalid-dep=yes"]
+    for name, value in (
+        ("time", options.time),
+        ("partition", options.partition),
+        ("account", options.account),
+        ("mem", options.memory),
+    ):
+        if value is not None:
+            chosen.append(f"--{name}={value}")
+    for text in options.more:
+        chosen += _parsed(text)
+    return tuple(chosen)
+
+
+def script_text(job: Job) -> str:
+    """The job script. Names that are no UTF-8 stand in it as os.fsdecode gives them: write it with os.fsencode."""
+    directives = [_directive(argument) for argument in (*defaults(job), *arguments(job))]
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *directives,
+            "",
+            *([_redirection(job)] if _redirects(job) else []),
+            f"cd -- {quote(job.start)} || exit",
+            *job.options.setup,
+            f"exec {' '.join(map(quote, job.command))}",
+            "",
+        ]
+    )
+
+
+def quote(text: str) -> str:
+    """One word of a POSIX shell. As shlex.quote, but without a CR LF pair, for which sbatch refuses a script."""
+    return shlex.quote(text).replace("\r\n", "\r''\n")
+
+
+def _log(job: Job) -> str:
+    return BUILD_LOG_PATTERN if job.tasks is None else LOG_PATTERN
+
+
+def _redirects(job: Job) -> bool:
+    # Slurm expands % and \ in the whole path of the output, the folder's included, and has no way to quote them
+    return "%" in job.folder or "\\" in job.folder
+
+
+def _redirection(job: Job) -> str:
+    variables = {"%A": "SLURM_ARRAY_JOB_ID", "%a": "SLURM_ARRAY_TASK_ID", "%j": "SLURM_JOB_ID"}
+    name = re.sub("%[Aaj]", lambda match: f"${{{variables[match[0]]}}}", _log(job))
+    return f'exec >>{quote(job.folder)}/"{name}" 2>&1'
+
+
+def seconds(time: str) -> int | None:
+    """Seconds of a time limit as Slurm writes it: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; None for one that has no end."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
+    if match is None:
+        return None
+    days, *fields = match.groups()
+    first, second, third = (int(field or 0) for field in fields)
+    if days is not None:
+        return ((int(days) * 24 + first) * 60 + second) * 60 + third
+    if fields[2] is not None:
+        return (first * 60 + second) * 60 + third
+    return first * 60 + second
+
+
+def _grace(options: Options) -> int:
+    if options.grace is not None:
+        return options.grace
+    limit = None if options.time is None else seconds(options.time)
+    return 60 if limit is None else min(60, max(1, limit // 10))
+
+
+def _directive(argument: str) -> str:
+    # sbatch reads directives with a tokenizer of its own: a backslash escapes even between single quotes, nothing is
+    # expanded, and there is no way to hold a line break
+    if "\n" in argument:
+        name = argument.partition("=")[0]
+        return f"# {name} holds a line break: it is on sbatch's command line only"
+    name, equals, value = argument.partition("=")
+    return f"#SBATCH {name}{equals}{_directive_quote(value)}" if equals else f"#SBATCH {_directive_quote(argument)}"
+
+
+def _directive_quote(text: str) -> str:
+    if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _parsed(text: str) -> Sequence[str]:
+    option = text if text.startswith("-") else f"--{text}"
+    match = re.fullmatch(r"(--?)([A-Za-z][A-Za-z0-9-]*)(?:[=\s]\s*(.*))?", option.strip(), re.DOTALL)
+    if match is None:
+        raise _refused(text, "it is no option of sbatch")
+    dashes, name, value = match.groups()
+    if name in _OURS:
+        raise _refused(text, "the array, its size and how it is followed are decided by submit itself")
+    if value is None:
+        return [f"{dashes}{name}"]
+    return [f"{dashes}{name}={value}"] if dashes == "--" else [f"-{name}", value]
+
+
+def _refused(text: str, cause: str) -> SharedenvError:
+    return SharedenvError(
+        f"can't pass --sbatch {text} on", cause=cause, hint="sharedenv submit --help", exit_code=EXIT_USAGE
+    )

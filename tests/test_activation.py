@@ -1,0 +1,151 @@
+"""`activate` in the shells that people have: what a job script sees afterwards, and that it never goes on without."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sharedenv.activation import activation, shell_of, taskprolog
+from sharedenv.errors import SharedenvError
+from tests.conftest import Project
+
+#: program → how its users evaluate a command's output
+EVALUATIONS = {
+    "bash": 'eval "$({})"',
+    "dash": 'eval "$({})"',
+    "zsh": 'eval "$({})"',
+    "tcsh": 'eval "`{}`"',
+    "fish": "eval ({})",
+}
+
+NAMES = ["plain", "two words", "it's", "$HOME `false` $(false)", 'a"b', "back\\slash", "bang!", "semi;colon&*?", "ä漢"]
+
+
+def shell(program: str, code: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"no {program} on this machine")
+    script = cwd / "job"
+    script.write_text(code + "\n")
+    options = {"bash": ["-eu"], "dash": ["-eu"], "zsh": ["-eu"], "tcsh": ["-f"], "fish": ["--no-config"]}[program]
+    return subprocess.run(
+        [path, *options, script],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def kind_of(program: str) -> str:
+    return shell_of({"SHELL": f"/usr/bin/{program}"})
+
+
+@pytest.mark.parametrize("program", EVALUATIONS)
+@pytest.mark.parametrize("name", NAMES)
+def test_path_and_back_again(program: str, name: str, tmp_path: Path) -> None:
+    """PATH, VIRTUAL_ENV and PYTHONHOME are set, a second activation replaces the first, deactivate restores all."""
+    environments = [tmp_path / f"{number} {name}" for number in (1, 2)]
+    for number, environment in enumerate(environments):
+        (environment / "bin").mkdir(parents=True)
+        (environment / "bin" / "hello").write_text(f"#!/bin/sh\necho hello from {number}\n")
+        (environment / "bin" / "hello").chmod(0o755)
+        (tmp_path / f"code{number}").write_text(activation(str(environment), kind_of(program), "prompt"))
+    evaluate = [EVALUATIONS[program].format(f"cat code{number}") for number in (0, 1)]
+    env = {"PATH": "/usr/bin:/bin", "PYTHONHOME": "/somewhere", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    code = "\n".join([evaluate[0], "hello", evaluate[1], "hello", "env", "echo END", "deactivate", "env"])
+    done = shell(program, code, env, tmp_path)
+    assert done.returncode == 0, done.stderr
+    active, _, after = done.stdout.partition("END\n")
+    assert active.startswith("hello from 0\nhello from 1\n")
+    assert f"\nVIRTUAL_ENV={environments[1]}\n" in active
+    assert f"\nPATH={environments[1]}/bin:/usr/bin:/bin\n" in active
+    assert "PYTHONHOME=" not in active
+    assert "PATH=/usr/bin:/bin\n" in after
+    assert "VIRTUAL_ENV" not in after
+    if program != "tcsh":  # as venv's own activate.csh
+        assert "PYTHONHOME=/somewhere\n" in after
+
+
+@pytest.mark.parametrize("program", EVALUATIONS)
+def test_a_script_runs_in_its_environment(program: str, project: Project) -> None:
+    """The line from the manual, with the shell found by SHELL; console scripts work too."""
+    project.script("case1/script.py", ["tool"], "import tool; print('imported')")
+    command = "sharedenv -q activate case1/script.py"
+    env = {**project.env, "SHELL": shutil.which(program) or "/bin/none", "HOME": str(project.path)}
+    env["PATH"] = f"{_bin(project)}:{env['PATH']}"
+    done = shell(program, f"{EVALUATIONS[program].format(command)}\npython case1/script.py\ntool", env, project.path)
+    assert done.returncode == 0, done.stderr
+    [environment] = project.environments
+    assert done.stdout == f"imported\ntool in {environment}\n"
+
+
+@pytest.mark.parametrize("program", EVALUATIONS)
+def test_a_job_script_ends_when_there_is_no_environment(program: str, project: Project) -> None:
+    """Without `set -e` too: the job must not go on with another Python."""
+    project.script("case1/script.py", ["alpha"])
+    env = {**project.env, "SHELL": shutil.which(program) or "/bin/none", "HOME": str(project.path)}
+    env["PATH"] = f"{_bin(project)}:{env['PATH']}"
+    for command in ("sharedenv activate --no-build case1/script.py", "sharedenv activate missing.py"):
+        code = f"{EVALUATIONS[program].format(command)}\necho went on"
+        done = shell(program, ("set +e; " if program in ("bash", "dash", "zsh") else "") + code, env, project.path)
+        assert done.returncode != 0
+        assert "went on" not in done.stdout
+        assert "error: " in done.stderr
+    assert not project.environments
+
+
+def test_taskprolog_lines(project: Project) -> None:
+    project.script("case1/script.py", ["alpha"])
+    lines = project.call("activate", "--taskprolog", "case1/script.py").stdout.splitlines()
+    [environment] = project.environments
+    assert lines == [
+        f"export VIRTUAL_ENV={environment}",
+        f"export PATH={environment}/bin:{project.env['PATH']}",
+        "unset PYTHONHOME",
+    ]
+
+
+def test_no_build_says_what_to_do(project: Project) -> None:
+    project.script("case1/script.py", ["alpha"])
+    done = project.call("activate", "--no-build", "case1/script.py", status=3)
+    assert "hint: sharedenv build case1/script.py" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "path"), [("sh", "/a:b"), ("csh", "/a\nb"), ("fish", "/a:b"), ("fish", "/a\nb")])
+def test_what_path_can_t_hold_is_refused(kind: str, path: str) -> None:
+    with pytest.raises(SharedenvError):
+        activation(path, kind, "prompt")
+
+
+def test_taskprolog_refuses_a_line_break() -> None:
+    for environment, path in (("/a\nb", "/bin"), ("/a", "/b\nin")):
+        with pytest.raises(SharedenvError):
+            taskprolog(environment, {"PATH": path})
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/bin/bash", "sh"), ("/usr/bin/fish", "fish"), ("/bin/tcsh", "csh"), ("/bin/odd", "sh"), ("", "sh")],
+)
+def test_the_shell_is_known_from_its_name(path: str, kind: str) -> None:
+    assert shell_of({"SHELL": path}) == kind
+
+
+def _bin(project: Project) -> Path:
+    """A folder with the command `sharedenv` of this checkout."""
+    folder = project.path.parent / "bin"
+    folder.mkdir(exist_ok=True)
+    command = folder / "sharedenv"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
+    command.chmod(0o755)
+    return folder
+
+

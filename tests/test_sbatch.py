@@ -1,0 +1,197 @@
+"""The text of a job script: right for a shell, and right for a real sbatch, whatever the names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.slurm.sbatch import Job, Options, arguments, quote, script_text, seconds
+from tests.slurm import Cluster
+
+NASTY = [
+    "plain",
+    "two words",
+    "it's",
+    'double "quotes"',
+    "back`tick` $(false) ${HOME} $HOME",
+    "new\nline",
+    "dos\r\nline",
+    "-leading --dash",
+    "#SBATCH --array=1-9",
+    "line\n#SBATCH --exclusive",
+    "back\\slash\\\\twice\\",
+    "%A_%a %j %% percent",
+    "tab\tstar*?[a]{b,c}~!&|;<>",
+    "umlaut äöü 漢字",
+    os.fsdecode(b"no utf-8 \xff\xfe"),
+    "",
+]
+
+TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=40)
+
+
+def job(**changes: object) -> Job:
+    values: dict[str, object] = {
+        "name": "sharedenv-1",
+        "folder": "/runs/1",
+        "start": "/home/me",
+        "command": ("/usr/bin/python3", "-m", "sharedenv"),
+        "options": Options(),
+        "tasks": 3,
+    }
+    return Job(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_whole_script() -> None:
+    options = Options(
+        time="01:00:00", partition="debug", account="me", memory="2G", cpus_per_task=4, more=("gres=gpu:1",),
+        setup=("module load gcc",),
+    )
+    assert script_text(job(options=options, max_running=2, after="17")) == (
+        "#!/bin/bash\n"
+        "#SBATCH --job-name=sharedenv-1\n"
+        "#SBATCH --requeue\n"
+        "#SBATCH --open-mode=append\n"
+        "#SBATCH --signal=B:TERM@60\n"
+        "#SBATCH --chdir=/runs/1\n"
+        "#SBATCH --output=%A_%a.out\n"
+        "#SBATCH --array=1-3%2\n"
+        "#SBATCH --cpus-per-task=4\n"
+        "#SBATCH --dependency=afterok:17\n"
+        "#SBATCH --kill-on-invalid-dep=yes\n"
+        "#SBATCH --time=01:00:00\n"
+        "#SBATCH --partition=debug\n"
+        "#SBATCH --account=me\n"
+        "#SBATCH --mem=2G\n"
+        "#SBATCH --gres=gpu:1\n"
+        "\n"
+        "cd -- /home/me || exit\n"
+        "module load gcc\n"
+        "exec /usr/bin/python3 -m sharedenv\n"
+    )
+
+
+@given(st.lists(TEXT.filter(lambda text: "\n" not in text and "\r" not in text), min_size=1, max_size=4))
+def test_directives_read_back_as_the_arguments(values: list[str]) -> None:
+    """What stands after #SBATCH gives, by a shell's rules, the words of the command line."""
+    asked = job(options=Options(more=tuple(f"--comment={value}" for value in values)))
+    lines = [line for line in script_text(asked).split("\n") if line.startswith("#SBATCH ")]
+    words = [word for line in lines for word in shlex.split(line.removeprefix("#SBATCH "))]
+    assert words[-len(arguments(asked)) :] == list(arguments(asked))
+
+
+@given(TEXT)
+def test_quoted_text_is_one_word_without_dos_line_ends(text: str) -> None:
+    quoted = quote(text)
+    assert shlex.split(quoted) == [text]
+    assert "\r\n" not in quoted
+
+
+def test_a_line_break_never_becomes_a_directive() -> None:
+    text = script_text(job(folder="/a\n#SBATCH --exclusive", options=Options(more=("--comment=x\n#SBATCH --hold",))))
+    assert not [line for line in text.split("\n") if line.startswith(("#SBATCH --exclusive", "#SBATCH --hold"))]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--gres=gpu:1", ["--gres=gpu:1"]),
+        ("gres=gpu:1", ["--gres=gpu:1"]),
+        ("--exclusive", ["--exclusive"]),
+        ("-p debug", ["-p", "debug"]),
+        ("--mail-type END", ["--mail-type=END"]),
+        ("--comment=a=b c", ["--comment=a=b c"]),
+    ],
+)
+def test_any_option_of_sbatch(text: str, expected: list[str]) -> None:
+    assert list(arguments(job(options=Options(more=(text,))))[-len(expected) :]) == expected
+
+
+@pytest.mark.parametrize("text", ["--array=1-9", "-a 1-9", "array=3", "--wrap=true", "--wait", "-W", "= 3", "--"])
+def test_options_that_would_lose_cases_are_refused(text: str) -> None:
+    with pytest.raises(SharedenvError) as caught:
+        arguments(job(options=Options(more=(text,))))
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("5", 300),
+        ("1:30", 90),
+        ("2:00:00", 7200),
+        ("1-0", 86400),
+        ("1-2:30", 95400),
+        ("1-2:30:15", 95415),
+        ("UNLIMITED", None),
+    ],
+)
+def test_time_limits_as_slurm_writes_them(text: str, expected: int | None) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(Options(), 60), (Options(time="1"), 6), (Options(time="1-0"), 60), (Options(time="1", grace=30), 30)],
+)
+def test_a_short_job_has_a_short_grace(options: Options, expected: int) -> None:
+    assert f"#SBATCH --signal=B:TERM@{expected}\n" in script_text(job(options=options))
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_shell_gets_every_word(name: str, tmp_path: Path) -> None:
+    start = tmp_path / f"in {name.replace('/', '')}"
+    start.mkdir()
+    show = "import os, sys, json; print(json.dumps([os.getcwd(), *sys.argv[1:]]))"
+    asked = job(start=str(start), command=(sys.executable, "-c", show, name, "last"))
+    script = tmp_path / "job.sh"
+    script.write_bytes(os.fsencode(script_text(asked)))
+    done = subprocess.run(["bash", script], capture_output=True, check=True, stdin=subprocess.DEVNULL)
+    assert json.loads(done.stdout) == [str(start), name, "last"]
+
+
+@pytest.mark.slurm
+@pytest.mark.xdist_group("slurm")
+def test_a_real_sbatch_takes_the_nastiest_names(cluster: Cluster, tmp_path: Path) -> None:
+    """Folder, start folder and arguments with every nasty name at once; the output is where the folder is."""
+    show = "import os, sys, json; print(json.dumps([os.getcwd(), *sys.argv[1:]]))"
+    jobs = []
+    for number, name in enumerate(NASTY):
+        folder = tmp_path / f"{number} {name}"
+        folder.mkdir()
+        asked = job(folder=str(folder), start=str(folder), command=(sys.executable, "-c", show, *NASTY), tasks=2)
+        script = folder / "job.sh"
+        script.write_bytes(os.fsencode(script_text(asked)))
+        jobs.append((folder, cluster.call("sbatch", "--parsable", *arguments(asked), str(script))))
+    for folder, identity in jobs:
+        assert set(cluster.wait_for_end(identity).values()) == {"COMPLETED"}
+        for task in (1, 2):
+            output = folder / f"{identity}_{task}.out"
+            assert json.loads(output.read_bytes()) == [str(folder), *NASTY]
+
+
+@pytest.mark.slurm
+@pytest.mark.xdist_group("slurm")
+def test_directives_alone_say_the_same_to_a_real_sbatch(cluster: Cluster, tmp_path: Path) -> None:
+    """What --print shows can be handed to sbatch by hand: names without line breaks reach Slurm from the directives."""
+    jobs = []
+    for number, name in enumerate(name for name in NASTY if name and "\n" not in name):
+        folder = tmp_path / f"{number} {name}"
+        folder.mkdir()
+        asked = job(folder=str(folder), start="/", command=("true",), options=Options(more=(f"--comment={name}",)))
+        script = tmp_path / f"{number}.sh"
+        script.write_bytes(os.fsencode(script_text(asked)))
+        jobs.append((name, folder, cluster.call("sbatch", "--parsable", str(script))))
+    for name, folder, identity in jobs:
+        assert set(cluster.wait_for_end(identity).values()) == {"COMPLETED"}
+        assert sorted(path.name for path in folder.iterdir()) == [f"{identity}_{task}.out" for task in (1, 2, 3)]
+        assert cluster.call("squeue", "-h", "-t", "all", "-j", f"{identity}_1", "-o", "%k") == name.strip()
