@@ -59,7 +59,7 @@ def stop_all() -> None:
                 pass
 
 
-class _started:  # noqa: N801 - used as a function: `with _started(…) as process`
+class _started:
     """A process in a group of its own, known to stop_all while it lives."""
 
     def __init__(
