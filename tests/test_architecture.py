@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "fingerprint": {"block", "uv_variables"},
     "plan": {"block", "errors", "key", "problems", "script", "settings"},
     "uv": {"errors", "process"},
-    "pool": {"canonical", "difference", "fingerprint", "environ", "errors", "key", "plan", "process", "settings", "uv"},
+    "pool": {"canonical", "difference", "fingerprint", "environ", "errors", "key", "plan", "process", "secret", "settings", "uv"},
     "run": {"environ", "errors", "plan", "pool", "process", "settings"},
     "slurm": {"environ", "errors", "plan", "pool", "process", "run", "settings"},
     "report": {"errors", "plan", "pool", "run", "slurm"},
