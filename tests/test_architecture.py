@@ -22,14 +22,16 @@ MAY_IMPORT = {
     "problems": {"discover", "errors", "script"},
     # the key: scripts and settings → payload → key
     "secret": set(),
+    "machine": set(),
     "requirement": {"secret"},
     "tool_uv": {"requirement", "secret"},
     "uv_variables": set(),
-    "settings": {"errors", "requirement", "secret", "tool_uv", "uv_variables"},
+    "config": {"errors", "secret", "tool_uv", "uv_variables"},
+    "settings": {"config", "errors", "machine", "requirement", "secret", "tool_uv", "uv_variables"},
     "key": {"requirement", "script", "settings", "tool_uv"},
     "difference": {"key"},
-    "canonical": {"key", "requirement", "secret", "settings"},
-    "fingerprint": {"block", "uv_variables"},
+    "canonical": {"key", "requirement", "secret", "settings", "uv_variables"},
+    "fingerprint": {"machine", "uv_variables"},
     "plan": {"block", "errors", "key", "problems", "script", "settings"},
     "uv": {"errors", "process"},
     "pool": {"canonical", "difference", "fingerprint", "environ", "errors", "key", "plan", "process", "settings", "uv"},
@@ -47,7 +49,7 @@ ONLY_IN = {
     "packaging": {"requirement"},
     "click": {"cli"},
     "rich": {"report"},
-    "tomli": {"script", "settings"},
+    "tomli": {"script", "config"},
 }
 
 
