@@ -90,3 +90,30 @@ class _started:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+#: ignored by Python itself in this process; an ignored signal stays ignored through exec, so a child gets its default
+#: back
+_IGNORED_BY_PYTHON = tuple(getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name))
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    inherited: Sequence[int] = (),
+) -> int:
+    """Starts a program in the current folder as leader of a new process group; returns its number. Raises OSError.
+
+    ``argv[0]`` is a path. ``inherited`` descriptors stay open in it under their own numbers (duplicated onto
+    themselves, which takes the close-on-exec mark off in the child alone); all others are closed. Whoever starts it
+    must wait for it.
+    """
+    actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2)]
+    actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in inherited]
+    return os.posix_spawn(
+        argv[0], list(argv), env, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=_IGNORED_BY_PYTHON
+    )

@@ -1,0 +1,375 @@
+"""The loop that runs cases, N at a time.
+
+One thread, asleep until a child ends, a signal comes, an environment gets ready or a time is up. A freed slot is
+filled before the ended case is reported, so that writing output costs no script its turn. The current folder is
+changed before each start (Python can't ask posix_spawn to do it): whatever else runs in this process uses absolute
+paths.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sharedenv.errors import SharedenvError
+from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.groups import Groups
+from sharedenv.run.queue import Queue
+from sharedenv.run.signals import Stage, Stopping
+from sharedenv.run.spool import Capture, Spool
+from sharedenv.run.starter import Ended, Prepared, Starter
+from sharedenv.run.wakeup import Wakeup
+
+#: no process, descriptor or memory to be had now: wait for one that runs to end
+_CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_TICK = 0.5  # seconds between looks at outputs that grow and at the display, when nothing else happens
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run.
+
+    jobs       at a time
+    timeout    seconds for each attempt, None for no end
+    grace      seconds between TERM and KILL
+    tries      attempts at most for each case
+    fail_fast  start nothing more after the first case that failed for good
+    delay      seconds between two starts
+    capture    name of a file in each case's folder that gets its output, None to keep it for the observer
+    """
+
+    jobs: int
+    timeout: float | None = None
+    grace: float = 10.0
+    tries: int = 1
+    fail_fast: bool = False
+    delay: float = 0.0
+    capture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Where a batch stands; ``building``: environments that cases wait for."""
+
+    total: int
+    succeeded: int
+    failed: int
+    running: int
+    building: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a batch: the last result of each case that ended, by sequence; how many never did, and why."""
+
+    results: dict[int, Result]
+    left: int
+    reason: str = ""
+    interrupted: bool = False
+
+
+class Observer(Protocol):
+    """Who is told. Called from the loop: be quick."""
+
+    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:
+        """A case ended for good: pass on what it wrote. OSError when that fails: the case counts as failed, the
+        batch drains.
+        """
+
+    def record(self, case: Case, result: Result, last: bool) -> str:
+        """An attempt ended (``last``: no other follows): put it down. A text when that fails: the batch drains and
+        says so.
+        """
+
+    def tick(self, batch: Batch) -> None:
+        """Something may have changed, or half a second went by."""
+
+    def notice(self, text: str) -> None:
+        """Something the user should know now."""
+
+
+class _Slot:
+    __slots__ = ("attempt", "began", "case", "deadline", "reason", "start", "stderr", "stdout")
+
+    def __init__(self, case: Case, attempt: int, stdout: Spool | Capture, stderr: Spool | Capture) -> None:
+        self.case = case
+        self.attempt = attempt
+        self.stdout = stdout
+        self.stderr = stderr
+        self.start = time.time()
+        self.began = time.monotonic()
+        self.deadline = float("inf")
+        self.reason = ""
+
+
+class Batch:
+    """One batch of cases. `deliver` may be called from any thread, before and during `run`; the rest belongs to the
+    loop.
+    """
+
+    def __init__(self, cases: Iterable[Case], starter: Starter, options: Options, observer: Observer) -> None:
+        self.options = options
+        self._queue = Queue(cases)
+        self._total = self._queue.left
+        self._starter = starter
+        self._observer = observer
+        self._prepared: dict[str, Prepared] = {}
+        self._arrivals: deque[tuple[str, Prepared | SharedenvError]] = deque()
+        self._slots: dict[int, _Slot] = {}
+        self._attempts: dict[int, int] = {}
+        self._results: dict[int, Result] = {}
+        self._succeeded = 0
+        self._groups = Groups(options.grace)
+        self._stopping = Stopping()
+        self._crowded = False
+        self._next_start = 0.0
+        self._watching = 0.0
+        self._host = platform.node()
+        self._wakeup: Wakeup | None = None
+
+    def deliver(self, key: str, outcome: Prepared | SharedenvError) -> None:
+        """The environment of a key is ready, or will never be."""
+        self._arrivals.append((key, outcome))
+        if (wakeup := self._wakeup) is not None:
+            wakeup.poke()
+
+    def drain(self, reason: str) -> None:
+        """Starts nothing more; what runs may finish."""
+        if self._stopping.drain(reason):
+            self._observer.notice(reason)
+
+    def counts(self) -> Counts:
+        """Where it stands."""
+        done = len(self._results)
+        return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), len(self._queue.keys))
+
+    def running(self) -> list[int]:
+        """Sequences at work; from any thread."""
+        return [slot.case.sequence for slot in tuple(self._slots.values())]
+
+    def run(self) -> Outcome:
+        """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""
+        home = os.getcwd()
+        with Wakeup() as wakeup:
+            self._wakeup = wakeup
+            for descriptor in self._starter.descriptors():
+                wakeup.watch(descriptor)
+            try:
+                self._loop(wakeup)
+            finally:
+                self._wakeup = None
+                self._abandon()
+                os.chdir(home)
+        return Outcome(self._results, self._total - len(self._results), self._stopping.reason, self._stopping.ends)
+
+    def _loop(self, wakeup: Wakeup) -> None:
+        while True:
+            self._receive()
+            self._fill()
+            if not self._slots and not self._groups.busy and not self._more_to_come():
+                return
+            self._observer.tick(self)
+            for number in wakeup.wait(self._patience()):
+                self._signal(number)
+            self._collect()
+            self._watch()
+
+    def _more_to_come(self) -> bool:
+        return self._stopping.stage is Stage.GOING and self._queue.left > 0
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        seconds = _TICK
+        if self._groups.busy:
+            seconds = min(seconds, self._groups.next_look(now))
+        if self.options.timeout is not None and self._slots:
+            seconds = min(seconds, min(slot.deadline for slot in self._slots.values()) - now)
+        if self._next_start and len(self._slots) < self.options.jobs and self._queue.startable:
+            seconds = min(seconds, self._next_start - now)
+        return seconds
+
+    def _receive(self) -> None:
+        while self._arrivals:
+            key, outcome = self._arrivals.popleft()
+            if isinstance(outcome, Prepared):
+                self._prepared[key] = outcome
+                self._queue.open(key)
+                continue
+            for case in self._queue.drop(key):
+                text = f"its environment could not be built: {outcome.message}"
+                self._settle(case, Result(case.sequence, 1, time.time(), host=self._host, error=text), None, None)
+
+    def _fill(self) -> None:
+        while (
+            len(self._slots) < self.options.jobs
+            and self._stopping.stage is Stage.GOING
+            and not (self._crowded and self._slots)
+            and self._queue.startable
+        ):
+            if self.options.delay:
+                now = time.monotonic()
+                if now < self._next_start:
+                    return
+                self._next_start = now + self.options.delay
+            case = self._queue.take()
+            if case is not None:
+                self._start(case)
+
+    def _start(self, case: Case) -> None:
+        attempt = self._attempts.get(case.sequence, 0) + 1
+        slot = None
+        what = "it can't be started"
+        try:
+            what = f"its folder can't be entered: {case.folder}"
+            os.chdir(case.folder)
+            what = f"its output can't be kept in {self.options.capture}"
+            stdout: Spool | Capture = Spool() if self.options.capture is None else Capture(self.options.capture)
+            stderr = Spool() if self.options.capture is None else stdout
+            slot = _Slot(case, attempt, stdout, stderr)
+            what = "its Python can't be started"
+            prepared = self._prepared[case.key]
+            pid = self._starter.start(case, prepared, stdout.descriptor, stderr.descriptor)
+        except OSError as error:
+            if slot is not None:
+                _close(slot)
+            self._not_started(case, attempt, what, error)
+            return
+        if self.options.timeout is not None:
+            slot.deadline = slot.began + self.options.timeout
+        self._slots[pid] = slot
+
+    def _not_started(self, case: Case, attempt: int, what: str, error: OSError) -> None:
+        if error.errno in _CROWDED and self._slots:
+            self._crowded = True
+            self._queue.put_back(case)
+            return
+        self._attempts[case.sequence] = attempt
+        text = f"{what}: {error.strerror}"
+        self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text), None, None)
+
+    def _collect(self) -> None:
+        ended = list(self._starter.reap())
+        slots = []
+        for one in ended:
+            if (slot := self._slots.pop(one.pid, None)) is not None:
+                self._groups.leader_ended(one.pid)
+                self._attempts[slot.case.sequence] = slot.attempt
+                slots.append((slot, one, time.monotonic() - slot.began))
+        if not slots:
+            return
+        self._crowded = False
+        if not self.options.fail_fast:
+            self._fill()
+        for slot, one, seconds in slots:
+            self._settle(slot.case, self._result(slot, one, seconds), slot.stdout, slot.stderr)
+            _close(slot)
+
+    def _result(self, slot: _Slot, ended: Ended, seconds: float) -> Result:
+        code = os.waitstatus_to_exitcode(ended.status)
+        failed = code != 0 or bool(slot.reason)
+        error = slot.reason
+        if code == 2 and not error and not os.path.exists(slot.case.script):
+            error = "the script is gone"
+        return Result(
+            slot.case.sequence,
+            slot.attempt,
+            slot.start,
+            seconds,
+            ended.cpu,
+            ended.memory,
+            code if code >= 0 and not slot.reason else -1,
+            -code if code < 0 else 0,
+            self._host,
+            error,
+            last_lines(slot.stderr.tail()) if failed else "",
+            output=slot.stdout.size,
+        )
+
+    def _settle(
+        self, case: Case, result: Result, stdout: Spool | Capture | None, stderr: Spool | Capture | None
+    ) -> None:
+        again = (
+            not result.succeeded
+            and not result.interrupted
+            and result.attempt < self.options.tries
+            and self._stopping.stage is Stage.GOING
+            and case.key in self._prepared
+        )
+        if not again and isinstance(stdout, Spool) and isinstance(stderr, Spool):
+            try:
+                self._observer.output(case, result, stdout, stderr)
+            except OSError as error:
+                result = replace(result, error=result.error or f"its output could not be passed on: {error.strerror}")
+                self.drain(f"output can't be written ({error.strerror}): starting nothing more")
+        if trouble := self._observer.record(case, result, not again):
+            self.drain(trouble)
+        if again:
+            self._queue.put_again(case)
+        elif not result.interrupted:
+            self._results[case.sequence] = result
+            self._succeeded += result.succeeded
+            if self.options.fail_fast and not result.succeeded:
+                self.drain("a script failed: starting nothing more (--fail-fast)")
+
+    def _signal(self, number: int) -> None:
+        self._collect()
+        before = self._stopping.stage
+        if self._stopping.suspends(number):
+            began = time.monotonic()
+            self._groups.suspend(set(self._slots))
+            for slot in self._slots.values():
+                slot.deadline += time.monotonic() - began
+            return
+        if text := self._stopping.signal(number, len(self._slots)):
+            self._observer.notice(text)
+        now = time.monotonic()
+        if self._stopping.stage is Stage.ENDING and before is not Stage.ENDING:
+            for pid, slot in self._slots.items():
+                slot.reason = slot.reason or INTERRUPTED
+                self._groups.end(pid, now)
+            self._groups.end_left_behind(now)
+        elif self._stopping.stage is Stage.KILLING:
+            self._groups.kill_all(now)
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if self.options.timeout is not None:
+            for pid, slot in self._slots.items():
+                if now >= slot.deadline and not slot.reason:
+                    slot.reason = f"timed out after {self.options.timeout:g} s"
+                    self._groups.end(pid, now)
+                    slot.deadline = float("inf")
+        if self._groups.busy:
+            self._groups.watch(now, set(self._slots))
+        if now >= self._watching:
+            large = [spool.relieve() for slot in self._slots.values() for spool in _spools(slot)]
+            self._watching = now + (_TICK / 10 if any(large) else _TICK)
+
+    def _abandon(self) -> None:
+        # only after an error of our own is something still running here: it must not outlive us
+        now = time.monotonic()
+        for pid, slot in self._slots.items():
+            self._groups.kill(pid, now)
+            _close(slot)
+
+
+def last_lines(data: bytes, count: int = 5) -> str:
+    """The last lines of a stream, blank ones left out, as text; bytes that are no UTF-8 are spelled out."""
+    lines = [line for line in data.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
+    return "\n".join(lines[-count:])
+
+
+def _spools(slot: _Slot) -> tuple[Spool, ...]:
+    return tuple(spool for spool in (slot.stdout, slot.stderr) if isinstance(spool, Spool))
+
+
+def _close(slot: _Slot) -> None:
+    slot.stdout.close()
+    if slot.stderr is not slot.stdout:
+        slot.stderr.close()

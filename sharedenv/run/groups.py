@@ -1,0 +1,97 @@
+"""Ending process groups: TERM, a grace, KILL, and what scripts left behind in theirs."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_POLL = 0.05  # seconds between looks at a group that has no leader to wait for any more
+_GIVE_UP = 5.0  # seconds after KILL: what is still there can't be killed (a zombie, a hung disk)
+
+
+class Groups:
+    """Process groups of scripts, by the number of their leader; times are those of the monotonic clock, in seconds."""
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._ending: dict[int, float] = {}  # group → when it gets KILL
+        self._killed: dict[int, float] = {}  # group → when we stop looking
+        self._left_behind: set[int] = set()
+
+    def end(self, group: int, now: float) -> None:
+        """TERM now (CONT too: a stopped process could not answer), KILL after the grace."""
+        if group not in self._ending and group not in self._killed:
+            _send(group, signal.SIGTERM)
+            _send(group, signal.SIGCONT)
+            self._ending[group] = now + self._grace
+
+    def end_left_behind(self, now: float) -> None:
+        """Ends what scripts that have ended left running in their groups."""
+        for group in self._left_behind:
+            self.end(group, now)
+        self._left_behind.clear()
+
+    def kill(self, group: int, now: float) -> None:
+        """KILL now."""
+        _send(group, signal.SIGKILL)
+        self._ending.pop(group, None)
+        self._killed[group] = now + _GIVE_UP
+
+    def kill_all(self, now: float) -> None:
+        """KILL now to all that are being ended."""
+        for group in tuple(self._ending):
+            self.kill(group, now)
+
+    def leader_ended(self, group: int) -> None:
+        """The leader was waited for: remember the group if others are in it."""
+        if _exists(group):
+            if group not in self._ending and group not in self._killed:
+                self._left_behind.add(group)
+        else:
+            self._ending.pop(group, None)
+            self._killed.pop(group, None)
+
+    def watch(self, now: float, leaders: dict[int, object] | set[int]) -> None:
+        """KILLs those whose grace is over; forgets those that are gone. ``leaders``: groups whose leader still runs."""
+        for group, time in tuple(self._ending.items()):
+            if group not in leaders and not _exists(group):
+                del self._ending[group]
+            elif now >= time:
+                self.kill(group, now)
+        for group, time in tuple(self._killed.items()):
+            if group not in leaders and (now >= time or not _exists(group)):
+                del self._killed[group]
+
+    @property
+    def busy(self) -> bool:
+        """Whether some group is being ended."""
+        return bool(self._ending or self._killed)
+
+    def next_look(self, now: float) -> float:
+        """Seconds until `watch` has something to do."""
+        return _POLL if self._killed else min(_POLL * 4, max(0.0, min(self._ending.values(), default=now) - now))
+
+    def suspend(self, groups: set[int]) -> None:
+        """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg)."""
+        for group in groups:
+            _send(group, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        for group in groups:
+            _send(group, signal.SIGCONT)
+
+
+def _send(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # gone, or (macOS) only a zombie is left
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

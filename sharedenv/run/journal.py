@@ -1,0 +1,278 @@
+"""The folder of a run: `runs/<run-id>/`, a frozen plan and what came of it.
+
+    run.json                      what was asked: written once
+    plan.jsonl                    the cases, one a line: written once
+    results-<writer>.<n>.jsonl    one file for each session; a session is one process that works on the run
+
+The folder appears complete, by a rename. A session's file is made by exclusive creation under the next free number,
+which holds on every file system: of two that want the run at once, one gets the number and the other an error. Its
+first line says who writes; then one result a line, each by a single write in append mode, so that a crash loses the
+line in flight at most; a note of what runs, whenever that changed by the time of a heartbeat; and a last line that
+says how the session ended. A heartbeat is the file's own time. Array tasks of one run are writers of their own
+(`results-17.1.jsonl`), at work side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.run.case import Case, Result
+from sharedenv.run.owner import Owner, lives, owner_of, this_process
+from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan
+from sharedenv.run.session import Session
+
+SCHEMA = 1
+LOCAL = "local"  #: the writer of a run that is no array
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked of a run.
+
+    command    the command line, for people
+    arguments  after `--`, given to every case that has none of its own
+    cwd        --cwd, absolute, or None
+    created    seconds since the epoch
+    count      number of cases
+    keys       of the environments in the plan
+    extra      what else its maker notes (the Slurm job, the size of a share …), JSON values
+    """
+
+    command: tuple[str, ...]
+    arguments: tuple[str, ...]
+    cwd: str | None
+    created: float
+    count: int
+    keys: tuple[str, ...]
+    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """One session as it stands on disk.
+
+    silence  seconds since it was last heard of
+    running  sequences at work when it last said so
+    ended    how it ended ("done", "drained", "interrupted" …); "" while it has not
+    alive    it has not ended and its process lives, as far as can be told
+    """
+
+    writer: str
+    number: int
+    owner: Owner | None
+    jobs: int
+    started: float
+    silence: float
+    running: tuple[int, ...]
+    ended: str
+    finished: float
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run on disk; what it holds is read when asked for."""
+
+    path: str  # absolute
+    asked: Asked
+
+    @property
+    def id(self) -> str:
+        """Its name, such as 20261122-093546."""
+        return os.path.basename(self.path)
+
+    def cases(self) -> list[Case]:
+        """The plan, in order."""
+        with open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
+            return decode_plan(file.read(), _root(self.path), self.asked.arguments, self.asked.cwd)
+
+    def results(self) -> dict[int, Result]:
+        """The last result of each case that has one, by sequence. Of two, the one that started last counts."""
+        return self.read()[0]
+
+    def sessions(self) -> list[SessionState]:
+        """Every session so far, oldest first."""
+        return self.read()[1]
+
+    def read(self) -> tuple[dict[int, Result], list[SessionState]]:
+        """Results and sessions in one pass over the files."""
+        results: dict[int, Result] = {}
+        sessions = []
+        for writer, number, name in self._files():
+            path = os.path.join(self.path, name)
+            with open(path, "rb") as file:
+                records = list(decode_lines(file.read()))
+                silence = max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
+            for record in records:
+                if "attempt" in record:
+                    result = decode_result(record)
+                    known = results.get(result.sequence)
+                    if known is None or known.start <= result.start:
+                        results[result.sequence] = result
+            sessions.append(_session_state(writer, number, records, silence))
+        sessions.sort(key=lambda session: session.started)
+        return results, sessions
+
+    def begin(self, *, jobs: int = 1, writer: str = LOCAL, keys: Iterable[str] = ()) -> Session:
+        """Takes the run for this process and ``writer``. Raises SharedenvError when another process has it."""
+        taken = [state for state in self.sessions() if state.writer == writer]
+        if busy := [state for state in taken if state.alive]:
+            raise _busy(self.id, busy[-1])
+        number = max((state.number for state in taken), default=0) + 1
+        path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            raise _busy(self.id, None) from None
+        following = os.path.join(self.path, f"results-{writer}.{number + 1}.jsonl")
+        session = Session(descriptor, path, following)
+        session.write(
+            {"owner": this_process().record(), "jobs": jobs, "started": time.time(), "keys": sorted(set(keys))}
+        )
+        return session
+
+    def _files(self) -> list[tuple[str, int, str]]:
+        found = []
+        for name in os.listdir(self.path):
+            if name.startswith("results-") and name.endswith(".jsonl"):
+                writer, _, number = name[len("results-") : -len(".jsonl")].rpartition(".")
+                if number.isdigit():
+                    found.append((writer, int(number), name))
+        return sorted(found)
+
+
+def create_run(
+    runs: str,
+    cases: Sequence[Case],
+    *,
+    command: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    cwd: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+    now: float | None = None,
+) -> Run:
+    """Writes a new run below ``runs`` (the pool's folder of runs) and returns it. Raises OSError when it can't be
+    written.
+    """
+    created = time.time() if now is None else now
+    keys = sorted({case.key for case in cases})
+    asked = Asked(tuple(command), tuple(arguments), cwd, created, len(cases), tuple(keys), dict(extra or {}))
+    name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+    staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
+    os.makedirs(staging)
+    with open(os.path.join(staging, "plan.jsonl"), "wb") as file:
+        file.writelines(encode_plan(cases, _root(staging), arguments, cwd))
+        _sync(file.fileno(), file.flush)
+    with open(os.path.join(staging, "run.json"), "wb") as file:
+        file.write(_encode_asked(asked))
+        _sync(file.fileno(), file.flush)
+    for attempt in range(1, 1000):
+        path = os.path.join(runs, name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            os.rename(staging, path)  # fails on a folder that is not empty: a run of the same second
+        except OSError:
+            if not os.path.isdir(path):
+                raise
+        else:
+            return Run(path, asked)
+    raise FileExistsError(17, "too many runs of one second", runs)
+
+
+def open_run(runs: str, run_id: str) -> Run:
+    """The run of this name. Raises SharedenvError when there is none."""
+    path = os.path.join(runs, os.path.basename(run_id) or ".none")
+    try:
+        with open(os.path.join(path, "run.json"), "rb") as file:
+            return Run(path, _decode_asked(json.loads(file.read())))
+    except FileNotFoundError:
+        raise SharedenvError(
+            f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SharedenvError(f"run {run_id} can't be read", cause=f"run.json: {error!r}") from None
+
+
+def list_runs(runs: str) -> list[Run]:
+    """Every run, newest first; folders that hold none are passed over."""
+    found = []
+    try:
+        names = os.listdir(runs)
+    except FileNotFoundError:
+        return []
+    for name in names:
+        if not name.startswith("."):
+            try:
+                found.append(open_run(runs, name))
+            except (SharedenvError, OSError):
+                continue
+    found.sort(key=lambda run: (run.asked.created, len(run.id), run.id), reverse=True)
+    return found
+
+
+def _root(path: str) -> str:
+    # <root>/.sharedenv/runs/<run-id>: a project that was moved finds its scripts again
+    return os.path.dirname(os.path.dirname(os.path.dirname(path)))
+
+
+def _encode_asked(asked: Asked) -> bytes:
+    return encode_line(
+        {
+            "schema": SCHEMA,
+            "command": asked.command,
+            "arguments": asked.arguments,
+            "cwd": asked.cwd,
+            "created": asked.created,
+            "count": asked.count,
+            "keys": asked.keys,
+            "extra": asked.extra,
+        }
+    )
+
+
+def _decode_asked(record: Mapping[str, Any]) -> Asked:
+    return Asked(
+        tuple(record["command"]),
+        tuple(record["arguments"]),
+        record["cwd"],
+        record["created"],
+        record["count"],
+        tuple(record["keys"]),
+        record["extra"],
+    )
+
+
+def _session_state(writer: str, number: int, records: Sequence[Mapping[str, Any]], silence: float) -> SessionState:
+    first = records[0] if records and "owner" in records[0] else {}
+    owner = owner_of(first["owner"]) if first else None
+    running: tuple[int, ...] = ()
+    ended, finished = "", 0.0
+    for record in records:
+        if "running" in record:
+            running = tuple(record["running"])
+        elif "ended" in record:
+            ended, finished = record["ended"], record["time"]
+    # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
+    alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
+    started = first.get("started", time.time() - silence)
+    return SessionState(writer, number, owner, first.get("jobs", 1), started, silence, running, ended, finished, alive)
+
+
+def _busy(run_id: str, state: SessionState | None) -> SharedenvError:
+    where = f"process {state.owner.pid} on {state.owner.host}" if state and state.owner else "another process"
+    return SharedenvError(
+        f"run {run_id} is at work: {where} has it",
+        cause="two at once on one run would run its cases twice",
+        hint=f"sharedenv status {run_id}",
+        exit_code=EXIT_USAGE,
+    )
+
+
+def _sync(descriptor: int, flush: Any) -> None:
+    flush()
+    os.fsync(descriptor)

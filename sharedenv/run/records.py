@@ -1,0 +1,113 @@
+"""Cases and results as JSON lines. Pure.
+
+One record a line, ASCII: a name that is no UTF-8 travels as lone surrogates (`\\udcXX`), as Python's file system
+encoding gives it, and comes back as the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sharedenv.run.case import Case, Result
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+
+
+def encode_line(record: Mapping[str, Any]) -> bytes:
+    """One record as a line."""
+    return _encode(record).encode("ascii") + b"\n"
+
+
+def decode_lines(data: bytes) -> Iterator[dict[str, Any]]:
+    """The records of a file. Lines that are no JSON object (torn by a crash or a full disk) are passed over."""
+    for line in data.split(b"\n"):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def encode_plan(cases: Iterable[Case], root: str, arguments: Sequence[str], cwd: str | None) -> Iterator[bytes]:
+    """The lines of a plan. What most cases share (the run's arguments and folder) is left out; paths below ``root``
+    are relative to it.
+    """
+    shared = tuple(arguments)
+    prefix = root.rstrip("/") + "/"
+    for case in cases:
+        record: dict[str, Any] = {
+            "sequence": case.sequence,
+            "script": case.script.removeprefix(prefix),
+            "key": case.key,
+            "digest": case.digest,
+        }
+        if case.arguments != shared:
+            record["arguments"] = case.arguments
+        if case.cwd != cwd:
+            record["cwd"] = case.cwd
+        yield encode_line(record)
+
+
+def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | None) -> list[Case]:
+    """The cases of a plan, as encode_plan wrote them."""
+    shared = tuple(arguments)
+    interned: dict[str, str] = {}
+    cases = []
+    for record in decode_lines(data):
+        given = record.get("arguments")
+        cases.append(
+            Case(
+                record["sequence"],
+                os.path.join(root, record["script"]),
+                shared if given is None else tuple(given),
+                interned.setdefault(record["key"], record["key"]),
+                interned.setdefault(record["digest"], record["digest"]),
+                record.get("cwd", cwd),
+            )
+        )
+    return cases
+
+
+def encode_result(result: Result) -> bytes:
+    """One result as a line; what is empty is left out."""
+    record: dict[str, Any] = {
+        "sequence": result.sequence,
+        "attempt": result.attempt,
+        "start": round(result.start, 3),
+        "seconds": round(result.seconds, 4),
+        "cpu": round(result.cpu, 4),
+        "memory": result.memory,
+        "status": result.status,
+        "signal": result.signal,
+        "host": result.host,
+        "output": result.output,
+    }
+    for name in ("error", "tail", "digest"):
+        if value := getattr(result, name):
+            record[name] = value
+    return encode_line(record)
+
+
+def decode_result(record: Mapping[str, Any]) -> Result:
+    """A result of its record. Raises KeyError or TypeError for a record that is none."""
+    return Result(
+        record["sequence"],
+        record["attempt"],
+        record["start"],
+        record["seconds"],
+        record["cpu"],
+        record["memory"],
+        record["status"],
+        record["signal"],
+        record["host"],
+        record.get("error", ""),
+        record.get("tail", ""),
+        record.get("digest", ""),
+        record.get("output", 0),
+    )

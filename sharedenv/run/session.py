@@ -1,0 +1,118 @@
+"""Writing to a run: results appended by one write each, a heartbeat, and a disk that may be full."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sharedenv.run.case import Result
+from sharedenv.run.owner import HEARTBEAT
+from sharedenv.run.records import encode_line, encode_result
+
+
+class Session:
+    """One process at work on a run. Its thread keeps the heartbeat and brings what was written to the disk every few
+    seconds.
+
+    A result is in the kernel's hands when `append` returns: killing this process loses nothing, a crash of the machine
+    a few seconds. ``unwritten`` holds the lines that could not be written (a full disk); each call tries them again
+    first, in order.
+    """
+
+    def __init__(self, descriptor: int, path: str, following: str) -> None:
+        self.path = path
+        self.unwritten: list[bytes] = []
+        self.error: OSError | None = None
+        self._descriptor = descriptor
+        self._following = following
+        self._torn = False
+        self._dirty = True
+        self._noted: tuple[int, ...] = ()
+        self._lost = False
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    def keep(self, running: Callable[[], Iterable[int]] | None = None) -> None:
+        """Starts the heartbeat; ``running`` gives the sequences at work, called from the heartbeat's thread."""
+        self._keeper = threading.Thread(target=self._beat, args=(running,), name="heartbeat", daemon=True)
+        self._keeper.start()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken the run since (this one was out of sight for long): it must start
+        nothing more.
+        """
+        return self._lost
+
+    def append(self, result: Result) -> bool:
+        """Writes one result; False when the disk would not take it (see ``error``)."""
+        return self._append(encode_result(result))
+
+    def write(self, record: Mapping[str, Any]) -> bool:
+        """Writes one record of another kind."""
+        return self._append(encode_line(record))
+
+    def retry(self) -> bool:
+        """Tries what is still unwritten; True when nothing is left."""
+        return self._append(b"")
+
+    def close(self, ended: str) -> bool:
+        """Writes how the session ended and lets the run go; False when not all could be written."""
+        self._closing.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        complete = self.write({"ended": ended, "time": round(time.time(), 3)})
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self.error = self.error or error
+        os.close(self._descriptor)
+        self._descriptor = -1
+        return complete
+
+    def _append(self, line: bytes) -> bool:
+        with self._lock:
+            if line:
+                self.unwritten.append(line)
+            while self.unwritten:
+                if not self._write_one(self.unwritten[0]):
+                    return False
+                del self.unwritten[0]
+            return True
+
+    def _write_one(self, line: bytes) -> bool:
+        # a disk that fills takes part of a line: the next one starts on a line of its own, readers pass over the torn
+        # one
+        data = b"\n" + line if self._torn else line
+        try:
+            written = os.write(self._descriptor, data)
+        except OSError as error:
+            self.error = error
+            return False
+        self._dirty = True
+        if written < len(data):
+            self._torn = True
+            self.error = OSError(28, os.strerror(28), self.path)
+            return False
+        self._torn = False
+        return True
+
+    def _beat(self, running: Callable[[], Iterable[int]] | None) -> None:
+        while not self._closing.wait(HEARTBEAT):
+            try:
+                now = tuple(sorted(running())) if running else ()
+                if now != self._noted and not self.unwritten and self.write({"running": now}):
+                    self._noted = now
+                os.utime(self._descriptor)
+                if self._dirty:
+                    self._dirty = False
+                    os.fsync(self._descriptor)
+                self._lost = self._lost or os.path.exists(self._following)
+            except (OSError, RuntimeError):
+                # a passing error of the file system, or the set of what runs changed under the reader: the next beat
+                # tells
+                continue

@@ -1,0 +1,87 @@
+"""The ways to start a case. One loop (batch.py) drives them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sharedenv.process import spawn
+from sharedenv.run.case import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An environment ready to run cases.
+
+    python     path of its interpreter
+    variables  the whole environment of its cases' processes
+    leases     descriptors that hold it against prune; each case's process inherits them
+    """
+
+    python: str
+    variables: Mapping[str, str]
+    leases: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One process that ended: ``status`` as waitpid gives it, CPU seconds, peak resident bytes."""
+
+    pid: int
+    status: int
+    cpu: float
+    memory: int
+
+
+class Starter(Protocol):
+    """One way to start cases. Each process leads a process group of its own, has no stdin, and starts in the current
+    folder.
+    """
+
+    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
+        """Starts a case and returns its process number. Raises OSError; BlockingIOError when a later try may do."""
+
+    def reap(self) -> Iterator[Ended]:
+        """Those that ended since the last call; never waits."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What becomes readable when `reap` has something to tell; children of this process tell by SIGCHLD."""
+
+    def close(self) -> None:
+        """Ends what the starter itself keeps alive."""
+
+
+class PlainStarter:
+    """The environment's Python, started anew for each case."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, None] = {}
+        self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._unit = 1 if os.uname().sysname == "Darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
+
+    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
+        """Starts `python SCRIPT ARGUMENT…`."""
+        argv = (prepared.python, case.script, *case.arguments)
+        pid = spawn(
+            argv, env=prepared.variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=prepared.leases
+        )
+        self._running[pid] = None
+        return pid
+
+    def reap(self) -> Iterator[Ended]:
+        """Asks for each child by number: a wait for any child would take those of other threads (uv at a build)."""
+        for pid in tuple(self._running):
+            ended, status, usage = os.wait4(pid, os.WNOHANG)
+            if ended:
+                del self._running[pid]
+                yield Ended(pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * self._unit)
+
+    def descriptors(self) -> tuple[int, ...]:
+        """None: the kernel sends SIGCHLD."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing lives on."""
+        os.close(self._stdin)
