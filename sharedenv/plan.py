@@ -41,10 +41,9 @@ _NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One environment that scripts need: its payload, the bytes of the lock file it is built from, and who needs it."""
+    """One environment that scripts need: its payload, and who needs it."""
 
     payload: Payload
-    lock: bytes | None
     scripts: tuple[str, ...]  # absolute paths, in the order asked
 
 
@@ -69,13 +68,13 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
     keyer = _Keyer(settings)
     scripts: list[tuple[str, str]] = []
     digests: list[str] = []
-    needs: dict[str, tuple[Payload, bytes | None, list[str]]] = {}
+    needs: dict[str, tuple[Payload, list[str]]] = {}
     problems: list[Problem] = []
     total = 0
     for path in paths:
         total += 1
         try:
-            payload, lock = keyer.payload(path)
+            payload = keyer.payload(path)
         except ScriptError as error:
             problems.append(Problem(path, error.message, error.line, error.field))
         except OSError as error:
@@ -83,10 +82,10 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
         else:
             scripts.append((path, payload.key))
             digests.append(keyer.digest)
-            needs.setdefault(payload.key, (payload, lock, []))[2].append(path)
+            needs.setdefault(payload.key, (payload, []))[1].append(path)
     if problems:
         raise BadScripts(problems, total, os.getcwd())
-    found = {key: Need(payload, lock, tuple(users)) for key, (payload, lock, users) in needs.items()}
+    found = {key: Need(payload, tuple(users)) for key, (payload, users) in needs.items()}
     return Plan(tuple(scripts), found, tuple(digests))
 
 
@@ -101,8 +100,8 @@ class _Keyer:
         self._last: tuple[bytes, Block] = (b"", Block(b"", 0))
         self.digest = ""  #: of the script that `payload` was last called for
 
-    def payload(self, path: str) -> tuple[Payload, bytes | None]:
-        """The payload of one script and the bytes of its lock file. Raises ScriptError, OSError."""
+    def payload(self, path: str) -> Payload:
+        """The payload of one script and its lock file. Raises ScriptError, OSError."""
         block = self._block(read_file(path))
         lock = self._lock(path + ".lock")
         metadata, has_paths = self._metadata(block)
@@ -112,7 +111,7 @@ class _Keyer:
             payload = self._payloads[name] = self._make(metadata, os.path.dirname(path), lock)
         if isinstance(payload, ScriptError):
             raise payload
-        return payload, lock
+        return payload
 
     def _lock(self, path: str) -> bytes | None:
         try:

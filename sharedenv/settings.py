@@ -16,6 +16,7 @@ from typing import Any
 from sharedenv import uv_variables
 from sharedenv.config import read_config, read_text, read_user_config
 from sharedenv.errors import SharedenvError
+from sharedenv.machine import platform_tag
 from sharedenv.requirement import RequirementError, merge, normal_name, parse_requirement
 from sharedenv.secret import keep_aside, split_url
 from sharedenv.tool_uv import Place, is_url
@@ -133,20 +134,3 @@ def _read_list(variable: str, path: str, lines: list[str]) -> None:
             )
         if requirement and not requirement.startswith("#"):
             lines.append(requirement)
-
-
-def platform_tag() -> str:
-    """System, machine and libc family, such as ``linux-x86_64-gnu``; ``darwin-arm64`` where there is one."""
-    name = os.uname()
-    system, machine = name.sysname.lower(), name.machine
-    if system != "linux":
-        return f"{system}-{machine}"
-    return f"{system}-{machine}-{_libc()}"
-
-
-def _libc() -> str:
-    # asks the C library this process runs on: no process started, no file read; musl knows no such name
-    try:
-        return "gnu" if (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc") else "musl"
-    except (ValueError, OSError):
-        return "musl"

@@ -19,9 +19,9 @@ from sharedenv.secret import keep_aside
 NOT_FOR_SCRIPTS = frozenset(
     [
         *("add-bounds", "audit", "build-backend", "build-constraint-dependencies", "cache-keys", "check-url"),
-        *("conflicts", "constraint-dependencies", "default-groups", "dependency-groups", "dev-dependencies", "environments"),
-        *("exclude-dependencies", "managed", "minimum-libc-version", "override-dependencies", "package", "pip"),
-        *("publish-url", "required-environments", "sources", "trusted-publishing", "workspace"),
+        *("conflicts", "constraint-dependencies", "default-groups", "dependency-groups", "dev-dependencies"),
+        *("environments", "exclude-dependencies", "managed", "minimum-libc-version", "override-dependencies"),
+        *("package", "pip", "publish-url", "required-environments", "sources", "trusted-publishing", "workspace"),
     ]
 )
 

@@ -16,24 +16,8 @@ from sharedenv.process import Finished, capture, capture_to
 #: the oldest uv whose `sync --script --active --output-format json` was seen to work
 MINIMUM = (0, 8, 4)
 
-#: variables that would send uv to another environment or interpreter than the one we name
-_MISLEADING = (
-    "CONDA_DEFAULT_ENV",
-    "CONDA_PREFIX",
-    "PYTHONHOME",
-    "UV_FROZEN",
-    "UV_LOCKED",
-    "UV_PROJECT",
-    "UV_PROJECT_ENVIRONMENT",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-    "UV_VENV_CLEAR",
-    "UV_VENV_SEED",
-    "UV_WORKING_DIR",
-    "VIRTUAL_ENV",
-)
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+#: variables beside UV_* that would send uv to another environment or interpreter than the one we name
+_MISLEADING = ("CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +29,7 @@ class Uv:
 
 
 class UvFailed(Exception):
-    """uv ended with an error: what it said (no credentials), its status (1: requirements that can't be met; 2: all else)."""
+    """uv ended with an error: what it said, its status (1: requirements that can't be met; 2: all else)."""
 
     def __init__(self, words: str, status: int) -> None:
         super().__init__(words)
@@ -92,20 +76,21 @@ def sync_script(
 
 
 def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment uv is started in: ``environ`` without what would mislead it, with ``variables``."""
-    return {**{name: value for name, value in environ.items() if name not in _MISLEADING}, **variables}
+    """The environment uv is started in: ``environ`` without what would mislead it, and of UV_* no more than ``variables``."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("UV_") and name not in _MISLEADING}
+    return {**kept, **variables}
 
 
-def redact(text: str) -> str:
-    """The text with the credentials of URLs replaced."""
-    return _CREDENTIALS.sub("****@", text)
+def is_stale_lock(words: str) -> bool:
+    """Whether uv refused a lock file because it does not match its script."""
+    return "needs to be updated, but `--locked` was provided" in words
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:
     log.write(f"$ uv {' '.join(arguments)}\n")
     done = capture_to(log, [uv.path, "--color", "never", "--no-progress", *arguments], env=environ, cwd=cwd)
     if done.status != 0:
-        raise UvFailed(redact(done.stderr.strip()) or f"uv ended with status {done.status}", done.status)
+        raise UvFailed(done.stderr.strip() or f"uv ended with status {done.status}", done.status)
     return done
 
 

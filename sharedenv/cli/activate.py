@@ -8,7 +8,8 @@ import click
 
 from sharedenv.activation import FAILURE, SHELLS, activation, shell_of, taskprolog
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, open_session, option
+from sharedenv.cli.common import Selection, open_session
+from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions

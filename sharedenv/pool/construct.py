@@ -7,13 +7,14 @@ import json
 import os
 import re
 import secrets
+import shlex
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO
 
-from sharedenv.canonical import build_inputs
+from sharedenv.canonical import Inputs, build_inputs, python_request
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import Payload, admits
 from sharedenv.plan import Need
@@ -22,8 +23,9 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import FILE, Interpreter, Manifest
 from sharedenv.pool.store import SHORT, remove_tree
 from sharedenv.process import capture
+from sharedenv.secret import redact
 from sharedenv.settings import Settings
-from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, make_venv, sync_script
+from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, is_stale_lock, make_venv, sync_script
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = """\
@@ -63,57 +65,55 @@ class Construction:
 def construct(need: Need, work: Construction) -> str:
     """Builds the environment of ``need`` below tmp/ and returns its path: complete, checked, its folders read-only.
 
-    The folder around it is removed whatever happens, but for the environment itself when all went well. Raises
-    SharedenvError with uv's own words; uv's whole output is in logs/.
+    The folder it was built in is removed whatever happens. Raises SharedenvError with uv's own words; all that uv said
+    is in logs/.
     """
     started = time.time()
+    inputs = build_inputs(need.payload, work.settings)
     folder = os.path.join(work.layout.tmp, f"{need.payload.key[:SHORT]}-{secrets.token_hex(6)}")
     log_path = os.path.join(work.layout.logs, f"{need.payload.key[:SHORT]}.log")
     try:
-        os.mkdir(folder)
+        os.mkdir(folder, 0o700)  # its files may hold credentials
         with open(log_path, "w+", encoding="utf-8") as log:
-            staged = _install(need, work, folder, log, started)
+            try:
+                return _install(need, work, inputs, folder, log, started)
+            finally:
+                _redact_log(log, inputs.secrets)
     except UvFailed as failure:
-        remove_tree(folder)
-        raise _build_error(need, work.layout, failure.words, log_path) from None
+        raise _build_error(need, work.layout, redact(failure.words, inputs.secrets), log_path) from None
     except OSError as error:
-        remove_tree(folder)
         raise _build_error(need, work.layout, f"{error.strerror}: {error.filename or folder}", None) from None
-    except BaseException:
+    finally:
         remove_tree(folder)
-        raise
-    return staged
 
 
-def _install(need: Need, work: Construction, folder: str, log: IO[str], started: float) -> str:
+def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str], started: float) -> str:
     payload = need.payload
-    inputs = build_inputs(payload, work.settings)
-    script = os.path.join(folder, "script.py")
+    script, config, venv = (os.path.join(folder, name) for name in ("script.py", "uv.toml", "venv"))
     _write_file(script, inputs.script.encode())
-    if need.lock is not None:
-        _write_file(script + ".lock", need.lock)
-    environ = environment_for_uv(work.environ, inputs.variables)
+    _write_file(config, inputs.config.encode())
+    if inputs.lock is not None:
+        _write_file(script + ".lock", inputs.lock)
+    environ = environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
     work.step("finding Python")
     python = _interpreter(payload, work, environ, folder, log)
-    venv = os.path.join(folder, "venv")
     make_venv(work.uv, python, venv, environ, folder, log)
     probed = _probe(venv, payload, environ)
     work.step("installing")
-    sync_script(work.uv, script, venv, _sync_flags(need, work.options), environ, folder, log)
+    sync_script(work.uv, script, venv, _sync_flags(inputs, work.options), environ, folder, log)
     work.step("checking")
     contents = _check(venv)
-    _write_manifest(venv, need, work, probed, contents, started)
+    _write_manifest(venv, need, work, inputs, probed, contents, started)
     for directory in reversed(contents.directories):
         os.chmod(os.path.join(venv, directory), 0o555)
     final = folder + ".ready"
     os.rename(venv, final)
-    remove_tree(folder)
     return final
 
 
-def _sync_flags(need: Need, options: BuildOptions) -> list[str]:
+def _sync_flags(inputs: Inputs, options: BuildOptions) -> list[str]:
     flags = ["--compile-bytecode"] if options.compile else ["--no-compile-bytecode"]
-    if need.lock is not None:
+    if inputs.lock is not None:
         flags.append("--locked")
     if options.offline:
         flags.append("--offline")
@@ -122,11 +122,21 @@ def _sync_flags(need: Need, options: BuildOptions) -> list[str]:
     return flags
 
 
+def _redact_log(log: IO[str], hidden: tuple[str, ...]) -> None:
+    if not hidden:
+        return
+    log.seek(0)
+    text = redact(log.read(), hidden)
+    log.seek(0)
+    log.truncate()
+    log.write(text)
+
+
 def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str], cwd: str, log: IO[str]) -> str:
     document = payload.document
     requires, request = document["requires-python"], document["python"]
     try:
-        return find_python(work.uv, request or requires or "default", environ, cwd, log)
+        return find_python(work.uv, python_request(document), environ, cwd, log)
     except UvFailed as failure:
         # whatever uv stumbled over on its way (a broken shim of pyenv counts as an error): there is none to be used
         if request:
@@ -174,6 +184,7 @@ def _write_manifest(
     venv: str,
     need: Need,
     work: Construction,
+    inputs: Inputs,
     probed: Mapping[str, str],
     contents: Contents,
     started: float,
@@ -192,6 +203,7 @@ def _write_manifest(
         files=len(contents.files),
         directories=len(contents.directories),
         scripts=tuple(_below(work.layout.root, path) for path in need.scripts[:3]),
+        notes=dict(inputs.notes),
     )
     _write_file(os.path.join(venv, FILE), manifest.to_json().encode())
 
@@ -217,11 +229,16 @@ def _user() -> str:
 def _build_error(need: Need, layout: Layout, words: str, log: str | None) -> SharedenvError:
     first = _below(os.getcwd(), need.scripts[0])
     more = len(need.scripts) - 1
-    others = f" and {more:,} more" if more else ""
-    cause = words if log is None else f"{words}\n(uv's whole output: {_below(os.getcwd(), log)})"
+    if log is None:
+        cause, hint = words, f"df -h -i {layout.path}"
+    elif is_stale_lock(words):
+        cause, hint = f"its lock file {first}.lock does not match it", f"uv lock --script {shlex.quote(first)}"
+    else:
+        cause = f"{words}\n(all that uv said: {_below(os.getcwd(), log)})"
+        hint = f"sharedenv build {shlex.quote(first)}, after mending the cause"
     return SharedenvError(
-        f"can't build environment {need.payload.key[:SHORT]} for {first}{others}",
+        f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",
         cause=cause,
-        hint=f"sharedenv build {first}, after mending the cause" if log else f"df -h -i {layout.path}",
+        hint=hint,
         exit_code=EXIT_BUILD,
     )

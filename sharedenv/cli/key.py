@@ -1,0 +1,93 @@
+"""`sharedenv key`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import click
+
+from sharedenv.cli.common import Selection, find_scripts, script_options
+from sharedenv.cli.options import option
+from sharedenv.difference import differences
+from sharedenv.errors import SharedenvError
+from sharedenv.plan import Plan, make_plan
+from sharedenv.pool.layout import FOLDER, Layout, find_pool
+from sharedenv.report.console import Console, error_value
+from sharedenv.report.payload import explained
+from sharedenv.settings import gather_settings
+
+
+@click.command()
+@script_options
+@click.option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
+@click.option("--diff", is_flag=True, help="Say in words what differs between two scripts.")
+@option("--json", "as_json", is_flag=True, help="One JSON document on stdout: keys, and the payload of each.")
+@click.pass_context
+def key(context: click.Context, selection: Selection, explain: bool, diff: bool, as_json: bool) -> int:
+    """Print the key of each script as sha256sum does: the key, two spaces, the path.
+
+    Scripts with one key share one environment.
+    """
+    console: Console = context.obj.console
+    if explain + diff + as_json > 1:
+        raise click.UsageError("choose one of --explain, --diff and --json")
+    try:
+        plan = _plan(context, selection)
+    except SharedenvError as error:
+        if not as_json:
+            raise
+        console.document({"scripts": [], "payloads": {}, "errors": [error_value(error)]})
+        return error.exit_code
+    if as_json:
+        scripts = [{"path": path, "key": found} for path, found in plan.scripts]
+        payloads = {found: need.payload.document for found, need in plan.needs.items()}
+        console.document({"scripts": scripts, "payloads": payloads, "errors": []})
+    elif diff:
+        _print_difference(plan, _namer(selection), console, len(selection.arguments))
+    elif explain:
+        _print_explanation(plan, _namer(selection), console)
+    else:
+        name = _namer(selection)
+        console.result("\n".join(_line(found, name(path)) for path, found in plan.scripts))
+    return 0
+
+
+def _plan(context: click.Context, selection: Selection) -> Plan:
+    # a key needs no pool: without one, the current folder is the project's root, where `build` would make it
+    here = os.getcwd()
+    paths = find_scripts(selection, here)
+    layout = find_pool(context.obj.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
+    return make_plan(paths, gather_settings(layout.root, os.environ, selection.python))
+
+
+def _print_difference(plan: Plan, name: Callable[[str], str], console: Console, arguments: int) -> None:
+    scripts = plan.scripts * 2 if len(plan.scripts) == 1 and arguments == 2 else plan.scripts  # one named twice
+    if len(scripts) != 2:
+        raise SharedenvError(f"--diff compares two scripts, not {len(scripts):,}", hint="sharedenv key --diff A B")
+    (here, one), (there, other) = ((name(path), plan.needs[found].payload) for path, found in scripts)
+    lines = differences(one, other, (here, there))
+    console.result("\n".join(lines or [f"nothing differs: {here} and {there} share {one.key}"]))
+
+
+def _print_explanation(plan: Plan, name: Callable[[str], str], console: Console) -> None:
+    blocks = []
+    for found, need in plan.needs.items():
+        users = [_line(found, name(path)) for path in need.scripts]
+        blocks.append("\n".join([*users, *explained(need.payload.document)]))
+    console.result("\n\n".join(blocks))
+
+
+def _line(found: str, name: str) -> str:
+    # a name with a newline or a backslash is written as sha256sum writes it, so that a line stays a line
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{found}  {name}" if escaped == name else f"\\{found}  {escaped}"
+
+
+def _namer(selection: Selection) -> Callable[[str], str]:
+    """How paths are written: absolute where that is what was asked for, else from the current folder."""
+    here = os.getcwd().rstrip("/") + "/"
+    absolute = frozenset(argument for argument in selection.arguments if os.path.isabs(argument))
+    if absolute and len(absolute) == len(selection.arguments):
+        return str
+    return lambda path: path if path in absolute else path.removeprefix(here)

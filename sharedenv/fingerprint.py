@@ -1,0 +1,118 @@
+"""Raw bytes → fingerprint: the fast way in. Equal fingerprints have equal keys; different ones may, too.
+
+A fingerprint is sha256 over length-prefixed raw bytes: all that a key can depend on, nothing parsed. What makes a
+difference only sometimes is in whenever it might. Imports next to nothing: each of thousands of starts pays for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sharedenv import __version__
+from sharedenv.machine import platform_tag
+from sharedenv.uv_variables import FILES, LOCATIONS, role
+
+try:
+    # hashlib alone costs as much as all the rest
+    if sys.version_info >= (3, 12):
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore] # no stubs
+    else:
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore] # no stubs
+except ImportError:
+    from hashlib import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: variables that choose the configuration: kept from uv, and yet they count
+_CHOOSERS = ("UV_CONFIG_FILE", "UV_NO_CONFIG")
+
+
+def surroundings(root: str, environ: Mapping[str, str], python: str | None = None) -> bytes | None:
+    """All outside a script that a key can depend on, as a digest: once for any number of scripts of one call.
+
+    ``root`` is the project's root, ``python`` the --python option. None when a file can't be read: the full way then
+    says why. File-system calls: one open for each of .python-version, uv.toml, pyproject.toml and the files that
+    variables name.
+    """
+    parts = [__version__.encode(), platform_tag().encode(), os.fsencode(root)]
+    try:
+        request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
+        parts.append(b"" if request is None else os.fsencode(request))
+        parts.append(_read(root + "/.python-version") if not request else b"")
+        parts += _variables(environ)
+        parts += _configuration(root, environ)
+    except OSError:
+        return None
+    return _digest(parts)
+
+
+def fingerprint(around: bytes, block: bytes, path: str) -> str | None:
+    """The fingerprint (64 hex digits) of one script: its raw metadata block and its absolute path, in its surroundings.
+
+    None when its lock file can't be read. File-system calls: one open, of `<script>.lock`.
+    """
+    try:
+        lock = _read(path + ".lock")
+    except OSError:
+        return None
+    # only [tool.uv] holds paths, which start at the script's folder; TOML can spell "tool" with escapes alone
+    bound = b"tool" in block or b"\\" in block
+    return _digest([around, block, lock, os.fsencode(path.rpartition("/")[0]) if bound else b""]).hex()
+
+
+def _variables(environ: Mapping[str, str]) -> list[bytes]:
+    parts: list[bytes] = []
+    words: list[str] = []  # all that may be a path
+    for name in sorted(name for name in environ if name.startswith("UV_")):
+        value = environ[name]
+        if not value or (name not in _CHOOSERS and role(name) != "counted"):
+            continue
+        parts += [os.fsencode(name), os.fsencode(value)]
+        if name in FILES:
+            words += value.split()
+            # a missing one is an error, which the full way tells
+            parts += [_read(path, missing=False) for path in value.split()]
+        elif name in LOCATIONS:
+            words += value.split(LOCATIONS[name])
+        elif name == "UV_CONFIG_FILE":
+            words.append(value)
+    if not all(word.strip().startswith("/") or "://" in word for word in words):
+        parts.append(os.fsencode(os.getcwd()))
+    return parts
+
+
+def _configuration(root: str, environ: Mapping[str, str]) -> list[bytes]:
+    if chosen := environ.get("UV_CONFIG_FILE"):
+        return [_read(chosen, missing=False)]
+    found = _read(root + "/uv.toml")
+    return [found, b"" if found else _read(root + "/pyproject.toml")]
+
+
+def _read(path: str, *, missing: bool = True) -> bytes:
+    """``+`` and the bytes of a file, or ``b""`` when there is none and that may be. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if missing:
+            return b""
+        raise
+    try:
+        chunks = [b"+"]
+        while chunk := os.read(descriptor, 1 << 20):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(parts: list[bytes]) -> bytes:
+    # each with its length: no two lists of parts give one stream of bytes
+    hashed = sha256()
+    for part in parts:
+        hashed.update(b"%d:" % len(part))
+        hashed.update(part)
+    digest: bytes = hashed.digest()
+    return digest
