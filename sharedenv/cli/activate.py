@@ -8,7 +8,8 @@ import click
 
 from sharedenv.activation import FAILURE, SHELLS, activation, shell_of, taskprolog
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session, option
+from sharedenv.cli.common import Selection, open_session
+from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan

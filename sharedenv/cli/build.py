@@ -8,7 +8,8 @@ from dataclasses import replace
 import click
 
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, open_session, option, script_options
+from sharedenv.cli.common import Selection, Session, open_session, script_options
+from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.construct import BuildOptions

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sharedenv.cli.common import Function, Session, option
+from sharedenv.cli.common import Session
+from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.build import Builder

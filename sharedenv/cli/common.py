@@ -5,35 +5,18 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from sharedenv import discover
+from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout, find_pool, place_pool
 from sharedenv.pool.store import check_format
-from sharedenv.report.console import Console
 from sharedenv.settings import Settings, gather_settings
-
-Function = Callable[..., Any]
-
-
-def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
-    """click.option whose environment variable is SHAREDENV_ and its long name, as for every option of every command."""
-    long = next(name for name in names if name.startswith("--"))
-    attributes.setdefault("envvar", "SHAREDENV_" + long.split("/")[0].strip("-").upper().replace("-", "_"))
-    return click.option(*names, **attributes)
-
-
-@dataclass(frozen=True, slots=True)
-class Globals:
-    """The options that stand before the command."""
-
-    pool: str | None
-    console: Console
 
 
 @dataclass(frozen=True, slots=True)

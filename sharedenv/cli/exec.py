@@ -8,7 +8,8 @@ from typing import NoReturn
 import click
 
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session, option
+from sharedenv.cli.common import Selection, open_session
+from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
 from sharedenv.environ import environ_in
 from sharedenv.errors import SharedenvError

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import click
 
-from sharedenv.cli.common import Selection, find_scripts, option, script_options
+from sharedenv.cli.common import Selection, find_scripts, script_options
+from sharedenv.cli.options import option
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan, make_plan

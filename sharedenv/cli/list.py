@@ -7,7 +7,7 @@ import time
 
 import click
 
-from sharedenv.cli.common import option
+from sharedenv.cli.options import option
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.store import SHORT, Environment, Unusable, check_format, environments, last_use, published

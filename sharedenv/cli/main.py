@@ -10,7 +10,7 @@ import sys
 import click
 
 from sharedenv import __version__
-from sharedenv.cli.common import Globals, option
+from sharedenv.cli.options import Globals, option
 from sharedenv.errors import EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
 

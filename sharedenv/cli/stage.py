@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.cli.common import Selection, open_session, option, script_options
+from sharedenv.cli.common import Selection, open_session, script_options
+from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.archive import Archive, make_archive

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -71,6 +70,8 @@ class Console:
 
     def document(self, value: dict[str, Any]) -> None:
         """The one JSON document of --json, on stdout; names that are no UTF-8 survive as escapes."""
+        import json  # noqa: PLC0415 - `--help` does without it
+
         _write(sys.stdout, json.dumps({"schema": 1, **value}, indent=2))
 
 

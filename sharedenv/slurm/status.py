@@ -118,36 +118,36 @@ def locate(
                 last[planned.sequence] = (array, task)
     states = _states(arrays, tasks)
     reports = _reports(sessions)
-    done, failed = _outcomes(results)
+    words = _outcomes(results)
     places = {}
     for sequence in sequences:
-        if sequence in done:
-            places[sequence] = Place("done")
-        elif sequence in last:
-            array, task = last[sequence]
-            here = (array.number, sequence) in failed
-            places[sequence] = (
-                Place("failed", "", array.number, task) if here else _place(sequence, array, task, states, reports)
-            )
-            # a failure of an earlier array says nothing while this one may still try again, and all when it did not
-            if places[sequence].word in ("lost", "left") and (0, sequence) in failed:
-                places[sequence] = Place("failed", "", array.number, task)
-        else:
-            places[sequence] = Place("failed") if (0, sequence) in failed else Place("left", "it was never submitted")
+        array, task = last.get(sequence, (None, 0))
+        number = 0 if array is None else array.number
+        word = words.get((number, sequence))
+        place = Place("left", "it was never submitted")
+        if word is None and array is not None:
+            place = _place(sequence, array, task, states, reports)
+            if place.word in ("lost", "left"):
+                # an earlier outcome says nothing while this array may still try again, and all when it did not
+                word = words.get((ANY, sequence))
+        places[sequence] = place if word is None else Place(word, "", number, task)
     return places
 
 
-def _outcomes(results: Mapping[str, Mapping[int, Result]]) -> tuple[set[int], set[tuple[int, int]]]:
-    """Sequences that succeeded; those that failed, as (number of the array, sequence), with 0 for any array or none."""
-    done, failed = set(), set()
+ANY = -1  # in place of the number of an array
+
+
+def _outcomes(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int], str]:
+    """done or failed, by number of the array (0 without Slurm, ANY for whichever came last) and sequence."""
+    latest: dict[tuple[int, int], Result] = {}
     for writer, ended in results.items():
         found = task_of(writer)
         for sequence, result in ended.items():
-            if result.succeeded:
-                done.add(sequence)
-            elif not result.interrupted:
-                failed |= {(0, sequence)} if found is None else {(0, sequence), (found[0], sequence)}
-    return done, failed
+            if not result.interrupted:
+                for place in ((0 if found is None else found[0], sequence), (ANY, sequence)):
+                    if place not in latest or latest[place].start <= result.start:
+                        latest[place] = result
+    return {place: "done" if result.succeeded else "failed" for place, result in latest.items()}
 
 
 def _place(
