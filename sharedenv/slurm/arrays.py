@@ -1,6 +1,7 @@
 """The arrays of a run on disk: `runs/<run-id>/slurm/<n>/`, one folder a submission.
 
-    array.json    which cases, in how many tasks, each case with the environment it was planned with: written once
+    array.json    which cases, in how many tasks, each with the environment it was planned with, and how to run them:
+                  written once
     job.sh        the job script
     job.json      the ids that Slurm gave: written once
     <A>_<a>.out   output of each task; build-<j>.out that of the job that built
@@ -15,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sharedenv.errors import SharedenvError
@@ -35,12 +36,27 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class How:
+    """How the tasks run their cases: what `run` has options for, by the same names. ``stage``: from node-local disk."""
+
+    jobs: int | None = None  # None: SLURM_CPUS_PER_TASK
+    timeout: float | None = None  # seconds
+    retries: int = 0
+    fail_fast: bool = False
+    capture: str | None = None
+    threads: int | None = None
+    stage: bool = False
+    verbosity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Array:
     """One submission of cases of a run.
 
     path   its folder, absolute
     cases  in the order of the run
     tasks  how many share them
+    how    to run them
     job    id that Slurm gave to the array, "" before that
     build  id of the job that builds for it, "" for none
     """
@@ -48,6 +64,7 @@ class Array:
     path: str
     cases: tuple[Planned, ...]
     tasks: int
+    how: How
     job: str = ""
     build: str = ""
 
@@ -84,7 +101,7 @@ def task_of(writer: str) -> tuple[int, int, int] | None:
     return int(number), int(task), int(restarts or 0)
 
 
-def create_array(run: str, cases: Sequence[Case], tasks: int) -> Array:
+def create_array(run: str, cases: Sequence[Case], tasks: int, how: How) -> Array:
     """Makes the folder of a new array of the run at this path. Raises OSError."""
     parent = os.path.join(run, _FOLDER)
     os.makedirs(parent, exist_ok=True)
@@ -96,12 +113,17 @@ def create_array(run: str, cases: Sequence[Case], tasks: int) -> Array:
             break
         except FileExistsError:
             number += 1  # another submission was faster
-    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks)
+    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how)
     keys = sorted({case.key for case in array.cases})
     position = {key: index for index, key in enumerate(keys)}
     _write(
         os.path.join(path, "array.json"),
-        {"tasks": tasks, "keys": keys, "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases]},
+        {
+            "tasks": tasks,
+            "how": asdict(how),
+            "keys": keys,
+            "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
+        },
     )
     return array
 
@@ -128,7 +150,7 @@ def open_array(run: str, number: int) -> Array:
             jobs = _read(os.path.join(path, "job.json"))
         except FileNotFoundError:
             jobs = {"job": "", "build": ""}
-        return Array(path, cases, plan["tasks"], jobs["job"], jobs["build"])
+        return Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
 

@@ -20,9 +20,6 @@ from sharedenv.run.journal import Run, SessionState
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
 
-#: endings of a session after which its task had nothing more to say
-_REPORTED = frozenset({"done", "drained", "interrupted"})
-
 _CANCELLED = "CANCELLED"
 
 
@@ -121,16 +118,17 @@ def locate(
     words = _outcomes(results)
     places = {}
     for sequence in sequences:
-        array, task = last.get(sequence, (None, 0))
-        number = 0 if array is None else array.number
-        word = words.get((number, sequence))
-        place = Place("left", "it was never submitted")
-        if word is None and array is not None:
-            place = _place(sequence, array, task, states, reports)
-            if place.word in ("lost", "left"):
-                # an earlier outcome says nothing while this array may still try again, and all when it did not
-                word = words.get((ANY, sequence))
-        places[sequence] = place if word is None else Place(word, "", number, task)
+        if sequence not in last:
+            word = words.get((ANY, sequence))
+            places[sequence] = Place(word) if word else Place("left", "it was never submitted")
+            continue
+        array, task = last[sequence]
+        word = words.get((array.number, sequence))
+        place = Place(word, "", array.number, task) if word else _place(sequence, array, task, states, reports)
+        # an earlier outcome says nothing while this array may still try again, and all when it did not
+        if place.word in ("lost", "left") and (word := words.get((ANY, sequence))):
+            place = Place(word, "", array.number, task)
+        places[sequence] = place
     return places
 
 
@@ -171,7 +169,7 @@ def _place(
 
 def _ended(array: Array, task: int, state: cluster.Task | None, report: SessionState | None) -> Place:
     """The place of a case without result whose task has ended."""
-    if report is not None and report.ended in _REPORTED:
+    if report is not None and report.ended:
         return Place("left", f"its task {report.ended}", array.number, task)
     if state is not None and state.state == _CANCELLED and report is None:
         return Place("left", "its task was cancelled", array.number, task)
