@@ -117,6 +117,16 @@ def test_a_dangling_link_is_a_match(tree: Path) -> None:
     assert "case4/script.py" in taken(tree, "case*/*.py")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"), [("case*/script.py", "case4/script.py"), ("cas*", "case4"), ("case*/*.py", "case4")]
+)
+def test_a_link_that_leads_round_hides_nothing(tree: Path, pattern: str, expected: str) -> None:
+    (tree / "case4").symlink_to("case4")
+    found = taken(tree, pattern)
+    assert expected in found
+    assert pattern == "cas*" or "case10/script.py" in found
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
 def test_a_folder_that_can_not_be_read_is_not_left_out(tree: Path) -> None:
     (tree / "case1").chmod(0)

@@ -174,6 +174,7 @@ BLOCKS: list[str] = [
     "x = 23:59:60",
     "x = 0000-01-01",
     "[[tool]]",
+    "tool = 2024-01-01",
 ]
 
 #: entries of dependencies
@@ -196,6 +197,7 @@ DIFFERENT: dict[str, str] = {
     "x = 23:59:60": "Python's time has no leap second; the value means nothing to anybody",
     "x = 0000-01-01": "Python's date has no year 0; the value means nothing to anybody",
     "[[tool]]": "uv takes a list of one table for the table, by accident of how it is read",
+    "tool = 2024-01-01": "uv takes a date for a table, by the same accident",
 }
 
 
