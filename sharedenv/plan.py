@@ -182,10 +182,10 @@ def read_file(path: str) -> bytes:
 
 
 def _reason(path: str, error: OSError) -> str:
+    words = error.strerror or str(error)
+    words = words[:1].lower() + words[1:]
     if error.filename != path:  # the lock file's
-        return f"its lock file can't be read: {(error.strerror or str(error)).lower()}"
+        return f"its lock file can't be read: {words}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return "a link to a file that isn't there" if os.path.islink(path) else NO_FILE
-    if error.errno == errno.EISDIR:
-        return "a folder; name the scripts in it"
-    return f"can't be read: {(error.strerror or str(error)).lower()}"
+    return "a folder; name the scripts in it" if error.errno == errno.EISDIR else f"can't be read: {words}"
