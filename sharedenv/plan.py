@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sharedenv.block import Block
 from sharedenv.key import Payload, make_payload
+from sharedenv.lock import places
 from sharedenv.problems import NO_FILE, BadScripts, Problem
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.settings import Settings
@@ -97,7 +98,8 @@ class _Keyer:
         block = self._block(read_file(path))
         lock = self._lock(path + ".lock")
         metadata, has_paths = self._metadata(block)
-        name = (block.content, block.line, lock, os.path.dirname(path) if has_paths else "")
+        bound = has_paths or (lock is not None and places(lock))
+        name = (block.content, block.line, lock, os.path.dirname(path) if bound else "")
         payload = self._payloads.get(name)
         if payload is None:
             payload = self._payloads[name] = self._make(metadata, os.path.dirname(path), lock)
