@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,10 +50,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``scripts``: each absolute path with its key, in the order asked; ``needs``: environments by key, in it too."""
+    """``scripts``: each absolute path with its key, in the order asked; ``needs``: environments by key, in it too.
+
+    ``digests``: sha256 of each script's bytes, in the same order, 64 hex digits.
+    """
 
     scripts: tuple[tuple[str, str], ...]
     needs: Mapping[str, Need]
+    digests: tuple[str, ...] = ()
 
 
 def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
@@ -63,6 +68,7 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
     """
     keyer = _Keyer(settings)
     scripts: list[tuple[str, str]] = []
+    digests: list[str] = []
     needs: dict[str, tuple[Payload, list[str]]] = {}
     problems: list[Problem] = []
     total = 0
@@ -76,11 +82,12 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
             problems.append(Problem(path, _reason(path, error)))
         else:
             scripts.append((path, payload.key))
+            digests.append(keyer.digest)
             needs.setdefault(payload.key, (payload, []))[1].append(path)
     if problems:
         raise BadScripts(problems, total, os.getcwd())
     found = {key: Need(payload, tuple(users)) for key, (payload, users) in needs.items()}
-    return Plan(tuple(scripts), found)
+    return Plan(tuple(scripts), found, tuple(digests))
 
 
 class _Keyer:
@@ -92,6 +99,7 @@ class _Keyer:
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
         self._locks: dict[bytes, bytes] = {}
         self._last: tuple[bytes, Block] = (b"", Block(b"", 0))
+        self.digest = ""  #: of the script that `payload` was last called for
 
     def payload(self, path: str) -> Payload:
         """The payload of one script and its lock file. Raises ScriptError, OSError."""
@@ -117,6 +125,7 @@ class _Keyer:
     def _block(self, data: bytes) -> Block:
         if data != self._last[0]:
             self._last = data, read_block(data)
+            self.digest = hashlib.sha256(data).hexdigest()
         return self._last[1]
 
     def _metadata(self, block: Block) -> tuple[Metadata, bool]:

@@ -132,6 +132,7 @@ class Batch:
         self._watching = 0.0
         self._host = platform.node()
         self._wakeup: Wakeup | None = None
+        self._home = -1
 
     def deliver(self, key: str, outcome: Prepared | SharedenvError) -> None:
         """The environment of a key is ready, or will never be."""
@@ -155,7 +156,7 @@ class Batch:
 
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""
-        home = os.getcwd()
+        self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
         with Wakeup() as wakeup:
             self._wakeup = wakeup
             for descriptor in self._starter.descriptors():
@@ -165,7 +166,7 @@ class Batch:
             finally:
                 self._wakeup = None
                 self._abandon()
-                os.chdir(home)
+                os.close(self._home)
         return Outcome(self._results, self._total - len(self._results), self._stopping.reason, self._stopping.ends)
 
     def _loop(self, wakeup: Wakeup) -> None:
@@ -240,6 +241,8 @@ class Batch:
                 _close(slot)
             self._not_started(case, attempt, what, error)
             return
+        finally:
+            os.fchdir(self._home)
         if self.options.timeout is not None:
             slot.deadline = slot.began + self.options.timeout
         self._slots[pid] = slot

@@ -1,0 +1,118 @@
+"""What scripts write, passed on whole: one script's output, then another's, never mixed."""
+
+from __future__ import annotations
+
+import os
+import select
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from sharedenv.run.case import Case
+
+CHUNK = 256 << 10
+
+
+class Stream(Protocol):
+    """What a script wrote on one of its two outputs."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of it, piece by piece."""
+
+
+class Output:
+    """Passes on the output of each script as it ends, or (``order``: the sequences asked) each in its turn."""
+
+    def __init__(self, tag: Callable[[Case], bytes] | None = None, order: Iterable[int] | None = None) -> None:
+        self._tag = tag
+        self._turns = None if order is None else iter(order)
+        self._turn = 0 if self._turns is None else next(self._turns, 0)
+        self._held: dict[int, tuple[int, int, int]] = {}  # sequence → offset, bytes of stdout, bytes of stderr
+        self._settled: set[int] = set()
+        self._store = -1
+        self._end = 0
+        self.open_line = False  #: whether what was written last did not end its line
+
+    def write(self, case: Case, stdout: Stream, stderr: Stream) -> None:
+        """Takes what a script wrote. Raises OSError when it can't be passed on."""
+        out, err = stdout.chunks(), stderr.chunks()
+        if self._tag is not None:
+            out, err = tagged(out, self._tag(case)), tagged(err, self._tag(case))
+        if self._turns is None or case.sequence == self._turn:
+            self._emit(out, err)
+        else:
+            self._hold(case.sequence, out, err)
+
+    def settled(self, sequence: int) -> None:
+        """Nothing more comes from this case: whose turn is it now? Raises OSError."""
+        if self._turns is None:
+            return
+        self._settled.add(sequence)
+        while self._turn in self._settled:
+            self._settled.remove(self._turn)
+            self._release(self._turn)
+            self._turn = next(self._turns, 0)
+
+    def finish(self) -> None:
+        """Passes on what still waits for its turn (a run cut short). Raises OSError."""
+        for sequence in sorted(self._held):
+            self._release(sequence)
+
+    def _emit(self, out: Iterable[bytes], err: Iterable[bytes]) -> None:
+        for descriptor, chunks in ((1, out), (2, err)):
+            for chunk in chunks:
+                write_all(descriptor, chunk)
+                self.open_line = not chunk.endswith(b"\n")
+
+    def _hold(self, sequence: int, out: Iterable[bytes], err: Iterable[bytes]) -> None:
+        # in one unlinked file for all: thousands may wait for a slow first one
+        if self._store < 0:
+            self._store, path = tempfile.mkstemp(prefix="sharedenv-order-")
+            os.unlink(path)
+        start = self._end
+        lengths = []
+        for chunks in (out, err):
+            before = self._end
+            for chunk in chunks:
+                self._end += os.pwrite(self._store, chunk, self._end)
+            lengths.append(self._end - before)
+        self._held[sequence] = (start, lengths[0], lengths[1])
+
+    def _release(self, sequence: int) -> None:
+        if (held := self._held.pop(sequence, None)) is not None:
+            start, out, err = held
+            self._emit(self._read(start, out), self._read(start + out, err))
+
+    def _read(self, position: int, count: int) -> Iterator[bytes]:
+        end = position + count
+        while position < end:
+            chunk = os.pread(self._store, min(CHUNK, end - position), position)
+            if not chunk:
+                return
+            yield chunk
+            position += len(chunk)
+
+
+def tagged(chunks: Iterable[bytes], tag: bytes) -> Iterator[bytes]:
+    """Each line with ``tag`` before it, as GNU parallel's --tag; a last line without an end gets one."""
+    rest = b""
+    for chunk in chunks:
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        if lines:
+            yield b"".join(tag + line + b"\n" for line in lines)
+        if len(rest) > CHUNK:  # a line without end must not fill our memory
+            yield tag + rest + b"\n"
+            rest = b""
+    if rest:
+        yield tag + rest + b"\n"
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it, also where the reader is slow and does not block (a terminal left so by another program)."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])

@@ -1,0 +1,142 @@
+"""How a run goes on: one line redrawn on a terminal, plain lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sharedenv.report.console import Console
+from sharedenv.report.output import write_all
+from sharedenv.report.words import count, duration
+from sharedenv.run.batch import Counts
+
+REDRAW = 0.1  #: seconds between two drawings of the line
+WINDOW = 30.0  #: seconds over which the rate is taken
+
+_ERASE = "\r\033[K"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Where a run stands in time: seconds since its start, cases a second of late (None before the first has ended)."""
+
+    elapsed: float
+    rate: float | None
+
+
+def rate_text(rate: float) -> str:
+    """`61/s`, `4.2/s`, `12/min`, `3/h`: cases a unit of time, the unit such that the number says something."""
+    for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
+        if rate * seconds >= 1 or unit == "h":
+            number = rate * seconds
+            return f"{number:,.0f}/{unit}" if number >= 9.95 else f"{number:.1f}/{unit}"
+    return ""
+
+
+def parts(counts: Counts, pace: Pace) -> list[str]:
+    """What there is to say, most important first."""
+    done = counts.succeeded + counts.failed
+    left = counts.total - done
+    said = [f"{done:,} of {counts.total:,}"]
+    if counts.failed:
+        said.append(f"{counts.failed:,} failed")
+    if counts.running:
+        said.append(f"{counts.running:,} running")
+    if counts.building:
+        said.append(f"building {count(counts.building, 'environment')}")
+    if pace.rate and left:
+        said.append(f"{duration(left / pace.rate)} left")
+    if pace.rate:
+        said.append(rate_text(pace.rate))
+    return said
+
+
+def plain_line(counts: Counts, pace: Pace) -> str:
+    """A line for a log."""
+    return f"{duration(pace.elapsed)}: " + ", ".join(parts(counts, pace))
+
+
+def live_line(counts: Counts, pace: Pace, width: int, style: Callable[[str, str], str]) -> str:
+    """The line for a terminal of this many columns: a bar where there is room for one, and what fits of the rest."""
+    said = parts(counts, pace)
+    while len(said) > 1 and len(" · ".join(said)) > width - 1:
+        said.pop()
+    text = " · ".join(said)
+    room = width - len(text) - 8
+    failed = f"{counts.failed:,} failed"
+    if counts.failed:
+        text = text.replace(failed, style("error", failed), 1)
+    if room < 10:
+        return text
+    done = counts.succeeded + counts.failed
+    cells = min(room, 40)
+    share = done / counts.total if counts.total else 1.0
+    filled = int(share * cells)
+    bar = style("good", "━" * filled) + style("dim", "─" * (cells - filled))
+    return f"{bar} {int(share * 100):3d}%  {text}"
+
+
+def next_plain(elapsed: float) -> float:
+    """When the next plain line is due: after 10 s, 30 s, then each minute, and every ten minutes after the first ten."""
+    for step, until in ((10.0, 10.0), (20.0, 30.0), (30.0, 60.0), (60.0, 600.0)):
+        if elapsed < until:
+            return elapsed + step if step > 10.0 else 10.0
+    return elapsed + 600.0
+
+
+class Progress:
+    """Draws. What else is written to the terminal meanwhile goes between `hide` and the next `show`."""
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._now = now
+        self._start = now()
+        self._samples: deque[tuple[float, int]] = deque([(self._start, 0)])
+        self._due = self._start if console.live else self._start + next_plain(0.0)
+        self._shown = False
+
+    def due(self) -> bool:
+        """Whether it is time for a line."""
+        return self._now() >= self._due and self._console.verbosity >= 0
+
+    def show(self, counts: Counts) -> None:
+        """Draws the line, or writes a plain one."""
+        now = self._now()
+        pace = self._pace(now, counts.succeeded + counts.failed)
+        if self._console.live:
+            self._due = now + REDRAW
+            line = live_line(counts, pace, _columns(), self._console.style)
+            write_all(2, (_ERASE + line).encode())
+            self._shown = True
+        else:
+            self._due = self._start + next_plain(pace.elapsed)
+            self._console.say(plain_line(counts, pace))
+
+    def hide(self) -> None:
+        """Takes the line off the terminal."""
+        if self._shown:
+            write_all(2, _ERASE.encode())
+            self._shown = False
+            self._due = min(self._due, self._now() + REDRAW)
+
+    def _pace(self, now: float, done: int) -> Pace:
+        samples = self._samples
+        if now - samples[-1][0] >= 1.0:
+            samples.append((now, done))
+        while len(samples) > 2 and now - samples[1][0] > WINDOW:
+            samples.popleft()
+        since, before = samples[0]
+        if done == before:  # slow scripts: none ended of late, the whole run tells more
+            since, before = self._start, 0
+        return Pace(now - self._start, (done - before) / (now - since) if done > before and now > since else None)
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80

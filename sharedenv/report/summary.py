@@ -1,0 +1,154 @@
+"""How a run ended, for people: counts, failures grouped by what they said, the slowest, and how to go on. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sharedenv.report.words import count, duration, size
+from sharedenv.run.case import Case, Result
+
+GROUPS = 10  #: groups of failures shown
+NAMED = 3  #: scripts named in each group
+_WIDTH = 160  # characters of a script's own words
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Failures that said the same: what they said, and their cases in the order asked."""
+
+    said: str
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What there is to tell of a run.
+
+    left     cases that have not been run to their end
+    seconds  wall time of the run, None where it can't be known
+    cpu      CPU seconds of all scripts
+    slowest  case and seconds, slowest first
+    largest  case and peak bytes, None where no script was larger than the runner itself
+    """
+
+    total: int
+    succeeded: int
+    failed: int
+    left: int
+    seconds: float | None
+    cpu: float
+    groups: tuple[Group, ...]
+    slowest: tuple[tuple[Case, float], ...]
+    largest: tuple[Case, int] | None
+
+
+def summarize(cases: Sequence[Case], results: Mapping[int, Result], seconds: float | None) -> Summary:
+    """The summary of a run: its cases in the order asked, the last result of each by sequence."""
+    ended = [
+        (case, result) for case in cases if (result := results.get(case.sequence)) is not None and not result.interrupted
+    ]
+    failed = [(case, result) for case, result in ended if not result.succeeded]
+    slowest = sorted(ended, key=lambda pair: -pair[1].seconds)[:3]
+    largest = max(ended, key=lambda pair: pair[1].memory or 0, default=None)
+    return Summary(
+        len(cases),
+        len(ended) - len(failed),
+        len(failed),
+        len(cases) - len(ended),
+        seconds,
+        sum(result.cpu for _, result in ended),
+        group(failed),
+        tuple((case, result.seconds) for case, result in slowest),
+        (largest[0], largest[1].memory) if largest and largest[1].memory else None,
+    )
+
+
+def group(failed: Iterable[tuple[Case, Result]]) -> tuple[Group, ...]:
+    """Failures by what they said, the largest group first.
+
+    A script's own folder is left out of its words, so that copies say the same. When that leaves more groups than can
+    be shown, words that differ in numbers only count as the same too.
+    """
+    pairs = [(case, words(case, result)) for case, result in failed]
+    groups = _grouped(pairs, lambda said: said)
+    if len(groups) > GROUPS:
+        groups = _grouped(pairs, lambda said: re.sub(r"\d+", "#", said))
+    return tuple(sorted(groups, key=lambda one: -len(one.cases)))
+
+
+def words(case: Case, result: Result) -> str:
+    """Why a case failed, in one line: `exit 1: ValueError: negative density`, `killed by SIGKILL`, `timed out after 10 s`."""
+    if result.error:
+        how = result.error
+    elif result.signal:
+        how = f"killed by {_signal_name(result.signal)}"
+    else:
+        how = f"exit {result.status}"
+    own = [line.strip() for line in result.tail.splitlines() if line.strip()]
+    said = how if not own or (result.error and not result.error.startswith("timed out")) else f"{how}: {own[-1]}"
+    said = said.replace(case.script, "SCRIPT").replace(case.folder + "/", "").replace(case.folder, ".")
+    return printable(said if len(said) <= _WIDTH else said[:_WIDTH] + "…")
+
+
+def summary_lines(summary: Summary, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
+    """The text; ``name`` shortens a path for the reader."""
+    lines = [_headline(summary, style)]
+    shown = summary.groups[:GROUPS]
+    width = max((len(f"{len(one.cases):,}") for one in shown), default=1)
+    for one in shown:
+        lines.append(f"  {len(one.cases):>{width},} × {style('error', one.said)}")
+        named = ", ".join(printable(name(case.script)) for case in one.cases[:NAMED])
+        more = f" and {len(one.cases) - NAMED:,} more" if len(one.cases) > NAMED else ""
+        lines.append(f"  {'':>{width}}   {named}{more}")
+    if len(summary.groups) > GROUPS:
+        rest = summary.groups[GROUPS:]
+        lines.append(f"  and {sum(len(one.cases) for one in rest):,} that said {len(rest):,} other things")
+    if len(summary.slowest) > 1:
+        slow = ", ".join(f"{printable(name(case.script))} {duration(seconds)}" for case, seconds in summary.slowest)
+        lines.append(style("dim", f"slowest: {slow}"))
+    if summary.largest is not None:
+        case, memory = summary.largest
+        lines.append(style("dim", f"largest: {printable(name(case.script))} {size(memory)}"))
+    return lines
+
+
+def printable(text: str) -> str:
+    """The text on one line: control characters and bytes that are no UTF-8 are spelled out, so that no name moves the cursor."""
+    return "".join(char if char.isprintable() else _spell(char) for char in text)
+
+
+def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
+    took = "" if summary.seconds is None else f" in {duration(summary.seconds)}"
+    said = []
+    if summary.succeeded:
+        said.append(style("good", f"{summary.succeeded:,} succeeded"))
+    if summary.failed:
+        said.append(style("error", f"{summary.failed:,} failed"))
+    if summary.left:
+        said.append(style("warning", f"{summary.left:,} not run"))
+    cpu = f" (CPU {duration(summary.cpu)})" if summary.cpu >= 1 else ""
+    return f"{count(summary.total, 'script')}{took}: {', '.join(said) or 'nothing to do'}{cpu}"
+
+
+def _grouped(pairs: Iterable[tuple[Case, str]], same: Callable[[str], str]) -> list[Group]:
+    found: dict[str, tuple[str, list[Case]]] = {}
+    for case, said in pairs:
+        found.setdefault(same(said), (said, []))[1].append(case)
+    return [Group(said, tuple(cases)) for said, cases in found.values()]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _spell(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()

@@ -1,0 +1,48 @@
+"""`--joblog`: one line an attempt, in GNU parallel's nine columns (its manual, "joblog").
+
+Host is the name of our host, where GNU parallel writes ":" for the local machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from sharedenv.run.case import Case, Result
+
+HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+
+
+def joblog_line(case: Case, result: Result, python: str) -> bytes:
+    """One line. A time-out is -1 and 15, as GNU parallel writes it; a line break in a command is a NUL, as there."""
+    signal = 15 if result.error.startswith("timed out") else result.signal
+    # GNU parallel writes 0 beside a signal; what never started has no exit status at all
+    status = 0 if result.signal and not result.error else result.status
+    command = shlex.join([python, case.script, *case.arguments]).replace("\n", "\0")
+    fields = (
+        str(case.sequence),
+        result.host,
+        f"{result.start:.3f}",
+        f"{result.seconds:10.3f}",
+        "0",
+        str(result.output),
+        str(status),
+        str(signal),
+        command,
+    )
+    return os.fsencode("\t".join(fields)) + b"\n"
+
+
+class Joblog:
+    """The file. A new run empties it, a resumed one goes on in it."""
+
+    def __init__(self, path: str, *, append: bool) -> None:
+        """Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags if append else flags | os.O_TRUNC, 0o666)
+        if os.fstat(self._descriptor).st_size == 0:
+            os.write(self._descriptor, HEADER)
+
+    def append(self, line: bytes) -> None:
+        """Writes one line. Raises OSError."""
+        os.write(self._descriptor, line)
