@@ -41,7 +41,8 @@ class How:
 
     jobs: int | None = None  # None: SLURM_CPUS_PER_TASK
     timeout: float | None = None  # seconds
-    retries: int = 0
+    grace: float = 10.0  # seconds from TERM to KILL
+    retries: int = 1  # tries in all
     fail_fast: bool = False
     capture: str | None = None
     threads: int | None = None
