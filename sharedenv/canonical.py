@@ -28,6 +28,7 @@ class Inputs:
     config: str = ""  # text of the uv.toml it is built with
     variables: Mapping[str, str] = field(default_factory=dict)  # UV_* to set; secrets may be here, never in a payload
     lock: bytes | None = None  # bytes of `<canonical script>.lock`; sync wants --locked with it
+    in_place: bool = False  # the lock names places relative to it: sync the user's own script, where it lies, --locked
     secrets: tuple[str, ...] = ()  # what must not be seen in a log or a message: see secret.redact
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: the user's configuration that was used
 
@@ -50,6 +51,7 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
         | dict(settings.variables)
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
         lock=payload.aside.lock,
+        in_place="lock-places" in document,
         secrets=tuple(sorted({line for secret in secrets for line in secret.splitlines() if line})),
         notes=dict(settings.notes),
     )

@@ -162,9 +162,16 @@ class _Look:
                     match = True
                 else:
                     deeper.append(place + 1)
-        if deeper and entry.is_dir():
+        if deeper and _is_folder(entry, in_doubt=True):
             return name, tuple(deeper)
-        return (name, ()) if match and not entry.is_dir() else None
+        return (name, ()) if match and not _is_folder(entry, in_doubt=False) else None
+
+
+def _is_folder(entry: os.DirEntry[str], *, in_doubt: bool) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round, or through a folder that can't be searched
+        return in_doubt
 
 
 def _is_file(path: str) -> bool:

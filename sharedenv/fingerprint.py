@@ -58,9 +58,16 @@ def fingerprint(around: bytes, block: bytes, path: str) -> str | None:
         lock = _read(path + ".lock")
     except OSError:
         return None
-    # only [tool.uv] holds paths, which start at the script's folder; TOML can spell "tool" with escapes alone
-    bound = b"tool" in block or b"\\" in block
+    # paths start at the script's folder; only [tool.uv] holds any, and "tool" can be spelt otherwise with escapes alone
+    bound = b"tool" in block or b"\\" in block or _may_name_places(lock)
     return _digest([around, block, lock, os.fsencode(path.rpartition("/")[0]) if bound else b""]).hex()
+
+
+def _may_name_places(lock: bytes) -> bool:
+    """Whether lock.places may find any: a quick look, on the safe side."""
+    if any(word in lock for word in (b"directory", b"editable", b"virtual", b"path", b"\\")):
+        return True
+    return lock.count(b"registry") != lock.count(b'registry = "http')
 
 
 def _variables(environ: Mapping[str, str]) -> list[bytes]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sharedenv.lock import places
 from sharedenv.requirement import RequirementError, admits, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
@@ -51,16 +52,20 @@ class Payload:
 def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: Settings) -> Payload:
     """The payload of one script in ``folder`` (absolute), with the bytes of its lock file. Raises ScriptError."""
     urls: dict[str, str] = {}
+    place = Place(folder, settings.root, urls)
     document = {
         "schema": SCHEMA,
         "requires-python": _requires_python(metadata),
         "dependencies": _dependencies(metadata, urls),
-        "tool.uv": _options(metadata, Place(folder, settings.root, urls)),
+        "tool.uv": _options(metadata, place),
         "lock": None if lock is None else "sha256:" + hashlib.sha256(lock).hexdigest(),
         "python": settings.python,
         "settings": dict(settings.counted),
         "platform": settings.platform,
     }
+    if lock is not None and (named := places(lock)):
+        # the same bytes beside two scripts can mean two things
+        document["lock-places"] = sorted({place.canonical(path) for path in named})
     options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
     return payload_from(document, Aside(urls, options, lock))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sharedenv.block import Block
 from sharedenv.key import Payload, make_payload
+from sharedenv.lock import places
 from sharedenv.problems import NO_FILE, BadScripts, Problem
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.settings import Settings
@@ -105,7 +106,8 @@ class _Keyer:
         block = self._block(read_file(path))
         lock = self._lock(path + ".lock")
         metadata, has_paths = self._metadata(block)
-        name = (block.content, block.line, lock, os.path.dirname(path) if has_paths else "")
+        bound = has_paths or (lock is not None and places(lock))
+        name = (block.content, block.line, lock, os.path.dirname(path) if bound else "")
         payload = self._payloads.get(name)
         if payload is None:
             payload = self._payloads[name] = self._make(metadata, os.path.dirname(path), lock)
@@ -191,10 +193,10 @@ def read_file(path: str) -> bytes:
 
 
 def _reason(path: str, error: OSError) -> str:
+    words = error.strerror or str(error)
+    words = words[:1].lower() + words[1:]
     if error.filename != path:  # the lock file's
-        return f"its lock file can't be read: {(error.strerror or str(error)).lower()}"
+        return f"its lock file can't be read: {words}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return "a link to a file that isn't there" if os.path.islink(path) else NO_FILE
-    if error.errno == errno.EISDIR:
-        return "a folder; name the scripts in it"
-    return f"can't be read: {(error.strerror or str(error)).lower()}"
+    return "a folder; name the scripts in it" if error.errno == errno.EISDIR else f"can't be read: {words}"

@@ -59,6 +59,8 @@ def _in_words(problem: Problem, cwd: str) -> Problem:
     path, message = shown(problem.path, cwd), problem.message
     if message == NO_FILE and is_pattern(path):
         message = NO_MATCH
+    if problem.field is not None and problem.field not in message:
+        message = f"{problem.field}: {message}"
     return Problem(path, message, problem.line, problem.field)
 
 

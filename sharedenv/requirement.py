@@ -91,8 +91,8 @@ def parse_requirement(text: str) -> Entry:
     if requirement.url:
         _check_url(requirement.url, text)
     return Entry(
-        canonicalize_name(requirement.name),
-        frozenset(canonicalize_name(extra) for extra in requirement.extras),
+        normal_name(requirement.name),
+        frozenset(normal_name(extra) for extra in requirement.extras),
         frozenset(_specifier(specifier, text) for specifier in requirement.specifier),
         requirement.url or "",
         marker,
@@ -165,13 +165,18 @@ def _marker(requirement: Requirement, text: str) -> str:
     marker = str(requirement.marker)
     if "dependency_groups" in marker:
         raise RequirementError(f"{text!r}: uv does not know the marker dependency_groups")
-    try:
-        again = str(Requirement(f"x ; {marker}").marker)
-    except InvalidRequirement:
-        again = ""
-    if again != marker:
+    if not _is_canonical(marker):
         raise RequirementError(f"{text!r}: the marker has no canonical form")
     return marker
+
+
+@lru_cache(maxsize=1024)
+def _is_canonical(marker: str) -> bool:
+    # a literal with a double quote in it may not survive being written down
+    try:
+        return str(Requirement(f"x ; {marker}").marker) == marker
+    except InvalidRequirement:
+        return False
 
 
 def _check_url(url: str, text: str) -> None:

@@ -14,7 +14,7 @@ from sharedenv.locate import line_of
 NO_BLOCK = "no `# /// script` block in it"
 MAX_DEPTH = 80  #: levels of nesting; uv's TOML reader stops here, and Python's stack would soon
 _INVALID = "the block is not valid TOML: "
-_NUMBERS = range(-(2**127), 2**127)  # what uv's TOML reader holds
+_NUMBERS = range(-(2**127), 2**128)  # what uv's TOML reader holds
 
 
 class ScriptError(ValueError):

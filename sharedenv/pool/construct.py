@@ -89,11 +89,9 @@ def construct(need: Need, work: Construction) -> str:
 
 def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str], started: float) -> str:
     payload = need.payload
-    script, config, venv = (os.path.join(folder, name) for name in ("script.py", "uv.toml", "venv"))
-    _write_file(script, inputs.script.encode())
+    config, venv = os.path.join(folder, "uv.toml"), os.path.join(folder, "venv")
+    script = need.scripts[0] if inputs.in_place else _write_script(folder, inputs)
     _write_file(config, inputs.config.encode())
-    if inputs.lock is not None:
-        _write_file(script + ".lock", inputs.lock)
     environ = environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
     work.step("finding Python")
     python = _interpreter(payload, work, environ, folder, log)
@@ -102,6 +100,8 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     work.step("installing")
     sync_script(work.uv, script, venv, _sync_flags(inputs, work.options), environ, folder, log)
     work.step("checking")
+    if inputs.in_place and _read_file(script + ".lock") != inputs.lock:
+        raise UvFailed(f"{script}.lock was changed while the environment was built", 1)
     contents = _check(venv)
     _write_manifest(venv, need, work, inputs, probed, contents, started)
     for directory in reversed(contents.directories):
@@ -109,6 +109,14 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     final = folder + ".ready"
     os.rename(venv, final)
     return final
+
+
+def _write_script(folder: str, inputs: Inputs) -> str:
+    script = os.path.join(folder, "script.py")
+    _write_file(script, inputs.script.encode())
+    if inputs.lock is not None:
+        _write_file(script + ".lock", inputs.lock)
+    return script
 
 
 def _sync_flags(inputs: Inputs, options: BuildOptions) -> list[str]:
@@ -206,6 +214,11 @@ def _write_manifest(
         notes=dict(inputs.notes),
     )
     _write_file(os.path.join(venv, FILE), manifest.to_json().encode())
+
+
+def _read_file(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _write_file(path: str, data: bytes) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from sharedenv.difference import brief, nearest
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key import Payload
 from sharedenv.plan import Need, Plan
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.store import SHORT, Environment, Unusable, look_up
+from sharedenv.pool.store import SHORT, Environment, Unusable, environments, look_up
 
 
 def look_up_all(layout: Layout, plan: Plan) -> tuple[dict[str, Environment], dict[str, Unusable | None]]:
@@ -27,10 +29,11 @@ def look_up_all(layout: Layout, plan: Plan) -> tuple[dict[str, Environment], dic
 def missing_error(layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None]) -> SharedenvError:
     """The error for environments that are not there and may not be built."""
     lines = []
+    there = [found.manifest.payload for found in environments(layout) if isinstance(found, Environment)]
     for key, unusable in missing.items():
         scripts = needs[key].scripts
         more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
-        why = f": {unusable.reason}" if unusable else ""
+        why = f": {unusable.reason if unusable else _nearest(needs[key].payload, there)}".rstrip(": ")
         lines.append(f"{key[:SHORT]} for {os.path.relpath(scripts[0])}{more}{why}")
     number = "an environment is" if len(missing) == 1 else f"{len(missing):,} environments are"
     first = os.path.relpath(needs[next(iter(missing))].scripts[0])
@@ -40,3 +43,9 @@ def missing_error(layout: Layout, needs: Mapping[str, Need], missing: Mapping[st
         hint=f"sharedenv build {first}" if len(missing) == 1 else "sharedenv build with the same scripts, where it may build",
         exit_code=EXIT_BUILD,
     )
+
+
+def _nearest(payload: Payload, there: list[Payload]) -> str:
+    """What sets a missing environment apart from the nearest one that is there; "" when the pool is empty."""
+    other = nearest(payload, there)
+    return f"{brief(payload, other)} from {other.key[:SHORT]}, the nearest there" if other else ""

@@ -1,0 +1,20 @@
+"""The lock file beside a script: which places on this machine it names. Pure.
+
+uv writes folders into a lock relative to it, even those given as absolute paths. So the same bytes beside two scripts can
+mean two things, and a lock that names places holds only where it lies.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+#: a source or a requirement that is a place; `path` inside `wheels` and `sdist` starts at a registry, and comes first there
+_PLACE = re.compile(r'(?:\b(?:directory|editable|virtual|registry)|(?:source = \{|,)\s*path)\s*=\s*"((?:[^"\\]|\\.)*)"')
+
+
+@lru_cache(maxsize=64)
+def places(lock: bytes) -> tuple[str, ...]:
+    """The relative paths of folders, wheels and flat indexes that a lock file names, as they stand, each once, sorted."""
+    found = set(_PLACE.findall(lock.decode("utf-8", "surrogateescape")))
+    return tuple(sorted(place for place in found if "://" not in place and not place.startswith("/")))
