@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import time
 
 import click
@@ -62,10 +63,12 @@ def _tell(run: Run, globals_: Globals) -> None:
     results, sessions = run.read()
     standing = stand(len(cases), results, sessions, now)
     running = set(standing.running)
-    lines = head_lines(run, standing, now, console.style)
+    # a result, on stdout: coloured where that is a terminal
+    style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
+    lines = head_lines(run, standing, now, style)
     lines += running_lines([case for case in cases if case.sequence in running], lambda path: short_path(path, here))
     summary = summarize(cases, results, standing.seconds)
-    lines += summary_lines(summary, lambda path: short_path(path, here), console.style)
+    lines += summary_lines(summary, lambda path: short_path(path, here), style)
     for line in lines:
         console.result(line)
     if not standing.alive and (standing.left or standing.failed):

@@ -81,7 +81,7 @@ def _state(left: int, sessions: Sequence[SessionState], alive: Sequence[SessionS
         return PLANNED
     if not left:
         return DONE
-    endings = {session.ended for session in sessions if session.started >= sessions[-1].started}
+    endings = set({session.writer: session.ended for session in sessions}.values())  # the last one of each writer
     if "" in endings:
         return LOST
     return INTERRUPTED if "interrupted" in endings else STOPPED
