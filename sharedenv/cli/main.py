@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stage": ("sharedenv.cli.stage:stage_", "Copy environments to node-local disk, once a node."),
     "activate": ("sharedenv.cli.activate:activate", "Shell code that puts a script's environment first on PATH."),
     "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),
+    "status": ("sharedenv.cli.status:status", "Where a run stands, or how it ended."),
 }
 
 
