@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,10 @@ from sharedenv.slurm.submit import Order, array_job, plan_tasks, submit_array
 
 _LOOK = 1.0  # seconds between looks at the journal, which costs the cluster nothing
 _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the end
+
+
+#: options that a hint to go on does not repeat: they name the work itself, or how it was shared out
+_ONCE = frozenset({"from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only"})
 
 
 class Lines(click.types.StringParamType):
@@ -108,7 +112,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     elif not given["build_job"] and build_plan(_session(work), _needed(work), build_options, 2, console).errors:
         return EXIT_BUILD
     create_pool(work.layout)
-    run = work.run or _create(work, wanted)
+    run = work.run or _create(work, wanted, repeated(context))
     order = _prepared(work, run, order, given["build_job"], selection.python, console)
     array = _submit(work, run, tasks, order)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
@@ -116,7 +120,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     console.say(f"submitted {told}{after}: run {run.id}")
     console.result(run.id)
     if given["wait"]:
-        return wait(run, array, here, console)
+        return wait(run, array, here, context.obj)
     console.say(f"where it stands: sharedenv status {run.id}")
     return 0
 
@@ -156,23 +160,37 @@ def find_run(context: click.Context, run_id: str | None) -> Run:
 
 
 def is_on_slurm(run: Run) -> bool:
-    """Whether `tell_standing` is the one to tell of a run."""
+    """Whether a run was submitted: `tell_slurm` and `slurm_value` know more of it than its sessions."""
     return bool(list_arrays(run.path))
 
 
-def tell_standing(run: Run, here: str, console: Console, *, as_json: bool = False) -> int:
-    """What `status` says of a run on Slurm. Exit status 1 when something failed, was lost or left."""
-    stands = standing(run, os.environ)
-    if as_json:
-        console.document(standing_value(run, stands))
-    else:
-        for line in standing_lines(run, stands, lambda path: short_path(path, here), console.style):
-            console.result(line)
-    return EXIT_FAILED if stands.count("failed", "lost", "left") else 0
+def tell_slurm(run: Run, globals_: Globals, here: str) -> None:
+    """What `status` says of a run on Slurm, on stdout."""
+    console = globals_.console
+    style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
+    for line in _lines(run, standing(run, os.environ), globals_, here, style):
+        console.result(line)
 
 
-def wait(run: Run, array: Array, here: str, console: Console) -> int:
+def slurm_value(run: Run) -> dict[str, Any]:
+    """What `status --json` adds for a run on Slurm."""
+    return standing_value(standing(run, os.environ))
+
+
+def _lines(
+    run: Run, stands: Standing, globals_: Globals, here: str, style: Callable[[str, str], str]
+) -> list[str]:
+    lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
+    if stands.over and stands.count("failed", "lost", "left"):
+        pool = ["--pool", globals_.pool] if globals_.pool else []
+        again = run.asked.extra.get("again", ()) if run.asked.extra.get("slurm") else ()
+        lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id, *again])}")
+    return lines
+
+
+def wait(run: Run, array: Array, here: str, globals_: Globals) -> int:
     """Follows an array to its end, then tells how it ended. Ctrl-C leaves the job and says how to come back."""
+    console = globals_.console
     progress = Progress(console)
     try:
         stands = _follow(run, array, progress)
@@ -181,7 +199,7 @@ def wait(run: Run, array: Array, here: str, console: Console) -> int:
         console.say(f"job {array.job} goes on; where it stands: sharedenv status {run.id}; to end it: sharedenv cancel {run.id}")
         return EXIT_INTERRUPTED
     progress.hide()
-    for line in standing_lines(run, stands, lambda path: short_path(path, here), console.style):
+    for line in _lines(run, stands, globals_, here, console.style):
         console.say(line)
     return 0 if stands.count("done") == len(stands.places) else EXIT_FAILED
 
@@ -275,10 +293,27 @@ def _session(work: Work) -> Session:
     return Session(work.layout, tuple(path for path, _ in work.plan.scripts), work.settings)
 
 
-def _create(work: Work, wanted: Wanted) -> Run:
+def repeated(context: click.Context) -> list[str]:
+    """The options of this command line that a hint to go on repeats."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if isinstance(parameter, click.Option) and name not in _ONCE and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag, value = max(parameter.opts, key=len), context.params[name]
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
+    return words
+
+
+def _create(work: Work, wanted: Wanted, again: list[str]) -> Run:
     try:
         return create_run(
-            work.layout.runs, work.planned, command=sys.argv, arguments=wanted.arguments or (), cwd=wanted.cwd, extra={"slurm": True}
+            work.layout.runs,
+            work.planned,
+            command=sys.argv,
+            arguments=wanted.arguments or (),
+            cwd=wanted.cwd,
+            extra={"slurm": True, "again": again},
         )
     except OSError as error:
         raise SharedenvError(

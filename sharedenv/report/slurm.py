@@ -32,7 +32,7 @@ def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
 
 
 def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
-    """The whole text: counts, failures grouped, what was lost or left and why, and how to go on."""
+    """The whole text: counts, failures grouped, what was lost or left and why."""
     jobs = f", job {', '.join(standing.jobs)}" if standing.jobs else ""
     lines = [f"run {run.id}{jobs}", standing_line(standing, style)]
     if standing.trouble:
@@ -47,15 +47,12 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
     for word in ("lost", "left", "waiting"):
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
-    if standing.count("failed", "lost", "left"):
-        lines.append(f"to go on: sharedenv submit --resume --run-id {run.id}")
     return lines
 
 
-def standing_value(run: Run, standing: Standing) -> dict[str, Any]:
+def standing_value(standing: Standing) -> dict[str, Any]:
     """As a JSON value: counts, and each case that has not succeeded with where it stands."""
     return {
-        "run": run.id,
         "jobs": list(standing.jobs),
         "live_jobs": list(standing.live),
         "counts": {word: standing.count(word) for word in _WORDS},
