@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -123,7 +125,7 @@ def test_no_more_tasks_at_once_than_asked(on: Submitting) -> None:
     spans = sorted(
         ((on.path / f"case{n}/begin").stat().st_mtime, (on.path / f"case{n}/end").stat().st_mtime) for n in range(1, 7)
     )
-    assert all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
 
 
 def test_scripts_at_a_time_in_a_task(on: Submitting) -> None:
@@ -146,19 +148,20 @@ def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
     wait_until(lambda: on.ran() == cases(1, 2, 3, 4), "the fourth case runs")
     on.cluster.call("scontrol", "requeue", f"{job}_1")
     wait_until(lambda: on.cluster.states(job) == {f"{job}_1": "PENDING"}, "it waits again")
-    assert on.counts(run)["done"] == 3
+    assert on.slurm(run)["counts"]["waiting"] >= 2  # type: ignore[index]
     (on.path / "case4" / "hold").unlink()
 
     def started() -> bool:
-        # a requeued job waits for two minutes, unless it is told otherwise, and is told so a moment later than it says
-        on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
+        # a requeued job waits for two minutes, unless it is told otherwise, which it is deaf to at first
+        with contextlib.suppress(AssertionError):
+            on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
         return on.cluster.states(job) != {f"{job}_1": "PENDING"}
 
     wait_until(started, "it starts again")
     on.cluster.wait_for_end(job)
-    assert {name: on.ran()[name] for name in ("case1", "case2", "case3", "case5", "case6")} == dict(cases(1, 2, 3, 5, 6))
-    assert "before" in on.log(run, job, 1)
-    assert on.counts(run)["done"] >= 5
+    assert on.ran() == cases(1, 2, 3, 4, 5, 6) + cases(4)
+    assert re.search(r"run \S+: [23] cases, [34] before", on.log(run, job, 1))
+    assert on.counts(run) == {"done": 6}
 
 
 def test_a_cancelled_task_leaves_its_cases_to_resume(on: Submitting) -> None:
@@ -464,7 +467,7 @@ def test_srun_with_a_task_prolog(on: Submitting, tmp_path: Path) -> None:
     assert done.stdout == f"tool in {on.environments[0]}\n" * 2
 
 
-def _python(on: Submitting) -> str:  # noqa: ARG001
+def _python(on: Submitting) -> str:
 
 
     return sys.executable

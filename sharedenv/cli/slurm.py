@@ -298,7 +298,8 @@ def repeated(context: click.Context) -> list[str]:
     words: list[str] = []
     for parameter in context.command.params:
         name = parameter.name or ""
-        if isinstance(parameter, click.Option) and name not in _ONCE and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if isinstance(parameter, click.Option) and name not in _ONCE and given:
             flag, value = max(parameter.opts, key=len), context.params[name]
             for one in value if isinstance(value, tuple) else (value,):
                 words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]

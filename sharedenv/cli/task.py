@@ -86,7 +86,7 @@ def _failed_before(run: Run, assigned: Assignment) -> bool:
 
 def _options(how: How, jobs: int) -> Options:
     return Options(
-        jobs=jobs, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture
+        jobs=jobs, hesitation=1.0, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture
     )
 
 

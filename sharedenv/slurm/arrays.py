@@ -79,6 +79,11 @@ class Array:
         """Path of its job script."""
         return os.path.join(self.path, "job.sh")
 
+    @property
+    def build_log(self) -> str:
+        """Path of the output of the job that builds for it."""
+        return os.path.join(self.path, f"build-{self.build}.out")
+
     def share(self, task: int) -> Sequence[Planned]:
         """The cases of one task, numbered from 1."""
         return take(self.cases, Share(task - 1, self.tasks))

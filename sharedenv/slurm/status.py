@@ -115,6 +115,7 @@ def locate(
                 last[planned.sequence] = (array, task)
     states = _states(arrays, tasks)
     reports = _reports(sessions)
+    builds = {task.job: task for task in tasks or () if task.index is None}
     words = _outcomes(results)
     places = {}
     for sequence in sequences:
@@ -124,7 +125,7 @@ def locate(
             continue
         array, task = last[sequence]
         word = words.get((array.number, sequence))
-        place = Place(word, "", array.number, task) if word else _place(sequence, array, task, states, reports)
+        place = Place(word, "", array.number, task) if word else _place(sequence, array, task, states, reports, builds)
         # an earlier outcome says nothing while this array may still try again, and all when it did not
         if place.word in ("lost", "left") and (word := words.get((ANY, sequence))):
             place = Place(word, "", array.number, task)
@@ -154,6 +155,7 @@ def _place(
     task: int,
     states: Mapping[tuple[str, int], cluster.Task] | None,
     reports: Mapping[tuple[int, int], SessionState],
+    builds: Mapping[str, cluster.Task],
 ) -> Place:
     report = reports.get((array.number, task))
     state = None if states is None else states.get((array.job, task))
@@ -164,13 +166,22 @@ def _place(
         return Place("running" if at_work else "waiting", "", array.number, task)
     if states is None and report is None:
         return Place("waiting", "Slurm doesn't answer", array.number, task)
-    return _ended(array, task, state, report)
+    return _ended(array, task, state, report, builds)
 
 
-def _ended(array: Array, task: int, state: cluster.Task | None, report: SessionState | None) -> Place:
+def _failed_build(array: Array, builds: Mapping[str, cluster.Task]) -> bool:
+    build = builds.get(array.build)
+    return build is not None and not build.waiting and not build.running and build.state != "COMPLETED"
+
+
+def _ended(
+    array: Array, task: int, state: cluster.Task | None, report: SessionState | None, builds: Mapping[str, cluster.Task]
+) -> Place:
     """The place of a case without result whose task has ended."""
     if report is not None and report.ended:
         return Place("left", f"its task {report.ended}", array.number, task)
+    if report is None and array.build and _failed_build(array, builds):
+        return Place("left", f"the job that builds for it failed: see {array.build_log}", array.number, task)
     if state is not None and state.state == _CANCELLED and report is None:
         return Place("left", "its task was cancelled", array.number, task)
     where = f" ({report.owner.host})" if report is not None and report.owner else ""

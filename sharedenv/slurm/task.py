@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -53,7 +54,8 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment
         for writer, results in run.results_by_writer().items()
         if (found := task_of(writer)) is not None and found[:2] == (array.number, task)
         for sequence, result in results.items()
-        if not result.interrupted
+        # what TERM or KILL ended in a start that was cut short was most likely ended with it
+        if not result.interrupted and result.signal not in (signal.SIGTERM, signal.SIGKILL)
     }
     cases = tuple(
         replace(case, key=share[case.sequence].key, digest=share[case.sequence].digest)
