@@ -60,8 +60,8 @@ def test_copies_share_a_need_and_keep_their_order(folder: Path) -> None:
 def test_a_lock_file_beside_a_script_sets_it_apart(folder: Path) -> None:
     write(folder, {"a/s.py": GOOD, "b/s.py": GOOD, "c/s.py": GOOD, "b/s.py.lock": "x = 1\n", "c/s.py.lock": "x = 1\n"})
     without, with_lock = plan(folder, "*/s.py").needs.values()
-    assert without.lock is None
-    assert with_lock.lock == b"x = 1\n"
+    assert without.payload.aside.lock is None
+    assert with_lock.payload.aside.lock == b"x = 1\n"
     assert len(with_lock.scripts) == 2
 
 
