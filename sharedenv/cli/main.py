@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("sharedenv.cli.key:key", "Print each script's key, or what differs between two."),
     "activate": ("sharedenv.cli.activate:activate", "Shell code that puts a script's environment first on PATH."),
     "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),
+    "status": ("sharedenv.cli.status:status", "Where a run stands, or how it ended."),
 }
 
 

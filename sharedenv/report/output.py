@@ -31,7 +31,8 @@ class Output:
         self._settled: set[int] = set()
         self._store = -1
         self._end = 0
-        self.open_line = False  #: whether what was written last did not end its line
+        self._terminals = tuple(descriptor for descriptor in (1, 2) if os.isatty(descriptor))
+        self.open_line = False  #: whether what a terminal got last did not end its line
 
     def write(self, case: Case, stdout: Stream, stderr: Stream) -> None:
         """Takes what a script wrote. Raises OSError when it can't be passed on."""
@@ -62,7 +63,8 @@ class Output:
         for descriptor, chunks in ((1, out), (2, err)):
             for chunk in chunks:
                 write_all(descriptor, chunk)
-                self.open_line = not chunk.endswith(b"\n")
+                if descriptor in self._terminals:
+                    self.open_line = not chunk.endswith(b"\n")
 
     def _hold(self, sequence: int, out: Iterable[bytes], err: Iterable[bytes]) -> None:
         # in one unlinked file for all: thousands may wait for a slow first one

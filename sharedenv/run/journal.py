@@ -2,6 +2,7 @@
 
     run.json                      what was asked: written once
     plan.jsonl                    the cases, one a line: written once
+    plan-<n>.jsonl                cases that a later `--resume` added, if any; sequences go on
     results-<writer>.<n>.jsonl    one file for each session; a session is one process that works on the run
 
 The folder appears complete, by a rename. A session's file is made by exclusive creation under the next free number,
@@ -14,10 +15,11 @@ says how the session ended. A heartbeat is the file's own time. Array tasks of o
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +89,32 @@ class Run:
         """Its name, such as 20261122-093546."""
         return os.path.basename(self.path)
 
+    @property
+    def count(self) -> int:
+        """Number of its cases."""
+        return self.asked.count + sum(data.count(b"\n") for data in self._added())
+
     def cases(self) -> list[Case]:
-        """The plan, in order."""
+        """The plan, in order, with what was added to it."""
         with open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
-            return decode_plan(file.read(), _root(self.path), self.asked.arguments, self.asked.cwd)
+            data = b"".join([file.read(), *self._added()])
+        return decode_plan(data, _root(self.path), self.asked.arguments, self.asked.cwd)
+
+    def extend(self, cases: Sequence[Case]) -> None:
+        """Adds cases, whose sequences go on from the plan's. Only for who has the run (`begin`). Raises OSError."""
+        path = os.path.join(self.path, f"plan-{sum(1 for _ in self._added()) + 1}.jsonl")
+        with open(path + ".new", "wb") as file:
+            file.writelines(encode_plan(cases, _root(self.path), self.asked.arguments, self.asked.cwd))
+            _sync(file.fileno(), file.flush)
+        os.rename(path + ".new", path)
+
+    def _added(self) -> Iterator[bytes]:
+        for number in itertools.count(1):
+            try:
+                with open(os.path.join(self.path, f"plan-{number}.jsonl"), "rb") as file:
+                    yield file.read()
+            except FileNotFoundError:
+                return
 
     def results(self) -> dict[int, Result]:
         """The last result of each case that has one, by sequence. Of two, the one that started last counts."""

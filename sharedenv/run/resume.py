@@ -1,8 +1,8 @@
-"""Which cases of an earlier run are to run again, and which run is meant. The choice itself is pure."""
+"""Which cases of an earlier run are to run again, and which run is meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sharedenv.run.case import Case, Result
@@ -54,17 +54,18 @@ def outcomes(cases: Iterable[Case], results: Mapping[int, Result]) -> dict[Ident
     }
 
 
-def find_run(runs: Iterable[Run], wanted: Sequence[Identity]) -> Run | None:
-    """The run to go on with: the newest that holds every case wanted, else the one that holds most of them.
+def find_run(runs: Iterable[Run], scripts: Iterable[str], arguments: tuple[str, ...] | None = None) -> Run | None:
+    """The run to go on with: the newest that holds every script (with these arguments), else the one that holds most.
 
-    ``runs`` are given newest first. A later run over a few of the scripts must not make the others look new.
+    ``runs`` are given newest first; ``arguments`` None: whatever it gave them. A later run over a few of the scripts must
+    not make the others look new.
     """
-    asked = set(wanted)
+    asked = set(scripts)
     best: tuple[int, Run] | None = None
     for run in runs:
-        if best is not None and run.asked.count <= best[0]:
+        if best is not None and run.count <= best[0]:
             continue
-        held = sum(1 for case in run.cases() if case.identity in asked)
+        held = len({case.script for case in run.cases() if arguments is None or case.arguments == arguments} & asked)
         if held == len(asked):
             return run
         if held and (best is None or held > best[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,12 +28,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One process that ended: ``status`` as waitpid gives it, CPU seconds, peak resident bytes."""
+    """One process that ended: ``status`` as waitpid gives it, CPU seconds, peak resident bytes (None: not known)."""
 
     pid: int
     status: int
     cpu: float
-    memory: int
+    memory: int | None
 
 
 class Starter(Protocol):
@@ -76,7 +77,10 @@ class PlainStarter:
             ended, status, usage = os.wait4(pid, os.WNOHANG)
             if ended:
                 del self._running[pid]
-                yield Ended(pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * self._unit)
+                # Linux starts a child's peak at its parent's: what does not exceed ours says nothing of the child
+                known = usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                memory = usage.ru_maxrss * self._unit if known else None
+                yield Ended(pid, status, usage.ru_utime + usage.ru_stime, memory)
 
     def descriptors(self) -> tuple[int, ...]:
         """None: the kernel sends SIGCHLD."""

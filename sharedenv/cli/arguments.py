@@ -1,0 +1,44 @@
+"""Values on the command line that click has no type for: durations, and what follows `--`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_ARGUMENTS = "sharedenv.arguments"
+
+
+class Duration(click.ParamType[float]):
+    """`90`, `1.5h`, `10m`, `2d`: seconds as a number."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; a usage error for anything else."""
+        if isinstance(value, float | int):
+            return float(value)
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m|min|h|d|)", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no duration: 90 (seconds), 10m, 1.5h, 2d", param, ctx)
+        return float(match[1]) * _UNITS[match[2]]
+
+
+class CommandWithArguments(click.Command):
+    """A command whose words after the first `--` are the scripts' own: see `script_arguments`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes them off before click, to whom `--` only ends the options, can mix them with the scripts."""
+        if "--" in args:
+            where = args.index("--")
+            ctx.meta[_ARGUMENTS] = tuple(args[where + 1 :])
+            args = args[:where]
+        return super().parse_args(ctx, args)
+
+
+def script_arguments(context: click.Context) -> tuple[str, ...] | None:
+    """What followed `--`; None when there was none."""
+    found: tuple[str, ...] | None = context.meta.get(_ARGUMENTS)
+    return found

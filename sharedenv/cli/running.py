@@ -1,0 +1,201 @@
+"""Running the cases of one command line: builds, the batch, the journal and the screen, put together."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sharedenv.cli.work import Work
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.plan import Need
+from sharedenv.pool.build import Builder
+from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.hold import Vanished
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.missing import look_up_all, missing_error
+from sharedenv.pool.store import Environment, look_up
+from sharedenv.process import stop_all
+from sharedenv.report.building import BuildProgress
+from sharedenv.report.running import Screen, ScreenConsole
+from sharedenv.run.batch import Batch, Options, Outcome
+from sharedenv.run.case import Case, Result
+from sharedenv.run.joblog import Joblog, joblog_line
+from sharedenv.run.journal import Run
+from sharedenv.run.prepare import prepare
+from sharedenv.run.session import Session
+from sharedenv.run.spool import Spool
+from sharedenv.run.starter import Prepared, Starter
+
+BUILDS = 2  #: environments built side by side while scripts run
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the running ended: the batch's outcome, seconds it took, errors of builds, results the journal could not take."""
+
+    outcome: Outcome
+    seconds: float
+    errors: tuple[SharedenvError, ...]
+    unwritten: tuple[Result, ...]
+
+
+class Recorder:
+    """The batch's observer: passes what happens on to the screen, the journal and the joblog."""
+
+    def __init__(self, screen: Screen, session: Session, joblog: Joblog | None, work: Work) -> None:
+        self._screen = screen
+        self._session = session
+        self._joblog = joblog
+        self._digests = work.digests
+        self._pythons: dict[str, str] = {}
+        self.unwritten: list[Result] = []
+
+    def ready(self, key: str, prepared: Prepared) -> None:
+        """The interpreter of a key, for the joblog."""
+        self._pythons[key] = prepared.python
+
+    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
+        """Passes on what a script wrote. Raises OSError."""
+        self._screen.pass_on(case, stdout, stderr)
+
+    def record(self, case: Case, result: Result, last: bool) -> str:
+        """Puts an attempt down; a text when that fails."""
+        if digest := self._digests.get(case.sequence):
+            result = replace(result, digest=digest)
+        trouble = ""
+        if not self._session.append(result):
+            self.unwritten.append(result)
+            reason = self._session.error.strerror if self._session.error else "unknown"
+            trouble = f"the journal {self._session.path} can't be written ({reason}): starting nothing more"
+        try:
+            if self._joblog is not None:
+                self._joblog.append(joblog_line(case, result, self._pythons.get(case.key, "python")))
+            if last:
+                self._screen.output.settled(case.sequence)
+        except OSError as error:
+            trouble = trouble or f"can't write ({error.strerror}): starting nothing more"
+        self._screen.ended(case, result, last)
+        return trouble
+
+    def tick(self, batch: Batch) -> None:
+        """Draws, and looks whether the run is still ours."""
+        self._screen.tick(batch)
+        if self._session.lost:
+            batch.drain("another process has taken this run meanwhile: starting nothing more")
+
+    def notice(self, text: str) -> None:
+        """Something the user should know now."""
+        self._screen.say(text)
+
+
+def execute(
+    work: Work,
+    run: Run,
+    *,
+    starter: Starter,
+    options: Options,
+    build_options: BuildOptions,
+    screen: Screen,
+    joblog: Joblog | None,
+    threads: int | None,
+) -> Ended:
+    """Runs the cases of ``work`` under the journal of ``run``. Raises SharedenvError when another process has the run."""
+    started = time.monotonic()
+    with _session(work, run, options.jobs) as session:
+        recorder = Recorder(screen, session, joblog, work)
+        batch = Batch(work.cases, starter, options, recorder)
+        session.keep(batch.running)
+        console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
+        builder = Builder(work.layout, work.settings, build_options, dict(os.environ), BuildProgress(console))
+        errors: list[SharedenvError] = []
+        needed = {case.key for case in work.cases}
+        futures = builder.build_all([need for key, need in work.plan.needs.items() if key in needed], BUILDS)
+        for key, future in futures.items():
+            deliver = partial(_deliver, work.layout, work.plan.needs[key], threads, recorder, batch, errors)
+            future.add_done_callback(deliver)
+        # thousands of cases that live until the end: nothing for the collector to look at again and again
+        gc.collect()
+        gc.freeze()
+        outcome = batch.run()
+        if not all(future.done() for future in futures.values()):
+            stop_all()
+        with contextlib.suppress(OSError):
+            screen.output.finish()
+        screen.close()
+        session.close(_ending(outcome))
+        unwritten = tuple(recorder.unwritten) if session.unwritten else ()
+    return Ended(outcome, time.monotonic() - started, tuple(errors), unwritten)
+
+
+@contextlib.contextmanager
+def _session(work: Work, run: Run, jobs: int) -> Iterator[Session]:
+    session = run.begin(jobs=jobs, keys={case.key for case in work.cases})
+    try:
+        if work.run is not None and work.planned:
+            run.extend(work.planned)
+        for case in work.settled:
+            session.append(Result(case.sequence, 1, time.time(), error="the script is gone"))
+        yield session
+    except BaseException:
+        stop_all()
+        session.close("interrupted")
+        raise
+
+
+def _deliver(
+    layout: Layout,
+    need: Need,
+    threads: int | None,
+    recorder: Recorder,
+    batch: Batch,
+    errors: list[SharedenvError],
+    future: Future[Environment],
+) -> None:
+    """An environment is ready or has failed: holds it and tells the batch. Runs in the builder's thread."""
+    key = need.payload.key
+    try:
+        prepared = _hold(layout, need, future.result(), threads)
+    except SharedenvError as error:
+        errors.append(error)
+        batch.deliver(key, error)
+    except BaseException as error:  # whatever it was, the batch waits for an answer
+        told = SharedenvError(f"environment {key[:12]} could not be built", cause=repr(error), exit_code=EXIT_BUILD)
+        errors.append(told)
+        batch.deliver(key, told)
+    else:
+        recorder.ready(key, prepared)
+        batch.deliver(key, prepared)
+
+
+def _hold(layout: Layout, need: Need, environment: Environment, threads: int | None) -> Prepared:
+    for _ in range(3):
+        try:
+            return prepare(layout, environment, os.environ, threads)
+        except Vanished:
+            # pruned or rebuilt in this instant: what the pool has for the key now counts
+            found = look_up(layout, need.payload)
+            if not isinstance(found, Environment):
+                break
+            environment = found
+    raise SharedenvError(
+        f"environment {need.payload.key[:12]} was taken away while it was wanted", hint="sharedenv build", exit_code=EXIT_BUILD
+    )
+
+
+def require_all(work: Work) -> None:
+    """`--no-build`: raises SharedenvError unless every environment is there."""
+    _, missing = look_up_all(work.layout, work.plan)
+    if missing:
+        raise missing_error(work.layout, work.plan.needs, missing)
+
+
+def _ending(outcome: Outcome) -> str:
+    if outcome.interrupted:
+        return "interrupted"
+    return "drained" if outcome.left else "done"

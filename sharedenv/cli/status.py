@@ -1,0 +1,92 @@
+"""`sharedenv status`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+
+import click
+
+from sharedenv.cli.options import Globals, option
+from sharedenv.errors import SharedenvError
+from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.store import check_format
+from sharedenv.report.console import Console
+from sharedenv.report.standing import failure_values, head_lines, listed, running_lines, value
+from sharedenv.report.summary import summarize, summary_lines
+from sharedenv.report.table import table
+from sharedenv.report.words import short_path
+from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.standing import Standing, stand
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@option("--all", "everything", is_flag=True, help="List the runs of the pool.")
+@option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_context
+def status(context: click.Context, /, run_id: str | None, everything: bool, as_json: bool) -> int:
+    """Where a run stands, or how it ended: counts, failures by what they said, how to go on.
+
+    RUN is the name of a run; without it, the last one.
+    """
+    globals_: Globals = context.obj
+    layout = _pool(globals_)
+    if everything:
+        return _list(layout, globals_.console, as_json)
+    run = open_run(layout.runs, run_id) if run_id else next(iter(list_runs(layout.runs)), None)
+    if run is None:
+        raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
+    if as_json:
+        cases = run.cases()
+        results, sessions = run.read()
+        standing = stand(len(cases), results, sessions, time.time())
+        globals_.console.document({**value(run, standing), "failures": failure_values(cases, results), "errors": []})
+    else:
+        _tell(run, globals_)
+    return 0
+
+
+def _pool(globals_: Globals) -> Layout:
+    layout = find_pool(globals_.pool, os.environ, (), os.getcwd())
+    if layout is None:
+        raise SharedenvError("no pool here or above, so no runs", hint="sharedenv --pool DIR/.sharedenv status")
+    check_format(layout)
+    return layout
+
+
+def _tell(run: Run, globals_: Globals) -> None:
+    console, here, now = globals_.console, os.getcwd(), time.time()
+    cases = run.cases()
+    results, sessions = run.read()
+    standing = stand(len(cases), results, sessions, now)
+    running = set(standing.running)
+    # a result, on stdout: coloured where that is a terminal
+    style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
+    lines = head_lines(run, standing, now, style)
+    lines += running_lines([case for case in cases if case.sequence in running], lambda path: short_path(path, here))
+    summary = summarize(cases, results, standing.seconds)
+    lines += summary_lines(summary, lambda path: short_path(path, here), style)
+    for line in lines:
+        console.result(line)
+    if not standing.alive and (standing.left or standing.failed):
+        console.result(f"to go on: {_again(run, standing, globals_)}")
+
+
+def _again(run: Run, standing: Standing, globals_: Globals) -> str:
+    flag = "--resume" if standing.left else "--retry-failed"
+    pool = ["--pool", globals_.pool] if globals_.pool else []
+    return shlex.join(["sharedenv", *pool, "run", flag, "--run-id", run.id, *run.asked.extra.get("again", ())])
+
+
+def _list(layout: Layout, console: Console, as_json: bool) -> int:
+    now = time.time()
+    found = [(run, stand(run.count, *run.read(), now)) for run in list_runs(layout.runs)]
+    if as_json:
+        console.document({"runs": [value(run, standing) for run, standing in found], "errors": []})
+        return 0
+    for line in table(("RUN", "STATE", "DONE", "FAILED", "STARTED", "COMMAND"), listed(found, now)):
+        console.result(line)
+    return 0

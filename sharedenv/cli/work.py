@@ -1,0 +1,155 @@
+"""From a command line to the cases that are to run: of new scripts, or of an earlier run that goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import click
+
+from sharedenv.cli.common import Selection, find_scripts, open_session
+from sharedenv.cli.options import Globals
+from sharedenv.errors import SharedenvError
+from sharedenv.plan import Plan, make_plan
+from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.store import check_format
+from sharedenv.run.case import Case
+from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.resume import Choice, choose, find_run, outcomes
+from sharedenv.settings import Settings, gather_settings
+from sharedenv.slurm.share import Share, take
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line says of the work.
+
+    arguments  what followed `--`, None when nothing did
+    cwd        --cwd, absolute, or None
+    """
+
+    selection: Selection
+    arguments: tuple[str, ...] | None
+    cwd: str | None
+    share: Share | None
+    run_id: str | None
+    failed_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done.
+
+    run      the run that goes on, None for a new one
+    planned  what its plan lacks: all cases of a new run, scripts that are new to an earlier one
+    cases    those to run, in the order asked, with keys and digests as of now
+    settled  results that are known without running anything (scripts that are gone)
+    digests  of scripts that changed since the run was planned, by sequence
+    notes    what the user should know of the choice
+    """
+
+    layout: Layout
+    settings: Settings
+    plan: Plan
+    run: Run | None
+    planned: tuple[Case, ...]
+    cases: tuple[Case, ...]
+    settled: tuple[Case, ...] = ()
+    digests: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def new_work(context: click.Context, wanted: Wanted, here: str) -> Work:
+    """All the scripts named. Raises SharedenvError."""
+    session = open_session(context, wanted.selection, cwd=here)
+    paths = session.paths if wanted.share is None else take(session.paths, wanted.share)
+    plan = make_plan(paths, session.settings)
+    cases = tuple(
+        Case(sequence, path, wanted.arguments or (), key, digest, wanted.cwd)
+        for sequence, ((path, key), digest) in enumerate(zip(plan.scripts, plan.digests, strict=True), 1)
+    )
+    return Work(session.layout, session.settings, plan, None, cases, cases)
+
+
+def resumed_work(context: click.Context, wanted: Wanted, here: str) -> Work:
+    """What an earlier run left to do. Raises SharedenvError when there is no such run."""
+    paths = () if wanted.selection.empty else tuple(find_scripts(wanted.selection, here))
+    if wanted.share is not None:
+        paths = tuple(take(paths, wanted.share))
+    layout = _pool(context, paths, here)
+    run = _find(layout, wanted, paths)
+    old = run.cases()
+    asked, added = _asked(old, paths, wanted, run)
+    settings = gather_settings(layout.root, os.environ, wanted.selection.python)
+    present = [case for case in asked if os.path.lexists(case.script)]
+    gone = [case for case in asked if not os.path.lexists(case.script)]
+    plan = make_plan(dict.fromkeys(case.script for case in present), settings)
+    now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
+    current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
+    earlier = outcomes(old, run.results())
+    choice = choose(current, earlier, failed_only=wanted.failed_only)
+    lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
+                  failed_only=wanted.failed_only)
+    planned = {case.sequence: case.digest for case in old}
+    return Work(
+        layout,
+        settings,
+        plan,
+        run,
+        tuple(case for case in current if case.sequence in added),
+        choice.cases,
+        lost.cases,
+        {case.sequence: case.digest for case in choice.cases if planned.get(case.sequence, case.digest) != case.digest},
+        _notes(run, choice, len(choice.cases) + len(lost.cases), choice.resting + lost.resting),
+    )
+
+
+def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:
+    globals_: Globals = context.obj
+    layout = find_pool(globals_.pool, os.environ, paths, here)
+    if layout is None:
+        raise SharedenvError(f"no pool at {here} or above it, so no run to go on with", hint="sharedenv --pool DIR run --resume")
+    check_format(layout)
+    return layout
+
+
+def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
+    if wanted.run_id is not None:
+        return open_run(layout.runs, wanted.run_id)
+    runs = list_runs(layout.runs)
+    found = find_run(runs, paths, wanted.arguments) if paths else next(iter(runs), None)
+    if found is None:
+        what = "no earlier run over these scripts" if paths else f"no run in {layout.runs}"
+        raise SharedenvError(what, hint="sharedenv status --all")
+    return found
+
+
+def _asked(old: Sequence[Case], paths: Sequence[str], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:
+    """The cases of an earlier run that are meant, with those that are new to it; the sequences of the new ones."""
+    if not paths:
+        return list(old), set()
+    known: dict[str, list[Case]] = {}
+    for case in old:
+        if wanted.arguments is None or case.arguments == wanted.arguments:
+            known.setdefault(case.script, []).append(case)
+    asked: list[Case] = []
+    added: set[int] = set()
+    following = max((case.sequence for case in old), default=0) + 1
+    arguments = run.asked.arguments if wanted.arguments is None else wanted.arguments
+    for path in paths:
+        if path in known:
+            asked += known[path]
+        elif not wanted.failed_only:
+            asked.append(Case(following, path, arguments, cwd=run.asked.cwd))
+            added.add(following)
+            following += 1
+    return asked, added
+
+
+def _notes(run: Run, choice: Choice, count: int, resting: int) -> tuple[str, ...]:
+    notes = [f"going on with run {run.id}: {count:,} to run, {resting:,} left as they are"]
+    if changed := choice.changed:
+        more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+        notes.append(f"changed since they succeeded, run again: {os.path.relpath(changed[0].script)}{more}")
+    return tuple(notes)

@@ -1,0 +1,104 @@
+"""One screen for all that happens during a run: outputs of scripts, news of builds, failures, and the progress line under them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sharedenv.report.console import Console
+from sharedenv.report.output import Output
+from sharedenv.report.progress import Progress
+from sharedenv.report.summary import printable, words
+from sharedenv.report.words import duration
+from sharedenv.run.batch import Batch
+from sharedenv.run.case import Case, Result
+from sharedenv.run.spool import Spool
+
+FAILURES = 10  #: failures told as they happen; the summary tells the rest
+
+
+class Screen:
+    """Writes one thing at a time, from whatever thread, with the progress line out of the way."""
+
+    def __init__(self, console: Console, output: Output, name: Callable[[str], str]) -> None:
+        self.console = console
+        self.output = output
+        self._name = name
+        self._progress = Progress(console)
+        self._lock = threading.RLock()
+        self._failures = 0
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        with self._lock:
+            self._make_room()
+            self.console.say(text)
+
+    def detail(self, text: str) -> None:
+        """A line that only -v shows."""
+        if self.console.verbosity > 0:
+            self.say(text)
+
+    def pass_on(self, case: Case, stdout: Spool, stderr: Spool) -> None:
+        """The output of one script. Raises OSError."""
+        if stdout.size or stderr.size:
+            with self._lock:
+                self._progress.hide()
+                self.output.write(case, stdout, stderr)
+
+    def ended(self, case: Case, result: Result, last: bool) -> None:
+        """A line for a failure, or with -v for each attempt."""
+        if result.succeeded:
+            if self.console.verbosity > 0:
+                self.say(f"done: {printable(self._name(case.script))} ({duration(result.seconds)})")
+            return
+        if result.interrupted:
+            return
+        self._failures += last
+        if self._failures <= FAILURES or self.console.verbosity > 0:
+            how = self.console.style("error", "failed:" if last else "failed, will be tried again:")
+            self.say(f"{how} {printable(self._name(case.script))}: {words(case, result)}")
+        if self._failures == FAILURES + 1 and last and self.console.verbosity == 0:
+            self.say("further failures are told at the end")
+
+    def tick(self, batch: Batch) -> None:
+        """Draws the progress line when it is time."""
+        if self._progress.due():
+            with self._lock:
+                self._make_room()
+                self._progress.show(batch.counts())
+
+    def close(self) -> None:
+        """The progress line is gone."""
+        with self._lock:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        self._progress.hide()
+        if self.console.live and self.output.open_line:
+            # a script's last line has no end: what we write must not run on in it
+            self.console.say("")
+            self.output.open_line = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenConsole(Console):
+    """A console for those who tell of builds while a screen is shown."""
+
+    screen: Screen | None = None
+
+    @property
+    def live(self) -> bool:
+        """The one live line is the run's own."""
+        return False
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if self.screen is not None:
+            self.screen.say(text)
+
+    def detail(self, text: str) -> None:
+        """A line that only -v shows."""
+        if self.screen is not None:
+            self.screen.detail(text)

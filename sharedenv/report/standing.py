@@ -1,0 +1,95 @@
+"""Where a run stands, for people. Pure."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sharedenv.report.summary import printable
+from sharedenv.report.words import ago, duration
+from sharedenv.run.case import Case, Result
+from sharedenv.run.journal import Run
+from sharedenv.run.standing import DONE, MEANING, RUNNING, Standing
+
+NAMED = 8  #: running scripts named
+
+
+def head_lines(run: Run, standing: Standing, now: float, style: Callable[[str, str], str]) -> list[str]:
+    """The run, what was asked of it, and how it is."""
+    told = MEANING[standing.state]
+    if standing.state == RUNNING:
+        owners = [session.owner for session in standing.alive if session.owner is not None]
+        where = ", ".join(f"process {owner.pid} on {owner.host}" for owner in owners[:3])
+        told = f"at work for {duration(standing.seconds)} ({where}{', …' if len(owners) > 3 else ''})"
+    elif standing.heard:
+        told += f", {ago(now - standing.heard)}"
+    colour = {RUNNING: "warning", DONE: "good"}.get(standing.state, "error")
+    return [f"run {run.id}: {style(colour, standing.state)}, {told}", style("dim", f"  {command_text(run.asked.command)}")]
+
+
+def running_lines(running: Sequence[Case], name: Callable[[str], str]) -> list[str]:
+    """The scripts at work."""
+    named = ", ".join(printable(name(case.script)) for case in running[:NAMED])
+    more = f" and {len(running) - NAMED:,} more" if len(running) > NAMED else ""
+    return [f"running: {named}{more}"] if running else []
+
+
+def listed(runs: Sequence[tuple[Run, Standing]], now: float) -> list[tuple[str, ...]]:
+    """A row for each run: name, state, done of total, failed, age, command."""
+    return [
+        (
+            run.id,
+            standing.state,
+            f"{standing.succeeded + standing.failed:,}/{standing.total:,}",
+            f"{standing.failed:,}" if standing.failed else "",
+            ago(now - run.asked.created),
+            command_text(run.asked.command),
+        )
+        for run, standing in runs
+    ]
+
+
+def command_text(command: Sequence[str]) -> str:
+    """The command line as it was typed, as near as can be; long ones are cut."""
+    words = [os.path.basename(command[0]) if command else "", *command[1:]]
+    text = printable(shlex.join(["sharedenv" if words[0] == "__main__.py" else words[0], *words[1:]]))
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def value(run: Run, standing: Standing) -> dict[str, Any]:
+    """A run as it stands in a JSON document."""
+    return {
+        "id": run.id,
+        "path": run.path,
+        "state": standing.state,
+        "command": run.asked.command,
+        "arguments": run.asked.arguments,
+        "created": run.asked.created,
+        "seconds": round(standing.seconds, 3),
+        "total": standing.total,
+        "succeeded": standing.succeeded,
+        "failed": standing.failed,
+        "left": standing.left,
+        "running": len(standing.running),
+        "extra": dict(run.asked.extra),
+    }
+
+
+def failure_values(cases: Sequence[Case], results: Mapping[int, Result]) -> list[dict[str, Any]]:
+    """The failures of a run for a JSON document, in the order asked."""
+    return [
+        {
+            "sequence": case.sequence,
+            "script": case.script,
+            "arguments": case.arguments,
+            "status": result.status,
+            "signal": result.signal,
+            "error": result.error or None,
+            "seconds": result.seconds,
+            "stderr": result.tail,
+        }
+        for case in cases
+        if (result := results.get(case.sequence)) is not None and not result.succeeded and not result.interrupted
+    ]

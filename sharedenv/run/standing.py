@@ -1,0 +1,108 @@
+"""Where a run stands, from what its folder holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sharedenv.run.case import Result
+from sharedenv.run.journal import SessionState
+
+RUNNING = "running"
+DONE = "done"
+INTERRUPTED = "interrupted"
+STOPPED = "stopped"
+LOST = "lost"
+PLANNED = "planned"
+
+#: state → in words
+MEANING = {
+    RUNNING: "at work",
+    DONE: "every script was run",
+    INTERRUPTED: "ended by the user",
+    STOPPED: "stopped before every script was run",
+    LOST: "its process died without a word: killed, or its machine went down",
+    PLANNED: "nothing was started yet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One run.
+
+    state      one of the words above
+    total      cases planned
+    succeeded  cases whose last result is a success
+    failed     cases whose last result is a failure
+    running    sequences at work, as last heard
+    alive      sessions at work
+    seconds    that sessions worked, added up where they followed each other
+    heard      when it was last heard of, seconds since the epoch
+    """
+
+    state: str
+    total: int
+    succeeded: int
+    failed: int
+    running: tuple[int, ...]
+    alive: tuple[SessionState, ...]
+    seconds: float
+    heard: float
+
+    @property
+    def left(self) -> int:
+        """Cases without a result."""
+        return self.total - self.succeeded - self.failed
+
+
+def stand(total: int, results: Mapping[int, Result], sessions: Sequence[SessionState], now: float) -> Standing:
+    """Where a run of ``total`` cases stands at ``now`` (seconds since the epoch)."""
+    succeeded = sum(1 for result in results.values() if result.succeeded)
+    failed = sum(1 for result in results.values() if not result.succeeded and not result.interrupted)
+    alive = tuple(session for session in sessions if session.alive)
+    running = sorted(number for session in alive for number in session.running if not _ended(number, session, results))
+    heard = max((now if session.alive else now - session.silence for session in sessions), default=0.0)
+    return Standing(
+        _state(total - succeeded - failed, sessions, alive),
+        total,
+        succeeded,
+        failed,
+        tuple(running),
+        alive,
+        _covered(sessions, now),
+        heard,
+    )
+
+
+def _state(left: int, sessions: Sequence[SessionState], alive: Sequence[SessionState]) -> str:
+    if alive:
+        return RUNNING
+    if not sessions:
+        return PLANNED
+    if not left:
+        return DONE
+    endings = set({session.writer: session.ended for session in sessions}.values())  # the last one of each writer
+    if "" in endings:
+        return LOST
+    return INTERRUPTED if "interrupted" in endings else STOPPED
+
+
+def _ended(sequence: int, session: SessionState, results: Mapping[int, Result]) -> bool:
+    result = results.get(sequence)
+    return result is not None and result.start >= session.started
+
+
+def _covered(sessions: Iterable[SessionState], now: float) -> float:
+    """Seconds in which at least one session worked."""
+    spans = sorted((session.started, _end(session, now)) for session in sessions)
+    covered, until = 0.0, 0.0
+    for start, end in spans:
+        covered += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return covered
+
+
+def _end(session: SessionState, now: float) -> float:
+    if session.ended:
+        return session.finished
+    return now if session.alive else now - session.silence
