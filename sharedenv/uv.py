@@ -78,12 +78,13 @@ def sync_script(
 def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """The environment uv is started in: ``environ`` without what would mislead it, and of UV_* no more than ``variables``."""
     kept = {name: value for name, value in environ.items() if not name.startswith("UV_") and name not in _MISLEADING}
-    return {**kept, **variables}
+    # a line that uv wraps for a terminal (COLUMNS says how wide) is not one that we can tell again
+    return {**kept, "UV_NO_WRAP": "1", **variables}
 
 
 def is_stale_lock(words: str) -> bool:
     """Whether uv refused a lock file because it does not match its script."""
-    return "needs to be updated, but `--locked` was provided" in words
+    return "needs to be updated, but `--locked` was provided" in " ".join(words.split())
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:
