@@ -21,6 +21,7 @@ class Interpreter:
     path: str  # absolute, links resolved
     version: str  # such as 3.11.7
     implementation: str  # such as cpython
+    identity: str  # of the file behind bin/python, see health.identity: its version is asked again when this changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Manifest:
     packages: tuple[Package, ...]
     uv: str
     libc: str  # such as "glibc 2.36", "" where unknown
+    glibc: str  # the oldest glibc it runs on, such as "2.28"; "" when nothing in it is compiled
     host: str
     user: str
     built: float
@@ -39,6 +41,8 @@ class Manifest:
     bytes: int
     files: int
     directories: int
+    entries: str  # digest of the names of all that it holds, bytecode aside
+    inventory: str  # digest of sharedenv.inventory
     scripts: tuple[str, ...] = ()  # the first scripts it was built for, relative to the project's root where below it
     notes: dict[str, Any] = field(default_factory=dict)
 
