@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -53,18 +54,33 @@ class Manifest:
 
 
 class ManifestError(ValueError):
-    """A manifest that can't be read, in words for the user."""
+    """A manifest that can't be read, in words for the user.
+
+    gone   there is none
+    doubt  why nothing may be concluded from it (the disk failed); None when the manifest itself is at fault
+    """
+
+    def __init__(self, message: str, *, gone: bool = False, doubt: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
+        self.doubt = message if doubt else None
 
 
 def read_manifest(environment: str) -> Manifest:
     """The manifest of the environment at this path. Raises ManifestError."""
     try:
-        with open(os.path.join(environment, FILE), encoding="utf-8") as file:
+        # a link would lead out of the pool
+        descriptor = os.open(os.path.join(environment, FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as file:
             return parse_manifest(file.read())
     except FileNotFoundError:
-        raise ManifestError("its manifest is gone") from None
+        raise ManifestError("its manifest is gone", gone=True) from None
+    except UnicodeDecodeError:
+        raise ManifestError("its manifest is damaged") from None
     except OSError as error:
-        raise ManifestError(f"its manifest can't be read: {error.strerror}") from None
+        if error.errno == errno.ELOOP:
+            raise ManifestError("its manifest is a link") from None
+        raise ManifestError(f"its manifest can't be read: {error.strerror}", doubt=True) from None
 
 
 def parse_manifest(text: str) -> Manifest:

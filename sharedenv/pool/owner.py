@@ -49,9 +49,14 @@ def lives(owner: Owner, silence: float) -> bool:
 
     On this machine the kernel knows, however long a process was stopped or busy; elsewhere silence decides.
     """
-    if owner.machine == _machine():
+    if is_here(owner):
         return _start_of(owner.pid) == owner.start
     return silence < STALE
+
+
+def is_here(owner: Owner) -> bool:
+    """Whether an owner's process number means something on this machine."""
+    return owner.machine == _machine()
 
 
 def _machine() -> str:
@@ -81,3 +86,8 @@ def _start_of(pid: int) -> str:
     except PermissionError:
         pass
     return "alive"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine is there and no zombie."""
+    return bool(_start_of(pid))

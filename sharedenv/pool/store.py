@@ -23,6 +23,8 @@ from sharedenv.pool.trust import environment_fault
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
+FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
+
 _NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
 
 
@@ -57,24 +59,50 @@ class Unusable:
     reason: str
 
 
-def create_pool(layout: Layout) -> None:
-    """Makes the pool's folders, or sees that they are there. Raises SharedenvError (read-only, or of another format)."""
+def create_pool(layout: Layout, *, shared: bool = False) -> None:
+    """Makes the pool's folders, or sees that they are there (purges take empty ones).
+
+    Nobody else may write into them, whatever the umask. ``shared``: the group may, from now on (setgid, so that what is
+    made there is the group's). Raises SharedenvError (read-only, or of another format).
+    """
     try:
-        if not os.path.exists(layout.marker):
-            for folder in ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs"):
-                os.makedirs(os.path.join(layout.path, folder), exist_ok=True)
+        os.makedirs(layout.path, exist_ok=True)
+        new = not os.path.exists(layout.marker)
+        mode = stat.S_IMODE(os.stat(layout.path).st_mode)
+        if shared:
+            mode = mode | 0o2070
+        elif new:
+            mode &= ~0o022
+        if new or shared:
+            os.chmod(layout.path, mode)
+        for folder in FOLDERS:
+            path = os.path.join(layout.path, folder)
+            made = _make_folder(path)
+            if made or shared:
+                os.chmod(path, mode)
+        if new:
             # backup programs know this tag (bford.info/cachedir), git this ignore file
             _write(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
             _write(layout, ".gitignore", "*\n")
-            _write(layout, "pool.json", json.dumps({"format": FORMAT}) + "\n")  # last: it makes the folder a pool
+        if new or shared:
+            # last: it makes the folder a pool
+            _write(layout, "pool.json", json.dumps({"format": FORMAT, **({"shared": "group"} if shared else {})}) + "\n")
     except OSError as error:
         raise SharedenvError(
-            f"can't make a pool at {layout.path}",
+            f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
             cause=error.strerror,
             hint="sharedenv --pool DIR/.sharedenv build …, where DIR is a folder that you may write",
             exit_code=EXIT_BUILD,
         ) from None
     check_format(layout)
+
+
+def _make_folder(path: str) -> bool:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    return True
 
 
 def check_format(layout: Layout) -> None:
@@ -251,15 +279,27 @@ def last_use(layout: Layout, environment: Environment) -> float:
 
 def discard(layout: Layout, path: str) -> None:
     """Removes a folder of the pool: renamed into trash/ at one stroke, then deleted; what is left there, prune takes."""
+    if bury(layout, path) is not None:
+        remove_tree(path)
+
+
+def bury(layout: Layout, path: str) -> str | None:
+    """Renames a folder of the pool into trash/ and deletes it there. Why it stays where it is, in words, or None."""
     grave = os.path.join(layout.trash, f"{os.path.basename(path)}-{secrets.token_hex(4)}")
     try:
-        os.chmod(path, 0o755)  # the folder itself must be writable to be renamed
-        os.rename(path, grave)
-    except FileNotFoundError:
-        return
-    except OSError:
-        grave = path
+        mode = stat.S_IMODE(os.lstat(path).st_mode)
+        os.chmod(path, mode | 0o700)  # the folder itself must be writable to be renamed
+        try:
+            os.rename(path, grave)
+        except BaseException:
+            os.chmod(path, mode)
+            raise
+    except OSError as error:
+        if not os.path.lexists(path):
+            return None  # somebody else was faster
+        return f"it can't be moved to trash/: {error.strerror}"
     remove_tree(grave)
+    return None
 
 
 def remove_tree(path: str) -> None:
@@ -291,7 +331,7 @@ def _protect(path: str) -> None:
 def _make_writable(path: str) -> None:
     try:
         if not os.path.islink(path):
-            os.chmod(path, 0o755)
+            os.chmod(path, 0o700)
     except OSError:
         pass
 
@@ -310,4 +350,5 @@ def _write(layout: Layout, name: str, text: str) -> None:
     temporary = os.path.join(layout.path, f".{name}.{secrets.token_hex(4)}")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
+    os.chmod(temporary, stat.S_IMODE(os.stat(temporary).st_mode) & 0o755 | (os.stat(layout.path).st_mode & 0o044))
     os.replace(temporary, os.path.join(layout.path, name))
