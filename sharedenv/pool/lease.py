@@ -61,10 +61,11 @@ def _wait(claim: SoftFileLease, waiting: Callable[[str, float], None], timeout: 
     patience = PATIENCE if timeout is None else min(PATIENCE, timeout)
     try:
         claim.acquire(timeout=patience)
-        return
     except Timeout:
         holder, since = _holder(claim)
         waiting(holder, since)
+    else:
+        return
     try:
         claim.acquire(timeout=-1 if timeout is None else timeout - patience)
     except Timeout:

@@ -109,24 +109,27 @@ def _judge(item: Found, policy: Policy, now: float, *, blind: bool) -> Verdict:
 
 
 def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[bool, str]:
+    """Whether it should go, and why or why not."""
     used = f"used {_days(idle)} ago"
-    if item.key is not None and (run := policy.needed.get(item.key)):
-        return False, f"run {run}, not finished, needs it"
+    if reason := _needed_by(item, policy):
+        return False, reason
     if item.replaced_by is not None:
-        if blind and idle < (policy.age or UNUSED_FOR):
-            return False, f"replaced by {item.replaced_by}, but {used}"
-        return True, f"replaced by {item.replaced_by}"
-    if policy.keep is not None and item.key in policy.keep:
-        return False, "needed by the scripts named"
+        young = blind and idle < (policy.age or UNUSED_FOR)
+        return not young, f"replaced by {item.replaced_by}{f', but {used}' if young else ''}"
     if not item.published:
         return idle >= (DAY if blind else HOUR), f"no key leads to it; {used}"
-    if blind and idle < DAY:
+    young = (blind and idle < DAY) or (policy.age is not None and idle < policy.age)
+    if young or (policy.age is None and policy.keep is None):
         return False, used
-    if policy.age is not None and idle < policy.age:
-        return False, used
-    if policy.keep is not None:
-        return True, "not needed by the scripts named"
-    return (True, f"unused for {_days(idle)}") if policy.age is not None else (False, used)
+    return True, "not needed by the scripts named" if policy.keep is not None else f"unused for {_days(idle)}"
+
+
+def _needed_by(item: Found, policy: Policy) -> str | None:
+    if item.key is not None and (run := policy.needed.get(item.key)):
+        return f"run {run}, not finished, needs it"
+    if item.replaced_by is None and policy.keep is not None and item.key in policy.keep:
+        return "needed by the scripts named"
+    return None
 
 
 def _may_go(verdict: Verdict, policy: Policy, *, blind: bool) -> bool:
@@ -154,15 +157,17 @@ def _remove(layout: Layout, wish: Verdict, policy: Policy) -> str | None:
                 return _in_use(item.path)
             if claim.missing and not _old_enough_without_locks(wish, policy):
                 return f"no lock tells whether it is in use here, and it was used {_days(wish.idle or 0.0)} ago"
-            if policy.dry_run:
-                return None
-            if item.key is None:
-                return _take_out(layout, item)
-            # nobody may be about to publish or adopt this key meanwhile
-            with try_lease(layout, item.key) as holder:
-                return f"{holder} is building this key" if holder else _take_out(layout, item)
+            return None if policy.dry_run else _take_out_alone(layout, item)
     except OSError as error:
         return f"it can't be removed: {error.strerror}"
+
+
+def _take_out_alone(layout: Layout, item: Found) -> str | None:
+    if item.key is None:
+        return _take_out(layout, item)
+    # nobody may be about to publish or adopt this key meanwhile
+    with try_lease(layout, item.key) as holder:
+        return f"{holder} is building this key" if holder else _take_out(layout, item)
 
 
 def _old_enough_without_locks(wish: Verdict, policy: Policy) -> bool:
@@ -211,6 +216,8 @@ def _unlink(path: str) -> None:
 
 
 def _days(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
     if seconds < 2 * HOUR:
-        return f"{max(0, seconds) // 60:.0f} min"
+        return f"{seconds // 60:.0f} min"
     return f"{seconds // HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds // DAY:.0f} days"

@@ -20,10 +20,11 @@ FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no
 
 @dataclass(frozen=True, slots=True)
 class Rubbish:
-    """One entry of the pool that leads nowhere. ``removed`` is False when it stays, or would go but for --dry-run."""
+    """One entry that leads nowhere, or may be: ``live``, its builder may still be at work. ``removed``: it is gone now."""
 
     path: str
     reason: str
+    live: bool
     removed: bool
 
 
@@ -31,9 +32,9 @@ def clear_rubbish(layout: Layout, now: float, *, dry_run: bool) -> Iterator[Rubb
     """Removes rubbish; yields what went and the staging folders that stay. ``now``: the file system's time."""
     for path, reason in [*_staging(layout, now), *_trash(layout), *_dangling(layout), *_forgotten(layout, now)]:
         if reason is None:
-            yield Rubbish(path, "its builder lives, or was heard of within a day", removed=False)
+            yield Rubbish(path, "its builder lives, or was heard of within a day", live=True, removed=False)
         else:
-            yield Rubbish(path, reason, removed=not dry_run and _remove(layout, path))
+            yield Rubbish(path, reason, live=False, removed=not dry_run and _remove(layout, path))
 
 
 def _staging(layout: Layout, now: float) -> Iterator[tuple[str, str | None]]:

@@ -250,23 +250,27 @@ def note_use(layout: Layout, environment: Environment) -> None:
     """Notes that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
     path = os.path.join(layout.used, environment.name)
     try:
-        if time.time() - os.stat(path).st_mtime > USED_INTERVAL:
+        age = time.time() - os.stat(path).st_mtime
+    except OSError:
+        age = None
+    try:
+        if age is None:
+            _touch(path)
+        elif age > USED_INTERVAL:
             os.utime(path)
-        return
-    except FileNotFoundError:
-        pass
     except PermissionError:
         # in a shared pool the note may be a colleague's: another takes its place
         try:
             os.unlink(path)
+            _touch(path)
         except OSError:
-            return
-    except OSError:
-        return
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            pass
     except OSError:
         pass
+
+
+def _touch(path: str) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
 
 
 def last_use(layout: Layout, environment: Environment) -> float:
