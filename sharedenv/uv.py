@@ -75,6 +75,15 @@ def sync_script(
         raise UvFailed(f"uv wrote to {written} instead of {venv}", 2)
 
 
+def cache_folder(uv: Uv, environ: Mapping[str, str]) -> str | None:
+    """Where uv keeps what it has downloaded; None when it doesn't say."""
+    try:
+        done = capture([uv.path, "cache", "dir"], env=environ)
+    except OSError:
+        return None
+    return done.stdout.strip() or None if done.status == 0 else None
+
+
 def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """The environment uv is started in: ``environ`` without what would mislead it, and of UV_* no more than ``variables``."""
     kept = {name: value for name, value in environ.items() if not name.startswith("UV_") and name not in _MISLEADING}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sharedenv.environ import environ_in
-from sharedenv.pool.hold import hold
+from sharedenv.pool.hold import enter
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.store import Environment, note_use
+from sharedenv.pool.store import Environment
 from sharedenv.run.starter import Prepared
 
 #: what the usual libraries read to learn how many threads to start
@@ -26,8 +26,7 @@ THREADS = (
 
 def prepare(layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None = None) -> Prepared:
     """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError."""
-    descriptor = hold(environment.path)
-    note_use(layout, environment)
+    descriptor = enter(layout, environment)
     return Prepared(environment.python, case_variables(environ, environment.path, threads), (descriptor,))
 
 
