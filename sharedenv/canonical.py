@@ -43,7 +43,7 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
     counted = {name: value for name, value in document["settings"].items() if not name.startswith("UV_")}
     variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_")}
     variables = {name: value for name, value in variables.items() if name not in _FILES}
-    secrets = [*settings.secrets, *(split_url(url)[1] for url in urls.values())]
+    secrets = {*settings.secrets, *(secret for url in urls.values() for secret in split_url(url)[1])}
     return Inputs(
         script=block_text(script),
         config=toml_text(dict(settings.inert) | _restored(counted, settings.root, urls)),
@@ -52,7 +52,7 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
         lock=payload.aside.lock,
         in_place="lock-places" in document,
-        secrets=tuple(sorted({line for secret in secrets for line in secret.splitlines() if line})),
+        secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
         notes=dict(settings.notes),
     )
 
@@ -90,6 +90,9 @@ def toml_text(table: Mapping[str, Any]) -> str:
     """A table as TOML, one line a key."""
     return "".join(f"{name} = {_toml(value)}\n" for name, value in sorted(table.items()))
 
+
+#: characters; hiding a shorter secret would hide half of every message with it
+_SHORTEST = 4
 
 #: variables that uv reads for `uv pip` alone → the option of the canonical script that has their effect
 _FILES = {

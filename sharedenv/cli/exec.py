@@ -15,9 +15,8 @@ from sharedenv.environ import environ_in
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.hold import Vanished, hold
+from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.staged import path_to_use
-from sharedenv.pool.store import note_use
 from sharedenv.report.console import Console
 
 EXIT_EXEC = 125  #: sharedenv itself failed, as `env`, `timeout` and container tools say it
@@ -49,11 +48,10 @@ def exec_(
         while True:
             environment = require_one(session, plan, build_options, no_build, console)
             try:
-                descriptor = hold(environment.path)
+                descriptor = enter(session.layout, environment)
                 break
             except Vanished:
                 continue
-        note_use(session.layout, environment)
         os.set_inheritable(descriptor, True)
         path = path_to_use(environment.path, os.environ)
         tell_staged(environment.path, path, console)

@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "activate": ("sharedenv.cli.activate:activate", "Shell code that puts a script's environment first on PATH."),
     "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),
     "status": ("sharedenv.cli.status:status", "Where a run stands, or how it ended."),
+    "show": ("sharedenv.cli.show:show", "Show one environment: what is in it, who built it, who uses it."),
+    "verify": ("sharedenv.cli.verify:verify_", "Hold each file against its recorded hash; --repair builds anew what fails."),
+    "prune": ("sharedenv.cli.prune:prune_", "Remove environments that are no longer wanted, and rubbish."),
+    "doctor": ("sharedenv.cli.doctor:doctor", "Find what on this machine would hurt."),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -15,7 +16,8 @@ from sharedenv.pool import failure
 from sharedenv.pool.construct import BuildOptions, Construction, construct
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
-from sharedenv.pool.store import Environment, Unusable, adopt, create_pool, look_up, publish, remove_tree
+from sharedenv.pool.staging import staging
+from sharedenv.pool.store import Environment, Unusable, adopt, create_pool, inspect, publish
 from sharedenv.settings import Settings
 from sharedenv.uv import Uv, find_uv
 
@@ -61,7 +63,7 @@ class Builder:
         futures: dict[str, Future[Environment]] = {}
         missing: list[Need] = []
         for need in needs:
-            found = None if self._options.rebuild else look_up(self._layout, need.payload)
+            found = None if self._options.rebuild else inspect(self._layout, need.payload)
             future: Future[Environment] = Future()
             futures[need.payload.key] = future
             if isinstance(found, Environment):
@@ -87,14 +89,14 @@ class Builder:
             waiting=lambda holder, since: observer.waiting(need, holder, since),
             timeout=self._options.lock_timeout,
         ) as contended:
-            found = look_up(layout, payload)
+            found = inspect(layout, payload)
             if isinstance(found, Environment) and not (self._options.rebuild and found.manifest.built < called):
                 return found
             if contended and failure.stamp(layout, payload.key) != before:
                 error = failure.recorded(layout, payload.key)
                 if error is not None:
                     raise error
-            if found is None and (orphan := adopt(layout, payload)):
+            if found is None and not self._options.rebuild and (orphan := adopt(layout, payload)):
                 return orphan
             observer.started(need, found.reason if isinstance(found, Unusable) else None)
             return self._construct(need, replace=found is not None)
@@ -106,17 +108,12 @@ class Builder:
             layout, self._settings, self._find_uv(), self._options, self._environ, lambda text: observer.step(need, text)
         )
         try:
-            staged = construct(need, work)
-            try:
-                environment = publish(layout, staged, need.payload, replace=replace)
-            except OSError as error:
-                remove_tree(staged)
-                raise SharedenvError(
-                    f"can't publish environment {need.payload.key[:12]}",
-                    cause=f"{error.strerror}: {error.filename}",
-                    hint=f"df -h -i {layout.path}",
-                    exit_code=EXIT_BUILD,
-                ) from None
+            with staging(layout, need.payload.key) as folder:
+                environment = publish(layout, construct(need, work, folder), need.payload, replace=replace)
+        except OSError as error:
+            told = write_error(layout, error)
+            failure.record(layout, need.payload.key, told)
+            raise told from None
         except SharedenvError as error:
             failure.record(layout, need.payload.key, error)
             raise
@@ -131,12 +128,7 @@ class Builder:
             self._observer.failed(need, error)
             future.set_exception(error)
         except OSError as error:
-            told = SharedenvError(
-                f"can't write to the pool {self._layout.path}",
-                cause=f"{error.strerror}: {os.fspath(error.filename or '')}",
-                hint=f"df -h -i {self._layout.path}",
-                exit_code=EXIT_BUILD,
-            )
+            told = write_error(self._layout, error)
             self._observer.failed(need, told)
             future.set_exception(told)
         except BaseException as error:  # the future must end, whatever it was: somebody waits for it
@@ -147,3 +139,20 @@ class Builder:
             if self._uv is None:
                 self._uv = find_uv(self._environ)
             return self._uv
+
+
+def write_error(layout: Layout, error: OSError) -> SharedenvError:
+    """The error for a pool that can't be written (exit status 3), with the way out that its cause has."""
+    where = os.fspath(error.filename or "")
+    hint = f"df -h -i {layout.path}"
+    message = f"can't write to the pool {layout.path}"
+    if error.errno == errno.EROFS:
+        message = f"the pool {layout.path} is read-only here"
+        hint = "build where the pool can be written (a login node), or take another: sharedenv --pool DIR/.sharedenv build …"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        hint = f"ls -ld {layout.path} {where}".rstrip()
+    elif error.errno == errno.EDQUOT:
+        hint = "sharedenv prune --dry-run"
+    return SharedenvError(
+        message, cause=f"{error.strerror}: {where}".rstrip(": "), hint=hint, exit_code=EXIT_BUILD
+    )

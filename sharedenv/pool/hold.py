@@ -6,7 +6,9 @@ import errno
 import fcntl
 import os
 
+from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import FILE
+from sharedenv.pool.store import Environment, note_use, published
 
 #: what a file system without flock answers (ENOSYS, ENOLCK, ENOTSUP, and the kernel's ENOTSUPP, which has no name here)
 NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, 524)
@@ -42,6 +44,21 @@ def hold(environment: str) -> int:
     except OSError:
         still = False
     if not still:
+        os.close(descriptor)
+        raise Vanished
+    return descriptor
+
+
+def enter(layout: Layout, environment: Environment) -> int:
+    """Holds an environment that has just been looked up and is about to be run: its use is noted, and it is still the key's.
+
+    The order settles the race with a prune on another node that sees no lock of ours: it unlinks the key first and then
+    looks at the last use again, we note the use first and then look at the key again. One of the two sees the other.
+    Raises Vanished.
+    """
+    note_use(layout, environment)
+    descriptor = hold(environment.path)
+    if published(layout, environment.key) != environment.path:
         os.close(descriptor)
         raise Vanished
     return descriptor

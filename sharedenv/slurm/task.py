@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.pool.hold import Vanished, hold
+from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.staged import path_to_use
-from sharedenv.pool.store import SHORT, Environment, health, note_use, published
+from sharedenv.pool.store import SHORT, Environment, Unusable, examine, published
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.prepare import case_variables
@@ -80,7 +79,6 @@ def prepare_all(
         path = path_to_use(environment.path, environ) if stage is None else stage(environment)
         python = os.path.join(path, "bin", "python")
         ready[key] = Prepared(python, case_variables(environ, path, threads), (descriptor,))
-        note_use(layout, environment)
     return ready
 
 
@@ -89,18 +87,15 @@ def _held(layout: Layout, key: str) -> tuple[Environment, int]:
         path = published(layout, key)
         if path is None:
             raise _missing(layout, key, "it is not in the pool")
+        environment = examine(layout, path)
+        if isinstance(environment, Unusable):
+            raise _missing(layout, key, environment.reason)
+        if environment.key != key:
+            raise _missing(layout, key, "its manifest names another key")
         try:
-            descriptor = hold(path)
+            return environment, enter(layout, environment)
         except Vanished:
-            continue  # replaced by a newer build between the two
-        try:
-            environment = Environment(path, read_manifest(path))
-        except ManifestError as error:
-            raise _missing(layout, key, str(error)) from None
-        reason = health(environment) if environment.key == key else "its manifest names another key"
-        if reason is not None:
-            raise _missing(layout, key, reason)
-        return environment, descriptor
+            continue  # replaced by a newer build meanwhile
     raise _missing(layout, key, "it is being taken away")
 
 

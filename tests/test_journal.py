@@ -1,0 +1,252 @@
+"""A run's folder: what is written comes back, whatever was torn; two never have it at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharedenv.errors import SharedenvError
+from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.journal import Run, create_run, list_runs, open_run
+from sharedenv.run.owner import STALE, Owner, lives, this_process
+from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, encode_result
+from sharedenv.run.session import Session
+
+KEY = "a" * 64
+names = st.binary(min_size=1, max_size=20).map(lambda data: os.fsdecode(data.replace(b"\0", b"0").replace(b"/", b"_")))
+
+
+@st.composite
+def case_lists(draw: st.DrawFn) -> list[Case]:
+    folders = st.sampled_from(["/p", "/p/q", "/elsewhere", "/pp"])
+    count = draw(st.integers(0, 5))
+    return [
+        Case(
+            number + 1,
+            draw(folders) + "/" + draw(names),
+            tuple(draw(st.lists(names, max_size=2))),
+            draw(st.sampled_from([KEY, "b" * 64])),
+            draw(st.sampled_from(["", "c" * 64])),
+            draw(st.sampled_from([None, "/p", "/x y"])),
+        )
+        for number in range(count)
+    ]
+
+
+@given(case_lists(), st.lists(names, max_size=2), st.sampled_from([None, "/x y"]))
+def test_a_plan_comes_back_as_it_was(cases: list[Case], arguments: list[str], cwd: str | None) -> None:
+    data = b"".join(encode_plan(cases, "/p", arguments, cwd))
+    assert data.isascii()
+    assert decode_plan(data, "/p", arguments, cwd) == cases
+
+
+@given(
+    st.builds(
+        Result,
+        sequence=st.integers(1, 10**6),
+        attempt=st.integers(1, 9),
+        start=st.integers(0, 2**31).map(float),
+        seconds=st.integers(0, 10**6).map(float),
+        memory=st.none() | st.integers(0, 2**50),
+        status=st.integers(-1, 255),
+        signal=st.integers(0, 64),
+        host=names,
+        error=names | st.just(""),
+        tail=names | st.just(""),
+        digest=st.sampled_from(["", "d" * 64]),
+        output=st.integers(0, 2**50),
+    )
+)
+def test_a_result_comes_back_as_it_was(result: Result) -> None:
+    line = encode_result(result)
+    assert line.isascii()
+    assert line.count(b"\n") == 1
+    assert decode_result(json.loads(line)) == result
+
+
+@given(st.integers(0, 400))
+def test_a_file_torn_anywhere_gives_every_whole_line(where: int) -> None:
+    lines = [encode_result(Result(number, 1, 1.0)) for number in range(1, 4)]
+    data = b"".join(lines)
+    where = min(where, len(data))
+    whole = data[:where].count(b"\n") + (where < len(data) and data[where : where + 1] == b"\n")
+    assert len(list(decode_lines(data[:where]))) == whole
+    # a writer that finds its line torn starts a new one
+    assert [record["sequence"] for record in decode_lines(data[:where] + b"\n" + lines[2])][-1] == 3
+
+
+def make(tmp_path: Path, count: int = 3) -> Run:
+    cases = [Case(number, str(tmp_path / f"case{number}/s.py"), (), KEY, "d" * 64) for number in range(1, count + 1)]
+    return create_run(str(tmp_path / ".sharedenv" / "runs"), cases, command=["sharedenv", "run"])
+
+
+def test_a_run_is_found_again(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    runs = os.path.dirname(run.path)
+    assert open_run(runs, run.id) == run
+    assert [case.script for case in run.cases()] == [str(tmp_path / f"case{number}/s.py") for number in (1, 2, 3)]
+    assert run.results() == {}
+    assert os.listdir(runs) == [run.id]
+    with pytest.raises(SharedenvError, match="no run 'x' in"):
+        open_run(runs, "x")
+    with pytest.raises(SharedenvError):
+        open_run(runs, "../runs/" + "nothing")
+
+
+def test_runs_of_one_second_have_names_of_their_own(tmp_path: Path) -> None:
+    runs = str(tmp_path / ".sharedenv" / "runs")
+    made = [create_run(runs, [Case(1, "/s.py")], now=1e9 + part) for part in (0.0, 0.1, 0.2)]
+    assert len({run.id for run in made}) == 3
+    assert [run.id for run in list_runs(runs)] == [run.id for run in reversed(made)]
+
+
+def test_a_moved_project_finds_its_scripts_again(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    run = make(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = open_run(str(tmp_path / "there/.sharedenv/runs"), run.id)
+    assert moved.cases()[0].script == str(tmp_path / "there/case1/s.py")
+
+
+def test_the_last_result_of_a_case_counts(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    session = run.begin()
+    session.append(Result(1, 1, 10.0, status=1))
+    session.append(Result(1, 2, 11.0, status=0))
+    session.append(Result(2, 1, 10.0, status=0))
+    session.close("done")
+    session = run.begin()
+    session.append(Result(2, 1, 20.0, status=5))
+    session.close("done")
+    results = run.results()
+    assert (results[1].attempt, results[1].succeeded) == (2, True)
+    assert results[2].status == 5
+    assert 3 not in results
+
+
+def test_cases_added_later_go_on_from_the_plan(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    session = run.begin()
+    run.extend([Case(4, str(tmp_path / "case4/s.py"), (), KEY, "e" * 64)])
+    run.extend([Case(5, "/elsewhere/s.py", ("x",), KEY, "e" * 64)])
+    session.close("done")
+    assert run.count == 5
+    assert [case.sequence for case in run.cases()] == [1, 2, 3, 4, 5]
+    assert run.cases()[4] == Case(5, "/elsewhere/s.py", ("x",), KEY, "e" * 64)
+
+
+def test_two_at_once_on_one_run_are_refused(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    first = run.begin()
+    with pytest.raises(SharedenvError, match=f"process {os.getpid()} on"):
+        run.begin()
+    other = run.begin(writer="17")  # an array task is a writer of its own
+    other.close("done")
+    first.close("done")
+    run.begin().close("done")
+    assert [(state.writer, state.number, state.alive, state.ended) for state in run.sessions()] == [
+        ("local", 1, False, "done"), ("17", 1, False, "done"), ("local", 2, False, "done"),
+    ]  # fmt: skip
+
+
+def test_a_run_whose_process_died_is_free_at_once(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    code = (
+        "import os, sys\nfrom sharedenv.run.journal import open_run\nfrom sharedenv.run.case import Result\n"
+        f"s = open_run({os.path.dirname(run.path)!r}, {run.id!r}).begin()\ns.append(Result(1, 1, 1.0, status=0))\nos.kill(os.getpid(), 9)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == -9
+    (state,) = run.sessions()
+    assert (state.alive, state.ended) == (False, "")
+    assert run.results()[1].succeeded
+    run.begin().close("done")
+
+
+def test_elsewhere_silence_decides() -> None:
+    here = this_process()
+    assert lives(here, silence=STALE * 10)
+    assert not lives(replace(here, start="1"), silence=0.0)
+    elsewhere = Owner("node7", "another boot", here.pid, here.start)
+    assert lives(elsewhere, silence=STALE - 1)
+    assert not lives(elsewhere, silence=STALE + 1)
+
+
+def test_of_many_that_want_a_run_one_gets_it(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    code = (
+        "import sys, time\nfrom sharedenv.run.journal import open_run\nfrom sharedenv.errors import SharedenvError\n"
+        f"run = open_run({os.path.dirname(run.path)!r}, {run.id!r})\nsys.stdin.read()\n"
+        "try: run.begin()\nexcept SharedenvError: print('no')\nelse: print('yes')\nsys.stdout.flush(); time.sleep(60)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.close()
+    said = [process.stdout.readline().strip() for process in started if process.stdout is not None]
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    assert sorted(said) == ["no"] * 5 + ["yes"]
+
+
+def test_the_heartbeat_says_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sharedenv.run.session.HEARTBEAT", 0.01)
+    run = make(tmp_path)
+    session = run.begin(jobs=2)
+    session.keep(lambda: [3, 1])
+    end = time.monotonic() + 30
+    while time.monotonic() < end and run.sessions()[0].running != (1, 3):
+        time.sleep(0.02)
+    (state,) = run.sessions()
+    assert (state.running, state.jobs, state.alive) == ((1, 3), 2, True)
+    os.close(os.open(os.path.join(run.path, "results-local.2.jsonl"), os.O_CREAT | os.O_WRONLY))
+    while time.monotonic() < end and not session.lost:
+        time.sleep(0.02)
+    assert session.lost
+    session.close("done")
+
+
+def test_a_full_disk_loses_no_result(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY | os.O_APPEND)
+    session = Session(full, "/dev/full", "/nowhere")
+    assert not session.append(Result(1, 1, 1.0))
+    assert not session.append(Result(2, 1, 1.0))
+    assert session.error is not None
+    assert session.error.strerror == "No space left on device"
+    assert len(session.unwritten) == 2
+    # there is room again
+    path = tmp_path / "results"
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), full)
+    assert session.append(Result(3, 1, 1.0))
+    assert session.unwritten == []
+    session.close("done")
+    assert [record.get("sequence") for record in decode_lines(path.read_bytes())] == [1, 2, 3, None]
+
+
+def test_what_was_ended_with_the_run_is_no_failure() -> None:
+    assert Result(1, 1, 1.0, error=INTERRUPTED).interrupted
+    assert not Result(1, 1, 1.0, error=INTERRUPTED).succeeded
+    assert not Result(1, 1, 1.0, status=1).interrupted
+
+
+def test_a_hundred_thousand_cases_are_cheap(tmp_path: Path) -> None:
+    cases = [Case(number, f"{tmp_path}/case{number}/script.py", (), KEY, "d" * 64) for number in range(1, 100_001)]
+    run = create_run(str(tmp_path / ".sharedenv" / "runs"), cases)
+    assert os.path.getsize(os.path.join(run.path, "plan.jsonl")) < 22e6
+    assert run.cases()[-1] == cases[-1]
