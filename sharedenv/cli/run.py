@@ -130,6 +130,7 @@ def _options(given: Mapping[str, Any]) -> Options:
         fail_fast=given["fail_fast"],
         delay=given["delay"],
         capture=given["capture"],
+        hesitation=1.0 if "SLURM_JOB_ID" in os.environ else 0.0,
     )
 
 
