@@ -21,7 +21,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.process import stop_all
-from sharedenv.report.building import BuildProgress
+from sharedenv.report.building import BuildProgress, summary
 from sharedenv.report.running import Screen, ScreenConsole
 from sharedenv.run.batch import Batch, Options, Outcome
 from sharedenv.run.case import Case, Result
@@ -112,7 +112,8 @@ def execute(
         batch = Batch(work.cases, starter, options, recorder)
         session.keep(batch.running)
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
-        builder = Builder(work.layout, work.settings, build_options, dict(os.environ), BuildProgress(console))
+        progress = BuildProgress(console)
+        builder = Builder(work.layout, work.settings, build_options, dict(os.environ), progress)
         errors: list[SharedenvError] = []
         needed = {case.key for case in work.cases}
         futures = builder.build_all([need for key, need in work.plan.needs.items() if key in needed], BUILDS)
@@ -128,6 +129,8 @@ def execute(
         with contextlib.suppress(OSError):
             screen.output.finish()
         screen.close()
+        if text := summary(progress.built_environments):
+            screen.console.say(text)
         session.close(_ending(outcome))
         unwritten = tuple(recorder.unwritten) if session.unwritten else ()
     return Ended(outcome, time.monotonic() - started, tuple(errors), unwritten)
