@@ -138,20 +138,26 @@ def make_library(folder: Path, value: str = "1") -> Path:
 PRINT_LIB = "import lib; print(lib.VALUE)"
 
 
-@pytest.mark.parametrize("source", ['path = "../lib"', 'path = "../lib", editable = true', 'path = "../lib", marker = "os_name == \'posix\'"'])
+@pytest.mark.parametrize(
+    "source", ['path = "../lib"', 'path = "../lib", editable = true', 'path = "../lib", marker = "os_name == \'posix\'"']
+)
 def test_relative_sources_install(project: Project, source: str) -> None:
     make_library(project.path / "lib")
     extra = f"[tool.uv.sources]\nlib = {{ {source} }}"
     project.script("case1/s.py", ["lib"], PRINT_LIB, extra=extra)
     project.script("case2/s.py", ["lib"], PRINT_LIB, extra=extra)
-    assert [line.split()[0] for line in project.call("key", "case1/s.py", "case2/s.py").stdout.splitlines()].__len__() == 2
     assert project.call("exec", "case1/s.py").stdout == "1\n"
     assert project.call("exec", "case2/s.py").stdout == "1\n"
     assert len(project.environments) == 1
 
 
 @pytest.mark.parametrize(
-    "option", ['find-links = ["../own"]', '[[tool.uv.index]]\nurl = "../own"\nformat = "flat"', 'index = [{ url = "../own", format = "flat" }]']
+    "option",
+    [
+        'find-links = ["../own"]',
+        '[[tool.uv.index]]\nurl = "../own"\nformat = "flat"',
+        'index = [{ url = "../own", format = "flat" }]',
+    ],
 )
 def test_relative_indexes_install(project: Project, option: str) -> None:
     make_wheel(project.path / "own", "private", "3.0")

@@ -53,7 +53,7 @@ def build(
         _refuse_locked(plan)
     if shared_group:
         create_pool(session.layout, shared=True)
-    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade)
+    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)
     if as_json:
         console.document(
