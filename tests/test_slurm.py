@@ -179,8 +179,8 @@ def test_a_cancelled_task_leaves_its_cases_to_resume(on: Submitting) -> None:
     assert set(counts) <= {"failed", "left", "lost"}
     on.call("submit", "--resume", "--wait")
     assert on.counts(run) == {"done": 6}
-    ran = on.ran()
-    assert ran == cases(1, 2, 3, 4, 5, 6) + cases(2)
+    # TERM reaches the script first: whether the next one has begun when it reaches the task is Slurm's affair
+    assert on.ran() - cases(4) == cases(1, 2, 3, 5, 6) + cases(2)
 
 
 def test_a_dead_node_loses_cases_that_resume_runs(on: Submitting) -> None:
@@ -411,10 +411,11 @@ def test_status_without_slurm_says_what_the_files_say(on: Submitting) -> None:
     on.copies(2, [], BODY)
     run, job = on.submit("case*/script.py")
     on.cluster.wait_for_end(job)
-    done = on.call("status", run, env={"SLURM_CONF": "/nonexistent"})
+    nowhere = {"PATH": _path_without_slurm(on)}
+    done = on.call("status", run, env=nowhere)
     assert "2 scripts: 2 done" in done.stdout
     assert "squeue did not answer" in done.stdout
-    assert "there is no sbatch" in on.call("submit", "case*/script.py", env={"PATH": _path_without_slurm(on)}, status=2).stderr
+    assert "hint: sharedenv run" in on.call("submit", "case*/script.py", env=nowhere, status=2).stderr
 
 
 def test_a_task_starts_no_uv_opens_no_connection_and_writes_to_no_environment(on: Submitting, tmp_path: Path) -> None:

@@ -56,6 +56,6 @@ def activate(
             console.result(FAILURE[kind])
         raise
     tell_staged(environment.path, path, console)
-    note_use(session.layout, environment)
+    note_use(session.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0

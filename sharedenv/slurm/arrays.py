@@ -75,6 +75,11 @@ class Array:
         return int(os.path.basename(self.path))
 
     @property
+    def created(self) -> float:
+        """When it was made, seconds since the epoch."""
+        return os.stat(os.path.join(self.path, "array.json")).st_mtime
+
+    @property
     def script(self) -> str:
         """Path of its job script."""
         return os.path.join(self.path, "job.sh")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.pool.hold import Vanished, hold
+from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.staged import path_to_use
-from sharedenv.pool.store import SHORT, Environment, Unusable, examine, note_use, published
+from sharedenv.pool.store import SHORT, Environment, Unusable, examine, published
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.prepare import case_variables
@@ -79,7 +79,6 @@ def prepare_all(
         path = path_to_use(environment.path, environ) if stage is None else stage(environment)
         python = os.path.join(path, "bin", "python")
         ready[key] = Prepared(python, case_variables(environ, path, threads), (descriptor,))
-        note_use(layout, environment)
     return ready
 
 
@@ -88,16 +87,15 @@ def _held(layout: Layout, key: str) -> tuple[Environment, int]:
         path = published(layout, key)
         if path is None:
             raise _missing(layout, key, "it is not in the pool")
-        try:
-            descriptor = hold(path)
-        except Vanished:
-            continue  # replaced by a newer build between the two
-        found = examine(layout, path)
-        if isinstance(found, Unusable):
-            raise _missing(layout, key, found.reason)
-        if found.key != key:
+        environment = examine(layout, path)
+        if isinstance(environment, Unusable):
+            raise _missing(layout, key, environment.reason)
+        if environment.key != key:
             raise _missing(layout, key, "its manifest names another key")
-        return found, descriptor
+        try:
+            return environment, enter(layout, environment)
+        except Vanished:
+            continue  # replaced by a newer build meanwhile
     raise _missing(layout, key, "it is being taken away")
 
 
