@@ -17,8 +17,8 @@ How the case comes to run exactly where the interpreter would run it, with no fr
 Standard library only, Python 3.8 and newer. What it imports is what every interpreter has loaded at its start, and some C modules
 that leave sys.modules again before the script's imports are made (only atexit stays, before 3.10).
 
-Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER: frames of a 4-byte little-endian length and a marshalled
-tuple. The client sends ("preload", statements, script, keep), each statement being (source, top-level names), then for each case
+Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (followed by + when PYTHONPATH was set): frames of a 4-byte little-endian length and a marshalled
+tuple. The client sends ("preload", statements, script, folder), each statement being (source, top-level names), then for each case
 ("start", number, script, arguments, folder) with its stdout and stderr as SCM_RIGHTS. The server answers ("ready", top-level names
 loaded, statements done, why it did no more) or ("refused", why); then ("started", number, pid), ("failed", number, errno) and
 ("ended", pid, status, CPU seconds, ru_maxrss).
@@ -70,12 +70,11 @@ def plant():
     import os
 
     here = os.path.dirname(__file__)
-    rest = os.environ["PYTHONPATH"].partition(here)[2]
-    if rest:
-        os.environ["PYTHONPATH"] = rest[1:]
+    descriptor = os.environ.pop(VARIABLE)
+    if descriptor.endswith("+"):
+        os.environ["PYTHONPATH"] = os.environ["PYTHONPATH"].partition(here)[2][1:]
     else:
         del os.environ["PYTHONPATH"]
-    descriptor = int(os.environ.pop(VARIABLE))
     sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
 
@@ -110,7 +109,7 @@ def plant():
     entry.make_steps = sequence(iter(State.steps.pop, None))
     entry._run_module_as_main = entry
     State.tools = (_functools.partial, run)
-    State.steps[:] = [None, prepare, _functools.partial(serve, descriptor)]
+    State.steps[:] = [None, prepare, _functools.partial(serve, int(descriptor.rstrip('+')))]
     forget(loaded)
     sys.modules["runpy"] = entry
 
@@ -182,9 +181,11 @@ def serve(descriptor):
     State.exit = find_exit()
     atexit.register(leave)
     forget(loaded)
-    (_, statements, script), _ = link.receive()
+    (_, statements, script, folder), _ = link.receive()
     try:
+        os.chdir(folder)
         done, why = preload(statements, script)
+        os.chdir("/")
     except Refused as refused:
         link.send("refused", str(refused))
         os._exit(0)
@@ -443,7 +444,14 @@ def prepare():
     except OSError as error:
         os.write(2, os.fsencode("%s: can't open file %r: [Errno %d] %s\n" % (sys.executable, script, error.errno, error.strerror)))
         os._exit(2)
-    scope = sys.modules["__main__"].__dict__
+    # a new module, since the collector never looks at what was there before the fork
+    old = sys.modules["__main__"]
+    module = sys.modules["__main__"] = type(sys)("__main__")
+    scope = module.__dict__
+    scope.clear()
+    scope.update(old.__dict__)
+    if "__annotations__" in scope:
+        scope["__annotations__"] = {}
     scope.pop("__file__")
     scope["__file__"] = script
     scope["__cached__"] = None
