@@ -68,6 +68,11 @@ def pythons(*versions: str) -> dict[str, str]:
     return found
 
 
+def version_of(python: str) -> tuple[int, ...]:
+    """Its version, from the name of the interpreter."""
+    return tuple(int(part) for part in python.rpartition("python")[2].split("."))
+
+
 class Place:
     """Folders for the scripts, the same for each way, so that paths in what they print are the same."""
 

@@ -13,6 +13,7 @@ from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.index import remember
 from sharedenv.pool.store import SHORT, Environment, Unusable, look_up, note_use
 from sharedenv.report.console import Console
 
@@ -88,5 +89,7 @@ def _environment(
         if outcome.errors:
             return None
         environment = outcome.ready[need.payload.key]
+    if selection.python is None:
+        remember(session.layout, os.environ, {session.paths[0]: environment})
     note_use(session.layout, environment)
     return environment

@@ -15,6 +15,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.hold import Vanished, enter
+from sharedenv.pool.index import remember
 from sharedenv.report.console import Console
 
 EXIT_EXEC = 125  #: sharedenv itself failed, as `env`, `timeout` and container tools say it
@@ -50,6 +51,8 @@ def exec_(
                 break
             except Vanished:
                 continue
+        if python is None:
+            remember(session.layout, os.environ, {session.paths[0]: environment})
         os.set_inheritable(descriptor, True)
         inside = environ_in(environment.path, dict(os.environ))
         os.execve(environment.python, [environment.python, script, *arguments], inside)

@@ -39,7 +39,7 @@ class _Finder:
         self.statements: list[tuple[str, tuple[str, ...]]] = []
         self._names: dict[str, str] = {}  # bound so far → the module
 
-    def take(self, statement: ast.stmt) -> bool:
+    def take(self, statement: ast.stmt) -> bool:  # noqa: PLR0911 - a return for each kind of statement
         """Whether the walk may go on behind this statement."""
         match statement:
             case ast.Import() | ast.ImportFrom():

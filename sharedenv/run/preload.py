@@ -130,17 +130,20 @@ class PreloadStarter:
         if imports is None:
             return None
         if why := self._unfit(prepared):
-            return self._tell(why)
+            self._plainly(why)
+            return None
         key = _key(prepared, imports)
         server = self._server(key, case.script, prepared)
         if server is None:
             return None
         if server.refused:
-            return self._tell(server.refused)
+            self._plainly(server.refused)
+            return None
         if server.left or imports.left:
-            self._tell(f"not all imports are shared: {server.left or imports.left}", plain=False)
+            self._say(f"not all imports are shared: {server.left or imports.left}")
         if why := _reads_folder(case, server.names):
-            return self._tell(why)
+            self._plainly(why)
+            return None
         self._number += 1
         request = ("start", self._number, case.script, case.arguments, os.getcwd())
         try:
@@ -172,18 +175,23 @@ class PreloadStarter:
             return "PYTHONPATH has entries that depend on the script's folder"
         return ""
 
-    def _tell(self, why: str, *, plain: bool = True) -> None:
-        if why not in self._told:
-            self._told.add(why)
-            self._notice(f"--preload: {why}{'; started the plain way' if plain else ''}")
+    def _plainly(self, why: str) -> None:
+        self._say(f"{why}; started the plain way")
+
+    def _say(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._notice(f"--preload: {text}")
 
     def _server(self, key: _Key, script: str, prepared: Prepared) -> _Server | None:
         if key in self._servers:
             return self._servers[key]
         if self._deaths.get(key, 0) >= DEATHS:
-            return self._tell("the process with these imports died several times")
+            self._plainly("the process with these imports died several times")
+            return None
         if not self._make_room():
-            return self._tell(f"more than {SERVERS} different sets of imports at a time")
+            self._plainly(f"more than {SERVERS} different sets of imports at a time")
+            return None
         server = self._open(key, script, prepared)
         if server is not None:
             self._servers[key] = server
@@ -223,7 +231,8 @@ class PreloadStarter:
                 self._deaths[key] = self._deaths.get(key, 0) + 1
                 why = _last_line(output)
                 self._end(server)
-                return self._tell("the process that imports ended" + (f": {why}" if why else ""))
+                self._plainly("the process that imports ended" + (f": {why}" if why else ""))
+                return None
         if answer[0] == "refused":
             written = _last_line(output)
             server.refused = answer[1] + (f" ({written})" if written and answer[1].endswith("output") else "")
