@@ -119,10 +119,10 @@ def _as_built(descriptor: int, python: str) -> bool:
     except (OSError, ValueError):
         return False
     identity = f'"identity": "{found.st_size}-{found.st_mtime_ns}"'
-    return identity.encode() in text and f'"glibc": "{libc.removeprefix("glibc ")}"'.encode() in text
+    return identity.encode() in text and f'"libc": "{libc}"'.encode() in text
 
 
-def _look_up(scripts: list[str], environ: Mapping[str, str]) -> list[_Entry] | None:
+def _look_up(scripts: list[str], environ: Mapping[str, str]) -> list[_Entry] | None:  # noqa: PLR0911 - each is a way out
     """What the index says of each script; None unless it knows them all and the pool may be trusted."""
     from sharedenv.block import BlockError, find_block
     from sharedenv.fingerprint import fingerprint, surroundings

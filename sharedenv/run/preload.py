@@ -81,10 +81,15 @@ class PreloadStarter:
         if imports is None or self._unfit(prepared):
             return
         key = _key(prepared, imports)
-        if key not in self._servers and (server := self._open(key, script, prepared)) is not None:
+        try:
+            server = None if key in self._servers else self._open(key, script, prepared)
+        except OSError as error:
+            return self._say(f"the process that imports can't be started: {error.strerror}")
+        if server is not None:
             with self._lock:
                 if self._servers.setdefault(key, server) is not server:
                     self._end(server)
+        return None
 
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
         """Starts a case and returns its process number. Raises OSError."""

@@ -18,10 +18,10 @@ Standard library only, Python 3.8 and newer. What it imports is what every inter
 that leave sys.modules again before the script's imports are made (only atexit stays, before 3.10).
 
 Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (with a + behind it when PYTHONPATH was set): frames of a
-4-byte little-endian length and a marshalled tuple. The client sends ("preload", statements, script, folder), each statement being (source, top-level names), then for each case
-("start", number, script, arguments, folder) with its stdout and stderr as SCM_RIGHTS. The server answers ("ready", top-level names
-loaded, statements done, why it did no more) or ("refused", why); then ("started", number, pid), ("failed", number, errno) and
-("ended", pid, status, CPU seconds, ru_maxrss).
+4-byte little-endian length and a marshalled tuple. The client sends ("preload", statements, script, folder), each statement being
+(source, top-level names), then for each case ("start", number, script, arguments, folder) with its stdout and stderr as SCM_RIGHTS.
+The server answers ("ready", top-level names loaded, statements done, why it did no more) or ("refused", why); then
+("started", number, pid), ("failed", number, errno) and ("ended", pid, status, CPU seconds, ru_maxrss).
 """
 
 # mypy: ignore-errors
