@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -118,7 +118,8 @@ def execute(
         needed = {case.key for case in work.cases}
         futures = builder.build_all([need for key, need in work.plan.needs.items() if key in needed], BUILDS)
         for key, future in futures.items():
-            deliver = partial(_deliver, work.layout, work.plan.needs[key], threads, recorder, batch, errors)
+            warm = partial(starter.warm, work.plan.needs[key].scripts[0])
+            deliver = partial(_deliver, work.layout, work.plan.needs[key], threads, recorder, batch, errors, warm)
             future.add_done_callback(deliver)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.collect()
@@ -158,12 +159,14 @@ def _deliver(
     recorder: Recorder,
     batch: Batch,
     errors: list[SharedenvError],
+    warm: Callable[[Prepared], None],
     future: Future[Environment],
 ) -> None:
     """An environment is ready or has failed: holds it and tells the batch. Runs in the builder's thread."""
     key = need.payload.key
     try:
         prepared = _hold(layout, need, future.result(), threads)
+        warm(prepared)
     except SharedenvError as error:
         errors.append(error)
         batch.deliver(key, error)

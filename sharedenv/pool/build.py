@@ -16,6 +16,7 @@ from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import BuildOptions, Construction, construct
 from sharedenv.pool.drift import has_drifted
+from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.staging import staging
@@ -129,6 +130,8 @@ class Builder:
             failure.record(layout, need.payload.key, error)
             raise
         failure.clear(layout, need.payload.key)
+        if replace:
+            forget(layout, need.payload.key)
         observer.built(need, environment, time.monotonic() - started)
         return environment
 
