@@ -69,7 +69,7 @@ def find_block(data: bytes) -> Block | None:
             break
     else:
         raise _unclosed(data, lines, stop, first)
-    _refuse_second(data, stop, lines[index + 1 :], first + index + 1)
+    _refuse_second(data, stop, first + len(lines))
     return Block(b"\n".join([line[2:] for line in lines[:index]]) + b"\n", first)
 
 
@@ -90,16 +90,16 @@ def _comment_lines(data: bytes, position: int) -> tuple[list[bytes], int]:
     return lines, position
 
 
-def _refuse_second(data: bytes, stop: int, rest: list[bytes], line: int) -> None:
-    """Raises BlockError when a second closed block follows.
+def _refuse_second(data: bytes, stop: int, line: int) -> None:
+    """Raises BlockError when a second closed block follows, from ``stop`` on, which is where line ``line`` starts.
 
-    ``rest`` are the comment lines below the closing one, the first of them line ``line``; all others start at ``stop``.
-    A block of another type is passed over as a whole: its content is its own.
+    The comment lines between the closing line and ``stop`` can't hold one: its closing line would have been the first
+    block's. A block of another type is passed over as a whole: its content is its own.
     """
-    if OPENING not in rest and not _has_line(data, OPENING, stop):
+    if not _has_line(data, OPENING, stop):
         return
     *whole, last = data[stop:].split(b"\n")
-    lines = rest + [text.removesuffix(b"\r") for text in whole] + [last]
+    lines = [text.removesuffix(b"\r") for text in whole] + [last]
     index = 0
     while index < len(lines):
         opening = lines[index]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sharedenv.key import Payload
+from sharedenv.key import Payload, local_packages
 from sharedenv.requirement import merge, parse_requirement
 from sharedenv.secret import split_url
 from sharedenv.settings import Settings, is_named
@@ -30,6 +30,7 @@ class Inputs:
     lock: bytes | None = None  # bytes of `<canonical script>.lock`; sync wants --locked with it
     in_place: bool = False  # the lock names places relative to it: sync the user's own script, where it lies, --locked
     secrets: tuple[str, ...] = ()  # what must not be seen in a log or a message: see secret.redact
+    local: tuple[str, ...] = ()  # packages from this machine's folders: uv takes them from its cache unless told not to
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: the user's configuration that was used
 
 
@@ -43,7 +44,7 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
     counted = {name: value for name, value in document["settings"].items() if not name.startswith("UV_")}
     variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_")}
     variables = {name: value for name, value in variables.items() if name not in _FILES}
-    secrets = [*settings.secrets, *(split_url(url)[1] for url in urls.values())]
+    secrets = {*settings.secrets, *(secret for url in urls.values() for secret in split_url(url)[1])}
     return Inputs(
         script=block_text(script),
         config=toml_text(dict(settings.inert) | _restored(counted, settings.root, urls)),
@@ -52,7 +53,8 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
         lock=payload.aside.lock,
         in_place="lock-places" in document,
-        secrets=tuple(sorted({line for secret in secrets for line in secret.splitlines() if line})),
+        local=tuple(local_packages(payload)),
+        secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
         notes=dict(settings.notes),
     )
 
@@ -90,6 +92,9 @@ def toml_text(table: Mapping[str, Any]) -> str:
     """A table as TOML, one line a key."""
     return "".join(f"{name} = {_toml(value)}\n" for name, value in sorted(table.items()))
 
+
+#: characters; hiding a shorter secret would hide half of every message with it
+_SHORTEST = 4
 
 #: variables that uv reads for `uv pip` alone → the option of the canonical script that has their effect
 _FILES = {

@@ -102,7 +102,7 @@ def _load(block: Block) -> dict[str, Any]:
 
 def _not_toml(block: Block, text: str, error: tomli.TOMLDecodeError) -> ScriptError:
     lines = text.split("\n")
-    place = min(error.lineno, len(lines)) - 1  # what is missing at the end is missing at the closing line
+    place = error.lineno - 1  # the closing line's, for what is missing at the end
     if lines[place].startswith("///"):  # PEP 723: the last of several closing lines closes
         message = "the last `# ///` of the comment lines closes the block, not this one: put an empty line between"
     else:

@@ -13,19 +13,19 @@ _TOKENS = frozenset(
 _SIGNED = ("x-amz-", "x-goog-")
 
 
-def split_url(url: str) -> tuple[str, str]:
-    """A URL without its credentials, and what was taken out ("" for nothing): userinfo and the query's tokens.
+def split_url(url: str) -> tuple[str, tuple[str, ...]]:
+    """A URL without its credentials, and what was taken out: userinfo, the password in it, the query's tokens.
 
     ``git@`` of ssh URLs stays: it is a part of the address, no secret.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return url, ""
+        return url, ()
     end = min((place for place in map(rest.find, "/?#") if place >= 0), default=len(rest))
     userinfo, at, host = rest[:end].rpartition("@")
-    taken = []
+    taken: list[str] = []
     if at and not (scheme.endswith("ssh") and ":" not in userinfo):
-        taken.append(userinfo)
+        taken += [userinfo, userinfo.partition(":")[2]]
     else:
         host = rest[:end]
     path, question, query = rest[end:].partition("?")
@@ -39,7 +39,7 @@ def split_url(url: str) -> tuple[str, str]:
             kept.append(parameter)
     rest = path + ("?" + "&".join(kept) if kept else "") + hash_mark + fragment
     text = scheme + separator + host + rest
-    return text, "\n".join(taken)
+    return text, tuple(filter(None, taken))
 
 
 def keep_aside(url: str, urls: dict[str, str]) -> str:

@@ -75,15 +75,36 @@ def sync_script(
         raise UvFailed(f"uv wrote to {written} instead of {venv}", 2)
 
 
+def is_outdated(uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> bool:
+    """Whether ``sync_script`` would change ``venv``, which is only looked at. Raises UvFailed when uv can't tell."""
+    try:
+        sync_script(uv, script, venv, [*flags, "--check"], environ, cwd, log)
+    except UvFailed as failure:
+        if failure.status == 1 and "environment is outdated" in " ".join(failure.words.split()):
+            return True
+        raise
+    return False
+
+
+def cache_folder(uv: Uv, environ: Mapping[str, str]) -> str | None:
+    """Where uv keeps what it has downloaded; None when it doesn't say."""
+    try:
+        done = capture([uv.path, "cache", "dir"], env=environ)
+    except OSError:
+        return None
+    return done.stdout.strip() or None if done.status == 0 else None
+
+
 def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """The environment uv is started in: ``environ`` without what would mislead it, and of UV_* no more than ``variables``."""
     kept = {name: value for name, value in environ.items() if not name.startswith("UV_") and name not in _MISLEADING}
-    return {**kept, **variables}
+    # a line that uv wraps for a terminal (COLUMNS says how wide) is not one that we can tell again
+    return {**kept, "UV_NO_WRAP": "1", **variables}
 
 
 def is_stale_lock(words: str) -> bool:
     """Whether uv refused a lock file because it does not match its script."""
-    return "needs to be updated, but `--locked` was provided" in words
+    return "needs to be updated, but `--locked` was provided" in " ".join(words.split())
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:

@@ -124,8 +124,8 @@ def clean_env(shared_folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def offline_env(clean_env: dict[str, str], wheels: Path) -> dict[str, str]:
-    """clean_env, with the suite's wheels as the only index."""
-    return {**clean_env, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)}
+    """clean_env, with the suite's wheels and no network."""
+    return {**clean_env, "UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels)}
 
 
 @pytest.fixture

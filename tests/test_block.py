@@ -110,6 +110,7 @@ def test_no_block(data: bytes) -> None:
     ("data", "line", "words"),
     [
         (b"x = 1\n# /// script\n# a = 1\nprint()\n", 2, "never closed"),
+        (b"print()\n# /// script", 2, "never closed"),
         (b"# /// script\n# a = 1\n\n# ///\n", 3, "breaks the block off"),
         (b"# /// script\n#a = 1\n# ///\n", 2, "breaks the block off"),
         (b"# /// script\n#\ta = 1\n# ///\n", 2, "breaks the block off"),

@@ -54,6 +54,7 @@ def taken(folder: Path, *arguments: str, listed: tuple[str, ...] = ()) -> list[s
         (".h*/script.py", [".hidden/script.py"]),
         ("**/-n.py", ["with space/-n.py"]),
         ("case1/../case2*/script.py", ["case2/script.py", "case21/script.py"]),
+        ("case1*/../script.py", ["script.py"]),
         ("new?line/*", ["new\nline/script.py"]),
     ],
 )

@@ -27,7 +27,7 @@ def test_two_hundred_copies(project: Project) -> None:
     done = project.call("run", "case*/script.py", "--", "an argument")
     (environment,) = project.environments
     results = [(project.path / f"case{i}" / "result.txt").read_text() for i in range(1, 201)]
-    assert results == [f"1.1 {project.path}/case{i} {environment} ['an argument']" for i in range(1, 201)]
+    assert results == [f"2.0 {project.path}/case{i} {environment} ['an argument']" for i in range(1, 201)]
     assert sorted(done.stdout.splitlines()) == sorted(f"done in case{i}" for i in range(1, 201))
     assert "built 1 environment for 200 scripts (" in done.stderr
     assert "; 199 more would each have had its own)" in done.stderr

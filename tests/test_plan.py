@@ -16,6 +16,7 @@ from sharedenv.problems import LINES, BadScripts, shown
 from sharedenv.settings import Settings
 
 GOOD = '# /// script\n# dependencies = ["alpha"]\n# ///\n'
+RELATIVE = GOOD.replace("# ///\n", '# [tool.uv.sources]\n# alpha = {path = "alpha"}\n# ///\n')
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def test_copies_share_a_need_and_keep_their_order(folder: Path) -> None:
 def test_a_lock_file_beside_a_script_sets_it_apart(folder: Path) -> None:
     write(folder, {"a/s.py": GOOD, "b/s.py": GOOD, "c/s.py": GOOD, "b/s.py.lock": "x = 1\n", "c/s.py.lock": "x = 1\n"})
     without, with_lock = plan(folder, "*/s.py").needs.values()
-    assert without.lock is None
-    assert with_lock.lock == b"x = 1\n"
+    assert without.payload.aside.lock is None
+    assert with_lock.payload.aside.lock == b"x = 1\n"
     assert len(with_lock.scripts) == 2
 
 
@@ -79,8 +80,7 @@ def test_relative_sources_are_worked_out_in_each_folder(folder: Path, monkeypatc
     folders = []
     make_payload = plan_module.make_payload
     monkeypatch.setattr(plan_module, "make_payload", lambda *args: (folders.append(args[1]), make_payload(*args))[1])
-    text = GOOD.replace("# ///\n", '# [tool.uv.sources]\n# alpha = {path = "alpha"}\n# ///\n')
-    write(folder, {"a/s.py": text, "a/t.py": text, "b/s.py": text})
+    write(folder, {"a/s.py": RELATIVE, "a/t.py": RELATIVE, "b/s.py": RELATIVE})
     plan(folder, "*/*.py")
     assert folders == [f"{folder}/a", f"{folder}/b"]
 
@@ -135,6 +135,15 @@ def test_every_bad_script_is_named_at_once(folder: Path) -> None:
     fields = {os.path.relpath(problem.path, folder): problem.field for problem in error.problems}
     assert fields["entry/s.py"] == "dependencies[1]"
     assert fields["python/s.py"] == "requires-python"
+
+
+@pytest.mark.parametrize("toml", ["dependencies = 3", 'dependencies = ["numpy>>1"]', "dependencies = ["])
+def test_the_same_block_further_down_has_its_own_line(folder: Path, toml: str) -> None:
+    block = f"# /// script\n# {toml}\n# ///\n"
+    write(folder, {"a.py": block, "b.py": "\n\n" + block})
+    first, second = bad(folder, "a.py", "b.py").problems
+    assert first.line is not None
+    assert second.line == first.line + 2
 
 
 def test_equal_errors_of_thousands_stay_on_one_screen(folder: Path) -> None:
@@ -211,7 +220,7 @@ def test_names_are_told_in_one_line(folder: Path) -> None:
 def test_lock_files_of_copies_are_held_once(folder: Path) -> None:
     """100,000 copies with a lock file of 100 KB must not fill the memory."""
     for i in range(200):
-        write(folder, {f"case{i}/s.py": GOOD, f"case{i}/s.py.lock": b"#" * 100_000})
+        write(folder, {f"case{i}/s.py": RELATIVE, f"case{i}/s.py.lock": b"#" * 100_000})
     paths = expand(["case*/s.py"], str(folder))
     tracemalloc.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 
 import click
@@ -10,10 +11,11 @@ import click
 from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.common import Selection, Session, open_session, script_options
 from sharedenv.cli.options import option
-from sharedenv.errors import EXIT_BUILD, EXIT_FAILED
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.store import SHORT, Environment, Unusable, look_up
+from sharedenv.pool.index import remember
+from sharedenv.pool.store import SHORT, Environment, Unusable, create_pool, inspect
 from sharedenv.report.console import Console, error_value
 from sharedenv.report.words import count, short_path, size
 
@@ -23,6 +25,7 @@ from sharedenv.report.words import count, short_path, size
 @option("--jobs", "-j", type=click.IntRange(min=1), default=2, show_default=True, help="Builds side by side.")
 @option("--rebuild", is_flag=True, help="Build anew what is there already; what runs stays on the old.")
 @option("--upgrade", is_flag=True, help="As --rebuild, with the newest versions that the requirements admit.")
+@option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
 @option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
 @option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @build_options
@@ -33,6 +36,7 @@ def build(
     jobs: int,
     rebuild: bool,
     upgrade: bool,
+    shared_group: bool,
     check: bool,
     as_json: bool,
     build_options: BuildOptions,
@@ -46,8 +50,16 @@ def build(
     plan = make_plan(session.paths, session.settings)
     if check:
         return _check(session, plan, console, as_json)
-    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade)
+    if upgrade:
+        _refuse_locked(plan)
+    if shared_group:
+        create_pool(session.layout, shared=True)
+    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)
+    if selection.python is None:
+        # one script of each key: its copies have the same bytes
+        first = {plan.needs[key].scripts[0]: environment for key, environment in outcome.ready.items()}
+        remember(session.layout, os.environ, first)
     if as_json:
         console.document(
             {
@@ -62,8 +74,20 @@ def build(
     return EXIT_BUILD if outcome.errors else 0
 
 
+def _refuse_locked(plan: Plan) -> None:
+    locked = [script for need in plan.needs.values() if need.payload.document["lock"] is not None for script in need.scripts]
+    if locked:
+        first = short_path(locked[0], os.getcwd())
+        raise SharedenvError(
+            f"--upgrade can't give newer versions to {count(len(locked), 'script')}: a lock file pins them",
+            cause=f"{first}.lock",
+            hint=f"uv lock --upgrade --script {shlex.quote(first)}",
+            exit_code=EXIT_USAGE,
+        )
+
+
 def _check(session: Session, plan: Plan, console: Console, as_json: bool) -> int:
-    found = {key: look_up(session.layout, need.payload) for key, need in plan.needs.items()}
+    found = {key: inspect(session.layout, need.payload) for key, need in plan.needs.items()}
     missing = [key for key, environment in found.items() if not isinstance(environment, Environment)]
     if as_json:
         ready = [environment for environment in found.values() if isinstance(environment, Environment)]

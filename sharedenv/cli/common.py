@@ -13,9 +13,10 @@ import click
 
 from sharedenv import discover
 from sharedenv.cli.options import Function, Globals, option
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout, find_pool, place_pool
 from sharedenv.pool.store import check_format
+from sharedenv.pool.trust import Distrust, check_pool
 from sharedenv.settings import Settings, gather_settings
 
 
@@ -65,8 +66,17 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
     paths = find_scripts(selection, here)
     globals_: Globals = context.obj
     layout = find_pool(globals_.pool, os.environ, paths, here) or place_pool(paths, here)
+    trusted(layout)
     check_format(layout)
     return Session(layout, tuple(paths), gather_settings(layout.root, os.environ, selection.python))
+
+
+def trusted(layout: Layout) -> None:
+    """Raises SharedenvError when others decide what lies in the pool: nothing in it is run or believed then."""
+    try:
+        check_pool(layout.path)
+    except Distrust as error:
+        raise SharedenvError(error.message, cause=error.cause, hint=error.hint, exit_code=EXIT_USAGE) from None
 
 
 def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:

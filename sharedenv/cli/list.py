@@ -7,36 +7,26 @@ import time
 
 import click
 
-from sharedenv.cli.options import option
-from sharedenv.errors import SharedenvError
-from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.store import SHORT, Environment, Unusable, check_format, environments, last_use, published
+from sharedenv.cli.pools import existing_pool, json_option
+from sharedenv.pool.holders import processes
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.store import SHORT, Unusable, examine
+from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, size
 
 
-def existing_pool(context: click.Context) -> Layout:
-    """The pool that a command without scripts works on. Raises SharedenvError when there is none."""
-    here = os.getcwd()
-    layout = find_pool(context.obj.pool, os.environ, (), here)
-    if layout is None or not os.path.exists(layout.marker):
-        where = layout.path if layout else f"{here} or above it"
-        raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
-    check_format(layout)
-    return layout
-
-
 @click.command("list")
-@option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.pass_context
+@json_option
 def list_(context: click.Context, as_json: bool) -> int:
     """List the environments of the pool: key, Python, packages, size, last use, the script it was first built for."""
     console: Console = context.obj.console
-    layout = existing_pool(context)
-    found = list(environments(layout))
+    layout = existing_pool(context, trust=False)
+    found = survey(layout)
     if as_json:
-        console.document({"pool": layout.path, "environments": [_value(layout, item) for item in found]})
+        values = [environment_value(layout, item) for item in found]
+        console.document({"pool": layout.path, "environments": values, "errors": []})
         return 0
     if not found:
         console.say(f"no environments in {layout.path}")
@@ -44,45 +34,65 @@ def list_(context: click.Context, as_json: bool) -> int:
     rows = [_row(layout, item) for item in found]
     for line in table(("KEY", "PYTHON", "PACKAGES", "SIZE", "FILES", "LAST USE", "FIRST BUILT FOR"), rows, right=(2, 3, 4)):
         console.result(line)
-    usable = [item for item in found if isinstance(item, Environment)]
-    total = sum(item.manifest.bytes for item in usable)
-    console.say(f"{count(len(found), 'environment')} in {layout.path} ({size(total)})")
+    console.say(f"{count(len(found), 'environment')} in {layout.path} ({size(sum(item.bytes for item in found))})")
     return 0
 
 
-def _row(layout: Layout, item: Environment | Unusable) -> tuple[str, ...]:
-    if isinstance(item, Unusable):
-        return os.path.basename(item.path)[:SHORT], "-", "-", "-", "-", "-", f"unusable: {item.reason}"
+def fault(layout: Layout, item: Found) -> str | None:
+    """Why an environment must not be run, or None."""
+    examined = examine(layout, item.path)
+    return examined.reason if isinstance(examined, Unusable) else None
+
+
+def environment_value(layout: Layout, item: Found) -> dict[str, object]:
+    """An environment as it stands in a JSON document; ``reason``: why it is not usable."""
+    reason = fault(layout, item)
+    value: dict[str, object] = {
+        "path": item.path,
+        "name": item.name,
+        "key": item.key,
+        "usable": reason is None,
+        "reason": reason,
+        "published": item.published,
+        "replaced_by": item.replaced_by,
+        "last_use": item.last_use,
+        "in_use": processes(item.path),
+    }
+    if (manifest := item.manifest) is not None:
+        value |= {
+            "python": os.path.join(item.path, "bin", "python"),
+            "python_version": manifest.interpreter.version,
+            "base_python": manifest.interpreter.path,
+            "packages": {package.name: package.version for package in manifest.packages},
+            "bytes": manifest.bytes,
+            "files": manifest.files,
+            "built": manifest.built,
+            "seconds": manifest.seconds,
+            "uv": manifest.uv,
+            "host": manifest.host,
+            "user": manifest.user,
+            "libc": manifest.libc,
+            "glibc_needed": manifest.glibc,
+            "scripts": list(manifest.scripts),
+        }
+    return value
+
+
+def _row(layout: Layout, item: Found) -> tuple[str, ...]:
     manifest = item.manifest
-    used = ago(time.time() - last_use(layout, item))
-    current = "" if published(layout, item.key) == item.path else " (replaced)"
+    used = "-" if item.last_use is None else ago(time.time() - item.last_use)
+    if processes(item.path):
+        used = "in use"
+    if manifest is None or (reason := fault(layout, item)) is not None:
+        reason = fault(layout, item) if manifest is None else reason
+        return item.name[:SHORT], "-", "-", "-", "-", used, f"unusable: {reason}"
+    remark = "" if item.published else f" (replaced by {item.replaced_by})" if item.replaced_by else " (no key leads to it)"
     return (
-        item.key[:SHORT],
+        item.name[:SHORT],
         manifest.interpreter.version,
         f"{len(manifest.packages):,}",
         size(manifest.bytes),
         f"{manifest.files:,}",
         used,
-        (manifest.scripts[0] if manifest.scripts else "") + current,
+        (manifest.scripts[0] if manifest.scripts else "") + remark,
     )
-
-
-def _value(layout: Layout, item: Environment | Unusable) -> dict[str, object]:
-    if isinstance(item, Unusable):
-        return {"path": item.path, "usable": False, "reason": item.reason}
-    manifest = item.manifest
-    return {
-        "path": item.path,
-        "usable": True,
-        "key": item.key,
-        "name": item.name,
-        "published": published(layout, item.key) == item.path,
-        "python": item.python,
-        "python_version": manifest.interpreter.version,
-        "packages": {package.name: package.version for package in manifest.packages},
-        "bytes": manifest.bytes,
-        "files": manifest.files,
-        "built": manifest.built,
-        "last_use": last_use(layout, item),
-        "scripts": list(manifest.scripts),
-    }

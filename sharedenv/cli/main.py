@@ -21,9 +21,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("sharedenv.cli.exec:exec_", "Become the script: same process, same folder, its exit status."),
     "which": ("sharedenv.cli.which:which", "Print each script's interpreter."),
     "key": ("sharedenv.cli.key:key", "Print each script's key, or what differs between two."),
+    "submit": ("sharedenv.cli.slurm:submit", "Submit a Slurm array job over the scripts, many to a task."),
+    "cancel": ("sharedenv.cli.slurm:cancel", "Cancel a run."),
+    "stage": ("sharedenv.cli.stage:stage_", "Copy environments to node-local disk, once a node."),
     "activate": ("sharedenv.cli.activate:activate", "Shell code that puts a script's environment first on PATH."),
     "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),
     "status": ("sharedenv.cli.status:status", "Where a run stands, or how it ended."),
+    "show": ("sharedenv.cli.show:show", "Show one environment: what is in it, who built it, who uses it."),
+    "verify": ("sharedenv.cli.verify:verify_", "Hold each file against its recorded hash; --repair builds anew what fails."),
+    "prune": ("sharedenv.cli.prune:prune_", "Remove environments that are no longer wanted, and rubbish."),
+    "doctor": ("sharedenv.cli.doctor:doctor", "Find what on this machine would hurt."),
 }
 
 

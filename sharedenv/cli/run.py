@@ -28,11 +28,11 @@ from sharedenv.run.batch import Options
 from sharedenv.run.case import Case
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run, create_run
-from sharedenv.run.starter import PlainStarter
+from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
 #: options that a hint to run again repeats, where they were given
-_REPEATED = ("jobs", "timeout", "grace", "retries", "fail_fast", "delay", "tag", "keep_order", "capture", "threads", "no_build")
+_REPEATED = ("jobs", "timeout", "grace", "retries", "fail_fast", "delay", "tag", "keep_order", "capture", "threads", "preload", "no_build")
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
@@ -50,6 +50,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @option("--capture", metavar="NAME", help="Write each script's output to this file in its folder.")
 @option("--joblog", metavar="FILE", help="Write GNU parallel's log.")
 @option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N.")
+@option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux).")
 @option("--resume", is_flag=True, help="Run what the last run over these scripts left undone, or what failed in it.")
 @option("--retry-failed", is_flag=True, help="Run what failed in it, and no more.")
 @option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]")
@@ -86,7 +87,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     journal = work.run or _create(work, wanted, context, given)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
-    starter = PlainStarter()
+    starter = _starter(screen) if given["preload"] else PlainStarter()
     try:
         ended = execute(
             work,
@@ -121,6 +122,12 @@ def _wanted(context: click.Context, selection: Selection, given: Mapping[str, An
     return Wanted(selection, script_arguments(context), cwd, share, given["run_id"], given["retry_failed"])
 
 
+def _starter(screen: Screen) -> Starter:
+    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other runs do without sockets and ast
+
+    return PreloadStarter(screen.say)
+
+
 def _options(given: Mapping[str, Any]) -> Options:
     return Options(
         jobs=given["jobs"] or default_jobs(os.environ),
@@ -130,6 +137,7 @@ def _options(given: Mapping[str, Any]) -> Options:
         fail_fast=given["fail_fast"],
         delay=given["delay"],
         capture=given["capture"],
+        hesitation=1.0 if "SLURM_JOB_ID" in os.environ else 0.0,
     )
 
 

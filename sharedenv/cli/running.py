@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.process import stop_all
-from sharedenv.report.building import BuildProgress
+from sharedenv.report.building import BuildProgress, summary
 from sharedenv.report.running import Screen, ScreenConsole
 from sharedenv.run.batch import Batch, Options, Outcome
 from sharedenv.run.case import Case, Result
@@ -112,12 +112,14 @@ def execute(
         batch = Batch(work.cases, starter, options, recorder)
         session.keep(batch.running)
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
-        builder = Builder(work.layout, work.settings, build_options, dict(os.environ), BuildProgress(console))
+        progress = BuildProgress(console)
+        builder = Builder(work.layout, work.settings, build_options, dict(os.environ), progress)
         errors: list[SharedenvError] = []
         needed = {case.key for case in work.cases}
         futures = builder.build_all([need for key, need in work.plan.needs.items() if key in needed], BUILDS)
         for key, future in futures.items():
-            deliver = partial(_deliver, work.layout, work.plan.needs[key], threads, recorder, batch, errors)
+            warm = partial(starter.warm, work.plan.needs[key].scripts[0])
+            deliver = partial(_deliver, work.layout, work.plan.needs[key], threads, recorder, batch, errors, warm)
             future.add_done_callback(deliver)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.collect()
@@ -128,6 +130,8 @@ def execute(
         with contextlib.suppress(OSError):
             screen.output.finish()
         screen.close()
+        if text := summary(progress.built_environments):
+            screen.console.say(text)
         session.close(_ending(outcome))
         unwritten = tuple(recorder.unwritten) if session.unwritten else ()
     return Ended(outcome, time.monotonic() - started, tuple(errors), unwritten)
@@ -155,12 +159,14 @@ def _deliver(
     recorder: Recorder,
     batch: Batch,
     errors: list[SharedenvError],
+    warm: Callable[[Prepared], None],
     future: Future[Environment],
 ) -> None:
     """An environment is ready or has failed: holds it and tells the batch. Runs in the builder's thread."""
     key = need.payload.key
     try:
         prepared = _hold(layout, need, future.result(), threads)
+        warm(prepared)
     except SharedenvError as error:
         errors.append(error)
         batch.deliver(key, error)

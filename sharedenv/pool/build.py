@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -10,14 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key import moves
 from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import BuildOptions, Construction, construct
+from sharedenv.pool.drift import has_drifted
+from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
-from sharedenv.pool.store import Environment, Unusable, adopt, create_pool, look_up, publish, remove_tree
+from sharedenv.pool.staging import staging
+from sharedenv.pool.store import Environment, Unusable, adopt, create_pool, inspect, publish
 from sharedenv.settings import Settings
-from sharedenv.uv import Uv, find_uv
+from sharedenv.uv import Uv, UvFailed, find_uv
 
 
 class Observer(Protocol):
@@ -61,10 +66,10 @@ class Builder:
         futures: dict[str, Future[Environment]] = {}
         missing: list[Need] = []
         for need in needs:
-            found = None if self._options.rebuild else look_up(self._layout, need.payload)
+            found = None if self._options.rebuild else inspect(self._layout, need.payload)
             future: Future[Environment] = Future()
             futures[need.payload.key] = future
-            if isinstance(found, Environment):
+            if isinstance(found, Environment) and not (self._options.drift and moves(need.payload)):
                 future.set_result(found)
             else:
                 missing.append(need)
@@ -87,42 +92,54 @@ class Builder:
             waiting=lambda holder, since: observer.waiting(need, holder, since),
             timeout=self._options.lock_timeout,
         ) as contended:
-            found = look_up(layout, payload)
-            if isinstance(found, Environment) and not (self._options.rebuild and found.manifest.built < called):
+            found = inspect(layout, payload)
+            drifted = isinstance(found, Environment) and found.manifest.built < called and self._has_drifted(need, found)
+            if isinstance(found, Environment) and not drifted and not (self._options.rebuild and found.manifest.built < called):
                 return found
             if contended and failure.stamp(layout, payload.key) != before:
                 error = failure.recorded(layout, payload.key)
                 if error is not None:
                     raise error
-            if found is None and (orphan := adopt(layout, payload)):
+            if found is None and not self._options.rebuild and (orphan := adopt(layout, payload)):
                 return orphan
-            observer.started(need, found.reason if isinstance(found, Unusable) else None)
+            reason = "its sources have changed" if drifted else found.reason if isinstance(found, Unusable) else None
+            observer.started(need, reason)
             return self._construct(need, replace=found is not None)
+
+    def _has_drifted(self, need: Need, environment: Environment) -> bool:
+        if not self._options.drift or not moves(need.payload):
+            return False
+        try:
+            return has_drifted(need, self._work(need), environment.path)
+        except UvFailed as failure:
+            # a server out of reach is no reason to lose what is there
+            self._observer.step(need, f"can't tell whether its sources have changed: {failure.words.splitlines()[0]}")
+            return False
 
     def _construct(self, need: Need, *, replace: bool) -> Environment:
         layout, observer = self._layout, self._observer
         started = time.monotonic()
-        work = Construction(
-            layout, self._settings, self._find_uv(), self._options, self._environ, lambda text: observer.step(need, text)
-        )
         try:
-            staged = construct(need, work)
-            try:
-                environment = publish(layout, staged, need.payload, replace=replace)
-            except OSError as error:
-                remove_tree(staged)
-                raise SharedenvError(
-                    f"can't publish environment {need.payload.key[:12]}",
-                    cause=f"{error.strerror}: {error.filename}",
-                    hint=f"df -h -i {layout.path}",
-                    exit_code=EXIT_BUILD,
-                ) from None
+            with staging(layout, need.payload.key) as folder:
+                environment = publish(layout, construct(need, self._work(need), folder), need.payload, replace=replace)
+        except OSError as error:
+            told = write_error(layout, error)
+            failure.record(layout, need.payload.key, told)
+            raise told from None
         except SharedenvError as error:
             failure.record(layout, need.payload.key, error)
             raise
         failure.clear(layout, need.payload.key)
+        if replace:
+            forget(layout, need.payload.key)
         observer.built(need, environment, time.monotonic() - started)
         return environment
+
+    def _work(self, need: Need) -> Construction:
+        def step(text: str) -> None:
+            self._observer.step(need, text)
+
+        return Construction(self._layout, self._settings, self._find_uv(), self._options, self._environ, step)
 
     def _fulfil(self, need: Need, future: Future[Environment]) -> None:
         try:
@@ -131,12 +148,7 @@ class Builder:
             self._observer.failed(need, error)
             future.set_exception(error)
         except OSError as error:
-            told = SharedenvError(
-                f"can't write to the pool {self._layout.path}",
-                cause=f"{error.strerror}: {os.fspath(error.filename or '')}",
-                hint=f"df -h -i {self._layout.path}",
-                exit_code=EXIT_BUILD,
-            )
+            told = write_error(self._layout, error)
             self._observer.failed(need, told)
             future.set_exception(told)
         except BaseException as error:  # the future must end, whatever it was: somebody waits for it
@@ -147,3 +159,20 @@ class Builder:
             if self._uv is None:
                 self._uv = find_uv(self._environ)
             return self._uv
+
+
+def write_error(layout: Layout, error: OSError) -> SharedenvError:
+    """The error for a pool that can't be written (exit status 3), with the way out that its cause has."""
+    where = os.fspath(error.filename or "")
+    hint = f"df -h -i {layout.path}"
+    message = f"can't write to the pool {layout.path}"
+    if error.errno == errno.EROFS:
+        message = f"the pool {layout.path} is read-only here"
+        hint = "build where the pool can be written (a login node), or take another: sharedenv --pool DIR/.sharedenv build …"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        hint = f"ls -ld {layout.path} {where}".rstrip()
+    elif error.errno == errno.EDQUOT:
+        hint = "sharedenv prune --dry-run"
+    return SharedenvError(
+        message, cause=f"{error.strerror}: {where}".rstrip(": "), hint=hint, exit_code=EXIT_BUILD
+    )

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import csv
+import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from sharedenv.pool.inventory import Inventory
+
+_MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
+#: the names that came before manylinux_X_Y (PEP 600): the glibc each of them stands for
+_LEGACY = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,15 @@ class Contents:
     def bytes(self) -> int:
         """The sum of the sizes."""
         return sum(self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One row of a RECORD: where the file is, its size, and its sha256 in hex ("" where the row has none)."""
+
+    path: str
+    size: int
+    sha256: str
 
 
 def read_contents(root: str) -> Contents:
@@ -58,21 +77,75 @@ def installed_packages(contents: Contents) -> tuple[Package, ...]:
     return tuple(sorted(found, key=lambda package: package.name))
 
 
-def missing_entries(root: str, contents: Contents) -> list[str]:
-    """Files that a RECORD names (the binary distribution format's list of what was installed) and that are absent or cut to nothing.
+def read_records(root: str, contents: Contents) -> Iterator[Recorded]:
+    """The rows of every RECORD (the binary distribution format's list of what was installed).
 
-    Bytecode is exempt: installers may leave it out.
+    Bytecode is left out: installers may leave it out themselves.
     """
-    missing = []
     for record in (path for path in contents.files if path.endswith(".dist-info/RECORD")):
         site = os.path.dirname(os.path.dirname(record))
         with open(os.path.join(root, record), encoding="utf-8", newline="") as file:
             for row in csv.reader(file):
-                if not row or row[0].endswith(".pyc") or os.path.isabs(row[0]):
-                    continue
-                path = os.path.normpath(os.path.join(site, row[0]))
-                size = contents.files.get(path)
-                recorded = int(row[2]) if len(row) > 2 and row[2].isdigit() else 0
-                if size is None or (size == 0 and recorded > 0):
-                    missing.append(path)
+                if row and not row[0].endswith(".pyc") and not os.path.isabs(row[0]):
+                    size = int(row[2]) if len(row) > 2 and row[2].isdigit() else 0
+                    yield Recorded(os.path.normpath(os.path.join(site, row[0])), size, _hex(row[1] if len(row) > 1 else ""))
+
+
+def missing_entries(root: str, contents: Contents) -> list[str]:
+    """Files that a RECORD names and that are absent or cut to nothing."""
+    missing = []
+    for recorded in read_records(root, contents):
+        size = contents.files.get(recorded.path)
+        if size is None or (size == 0 and recorded.size > 0):
+            missing.append(recorded.path)
     return missing
+
+
+def altered_entries(root: str, contents: Contents, inventory: Inventory) -> list[str]:
+    """Files whose content is not what their wheel says: uv's cache, whose inodes they share, may have been edited."""
+    return [
+        recorded.path
+        for recorded in read_records(root, contents)
+        if recorded.sha256
+        and (found := inventory.files.get(recorded.path)) is not None
+        and found[1] != recorded.sha256
+    ]
+
+
+def required_glibc(root: str, contents: Contents, here: str) -> str:
+    """The oldest glibc (such as ``2.28``) that the compiled packages run on, by the tags of their wheels; "" when none is compiled.
+
+    What was built on this machine (a tag without manylinux) needs the glibc that is ``here``.
+    """
+    needed = (0, 0)
+    for path in (path for path in contents.files if path.endswith(".dist-info/WHEEL")):
+        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as file:
+            tags = [line.partition(":")[2].strip() for line in file if line.startswith("Tag:")]
+        platforms = [tag.split("-", 2)[2] for tag in tags if tag.count("-") >= 2]
+        if platforms and all("linux" in platform for platform in platforms):
+            # a wheel with several tags runs wherever one of them does
+            needed = max(needed, min(_glibc(platform, here) for platform in platforms))
+    return ".".join(map(str, needed)) if needed > (0, 0) else ""
+
+
+def version_tuple(text: str) -> tuple[int, int]:
+    """``2.36`` as (2, 36); (0, 0) for what is no version."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _glibc(platform: str, here: str) -> tuple[int, int]:
+    choices = [(int(major), int(minor)) for major, minor in _MANYLINUX.findall(platform)]
+    choices += [version for name, version in _LEGACY.items() if name in platform]
+    return min(choices) if choices else version_tuple(here)
+
+
+def _hex(field: str) -> str:
+    name, _, value = field.partition("=")
+    if name != "sha256":
+        return ""
+    try:
+        raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    except (ValueError, binascii.Error):
+        return ""
+    return raw.hex() if len(raw) == hashlib.sha256().digest_size else ""

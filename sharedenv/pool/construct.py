@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
-import secrets
 import shlex
-import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from sharedenv.canonical import Inputs, build_inputs, python_request
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import Payload, admits
 from sharedenv.plan import Need
-from sharedenv.pool.check import Contents, installed_packages, missing_entries, read_contents
+from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
+from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.manifest import FILE, Interpreter, Manifest
+from sharedenv.pool.seal import Circumstances, Installed, Probed, seal
+from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import SHORT, remove_tree
+from sharedenv.pool.trust import is_shared
 from sharedenv.process import capture
 from sharedenv.secret import redact
 from sharedenv.settings import Settings
@@ -39,6 +39,7 @@ print(json.dumps({"path": base, "version": version, "implementation": sys.implem
 """
 
 
+
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """How environments are built."""
@@ -47,6 +48,7 @@ class BuildOptions:
     offline: bool = False
     upgrade: bool = False
     rebuild: bool = False
+    drift: bool = False  # ask uv whether sources that can move have moved
     lock_timeout: float | None = None  # seconds
 
 
@@ -62,53 +64,63 @@ class Construction:
     step: Callable[[str], None]  # told what is being done, for a progress line
 
 
-def construct(need: Need, work: Construction) -> str:
-    """Builds the environment of ``need`` below tmp/ and returns its path: complete, checked, its folders read-only.
+def construct(need: Need, work: Construction, folder: str) -> str:
+    """Builds the environment of ``need`` in a staging folder and returns its path: complete, checked, its folders read-only.
 
-    The folder it was built in is removed whatever happens. Raises SharedenvError with uv's own words; all that uv said
-    is in logs/.
+    Raises SharedenvError with uv's own words; all that uv said is in logs/.
     """
-    started = time.time()
     inputs = build_inputs(need.payload, work.settings)
-    folder = os.path.join(work.layout.tmp, f"{need.payload.key[:SHORT]}-{secrets.token_hex(6)}")
     log_path = os.path.join(work.layout.logs, f"{need.payload.key[:SHORT]}.log")
     try:
-        os.mkdir(folder, 0o700)  # its files may hold credentials
-        with open(log_path, "w+", encoding="utf-8") as log:
+        with _new_log(log_path) as log:
             try:
-                return _install(need, work, inputs, folder, log, started)
+                return _install(need, work, inputs, folder, log)
             finally:
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
         raise _build_error(need, work.layout, redact(failure.words, inputs.secrets), log_path) from None
     except OSError as error:
         raise _build_error(need, work.layout, f"{error.strerror}: {error.filename or folder}", None) from None
-    finally:
-        remove_tree(folder)
 
 
-def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str], started: float) -> str:
-    payload = need.payload
-    config, venv = os.path.join(folder, "uv.toml"), os.path.join(folder, "venv")
-    script = need.scripts[0] if inputs.in_place else _write_script(folder, inputs)
-    _write_file(config, inputs.config.encode())
-    environ = environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
+def _new_log(path: str) -> IO[str]:
+    try:
+        os.unlink(path)  # in a shared pool the last one may be a colleague's
+    except FileNotFoundError:
+        pass
+    return open(path, "x+", encoding="utf-8")
+
+
+def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> str:
+    started = time.time()
+    script, environ = prepare(need, work, inputs, folder)
     work.step("finding Python")
-    python = _interpreter(payload, work, environ, folder, log)
-    make_venv(work.uv, python, venv, environ, folder, log)
-    probed = _probe(venv, payload, environ)
-    work.step("installing")
-    sync_script(work.uv, script, venv, _sync_flags(inputs, work.options), environ, folder, log)
-    work.step("checking")
+    python = _interpreter(need.payload, work, environ, folder, log)
+    shared = is_shared(work.layout.path)
+    install = _Install(folder, script, python, need.payload, _sync_flags(inputs, work.options, shared), environ, log)
+    installed, altered = _attempt(install, work)
+    if altered:
+        some = f"{altered[0]} and {len(altered) - 1:,} more" if len(altered) > 1 else altered[0]
+        if work.options.offline:
+            raise UvFailed(f"uv's cache has been changed: {some} is not what its wheel says\n"
+                           "(an edit in any environment that shares files with the cache does this: `uv cache clean`)", 2)
+        log.write(f"not what its wheel says: {some}; installing again, past uv's cache\n")
+        remove_tree(installed.venv)
+        # what differs after that is so in the wheel itself: the list of files in some is wrong
+        installed, _ = _attempt(replace(install, flags=(*install.flags, "--no-cache")), work)
     if inputs.in_place and _read_file(script + ".lock") != inputs.lock:
         raise UvFailed(f"{script}.lock was changed while the environment was built", 1)
-    contents = _check(venv)
-    _write_manifest(venv, need, work, inputs, probed, contents, started)
-    for directory in reversed(contents.directories):
-        os.chmod(os.path.join(venv, directory), 0o555)
-    final = folder + ".ready"
-    os.rename(venv, final)
-    return final
+    scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
+    seal(installed, need.payload, Circumstances(work.uv.version, started, scripts, dict(inputs.notes), shared))
+    return installed.venv
+
+
+def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tuple[str, dict[str, str]]:
+    """Writes what uv is given into a staging folder; the script to sync, and the environment to do it in."""
+    config = os.path.join(folder, "uv.toml")
+    _write_file(config, inputs.config.encode())
+    script = need.scripts[0] if inputs.in_place else _write_script(folder, inputs)
+    return script, environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
 
 
 def _write_script(folder: str, inputs: Inputs) -> str:
@@ -119,7 +131,38 @@ def _write_script(folder: str, inputs: Inputs) -> str:
     return script
 
 
-def _sync_flags(inputs: Inputs, options: BuildOptions) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Install:
+    """One `uv sync` to be: where, with which interpreter, with which flags."""
+
+    folder: str
+    script: str
+    python: str
+    payload: Payload
+    flags: tuple[str, ...]
+    environ: Mapping[str, str]
+    log: IO[str]
+
+
+def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str]]:
+    """Installs, and tells which files are not what their wheels say."""
+    folder, environ, log = install.folder, install.environ, install.log
+    venv = os.path.join(folder, VENV)
+    make_venv(work.uv, install.python, venv, environ, folder, log)
+    probed = _probe(venv, install.payload, environ)
+    work.step("installing")
+    sync_script(work.uv, install.script, venv, list(install.flags), environ, folder, log)
+    work.step("checking")
+    contents = read_contents(venv)
+    if missing := missing_entries(venv, contents):
+        some = ", ".join(missing[:3])
+        raise UvFailed(f"the install is incomplete: {len(missing)} recorded files are missing or empty ({some})", 2)
+    inventory = take_inventory(venv, contents.files, contents.directories)
+    installed = Installed(venv, probed, installed_packages(contents), contents, inventory)
+    return installed, altered_entries(venv, contents, inventory)
+
+
+def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[str, ...]:
     flags = ["--compile-bytecode"] if options.compile else ["--no-compile-bytecode"]
     if inputs.lock is not None:
         flags.append("--locked")
@@ -127,7 +170,13 @@ def _sync_flags(inputs: Inputs, options: BuildOptions) -> list[str]:
         flags.append("--offline")
     if options.upgrade:
         flags.append("--refresh")
-    return flags
+    for name in inputs.local:
+        # uv looks at no more than pyproject.toml before it takes what it built of a folder last time
+        flags += ["--reinstall-package", name]
+    if shared:
+        # files of uv's cache belong to one user and are readable as that user's umask has it: others get copies
+        flags += ["--link-mode", "copy"]
+    return tuple(flags)
 
 
 def _redact_log(log: IO[str], hidden: tuple[str, ...]) -> None:
@@ -167,53 +216,17 @@ def _upper_bound_advice(requires: str) -> str | None:
     return f"{requires} {effect}, since <={written} means <={written}.0; write {instead} instead"
 
 
-def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> dict[str, str]:
+def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> Probed:
     python = os.path.join(venv, "bin", "python")
     done = capture([python, "-I", "-c", _PROBE], env=environ)
     if done.status != 0:
         raise UvFailed(f"the new environment's Python does not start (status {done.status})\n{done.stderr.strip()}", 1)
-    probed: dict[str, str] = json.loads(done.stdout)
+    probed = Probed(**json.loads(done.stdout))
     requires = payload.document["requires-python"]
-    if requires and not admits(requires, probed["version"]):
+    if requires and not admits(requires, probed.version):
         # uv only warns when an explicit request contradicts requires-python
-        raise UvFailed(f"Python {probed['version']} was asked for, and requires-python {requires} does not admit it", 1)
+        raise UvFailed(f"Python {probed.version} was asked for, and requires-python {requires} does not admit it", 1)
     return probed
-
-
-def _check(venv: str) -> Contents:
-    contents = read_contents(venv)
-    if missing := missing_entries(venv, contents):
-        some = ", ".join(missing[:3])
-        raise UvFailed(f"the install is incomplete: {len(missing)} recorded files are missing or empty ({some})", 2)
-    return contents
-
-
-def _write_manifest(
-    venv: str,
-    need: Need,
-    work: Construction,
-    inputs: Inputs,
-    probed: Mapping[str, str],
-    contents: Contents,
-    started: float,
-) -> None:
-    manifest = Manifest(
-        payload=need.payload,
-        interpreter=Interpreter(probed["path"], probed["version"], probed["implementation"]),
-        packages=installed_packages(contents),
-        uv=work.uv.version,
-        libc=probed["libc"],
-        host=socket.gethostname(),
-        user=_user(),
-        built=time.time(),
-        seconds=round(time.time() - started, 3),
-        bytes=contents.bytes,
-        files=len(contents.files),
-        directories=len(contents.directories),
-        scripts=tuple(_below(work.layout.root, path) for path in need.scripts[:3]),
-        notes=dict(inputs.notes),
-    )
-    _write_file(os.path.join(venv, FILE), manifest.to_json().encode())
 
 
 def _read_file(path: str) -> bytes:
@@ -230,13 +243,6 @@ def _write_file(path: str, data: bytes) -> None:
 
 def _below(root: str, path: str) -> str:
     return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())  # a container's user without an entry in passwd
 
 
 def _build_error(need: Need, layout: Layout, words: str, log: str | None) -> SharedenvError:

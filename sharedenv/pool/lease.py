@@ -42,14 +42,30 @@ def lease(
         claim.release()
 
 
+@contextmanager
+def try_lease(layout: Layout, key: str) -> Iterator[str | None]:
+    """Holds `locks/<key>` without waiting; yields None, or who holds it ("pid 4711 on node7") when it can't be had."""
+    claim = SoftFileLease(os.path.join(layout.locks, key), lease_duration=DURATION, poll_interval=POLL)
+    try:
+        claim.acquire(timeout=0)
+    except Timeout:
+        yield _holder(claim)[0]
+        return
+    try:
+        yield None
+    finally:
+        claim.release()
+
+
 def _wait(claim: SoftFileLease, waiting: Callable[[str, float], None], timeout: float | None) -> None:
     patience = PATIENCE if timeout is None else min(PATIENCE, timeout)
     try:
         claim.acquire(timeout=patience)
-        return
     except Timeout:
         holder, since = _holder(claim)
         waiting(holder, since)
+    else:
+        return
     try:
         claim.acquire(timeout=-1 if timeout is None else timeout - patience)
     except Timeout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -9,8 +10,9 @@ from typing import Any
 
 from sharedenv.key import Payload, payload_from
 from sharedenv.pool.check import Package
+from sharedenv.pool.place import MANIFEST
 
-FILE = "sharedenv.json"
+FILE = MANIFEST
 SCHEMA = 1
 
 
@@ -21,6 +23,7 @@ class Interpreter:
     path: str  # absolute, links resolved
     version: str  # such as 3.11.7
     implementation: str  # such as cpython
+    identity: str  # of the file behind bin/python, see health.identity: its version is asked again when this changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Manifest:
     packages: tuple[Package, ...]
     uv: str
     libc: str  # such as "glibc 2.36", "" where unknown
+    glibc: str  # the oldest glibc it runs on, such as "2.28"; "" when nothing in it is compiled
     host: str
     user: str
     built: float
@@ -39,6 +43,8 @@ class Manifest:
     bytes: int
     files: int
     directories: int
+    entries: str  # digest of the names of all that it holds, bytecode aside
+    inventory: str  # digest of sharedenv.inventory
     scripts: tuple[str, ...] = ()  # the first scripts it was built for, relative to the project's root where below it
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -49,18 +55,33 @@ class Manifest:
 
 
 class ManifestError(ValueError):
-    """A manifest that can't be read, in words for the user."""
+    """A manifest that can't be read, in words for the user.
+
+    gone   there is none
+    doubt  why nothing may be concluded from it (the disk failed); None when the manifest itself is at fault
+    """
+
+    def __init__(self, message: str, *, gone: bool = False, doubt: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
+        self.doubt = message if doubt else None
 
 
 def read_manifest(environment: str) -> Manifest:
     """The manifest of the environment at this path. Raises ManifestError."""
     try:
-        with open(os.path.join(environment, FILE), encoding="utf-8") as file:
+        # a link would lead out of the pool
+        descriptor = os.open(os.path.join(environment, FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as file:
             return parse_manifest(file.read())
     except FileNotFoundError:
-        raise ManifestError("its manifest is gone") from None
+        raise ManifestError("its manifest is gone", gone=True) from None
+    except UnicodeDecodeError:
+        raise ManifestError("its manifest is damaged") from None
     except OSError as error:
-        raise ManifestError(f"its manifest can't be read: {error.strerror}") from None
+        if error.errno == errno.ELOOP:
+            raise ManifestError("its manifest is a link") from None
+        raise ManifestError(f"its manifest can't be read: {error.strerror}", doubt=True) from None
 
 
 def parse_manifest(text: str) -> Manifest:

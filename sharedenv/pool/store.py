@@ -9,17 +9,20 @@ import re
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.key import Payload
+from sharedenv.pool import place
+from sharedenv.pool.health import completeness, health
 from sharedenv.pool.layout import FORMAT, Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
+from sharedenv.pool.trust import environment_fault
 
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
-USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
+
+FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
 
 _NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
 
@@ -55,24 +58,50 @@ class Unusable:
     reason: str
 
 
-def create_pool(layout: Layout) -> None:
-    """Makes the pool's folders, or sees that they are there. Raises SharedenvError (read-only, or of another format)."""
+def create_pool(layout: Layout, *, shared: bool = False) -> None:
+    """Makes the pool's folders, or sees that they are there (purges take empty ones).
+
+    Nobody else may write into them, whatever the umask. ``shared``: the group may, from now on (setgid, so that what is
+    made there is the group's). Raises SharedenvError (read-only, or of another format).
+    """
     try:
-        if not os.path.exists(layout.marker):
-            for folder in ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs"):
-                os.makedirs(os.path.join(layout.path, folder), exist_ok=True)
+        os.makedirs(layout.path, exist_ok=True)
+        new = not os.path.exists(layout.marker)
+        mode = stat.S_IMODE(os.stat(layout.path).st_mode)
+        if shared:
+            mode = mode | 0o2070
+        elif new:
+            mode &= ~0o022
+        if new or shared:
+            os.chmod(layout.path, mode)
+        for folder in FOLDERS:
+            path = os.path.join(layout.path, folder)
+            made = _make_folder(path)
+            if made or shared:
+                os.chmod(path, mode)
+        if new:
             # backup programs know this tag (bford.info/cachedir), git this ignore file
             _write(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
             _write(layout, ".gitignore", "*\n")
-            _write(layout, "pool.json", json.dumps({"format": FORMAT}) + "\n")  # last: it makes the folder a pool
+        if new or shared:
+            # last: it makes the folder a pool
+            _write(layout, "pool.json", json.dumps({"format": FORMAT, **({"shared": "group"} if shared else {})}) + "\n")
     except OSError as error:
         raise SharedenvError(
-            f"can't make a pool at {layout.path}",
+            f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
             cause=error.strerror,
             hint="sharedenv --pool DIR/.sharedenv build …, where DIR is a folder that you may write",
             exit_code=EXIT_BUILD,
         ) from None
     check_format(layout)
+
+
+def _make_folder(path: str) -> bool:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    return True
 
 
 def check_format(layout: Layout) -> None:
@@ -93,28 +122,40 @@ def check_format(layout: Layout) -> None:
 
 
 def look_up(layout: Layout, payload: Payload) -> Environment | Unusable | None:
-    """The published environment of a payload: None when there is none, Unusable when it must not be run."""
+    """The published environment of a payload: None when there is none, Unusable when it must not be run.
+
+    The pool itself is trusted (trust.check_pool). What only a walk finds is `inspect`'s, what only reading every byte
+    finds is verify's.
+    """
     path = published(layout, payload.key)
-    if path is None:
+    if path is None or not os.path.isdir(path):
         return None
+    found = examine(layout, path)
+    if isinstance(found, Environment) and found.manifest.payload.text != payload.text:
+        return Unusable(path, "its manifest names another payload")
+    return found
+
+
+def inspect(layout: Layout, payload: Payload) -> Environment | Unusable | None:
+    """As look_up, and every entry that was built is there and none else: what is asked before building, once a command."""
+    found = look_up(layout, payload)
+    if isinstance(found, Environment) and (reason := completeness(found.path, found.manifest)):
+        return Unusable(found.path, reason)
+    return found
+
+
+def examine(layout: Layout, path: str) -> Environment | Unusable:
+    """The environment at a path of this pool, if it may be run: it is ours, its manifest can be read, its Python is there."""
     try:
+        if fault := environment_fault(os.stat(layout.path), path):
+            return Unusable(path, fault)
         manifest = read_manifest(path)
     except ManifestError as error:
-        return Unusable(path, str(error)) if os.path.isdir(path) else None
-    if manifest.payload.text != payload.text:
-        return Unusable(path, "its manifest names another payload")
-    environment = Environment(path, manifest)
-    reason = health(environment)
-    return environment if reason is None else Unusable(path, reason)
-
-
-def health(environment: Environment) -> str | None:
-    """Why an environment can't run, or None. One look at its interpreter: what `verify` finds is not looked for."""
-    try:
-        found = os.stat(environment.python)
-    except OSError:
-        return f"its Python {environment.manifest.interpreter.path} is gone"
-    return None if stat.S_ISREG(found.st_mode) else f"its Python {environment.manifest.interpreter.path} is no file"
+        return Unusable(path, str(error))
+    except OSError as error:
+        return Unusable(path, f"it can't be looked at: {error.strerror}")
+    reason = health(path, manifest)
+    return Environment(path, manifest) if reason is None else Unusable(path, reason)
 
 
 def published(layout: Layout, key: str) -> str | None:
@@ -131,24 +172,25 @@ def published(layout: Layout, key: str) -> str | None:
     return None if os.path.islink(path) else path
 
 
+def is_name(name: str) -> bool:
+    """Whether this is how an environment's folder is called: `<key12>-<n>`."""
+    return _NAME.fullmatch(name) is not None
+
+
 def environments(layout: Layout) -> Iterator[Environment | Unusable]:
     """Every folder in envs/, published or not, by name."""
-    for path in generations(layout, ""):
-        try:
-            environment = Environment(path, read_manifest(path))
-        except ManifestError as error:
-            yield Unusable(path, str(error))
-            continue
-        reason = health(environment)
-        yield environment if reason is None else Unusable(path, reason)
+    return (examine(layout, path) for path in generations(layout, ""))
 
 
 def generations(layout: Layout, key: str) -> list[str]:
     """Paths of the environments built for a key (or for keys that begin alike), oldest first; all of them for ""."""
     try:
-        names = [name for name in os.listdir(layout.envs) if _NAME.fullmatch(name) and name.startswith(key[:SHORT])]
+        with os.scandir(layout.envs) as entries:
+            # a link in the place of an environment would lead out of the pool: it is none
+            names = [entry.name for entry in entries if is_name(entry.name) and entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+    names = [name for name in names if name.startswith(key[:SHORT])]
     return [os.path.join(layout.envs, name) for name in sorted(names, key=lambda name: (name[:SHORT], int(name[13:])))]
 
 
@@ -180,14 +222,15 @@ def publish(layout: Layout, staged: str, payload: Payload, *, replace: bool) -> 
 def adopt(layout: Layout, payload: Payload) -> Environment | None:
     """Publishes a complete environment whose builder was killed between its two last steps, if there is one."""
     for path in reversed(generations(layout, payload.key)):
-        try:
-            environment = Environment(path, read_manifest(path))
-        except ManifestError:
-            continue
-        if environment.manifest.payload.text == payload.text and health(environment) is None:
+        found = examine(layout, path)
+        if (
+            isinstance(found, Environment)
+            and found.manifest.payload.text == payload.text
+            and completeness(path, found.manifest) is None
+        ):
             _protect(path)
-            replace_link(layout, os.path.join(layout.keys, payload.key), f"../envs/{environment.name}")
-            return environment
+            replace_link(layout, os.path.join(layout.keys, payload.key), f"../envs/{found.name}")
+            return found
     return None
 
 
@@ -195,22 +238,16 @@ def replace_link(layout: Layout, link: str, target: str) -> None:
     """Makes ``link`` lead to ``target`` by one rename, whatever it led to before."""
     temporary = os.path.join(layout.tmp, f"link-{secrets.token_hex(8)}")
     os.symlink(target, temporary)
-    os.replace(temporary, link)
+    try:
+        os.replace(temporary, link)
+    except IsADirectoryError:
+        discard(layout, link)  # a copy of the pool that followed its links made folders of them
+        os.replace(temporary, link)
 
 
 def note_use(layout: Layout, environment: Environment) -> None:
     """Notes that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
-    path = os.path.join(layout.used, environment.name)
-    try:
-        if time.time() - os.stat(path).st_mtime > USED_INTERVAL:
-            os.utime(path)
-    except FileNotFoundError:
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-        except OSError:
-            pass
-    except OSError:
-        pass
+    place.note_use(os.path.join(layout.used, environment.name))
 
 
 def last_use(layout: Layout, environment: Environment) -> float:
@@ -223,15 +260,27 @@ def last_use(layout: Layout, environment: Environment) -> float:
 
 def discard(layout: Layout, path: str) -> None:
     """Removes a folder of the pool: renamed into trash/ at one stroke, then deleted; what is left there, prune takes."""
+    if bury(layout, path) is not None:
+        remove_tree(path)
+
+
+def bury(layout: Layout, path: str) -> str | None:
+    """Renames a folder of the pool into trash/ and deletes it there. Why it stays where it is, in words, or None."""
     grave = os.path.join(layout.trash, f"{os.path.basename(path)}-{secrets.token_hex(4)}")
     try:
-        os.chmod(path, 0o755)  # the folder itself must be writable to be renamed
-        os.rename(path, grave)
-    except FileNotFoundError:
-        return
-    except OSError:
-        grave = path
+        mode = stat.S_IMODE(os.lstat(path).st_mode)
+        os.chmod(path, mode | 0o700)  # the folder itself must be writable to be renamed
+        try:
+            os.rename(path, grave)
+        except BaseException:
+            os.chmod(path, mode)
+            raise
+    except OSError as error:
+        if not os.path.lexists(path):
+            return None  # somebody else was faster
+        return f"it can't be moved to trash/: {error.strerror}"
     remove_tree(grave)
+    return None
 
 
 def remove_tree(path: str) -> None:
@@ -248,22 +297,22 @@ def _move_into(layout: Layout, staged: str, key: str) -> str:
         try:
             os.rename(staged, path)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            number += 1  # somebody else's build took the number
+            number += 1  # somebody else's build took the number, or something that is no folder stands there
         else:
             _protect(path)
             return path
 
 
 def _protect(path: str) -> None:
-    os.chmod(path, 0o555)
+    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & 0o555)
 
 
 def _make_writable(path: str) -> None:
     try:
         if not os.path.islink(path):
-            os.chmod(path, 0o755)
+            os.chmod(path, 0o700)
     except OSError:
         pass
 
@@ -282,4 +331,5 @@ def _write(layout: Layout, name: str, text: str) -> None:
     temporary = os.path.join(layout.path, f".{name}.{secrets.token_hex(4)}")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
+    os.chmod(temporary, stat.S_IMODE(os.stat(temporary).st_mode) & 0o755 | (os.stat(layout.path).st_mode & 0o044))
     os.replace(temporary, os.path.join(layout.path, name))

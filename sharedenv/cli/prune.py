@@ -1,0 +1,143 @@
+"""`sharedenv prune`."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import click
+
+from sharedenv.cli.common import Selection, Session, find_scripts, open_session, script_options
+from sharedenv.cli.needs import unfinished_needs
+from sharedenv.cli.options import option
+from sharedenv.cli.pools import existing_pool, json_option
+from sharedenv.errors import SharedenvError
+from sharedenv.plan import make_plan
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune
+from sharedenv.report.console import Console
+from sharedenv.report.words import count, size
+
+_SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+class Age(click.ParamType[float]):
+    """A length of time with its unit, in seconds: 30d, 12h, 2w, 90min."""
+
+    name = "age"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)", str(value).strip().lower())
+        if found is None:
+            self.fail(f"{value!r} is no length of time such as 30d, 12h or 2w", param, ctx)
+        return float(found[1]) * _SECONDS[found[2]]
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes with its unit: 20G (decimal, as quotas are counted), 20GiB."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", str(value).strip().lower())
+        if found is None or found[2] not in _BYTES:
+            self.fail(f"{value!r} is no size such as 20G or 500M", param, ctx)
+        return int(float(found[1]) * _BYTES[found[2]])
+
+
+@click.command("prune")
+@script_options
+@option("--unused-for", type=Age(), metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
+@option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
+@click.option("--keep", is_flag=True, help="All that the scripts named don't need.")
+@option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@json_option
+def prune_(
+    context: click.Context,
+    selection: Selection,
+    unused_for: float | None,
+    max_size: int | None,
+    keep: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Remove environments that are no longer wanted, and what killed builds left behind.
+
+    Never waits: what runs, what an unfinished run needs and what is in doubt stays, and is named.
+    """
+    console: Console = context.obj.console
+    if keep == selection.empty:
+        raise click.UsageError("--keep wants the scripts to keep for" if keep else "scripts are named with --keep: --keep SCRIPT...")
+    layout, kept = _kept(context, selection) if keep else (existing_pool(context), None)
+    policy = Policy(unused_for, max_size, kept, unfinished_needs(layout), dry_run)
+    pruned = prune(layout, policy)
+    if as_json:
+        console.document(_value(layout, pruned, policy))
+        return 0
+    _print(layout, pruned, policy, console)
+    return 0
+
+
+def _kept(context: click.Context, selection: Selection) -> tuple[Layout, frozenset[str]]:
+    # a script that can't be read is an error here: its environment would go for a slip of the pen
+    session: Session = open_session(context, selection)
+    if not os.path.exists(session.layout.marker):
+        raise SharedenvError(f"no pool at {session.layout.path}", hint="sharedenv build 'case*/script.py'")
+    paths = find_scripts(selection, os.getcwd())
+    return session.layout, frozenset(make_plan(paths, session.settings).needs)
+
+
+def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> None:
+    if (blind := pruned.blind) is not None:
+        console.warn(
+            f"locks on {blind.type} at {blind.mount} don't reach other nodes, as far as is known: "
+            "what was used within a day stays"
+        )
+    going = "would remove" if policy.dry_run else "removed"
+    for verdict in pruned.verdicts:
+        if verdict.removed:
+            console.result(f"{going} {verdict.environment.name} ({size(verdict.environment.bytes)}): {verdict.reason}")
+        else:
+            console.result(f"kept {verdict.environment.name}: {verdict.reason}")
+    gone = [item for item in pruned.rubbish if item.removed or (policy.dry_run and not item.live)]
+    for item in pruned.rubbish:
+        word = "removed" if item.removed else "kept"
+        console.detail(f"{word} {os.path.relpath(item.path, layout.path)}: {item.reason}")
+    removed = [verdict for verdict in pruned.verdicts if verdict.removed]
+    rubbish = f" and {count(len(gone), 'piece')} of rubbish" if gone else ""
+    console.say(
+        f"{going} {count(len(removed), 'environment')} ({size(pruned.freed)}){rubbish}, "
+        f"kept {len(pruned.verdicts) - len(removed):,}"
+    )
+
+
+def _value(layout: Layout, pruned: Pruned, policy: Policy) -> dict[str, object]:
+    return {
+        "pool": layout.path,
+        "dry_run": policy.dry_run,
+        "removed": [_verdict_value(verdict) for verdict in pruned.verdicts if verdict.removed],
+        "kept": [_verdict_value(verdict) for verdict in pruned.verdicts if not verdict.removed],
+        "rubbish": [{"path": item.path, "reason": item.reason, "removed": item.removed} for item in pruned.rubbish],
+        "freed": pruned.freed,
+        "locks_reach_other_nodes": pruned.blind is None,
+        "errors": [],
+    }
+
+
+def _verdict_value(verdict: Verdict) -> dict[str, object]:
+    item = verdict.environment
+    return {
+        "name": item.name,
+        "key": item.key,
+        "path": item.path,
+        "bytes": item.bytes,
+        "last_use": item.last_use,
+        "reason": verdict.reason,
+    }

@@ -1,0 +1,98 @@
+"""`sharedenv show`."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+
+from sharedenv.cli.common import Selection, open_session
+from sharedenv.cli.list import environment_value, fault
+from sharedenv.cli.options import option
+from sharedenv.cli.pools import current, existing_pool, is_key, json_option, select
+from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.plan import make_plan
+from sharedenv.pool.holders import processes
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.manifest import Manifest
+from sharedenv.pool.store import published
+from sharedenv.pool.survey import Found, survey
+from sharedenv.report.console import Console
+from sharedenv.report.table import table
+from sharedenv.report.words import ago, count, duration, short_path, size
+
+
+@click.command()
+@click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED)
+@option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+@json_option
+def show(context: click.Context, name: str, python: str | None, as_json: bool) -> int:
+    """Show one environment: what is in it, who built it from what, who uses it.
+
+    KEY is the beginning of a key, as long as no other key begins so.
+    """
+    console: Console = context.obj.console
+    layout, item = _find(context, name, python)
+    if as_json:
+        console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
+        return 0
+    lines = [("key", item.key or "unknown"), ("path", short_path(item.path, os.getcwd())), *_state(layout, item)]
+    if item.manifest is not None:
+        lines += _facts(layout, item.manifest)
+    for line in table(("", ""), [(f"{word}:", text) for word, text in lines]):
+        if line:
+            console.result(line)
+    if item.manifest is not None:
+        console.result("packages:")
+        for line in table(("", ""), [(f"  {package.name}", package.version) for package in item.manifest.packages]):
+            if line:
+                console.result(line)
+    return 0
+
+
+def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout, Found]:
+    if is_key(name) and not os.path.exists(name):
+        layout = existing_pool(context, trust=False)
+        return layout, current(select(survey(layout), [name]))
+    session = open_session(context, Selection((name,), None, False, python))
+    plan = make_plan(session.paths, session.settings)
+    if len(plan.needs) != 1:
+        raise SharedenvError(f"{name} stands for scripts with {len(plan.needs)} environments", hint="sharedenv list")
+    key = next(iter(plan.needs))
+    path = published(session.layout, key)
+    found = [item for item in survey(session.layout) if item.path == path]
+    if not found:
+        raise SharedenvError(
+            f"the environment of {name} is not built", hint=f"sharedenv build {name}", exit_code=EXIT_FAILED
+        )
+    return session.layout, found[0]
+
+
+def _state(layout: Layout, item: Found) -> list[tuple[str, str]]:
+    lines = []
+    if reason := fault(layout, item):
+        lines.append(("unusable", reason))
+    if item.replaced_by:
+        lines.append(("replaced by", item.replaced_by))
+    elif not item.published:
+        lines.append(("published", "no key leads to it"))
+    if item.last_use is not None:
+        lines.append(("last use", ago(time.time() - item.last_use)))
+    if pids := processes(item.path):
+        lines.append(("in use by", f"{'process' if len(pids) == 1 else 'processes'} {', '.join(map(str, pids))}"))
+    return lines
+
+
+def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
+    built = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest.built))
+    holds = f"{size(manifest.bytes)}, {count(manifest.files, 'file')}, {count(manifest.directories, 'folder')}"
+    requires = f"glibc {manifest.glibc} or newer" if manifest.glibc else "no particular libc"
+    return [
+        ("python", f"{manifest.interpreter.implementation} {manifest.interpreter.version}, {manifest.interpreter.path}"),
+        ("holds", holds),
+        ("built", f"{built} in {duration(manifest.seconds)}, by {manifest.user} on {manifest.host} with uv {manifest.uv}"),
+        ("runs on", f"{manifest.payload.document['platform']}, {requires}"),
+        ("built for", ", ".join(manifest.scripts) or "unknown"),
+        ("logs", short_path(os.path.join(layout.logs, f"{manifest.payload.key[:12]}.log"), os.getcwd())),
+    ]

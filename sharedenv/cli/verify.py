@@ -1,0 +1,119 @@
+"""`sharedenv verify`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import click
+
+from sharedenv.cli.building import build_options
+from sharedenv.cli.options import option
+from sharedenv.cli.pools import existing_pool, json_option, select
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
+from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.repair import repair
+from sharedenv.pool.store import Environment
+from sharedenv.pool.survey import Found, survey
+from sharedenv.pool.verify import Verified, verify
+from sharedenv.process import stop_all
+from sharedenv.report.building import BuildProgress
+from sharedenv.report.console import Console, error_value
+from sharedenv.report.words import count, size
+
+SHOWN = 5  #: entries named a kind, unless -v
+
+
+@click.command("verify")
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@option("--repair", "mend", is_flag=True, help="Build anew what fails; what runs stays on the old.")
+@build_options
+@json_option
+def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_options: BuildOptions, as_json: bool) -> int:
+    """Hold each file against its recorded hash, and see that all else is in order. Exit 1 if anything is not.
+
+    KEY is the beginning of a key; without one, all environments are verified.
+    """
+    console: Console = context.obj.console
+    layout = existing_pool(context)
+    chosen = select(survey(layout), keys)
+    results: list[tuple[Found, Verified]] = []
+    for item in chosen:
+        results.append((item, verify(layout, item.path)))
+        if not as_json:
+            _print(results[-1][1], console)
+    bad = [item for item, result in results if not result.sound]
+    repaired, errors = _repair(layout, bad, build_options, console) if mend else ({}, ())
+    if as_json:
+        values = [_value(item, result, repaired.get(item.name)) for item, result in results]
+        console.document(
+            {"pool": layout.path, "environments": values, "errors": [error_value(error) for error in errors]}
+        )
+    else:
+        total = sum(result.bytes for _, result in results)
+        files = sum(result.files for _, result in results)
+        sound = f"{len(results) - len(bad)} of {count(len(results), 'environment')} sound"
+        console.say(f"{sound} ({size(total)}, {count(files, 'file')} read)")
+        for error in errors:
+            console.error(error)
+    if errors:
+        return EXIT_BUILD
+    return EXIT_FAILED if len(bad) > len(repaired) else 0
+
+
+def _repair(
+    layout: Layout, bad: Sequence[Found], options: BuildOptions, console: Console
+) -> tuple[dict[str, Environment | None], tuple[SharedenvError, ...]]:
+    """The new environment of each one repaired, by the old one's name (None: it needed none), and what could not be."""
+    repaired: dict[str, Environment | None] = {}
+    errors = []
+    with BuildProgress(console) as progress:
+        for item in bad:
+            try:
+                repaired[item.name] = repair(layout, item, options, os.environ, progress)
+            except SharedenvError as error:
+                errors.append(error)
+            except BaseException:
+                stop_all()
+                raise
+    return repaired, tuple(errors)
+
+
+def _print(result: Verified, console: Console) -> None:
+    if result.sound:
+        console.detail(f"{result.name}: sound ({count(result.files, 'file')}, {size(result.bytes)})")
+        return
+    console.result(f"{result.name}: {'; '.join(_summary(result))}")
+    for what, names in (("changed", result.changed), ("missing", result.missing), ("not recorded", result.unrecorded)):
+        shown = names if console.verbosity > 0 else names[:SHOWN]
+        for name in shown:
+            console.result(f"  {what}: {name}")
+        if len(shown) < len(names):
+            console.result(f"  {what}: {len(names) - len(shown):,} more (-v names them)")
+
+
+def _summary(result: Verified) -> list[str]:
+    counts = [
+        (result.changed, "changed"),
+        (result.missing, "missing"),
+        (result.unrecorded, "that nobody recorded"),
+    ]
+    return [*result.faults, *(f"{count(len(names), 'entry', 'entries')} {what}" for names, what in counts if names)]
+
+
+def _value(item: Found, result: Verified, environment: Environment | None) -> dict[str, object]:
+    return {
+        "name": item.name,
+        "key": item.key,
+        "path": item.path,
+        "sound": result.sound,
+        "faults": list(result.faults),
+        "changed": list(result.changed),
+        "missing": list(result.missing),
+        "unrecorded": list(result.unrecorded),
+        "bytecode_added": result.bytecode,
+        "files": result.files,
+        "bytes": result.bytes,
+        "repaired_as": environment.name if environment is not None else None,
+    }

@@ -1,0 +1,254 @@
+"""What on this machine would hurt a pool: looked at, and tried where looking is not enough. Nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from sharedenv.errors import SharedenvError
+from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.hold import NO_FLOCK
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.mounts import FileSystem, Locks, file_system
+from sharedenv.pool.rubbish import clear_rubbish
+from sharedenv.pool.store import FOLDERS, Unusable, environments
+from sharedenv.pool.survey import survey
+from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.uv import Uv, cache_folder, find_uv
+
+LITTLE_SPACE = 2 * 10**9  #: bytes: a handful of scientific packages
+FEW_INODES = 50_000  #: and the entries that they take
+
+
+class Level(Enum):
+    """How bad it is."""
+
+    GOOD = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: its name, how bad it is, what was found, and the one line that mends it (None: nothing to do)."""
+
+    subject: str
+    level: Level
+    text: str
+    remedy: str | None = None
+
+
+def examine_machine(layout: Layout, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Every finding, in the order in which a user should read them. The pool need not exist yet."""
+    where = _nearest_folder(layout.path)
+    system = file_system(where)
+    uv, finding = _uv(environ)
+    yield finding
+    yield _file_system(layout, where, system)
+    yield from _tried(where, system, layout)
+    if uv is not None:
+        yield _cache(uv, where, environ)
+    yield from _space(where)
+    yield _temporary_folder(environ)
+    yield from _pool(layout)
+    yield from _interpreters(layout, system)
+    yield _slurm(environ)
+
+
+def _uv(environ: Mapping[str, str]) -> tuple[Uv | None, Finding]:
+    try:
+        uv = find_uv(environ)
+    except SharedenvError as error:
+        cause = f": {error.cause}" if error.cause else ""
+        return None, Finding("uv", Level.PROBLEM, f"{error.message}{cause}", error.hint)
+    return uv, Finding("uv", Level.GOOD, f"{uv.version} at {uv.path}")
+
+
+def _file_system(layout: Layout, where: str, system: FileSystem | None) -> Finding:
+    if system is None:
+        return Finding("file system", Level.NOTE, f"of {where}: this machine doesn't tell")
+    text = f"{layout.path} is on {system.type}, mounted at {system.mount}"
+    if "ro" in system.options or not os.access(where, os.W_OK):
+        return Finding("file system", Level.WARNING, f"{text}, and can't be written from here",
+                       "build on a node that may write there: what is built runs here")
+    if "noexec" in system.options:
+        return Finding("file system", Level.PROBLEM, f"{text} with noexec: compiled packages can't be loaded",
+                       "sharedenv --pool DIR/.sharedenv … on another file system")
+    return Finding("file system", Level.GOOD, text)
+
+
+def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Finding]:
+    """Links, renames and locks, tried in the pool's tmp/ or, before there is one, in the folder it would be in."""
+    folder = layout.tmp if os.path.isdir(layout.tmp) else where
+    name = os.path.join(folder, f"doctor-{secrets.token_hex(8)}")
+    try:
+        yield _attempt("links", lambda: _try_links(name), "makes symbolic links and renames over them",
+                       "sharedenv --pool DIR/.sharedenv … on a file system with symbolic links")
+        locks = _try_locks(name)
+    except OSError as error:
+        yield Finding("locks", Level.WARNING, f"can't be tried in {folder}: {error.strerror}", f"ls -ld {folder}")
+        return
+    finally:
+        for path in (name, name + ".link"):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+    advice = "sharedenv prune keeps what was used within a day; nothing else leans on these locks"
+    if locks is not None:
+        yield Finding("locks", Level.WARNING, f"flock is missing here: {locks}", advice)
+    elif system is not None and system.locks is Locks.BLIND:
+        yield Finding("locks", Level.NOTE, f"flock on {system.type} is {system.locks.value}", advice)
+    else:
+        yield Finding("locks", Level.GOOD, f"flock holds{f' ({system.locks.value})' if system else ''}")
+
+
+def _attempt(subject: str, attempt: Callable[[], None], text: str, remedy: str) -> Finding:
+    try:
+        attempt()
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise
+        return Finding(subject, Level.PROBLEM, f"{text}: it does not ({error.strerror})", remedy)
+    return Finding(subject, Level.GOOD, text)
+
+
+def _try_links(name: str) -> None:
+    os.symlink("a", name)
+    os.symlink("b", name + ".link")
+    os.replace(name + ".link", name)
+    if os.readlink(name) != "b":
+        raise OSError(errno.EIO, "a rename over a link did not replace it")
+    os.unlink(name)
+
+
+def _try_locks(name: str) -> str | None:
+    """Why flock does not work here, or None. Two descriptors of one file count as two holders."""
+    with open(name, "w") as one, open(name, "w") as other:
+        try:
+            fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in NO_FLOCK:
+                return error.strerror or str(error.errno)
+            raise
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        return "two holders got the exclusive lock at once"
+
+
+def _cache(uv: Uv, where: str, environ: Mapping[str, str]) -> Finding:
+    cache = cache_folder(uv, environ)
+    if cache is None:
+        return Finding("uv's cache", Level.NOTE, "uv doesn't say where it is")
+    source = os.path.join(_nearest_folder(cache), f".sharedenv-doctor-{secrets.token_hex(8)}")
+    target = os.path.join(where, os.path.basename(source))
+    try:
+        with open(source, "w"):
+            pass
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+            return Finding(
+                "uv's cache", Level.WARNING,
+                f"{cache} can't be linked into the pool ({error.strerror}): each environment takes its full size and is copied",
+                f"export UV_CACHE_DIR={os.path.join(where, '.uv-cache')}",
+            )
+        return Finding("uv's cache", Level.WARNING, f"{cache} or the pool can't be written: {error.strerror}", f"ls -ld {cache}")
+    finally:
+        for path in (source, target):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+    return Finding("uv's cache", Level.GOOD, f"{cache} is linked into the pool: files are on the disk once")
+
+
+def _space(where: str) -> Iterator[Finding]:
+    found = os.statvfs(where)
+    free, inodes = found.f_bavail * found.f_frsize, found.f_favail
+    text = f"{free / 10**9:,.1f} GB free"
+    remedy = "sharedenv prune --dry-run"
+    yield Finding("space", Level.WARNING, text, remedy) if free < LITTLE_SPACE else Finding("space", Level.GOOD, text)
+    if not found.f_files:
+        yield Finding("inodes", Level.GOOD, "not limited by the file system; a quota may be")
+    elif inodes < FEW_INODES:
+        yield Finding("inodes", Level.WARNING, f"{inodes:,} free; an environment may take 10,000", remedy)
+    else:
+        yield Finding("inodes", Level.GOOD, f"{inodes:,} free")
+
+
+def _temporary_folder(environ: Mapping[str, str]) -> Finding:
+    folder = environ.get("TMPDIR") or tempfile.gettempdir()
+    system = file_system(folder) if os.path.isdir(folder) else None
+    if not os.path.isdir(folder):
+        return Finding("TMPDIR", Level.PROBLEM, f"{folder} is no folder", "unset TMPDIR")
+    if system is not None and system.network:
+        return Finding("TMPDIR", Level.WARNING, f"{folder} is on {system.type}, which other nodes share: scripts that use it are slow",
+                       "export TMPDIR=/tmp")
+    return Finding("TMPDIR", Level.GOOD, f"{folder} is local{f' ({system.type})' if system else ''}")
+
+
+def _pool(layout: Layout) -> Iterator[Finding]:
+    if not os.path.exists(layout.marker):
+        yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")
+        return
+    for path in (layout.path, *(os.path.join(layout.path, folder) for folder in FOLDERS)):
+        try:
+            check_pool(path) if path == layout.path else _check_folder(layout, path)
+        except Distrust as error:
+            yield Finding("trust", Level.PROBLEM, error.message, error.hint)
+            break
+    else:
+        yield Finding("trust", Level.GOOD, "nobody else may change what is in the pool")
+    for item in environments(layout):
+        if isinstance(item, Unusable):
+            name = os.path.basename(item.path)
+            yield Finding("environment", Level.WARNING, f"{name}: {item.reason}", f"sharedenv verify --repair {name}")
+    rubbish = [item for item in clear_rubbish(layout, file_system_time(layout), dry_run=True) if not item.live]
+    if rubbish:
+        pieces = f"{len(rubbish):,} pieces" if len(rubbish) > 1 else "1 piece"
+        yield Finding("rubbish", Level.NOTE, f"{pieces} left by builds or removals that were cut short", "sharedenv prune")
+
+
+def _check_folder(layout: Layout, path: str) -> None:
+    try:
+        mode, limit = os.lstat(path).st_mode, os.stat(layout.path).st_mode
+    except OSError:
+        return  # purges take empty folders; the next build makes it again
+    if mode & 0o022 & ~limit:
+        raise Distrust(f"others may write into {path}", "", f"chmod -R go-w {path}")
+
+
+def _interpreters(layout: Layout, system: FileSystem | None) -> Iterator[Finding]:
+    if system is None or not system.network:
+        return
+    seen = {item.manifest.interpreter.path for item in survey(layout) if item.manifest is not None}
+    for path in sorted(seen):
+        base = file_system(path) if os.path.exists(path) else None
+        if base is not None and not base.network:
+            yield Finding(
+                "interpreter", Level.WARNING,
+                f"{path} is on this machine's own {base.type}, and the pool is on {system.type}: other nodes may lack it",
+                f"uv python install --install-dir {os.path.join(layout.root, 'pythons')}",
+            )
+
+
+def _slurm(environ: Mapping[str, str]) -> Finding:
+    found = shutil.which("sbatch", path=environ.get("PATH"))
+    return Finding("Slurm", Level.GOOD if found else Level.NOTE, f"sbatch at {found}" if found else "not on this machine")
+
+
+def _nearest_folder(path: str) -> str:
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path

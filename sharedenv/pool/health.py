@@ -1,0 +1,124 @@
+"""Whether an environment is still what was built: a reason in words for the user, or None. `verify` looks at every byte; this doesn't."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+
+from sharedenv.pool import inventory
+from sharedenv.pool.check import version_tuple
+from sharedenv.pool.inventory import InventoryError, read_inventory
+from sharedenv.pool.manifest import FILE, Manifest
+from sharedenv.process import capture
+
+#: prints the version of the Python that runs it, as manifests record it
+VERSION_PROGRAM = """\
+import sys
+level = {"alpha": "a", "beta": "b", "candidate": "rc"}
+v = sys.version_info
+print("%d.%d.%d" % v[:3] + (level[v.releaselevel] + str(v.serial) if v.releaselevel != "final" else ""))
+"""
+
+_OWN = (FILE, inventory.FILE)
+
+
+def identity(python: str) -> str:
+    """What stat says of the file behind an interpreter's path: another one there has another size or time. Raises OSError."""
+    found = os.stat(python)
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def health(path: str, manifest: Manifest) -> str | None:
+    """Why the environment at ``path`` can't run here, or None. One stat; its Python is started only when its file has changed."""
+    python = os.path.join(path, "bin", "python")
+    recorded = manifest.interpreter
+    try:
+        found = os.stat(python)
+    except OSError:
+        return f"its Python {recorded.path} is gone"
+    if not stat.S_ISREG(found.st_mode):
+        return f"its Python {recorded.path} is no file"
+    if f"{found.st_size}-{found.st_mtime_ns}" != recorded.identity:
+        version = interpreter_version(python)
+        if version is None:
+            return f"its Python {recorded.path} does not start any more"
+        if version != recorded.version:
+            return f"its Python {recorded.path} was {recorded.version} and is {version} now"
+    return glibc_fault(manifest.glibc, glibc_here())
+
+
+def glibc_fault(needed: str, here: str) -> str | None:
+    """Why compiled packages can't run on this machine's glibc, or None."""
+    if needed and here and version_tuple(here) < version_tuple(needed):
+        return f"it was built for glibc {needed}, and this machine has {here}"
+    return None
+
+
+def glibc_here() -> str:
+    """This machine's glibc, such as ``2.36``; "" where there is none."""
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
+    except (ValueError, OSError, AttributeError):
+        return ""
+
+
+def interpreter_version(python: str) -> str | None:
+    """The version of an interpreter, asked of itself; None when it does not start."""
+    try:
+        done = capture([python, "-I", "-S", "-c", VERSION_PROGRAM], env=os.environ)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.status == 0 else None
+
+
+def completeness(path: str, manifest: Manifest) -> str | None:
+    """Why the environment at ``path`` is not whole, or None: entries gone (a purge) or added (an install into it).
+
+    Folders are read and nothing is looked at one by one: cheap enough once a command on a parallel file system.
+    """
+    try:
+        present = set(_names(path))
+    except OSError as error:
+        return f"it can't be read: {error.strerror}"
+    if entries_digest(present) == manifest.entries:
+        return None
+    try:
+        recorded = read_inventory(path, manifest.inventory)
+    except InventoryError as error:
+        return str(error)
+    expected = set(without_bytecode([*recorded.files, *recorded.links, *recorded.directories]))
+    gone, added = sorted(expected - present), sorted(present - expected)
+    return _difference(gone, "gone") or _difference(added, "there that it was not built with")
+
+
+def entries_digest(names: Iterable[str]) -> str:
+    """The digest of the names of an environment's entries, relative to it."""
+    return "sha256:" + hashlib.sha256("\0".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def without_bytecode(names: Iterable[str]) -> Iterable[str]:
+    """Names without bytecode caches: Python may add to them (root ignores modes) and does without what is purged."""
+    return (name for name in names if not f"/{name}/".count("/__pycache__/"))
+
+
+def _names(root: str) -> Iterable[str]:
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(os.path.join(root, folder)) as entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.name == "__pycache__" or name in _OWN:
+                    continue
+                yield name
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(name)
+
+
+def _difference(names: list[str], what: str) -> str | None:
+    if not names:
+        return None
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{names[0]}{more} {'are' if more else 'is'} {what}"

@@ -1,0 +1,93 @@
+"""A process on a host, and whether it still lives, seen from any host."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: a writer touches its file this often (seconds) …
+HEARTBEAT = 5.0
+#: … and is taken for dead on another host when it has not for this long
+STALE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One process.
+
+    host     name of the node
+    machine  boot id and process namespace: two owners with the same one share process numbers
+    pid      process number
+    start    start time in the kernel's own ticks, so that a number used again is not taken for the same process
+    """
+
+    host: str
+    machine: str
+    pid: int
+    start: str
+
+    def record(self) -> dict[str, Any]:
+        """For a JSON record."""
+        return asdict(self)
+
+
+def this_process() -> Owner:
+    """The process that calls."""
+    return Owner(platform.node(), _machine(), os.getpid(), _start_of(os.getpid()))
+
+
+def owner_of(record: Mapping[str, Any]) -> Owner:
+    """The owner in a JSON record."""
+    return Owner(str(record["host"]), str(record["machine"]), int(record["pid"]), str(record["start"]))
+
+
+def lives(owner: Owner, silence: float) -> bool:
+    """Whether an owner still lives; ``silence`` is how long ago (seconds) it was last heard of.
+
+    On this machine the kernel knows, however long a process was stopped or busy; elsewhere silence decides.
+    """
+    if is_here(owner):
+        return _start_of(owner.pid) == owner.start
+    return silence < STALE
+
+
+def is_here(owner: Owner) -> bool:
+    """Whether an owner's process number means something on this machine."""
+    return owner.machine == _machine()
+
+
+def _machine() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return platform.node()
+
+
+def _start_of(pid: int) -> str:
+    """Start time of a process; "" when there is none (a zombie counts as none)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+    except FileNotFoundError:
+        if os.path.isdir("/proc/self"):
+            return ""
+    except OSError:
+        return ""
+    try:
+        os.kill(pid, 0)  # no /proc (macOS): the number alone has to do
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine is there and no zombie."""
+    return bool(_start_of(pid))

@@ -1,0 +1,223 @@
+"""What may leave a pool, and how it leaves: what is in use, needed or in doubt stays, and nothing is waited for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.holders import claimed, processes
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.lease import try_lease
+from sharedenv.pool.mounts import FileSystem, Locks, file_system
+from sharedenv.pool.rubbish import Rubbish, clear_rubbish
+from sharedenv.pool.store import bury, published, replace_link
+from sharedenv.pool.survey import Found, survey
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+UNUSED_FOR = 30 * DAY  #: seconds since the last use after which an environment goes, unless told otherwise
+
+LEAST_RECENTLY_USED = "least recently used"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is asked of a prune.
+
+    unused_for  seconds since the last use; None: not asked for
+    max_size    bytes that the environments may take together; None: not asked for
+    keep        keys that stay while all others go; None: not asked for
+    needed      keys that unfinished runs need, each with the name of a run
+    dry_run     nothing is removed
+    """
+
+    unused_for: float | None = None
+    max_size: int | None = None
+    keep: frozenset[str] | None = None
+    needed: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
+
+    @property
+    def age(self) -> float | None:
+        """The age that counts: 30 days when nothing else was asked for."""
+        return UNUSED_FOR if self.unused_for is None and self.max_size is None and self.keep is None else self.unused_for
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one environment, and why, in words for the user. ``idle``: seconds since its last use, None: unknown."""
+
+    environment: Found
+    removed: bool
+    reason: str
+    idle: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """The result of a prune. ``blind`` is the file system whose locks other nodes don't see, if it is such a one."""
+
+    verdicts: tuple[Verdict, ...]
+    rubbish: tuple[Rubbish, ...]
+    blind: FileSystem | None
+
+    @property
+    def freed(self) -> int:
+        """Bytes of the environments that went."""
+        return sum(verdict.environment.bytes for verdict in self.verdicts if verdict.removed)
+
+
+def prune(layout: Layout, policy: Policy) -> Pruned:
+    """Removes what the policy lets go and nothing holds back; what is rubbish goes too. Never waits."""
+    now = file_system_time(layout)
+    system = file_system(layout.path)
+    blind = system if system is not None and system.locks is Locks.BLIND else None
+    wishes = decide(survey(layout), policy, now, blind=blind is not None)
+    verdicts = tuple(_carry_out(layout, wish, policy) for wish in wishes)
+    rubbish = tuple(clear_rubbish(layout, now, dry_run=policy.dry_run))
+    return Pruned(verdicts, rubbish, blind)
+
+
+def decide(found: Iterable[Found], policy: Policy, now: float, *, blind: bool) -> list[Verdict]:
+    """What should go by age, size and need; whether it may is seen when it is carried out. Pure.
+
+    ``blind``: other nodes don't see this file system's locks. Then whatever was used within a day stays, and a
+    generation that was replaced is given the same time as any other.
+    """
+    verdicts = [_judge(item, policy, now, blind=blind) for item in found]
+    if policy.max_size is None:
+        return verdicts
+    total = sum(verdict.environment.bytes for verdict in verdicts if not verdict.removed)
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.idle or 0.0, reverse=True):
+        if total <= policy.max_size:
+            break
+        if verdict.removed or not _may_go(verdict, policy, blind=blind):
+            continue
+        verdicts[verdicts.index(verdict)] = Verdict(verdict.environment, True, LEAST_RECENTLY_USED, verdict.idle)
+        total -= verdict.environment.bytes
+    return verdicts
+
+
+def _judge(item: Found, policy: Policy, now: float, *, blind: bool) -> Verdict:
+    if item.doubt is not None or item.last_use is None:
+        return Verdict(item, False, item.doubt or "its last use is unknown", None)
+    idle = now - item.last_use
+    removed, reason = _wish(item, policy, idle, blind=blind)
+    return Verdict(item, removed, reason, idle)
+
+
+def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[bool, str]:
+    """Whether it should go, and why or why not."""
+    used = f"used {_days(idle)} ago"
+    if reason := _needed_by(item, policy):
+        return False, reason
+    if item.replaced_by is not None:
+        young = blind and idle < max(DAY, UNUSED_FOR if policy.age is None else policy.age)
+        return not young, f"replaced by {item.replaced_by}{f', but {used}' if young else ''}"
+    if not item.published:
+        return idle >= (DAY if blind else HOUR), f"no key leads to it; {used}"
+    young = (blind and idle < DAY) or (policy.age is not None and idle < policy.age)
+    if young or (policy.age is None and policy.keep is None):
+        return False, used
+    return True, "not needed by the scripts named" if policy.keep is not None else f"unused for {_days(idle)}"
+
+
+def _needed_by(item: Found, policy: Policy) -> str | None:
+    if item.key is not None and (run := policy.needed.get(item.key)):
+        return f"run {run}, not finished, needs it"
+    if item.replaced_by is None and policy.keep is not None and item.key in policy.keep:
+        return "needed by the scripts named"
+    return None
+
+
+def _may_go(verdict: Verdict, policy: Policy, *, blind: bool) -> bool:
+    item, idle = verdict.environment, verdict.idle
+    if idle is None or item.key in policy.needed or (policy.keep is not None and item.key in policy.keep):
+        return False
+    return idle >= (DAY if blind else 0.0) and item.published
+
+
+def _carry_out(layout: Layout, wish: Verdict, policy: Policy) -> Verdict:
+    if not wish.removed:
+        return wish
+    kept = _remove(layout, wish, policy)
+    return wish if kept is None else Verdict(wish.environment, False, kept, wish.idle)
+
+
+def _remove(layout: Layout, wish: Verdict, policy: Policy) -> str | None:
+    """Removes an environment; the reason why it stays, or None."""
+    item = wish.environment
+    try:
+        if not item.held_by_manifest:
+            return None if policy.dry_run else _take_out(layout, item)
+        with claimed(item.path) as claim:
+            if not claim.taken:
+                return _in_use(item.path)
+            if claim.missing and not _old_enough_without_locks(wish, policy):
+                return f"no lock tells whether it is in use here, and it was used {_days(wish.idle or 0.0)} ago"
+            return None if policy.dry_run else _take_out_alone(layout, item)
+    except OSError as error:
+        return f"it can't be removed: {error.strerror}"
+
+
+def _take_out_alone(layout: Layout, item: Found) -> str | None:
+    if item.key is None:
+        return _take_out(layout, item)
+    # nobody may be about to publish or adopt this key meanwhile
+    with try_lease(layout, item.key) as holder:
+        return f"{holder} is building this key" if holder else _take_out(layout, item)
+
+
+def _old_enough_without_locks(wish: Verdict, policy: Policy) -> bool:
+    if wish.idle is None:
+        return False
+    if wish.reason == LEAST_RECENTLY_USED:
+        return _may_go(wish, policy, blind=True)
+    return _wish(wish.environment, policy, wish.idle, blind=True)[0]
+
+
+def _in_use(path: str) -> str:
+    found = processes(path)
+    if not found:
+        return "in use, by a process on another node or of another user"
+    number = "process" if len(found) == 1 else "processes"
+    return f"in use by {number} {', '.join(map(str, found[:5]))}{', …' if len(found) > 5 else ''}"
+
+
+def _take_out(layout: Layout, item: Found) -> str | None:
+    """Takes the ways in away first, then the environment; whoever comes between finds it gone and looks up again."""
+    link = os.path.join(layout.keys, item.key) if item.key is not None else None
+    # the key may have been turned to another generation since the survey, or to this one
+    if link is not None and (leads_to := published(layout, os.path.basename(link))) == item.path:
+        os.unlink(link)
+    elif item.published != (link is not None and leads_to == item.path):
+        return "the pool has changed meanwhile"
+    else:
+        link = None
+    for name in item.index:
+        _unlink(os.path.join(layout.index, name))
+    # somebody on a node that sees no lock of ours may have come in: the use is noted before the key is looked at again
+    reason = "used just now" if item.note_time(layout) != item.noted else bury(layout, item.path)
+    if reason is not None:
+        if link is not None:
+            replace_link(layout, link, f"../envs/{item.name}")
+        return reason
+    _unlink(os.path.join(layout.used, item.name))
+    return None
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _days(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
+    if seconds < 2 * HOUR:
+        return f"{seconds // 60:.0f} min"
+    return f"{seconds // HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds // DAY:.0f} days"

@@ -1,0 +1,57 @@
+"""A damaged environment built anew, as a new generation: from the scripts it was built for, else from its manifest alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.plan import Need, make_plan
+from sharedenv.pool.build import Builder, Observer
+from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.manifest import Manifest
+from sharedenv.pool.store import SHORT, Environment
+from sharedenv.pool.survey import Found
+from sharedenv.settings import Settings, gather_settings
+
+
+def repair(
+    layout: Layout, item: Found, options: BuildOptions, environ: Mapping[str, str], observer: Observer
+) -> Environment | None:
+    """The new generation in place of a damaged environment. None when there is nothing to do: no key leads to it, and
+    prune takes it. Raises SharedenvError (exit status 3) when it can't be built from what is known.
+    """
+    if not item.published:
+        return None
+    if item.manifest is None:
+        raise SharedenvError(
+            f"environment {item.name} can't be built anew from its manifest",
+            cause="its manifest is gone or damaged, so nothing here says what it was built for",
+            hint="sharedenv build with the scripts that need it",
+            exit_code=EXIT_BUILD,
+        )
+    need, settings = _need(layout, item.manifest, environ)
+    return Builder(layout, settings, replace(options, rebuild=True), environ, observer).build(need)
+
+
+def _need(layout: Layout, manifest: Manifest, environ: Mapping[str, str]) -> tuple[Need, Settings]:
+    payload = manifest.payload
+    settings = gather_settings(layout.root, environ, payload.document["python"])
+    paths = [os.path.join(layout.root, script) for script in manifest.scripts]
+    for path in filter(os.path.isfile, paths):
+        # a script knows what no manifest holds: the lock file's bytes, credentials
+        try:
+            if found := make_plan([path], settings).needs.get(payload.key):
+                return found, settings
+        except SharedenvError:
+            continue
+    if payload.document["lock"] is not None:
+        raise SharedenvError(
+            f"environment {payload.key[:SHORT]} was built from a lock file that is not at hand",
+            cause="of the scripts it was built for, none is where it was with the same lock file",
+            hint="sharedenv build --rebuild with a script that needs it",
+            exit_code=EXIT_BUILD,
+        )
+    return Need(payload, tuple(paths) or (layout.path,)), settings

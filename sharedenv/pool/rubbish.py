@@ -1,0 +1,134 @@
+"""What dead builds and removals left behind, and links and notes that lead to nothing. A live build's staging is never touched."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.owner import is_here, lives
+from sharedenv.pool.staging import builder_of
+from sharedenv.pool.store import bury, remove_tree
+
+SILENCE = 24 * 3600.0  #: seconds without a sign of life after which a build on another machine counts as dead
+FRESH = 300.0  #: seconds: a lease is touched far more often while its holder lives
+SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/ live for an instant
+FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment
+
+
+@dataclass(frozen=True, slots=True)
+class Rubbish:
+    """One entry that leads nowhere, or may be: ``live``, its builder may still be at work. ``removed``: it is gone now."""
+
+    path: str
+    reason: str
+    live: bool
+    removed: bool
+
+
+def clear_rubbish(layout: Layout, now: float, *, dry_run: bool) -> Iterator[Rubbish]:
+    """Removes rubbish; yields what went and the staging folders that stay. ``now``: the file system's time."""
+    for path, reason in [*_staging(layout, now), *_trash(layout), *_dangling(layout), *_forgotten(layout, now)]:
+        if reason is None:
+            yield Rubbish(path, "its builder lives, or was heard of within a day", live=True, removed=False)
+        else:
+            yield Rubbish(path, reason, live=False, removed=not dry_run and _remove(layout, path))
+
+
+def _staging(layout: Layout, now: float) -> Iterator[tuple[str, str | None]]:
+    for path, found in _entries(layout.tmp):
+        age = now - found.st_mtime
+        if not stat.S_ISDIR(found.st_mode):
+            if age >= SHORT_LIVED:
+                yield path, "left by a process that ended"
+            continue
+        owner = builder_of(path)
+        if owner is not None and is_here(owner):
+            yield path, None if lives(owner, 0.0) else f"its builder, pid {owner.pid}, has ended"
+        elif _lease_is_fresh(layout, os.path.basename(path), now) or now - _newest(path) < SILENCE:
+            yield path, None
+        else:
+            yield path, f"no sign of its builder{f' on {owner.host}' if owner else ''} for a day"
+
+
+def _trash(layout: Layout) -> Iterator[tuple[str, str]]:
+    # somebody else may be deleting it at this moment: two may do that
+    return ((path, "left by a removal that was cut short") for path, _ in _entries(layout.trash))
+
+
+def _dangling(layout: Layout) -> Iterator[tuple[str, str]]:
+    for folder in (layout.keys, layout.index):
+        for path, found in _entries(folder):
+            if stat.S_ISLNK(found.st_mode) and _is_gone(os.path.join(folder, os.readlink(path))):
+                yield path, "leads to no environment"
+    for path, _ in _entries(layout.used):
+        if _is_gone(os.path.join(layout.envs, os.path.basename(path))):
+            yield path, "notes the use of no environment"
+
+
+def _forgotten(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
+    names = {name[:12] for name in _names(layout.envs)}
+    for folder in (layout.logs, layout.failures):
+        for path, found in _entries(folder):
+            if os.path.basename(path)[:12] not in names and now - found.st_mtime >= FORGOTTEN:
+                yield path, "tells of no environment, and is older than 30 days"
+
+
+def _remove(layout: Layout, path: str) -> bool:
+    if os.path.dirname(path) == layout.trash:
+        remove_tree(path)
+    elif os.path.isdir(path) and not os.path.islink(path):
+        bury(layout, path)
+    else:
+        try:
+            os.unlink(path)
+        except OSError:
+            return False
+    return not os.path.lexists(path)
+
+
+def _lease_is_fresh(layout: Layout, name: str, now: float) -> bool:
+    return any(
+        os.path.basename(path).startswith(name[:12]) and now - found.st_mtime < FRESH
+        for path, found in _entries(layout.locks)
+    )
+
+
+def _newest(path: str) -> float:
+    """The latest time at which an entry appeared anywhere below a folder; now-ish when it can't be told."""
+    newest = 0.0
+    for folder, _, _ in os.walk(path):
+        try:
+            newest = max(newest, os.lstat(folder).st_mtime)
+        except OSError:
+            return float("inf")
+    return newest
+
+
+def _is_gone(path: str) -> bool:
+    # only "there is none" counts: an error of the disk proves nothing
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    for name in sorted(_names(folder)):
+        path = os.path.join(folder, name)
+        try:
+            yield path, os.lstat(path)
+        except OSError:
+            continue
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -1,0 +1,120 @@
+"""The last steps on a staged environment: its manifest and inventory are written, its folders made read-only."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sharedenv.key import Payload
+from sharedenv.pool import inventory as inventories
+from sharedenv.pool.check import Contents, Package, required_glibc
+from sharedenv.pool.health import entries_digest, identity, without_bytecode
+from sharedenv.pool.inventory import Inventory, digest
+from sharedenv.pool.manifest import FILE, Interpreter, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the Python of a fresh environment tells of itself."""
+
+    path: str  # of the base interpreter, links resolved
+    version: str
+    implementation: str
+    libc: str  # such as "glibc 2.36", "" where unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An environment as uv left it, complete and hashed."""
+
+    venv: str  # its path in the staging folder
+    probed: Probed
+    packages: tuple[Package, ...]
+    contents: Contents
+    inventory: Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How an environment came about, for its manifest.
+
+    uv       version
+    started  seconds since the epoch
+    scripts  it was built for, as they stand in the manifest
+    notes    what of the user's configuration was needed
+    shared   the group may read all of it
+    """
+
+    uv: str
+    started: float
+    scripts: tuple[str, ...]
+    notes: Mapping[str, Any]
+    shared: bool
+
+
+def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
+    """Writes inventory and manifest into the environment, in this order, and makes its folders read-only, the top one aside.
+
+    Files keep their modes: they are uv's cache, but for the copies in a pool that is shared.
+    """
+    venv, contents, inventory = installed.venv, installed.contents, installed.inventory
+    data = inventory.to_json()
+    _write(os.path.join(venv, inventories.FILE), data)
+    probed = installed.probed
+    manifest = Manifest(
+        payload=payload,
+        interpreter=Interpreter(
+            probed.path, probed.version, probed.implementation, identity(os.path.join(venv, "bin", "python"))
+        ),
+        packages=installed.packages,
+        uv=how.uv,
+        libc=probed.libc,
+        glibc=required_glibc(venv, contents, probed.libc.removeprefix("glibc ")),
+        host=socket.gethostname(),
+        user=_user(),
+        built=time.time(),
+        seconds=round(time.time() - how.started, 3),
+        bytes=contents.bytes,
+        files=len(contents.files),
+        directories=len(contents.directories),
+        entries=entries_digest(without_bytecode([*contents.files, *contents.directories])),
+        inventory=digest(data),
+        scripts=how.scripts,
+        notes=dict(how.notes),
+    )
+    _write(os.path.join(venv, FILE), manifest.to_json().encode())
+    if how.shared:
+        _open_to_group(venv, contents)
+    top = stat.S_IMODE(os.stat(venv).st_mode) | (0o050 if how.shared else 0)
+    for directory in reversed(contents.directories):
+        os.chmod(os.path.join(venv, directory), top & 0o555)
+    os.chmod(venv, top & 0o755)  # the move into envs/ needs it writable; nobody else may write meanwhile
+
+
+def _open_to_group(venv: str, contents: Contents) -> None:
+    for path in [*contents.files, FILE, inventories.FILE]:
+        found = os.lstat(full := os.path.join(venv, path))
+        # a file with a second name is uv's cache too: its mode is not ours to change
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            mode = stat.S_IMODE(found.st_mode) & 0o755
+            os.chmod(full, mode | 0o040 | (0o010 if mode & 0o100 else 0))
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())  # a container's user without an entry in passwd

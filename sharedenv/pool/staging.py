@@ -1,0 +1,38 @@
+"""The staging folder of one build: below tmp/, with a note of who builds there, and gone whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.owner import Owner, owner_of, this_process
+from sharedenv.pool.store import SHORT, remove_tree
+
+OWNER = "owner.json"
+VENV = "venv"
+
+
+@contextmanager
+def staging(layout: Layout, key: str) -> Iterator[str]:
+    """A new folder for a build of ``key``; what is moved out of it stays, the rest is removed."""
+    folder = os.path.join(layout.tmp, f"{key[:SHORT]}-{secrets.token_hex(6)}")
+    os.mkdir(folder, 0o700)  # its files may hold credentials
+    try:
+        with open(os.path.join(folder, OWNER), "w", encoding="utf-8") as file:
+            json.dump(this_process().record(), file)
+        yield folder
+    finally:
+        remove_tree(folder)
+
+
+def builder_of(folder: str) -> Owner | None:
+    """Who builds in a staging folder; None when it doesn't say so."""
+    try:
+        with open(os.path.join(folder, OWNER), encoding="utf-8") as file:
+            return owner_of(json.load(file))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

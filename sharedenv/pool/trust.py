@@ -1,0 +1,154 @@
+"""Who may touch a pool: what others could have planted or may change is not run.
+
+A pool is trusted when it belongs to the user, to root, or to somebody the user trusts (SHAREDENV_TRUST), and nobody else may
+write into it. Sharing in a group is done on purpose (`build --shared-group`): the mark `shared` in pool.json counts when it
+was made by the pool's owner, who also owns the folder around the pool. That owner could put other scripts into the folder
+anyway, so running from the pool gives no further power away; a pool planted in /tmp or in a colleague's folder gets none.
+
+Only os and stat are imported here, since every start asks; one lstat of the pool and one of the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE = "SHAREDENV_TRUST"
+MARK = b'"shared": "group"'  #: in pool.json
+ROOT = 0
+
+
+class Distrust(Exception):
+    """Why something is not to be trusted, and the command that mends it (None where none does)."""
+
+    def __init__(self, message: str, cause: str, hint: str | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.hint = hint
+
+
+def check_pool(pool: str, environ: Mapping[str, str] = os.environ) -> os.stat_result | None:
+    """The stat of a pool that may be used; None when there is none. Raises Distrust.
+
+    A pool that is a link (to a scratch disk) is looked at where the link leads, and the link itself is looked at too.
+    """
+    try:
+        link = os.lstat(pool)
+        found = os.stat(pool) if stat.S_ISLNK(link.st_mode) else link
+    except FileNotFoundError:
+        return None
+    shared = _marked(pool, found)
+    if not (_trusted(link.st_uid, pool, environ) and _trusted(found.st_uid, pool, environ)) and not (
+        shared and link.st_uid == found.st_uid and _owner_of_the_folder(pool, found)
+    ):
+        owner = user_name(found.st_uid if not _trusted(found.st_uid, pool, environ) else link.st_uid)
+        raise Distrust(
+            f"the pool {pool} belongs to {owner}, and you are {user_name(os.geteuid())}",
+            "whoever owns a pool decides what runs in your scripts",
+            f"export {VARIABLE}={owner}",
+        )
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not shared):
+        who = "anybody" if found.st_mode & stat.S_IWOTH else f"the group {group_name(found.st_gid)}"
+        raise Distrust(
+            f"{who} may write into the pool {pool}",
+            "whoever may write there decides what runs in your scripts",
+            f"chmod -R go-w {pool}" if not shared else f"chmod -R o-w {pool}",
+        )
+    return found
+
+
+def environment_fault(pool: os.stat_result, environment: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Why an environment of a pool that is trusted (its stat is ``pool``) must not be run, in words, or None."""
+    try:
+        found = os.lstat(environment)
+    except OSError as error:
+        return f"it can't be looked at: {error.strerror}"
+    if not stat.S_ISDIR(found.st_mode):
+        return "it is no folder"
+    # in a shared pool the folder envs/ hands its group to what members build there
+    member = bool(pool.st_mode & stat.S_IWGRP) and found.st_gid == pool.st_gid
+    if found.st_uid != pool.st_uid and not _trusted(found.st_uid, environment, environ) and not member:
+        return f"it belongs to {user_name(found.st_uid)}"
+    return "others may write into it" if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else None
+
+
+def is_shared(pool: str) -> bool:
+    """Whether a pool is shared in a group on purpose."""
+    try:
+        return _marked(pool, os.stat(pool))
+    except OSError:
+        return False
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, or the number where there is none (a container without its passwd)."""
+    import pwd  # noqa: PLC0415 - only messages need names
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """The name of a group, or its number."""
+    import grp  # noqa: PLC0415 - only messages need names
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _trusted(uid: int, path: str, environ: Mapping[str, str]) -> bool:
+    if uid in (os.geteuid(), ROOT):
+        return True
+    listed = environ.get(VARIABLE)
+    return bool(listed) and _listed(uid, path, (listed or "").split(os.pathsep))
+
+
+def _listed(uid: int, path: str, items: list[str]) -> bool:
+    # user names, uids, pools by their absolute path, or all below a folder by `/folder/*`, as git's safe.directory has it
+    for item in filter(None, (item.strip() for item in items)):
+        if item.startswith("/"):
+            if item.endswith("/*"):
+                if path.startswith(item[:-1]):
+                    return True
+            elif path == item.rstrip("/") or path.startswith(item.rstrip("/") + "/envs/"):
+                return True
+        elif item in (str(uid), user_name(uid)):
+            return True
+    return False
+
+
+def _marked(pool: str, found: os.stat_result) -> bool:
+    if not found.st_mode & stat.S_IWGRP:
+        return False  # what only its owner may write needs no mark: nothing more is read
+    try:
+        descriptor = os.open(os.path.join(pool, "pool.json"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        marker = os.fstat(descriptor)
+        # a member of the group may put another file there, but not one that belongs to the pool's owner
+        return (
+            stat.S_ISREG(marker.st_mode)
+            and marker.st_uid == found.st_uid
+            and not marker.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            and MARK in os.read(descriptor, 4096)
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _owner_of_the_folder(pool: str, found: os.stat_result) -> bool:
+    try:
+        folder = os.stat(os.path.dirname(pool))
+    except OSError:
+        return False
+    return folder.st_uid == found.st_uid and not folder.st_mode & stat.S_IWOTH

@@ -1,0 +1,369 @@
+"""What uv is given says what the payload says, and really installs."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sharedenv.block import Block
+from sharedenv.canonical import build_inputs, canonical_script, python_request
+from sharedenv.key import Payload, make_payload, payload_from
+from sharedenv.script import Metadata, parse_script
+from sharedenv.settings import Settings, gather_settings
+from tests.conftest import Project
+from tests.test_key import OPTIONS, PROJECT
+from tests.wheels import make_wheel
+
+UV = shutil.which("uv") or "uv"
+
+
+def payload(dependencies: Sequence[str] = (), uv: Mapping[str, Any] | None = None, **fields: Any) -> Payload:
+    """The payload of a script in /project/case1."""
+    return make_payload(Metadata(None, tuple(dependencies), uv or {}, Block(b"", 1)), "/project/case1", None, PROJECT)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_every_option_survives_the_way_there_and_back(name: str) -> None:
+    one = payload(uv={name: OPTIONS[name]})
+    text = canonical_script(one, "/project")
+    assert make_payload(parse_script(text.encode()), "/anywhere", None, PROJECT) == one
+
+
+def test_text_of_any_kind_survives() -> None:
+    strange = {"config-settings": {'quo"te': 'back\\slash \x7f \x01 é 🐍 \n tab\t', "list": ["a", "b"], "": ""}}
+    one = payload(uv=strange)
+    assert make_payload(parse_script(canonical_script(one, "/project").encode()), "/x", None, PROJECT) == one
+
+
+def test_relative_places_become_absolute() -> None:
+    inputs = build_inputs(payload(uv={"sources": {"a": {"path": "lib"}}, "find-links": ["..", "/opt"]}), PROJECT)
+    assert '"/project/case1/lib"' in inputs.script
+    assert 'find-links = ["/project", "/opt"]' in inputs.script
+
+
+def test_credentials_come_back_for_the_build_alone() -> None:
+    one = payload(
+        ["a @ https://me:s3cret@x.org/a.whl#sha256=00 ; os_name == 'posix'"],
+        {"index": [{"url": "https://tok3n@x.org/simple"}], "sources": {"b": {"git": "https://gitt0k@x.org/b"}}},
+    )
+    for secret in ("s3cret", "tok3n", "gitt0k"):
+        assert secret not in one.text + repr(one) + canonical_script(one, "/project")
+        inputs = build_inputs(one, PROJECT)
+        assert secret in inputs.script
+        assert any(secret in hidden for hidden in inputs.secrets)
+        assert secret not in repr(inputs)
+    assert '"a @ https://me:s3cret@x.org/a.whl#sha256=00 ; os_name' in inputs.script
+
+
+def test_an_inert_option_that_a_build_may_need_travels_beside_the_payload() -> None:
+    inputs = build_inputs(payload(uv={"keyring-provider": "subprocess", "upgrade": True, "cache-dir": "x"}), PROJECT)
+    assert 'keyring-provider = "subprocess"' in inputs.script
+    assert "upgrade" not in inputs.script
+    assert "cache-dir" not in inputs.script
+
+
+def test_what_is_built_comes_from_the_payload_not_from_the_moment() -> None:
+    """A repair from a manifest happens in another environment than the first build."""
+    then = Settings("/project", platform="x", counted={"UV_PRERELEASE": "allow", "UV_FIND_LINKS": ["./w", "/o"], "resolution": "lowest"})
+    one = make_payload(Metadata(None, ("a",), {}, Block(b"", 1)), "/project", None, then)
+    now = Settings("/moved", variables={"UV_CACHE_DIR": "/cache"}, counted={"UV_NO_BUILD": True})
+    inputs = build_inputs(payload_from(one.document), now)
+    assert inputs.variables == {"UV_CACHE_DIR": "/cache", "UV_PRERELEASE": "allow", "UV_FIND_LINKS": "/moved/w,/o"}
+    assert inputs.config == 'resolution = "lowest"\n'
+
+
+def test_lists_of_the_environment_become_options_unless_the_script_is_locked() -> None:
+    around = Settings("/project", counted={"UV_CONSTRAINT": ["six<2"], "UV_EXCLUDE": ["b"]})
+    metadata = Metadata(None, ("a",), {"constraint-dependencies": ["six>1", "c"]}, Block(b"", 1))
+    free = build_inputs(make_payload(metadata, "/project", None, around), around)
+    assert 'constraint-dependencies = ["c", "six<2,>1"]' in free.script
+    assert 'exclude-dependencies = ["b"]' in free.script
+    locked = build_inputs(make_payload(metadata, "/project", b"version = 1\n", around), around)
+    assert 'constraint-dependencies = ["c", "six>1"]' in locked.script
+    assert locked.lock == b"version = 1\n"
+    assert not locked.in_place
+
+
+@pytest.mark.parametrize(
+    ("requires", "python", "expected"),
+    [
+        ("", None, "default"),
+        (">=3.9", None, ">=3.9"),
+        (">=3.9", "3.12", "3.12"),
+        ("==3.11", None, "==3.11.0"),
+        ("==3", None, "==3.0.0"),
+        ("==3.11.*", None, "==3.11.*"),
+    ],
+)
+def test_what_uv_is_asked_for_a_python(requires: str, python: str | None, expected: str) -> None:
+    assert python_request({"requires-python": requires, "python": python}) == expected
+
+
+LIBRARY = """\
+import zipfile
+def _wheel(folder):
+    with zipfile.ZipFile(folder + "/lib-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("lib.py", open("lib.py").read())
+        wheel.writestr("lib-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: lib\\nVersion: 1\\n")
+        wheel.writestr("lib-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("lib-1.dist-info/RECORD", "")
+    return "lib-1-py3-none-any.whl"
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    return _wheel(folder)
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    return _wheel(folder)
+"""
+
+
+def make_library(folder: Path, value: str = "1") -> Path:
+    """A package `lib` with a build backend of its own, so that it installs without a network."""
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (folder / "pyproject.toml").write_text('[project]\nname = "lib"\nversion = "1"\n' + backend)
+    (folder / "backend.py").write_text(LIBRARY)
+    (folder / "lib.py").write_text(f"VALUE = {value!r}\n")
+    return folder
+
+
+PRINT_LIB = "import lib; print(lib.VALUE)"
+
+
+@pytest.mark.parametrize(
+    "source", ['path = "../lib"', 'path = "../lib", editable = true', 'path = "../lib", marker = "os_name == \'posix\'"']
+)
+def test_relative_sources_install(project: Project, source: str) -> None:
+    make_library(project.path / "lib")
+    extra = f"[tool.uv.sources]\nlib = {{ {source} }}"
+    project.script("case1/s.py", ["lib"], PRINT_LIB, extra=extra)
+    project.script("case2/s.py", ["lib"], PRINT_LIB, extra=extra)
+    assert project.call("exec", "case1/s.py").stdout == "1\n"
+    assert project.call("exec", "case2/s.py").stdout == "1\n"
+    assert len(project.environments) == 1
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        'find-links = ["../own"]',
+        '[[tool.uv.index]]\nurl = "../own"\nformat = "flat"',
+        'index = [{ url = "../own", format = "flat" }]',
+    ],
+)
+def test_relative_indexes_install(project: Project, option: str) -> None:
+    make_wheel(project.path / "own", "private", "3.0")
+    head = "" if option.startswith("[[") else "[tool.uv]\n"
+    project.script("case1/s.py", ["private"], "import private; print(private.VERSION)", extra=head + option)
+    assert project.call("exec", "case1/s.py").stdout == "3.0\n"
+
+
+def test_the_projects_configuration_holds_wherever_one_stands(project: Project) -> None:
+    (project.path / "uv.toml").write_text('resolution = "lowest"\n')
+    body = "import alpha; print(alpha.VERSION)"
+    project.script("case1/s.py", ["alpha"], body)
+    assert project.call("exec", "case1/s.py").stdout == "1.0\n"
+    (project.path / "uv.toml").unlink()
+    assert project.call("exec", "s.py", cwd=project.path / "case1").stdout == "2.0\n"
+    assert project.call("exec", "case1/s.py", env={"UV_RESOLUTION": "lowest"}).stdout == "1.0\n"
+
+
+def test_configuration_between_the_project_and_the_script_does_not_hold(project: Project) -> None:
+    project.script("case1/s.py", ["alpha"], "import alpha; print(alpha.VERSION)")
+    (project.path / "case1" / "uv.toml").write_text('resolution = "lowest"\n')
+    (project.path / ".sharedenv").mkdir()
+    assert project.call("exec", "s.py", cwd=project.path / "case1").stdout == "2.0\n"
+
+
+def test_the_users_configuration_does_not_change_what_is_resolved(project: Project, tmp_path: Path, wheels: Path) -> None:
+    config = tmp_path / "config" / "uv"
+    config.mkdir(parents=True)
+    (config / "uv.toml").write_text('resolution = "lowest"\nlink-mode = "copy"\n')
+    body = "import alpha, os; print(alpha.VERSION, os.stat(alpha.__file__).st_nlink)"
+    project.script("s.py", ["alpha"], body)
+    assert project.call("exec", "s.py", env={"XDG_CONFIG_HOME": str(tmp_path / "config")}).stdout == "2.0 1\n"
+
+
+def test_a_users_mirror_is_used_and_the_manifest_says_so(project: Project, tmp_path: Path, wheels: Path) -> None:
+    config = tmp_path / "config" / "uv"
+    config.mkdir(parents=True)
+    (config / "uv.toml").write_text(f'[[index]]\nurl = "{wheels}"\nformat = "flat"\ndefault = true\n')
+    project.script("s.py", ["alpha"], "import alpha; print(alpha.VERSION)")
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "UV_FIND_LINKS": ""}
+    before = project.call("key", "s.py", env={"UV_FIND_LINKS": ""}).stdout
+    assert project.call("key", "s.py", env=env).stdout == before
+    assert project.call("exec", "s.py", env=env).stdout == "2.0\n"
+    manifest = (project.environments[0] / "sharedenv.json").read_text()
+    assert '"user-config"' in manifest
+    assert str(wheels) in manifest
+
+
+def test_a_constraint_of_the_environment_holds(project: Project) -> None:
+    project.script("s.py", ["alpha"], "import alpha; print(alpha.VERSION)")
+    (project.path / "site.txt").write_text("alpha<2\n")
+    assert project.call("exec", "s.py", env={"UV_CONSTRAINT": "site.txt"}).stdout == "1.1\n"
+    (project.path / "site.txt").write_text("alpha<1.1\n")
+    assert project.call("exec", "s.py", env={"UV_CONSTRAINT": "site.txt"}).stdout == "1.0\n"
+    assert project.call("exec", "s.py", env={"UV_OVERRIDE": "site.txt"}).stdout == "1.0\n"
+
+
+def lock(project: Project, name: str) -> None:
+    """`uv lock --script`, as a user would."""
+    subprocess.run([UV, "lock", "--quiet", "--script", name], cwd=project.path, env=project.env, check=True)
+
+
+PRINT_ALPHA = "import alpha; print(alpha.VERSION)"
+
+
+def test_the_lock_is_what_is_installed(project: Project) -> None:
+    script = project.script("case1/s.py", ["Alpha <2.0", "alpha"], PRINT_ALPHA)
+    project.env["UV_RESOLUTION"] = "lowest"
+    lock(project, "case1/s.py")
+    del project.env["UV_RESOLUTION"]
+    project.script("case2/s.py", ["Alpha <2.0", "alpha"], PRINT_ALPHA)
+    lines = project.call("key", "case1/s.py", "case2/s.py").stdout.splitlines()
+    assert lines[0].split()[0] != lines[1].split()[0]
+    # made under another resolution: it does not match any more
+    done = project.call("exec", "case1/s.py", status=125)
+    assert "does not match" in done.stderr
+    assert "hint: uv lock --script case1/s.py" in done.stderr
+    assert project.call("exec", "case1/s.py", env={"UV_RESOLUTION": "lowest"}).stdout == "1.0\n"
+    script.write_text(script.read_text().replace("<2.0", "<1.1"))
+    assert "uv lock --script" in project.call("build", "case1/s.py", status=3, env={"UV_RESOLUTION": "lowest"}).stderr
+
+
+def test_a_lock_with_a_local_source_installs(project: Project) -> None:
+    make_library(project.path / "lib")
+    extra = '[tool.uv.sources]\nlib = { path = "../lib", editable = true }'
+    for case in ("case1", "case2"):
+        project.script(f"{case}/s.py", ["lib", "alpha"], PRINT_LIB, extra=extra)
+    lock(project, "case1/s.py")
+    shutil.copy(project.path / "case1/s.py.lock", project.path / "case2/s.py.lock")
+    project.script("case3/deep/s.py", ["lib", "alpha"], PRINT_LIB, extra=extra)
+    shutil.copy(project.path / "case1/s.py.lock", project.path / "case3/deep/s.py.lock")
+    assert project.call("exec", "case1/s.py").stdout == "1\n"
+    assert project.call("exec", "case2/s.py").stdout == "1\n"
+    assert len(project.environments) == 1
+    assert project.call("exec", "case3/deep/s.py", status=None).returncode == 125
+
+
+def test_a_lock_over_a_relative_folder_of_wheels_installs(project: Project, wheels: Path) -> None:
+    shutil.copytree(wheels, project.path / "own")
+    env = {"UV_FIND_LINKS": ""}
+    project.env.update(env)
+    project.script("case1/s.py", ["alpha<2"], PRINT_ALPHA, extra='[tool.uv]\nfind-links = ["../own"]')
+    lock(project, "case1/s.py")
+    assert 'registry = "../own"' in (project.path / "case1/s.py.lock").read_text()
+    assert project.call("exec", "case1/s.py").stdout == "1.1\n"
+
+
+PAIRS = [
+    (["alpha>=1.0", "alpha<2"], ["Alpha<2.0,>=1"]),
+    (["beta"], ["BETA ; python_version >= '3'", "beta"]),
+    (["gamma[more]"], ["Gamma[MORE]"]),
+    (["gamma", "gamma[more]"], ["gamma[more]"]),
+    (["alpha~=1.0"], ["alpha ~= 1.0"]),
+    (["alpha==1.*"], ["alpha == v1.*"]),
+    (["alpha==1.0"], ["alpha==1.0.0"]),
+    (["alpha!=2.0"], ["alpha != 2"]),
+    (["alpha", "beta", "tool"], ["tool", "beta", "alpha"]),
+    (["alpha>1.0"], ["alpha>1"]),
+    (["alpha<=1.1"], ["alpha<=1.1.0"]),
+    (["alpha===1.0"], ["alpha === 1.0"]),
+    (["alpha ; os_name == 'posix'"], ['alpha;(os.name=="posix")']),
+    (["alpha<2 ; os_name == 'posix'", "alpha ; os_name == 'nt'"], ["alpha ; os_name == 'nt'", "ALPHA<2.0 ; os_name=='posix'"]),
+]
+
+
+def resolved(folder: Path, dependencies: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """What uv would install for a script as it stands."""
+    folder.mkdir()
+    listed = ", ".join(f'"{item}"' if "'" in item else f"'{item}'" for item in dependencies)
+    (folder / "s.py").write_text(f"# /// script\n# dependencies = [{listed}]\n# ///\n")
+    argv = [UV, "sync", "--script", "s.py", "--dry-run", "--python", os.path.realpath(shutil.which("python3", path=environ["PATH"]) or "")]
+    done = subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return sorted(line.strip() for line in done.stderr.splitlines() if line.startswith(" + "))
+
+
+@pytest.mark.parametrize("number", range(len(PAIRS)))
+def test_pairs_that_share_a_key_resolve_to_the_same_set(tmp_path: Path, offline_env: dict[str, str], number: int) -> None:
+    one, other = PAIRS[number]
+    if number != 1:
+        assert payload(one) == payload(other)
+    found = resolved(tmp_path / "one", one, offline_env)
+    assert found == resolved(tmp_path / "two", other, offline_env)
+    assert found
+    around = gather_settings(str(tmp_path), offline_env)
+    text = canonical_script(make_payload(Metadata(None, tuple(one), {}, Block(b"", 1)), str(tmp_path), None, around), str(tmp_path))
+    listed = parse_script(text.encode()).dependencies
+    assert resolved(tmp_path / "three", [item.replace('"', "'") for item in listed], offline_env) == found
+
+
+class Guarded(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder to who knows the password."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        """Answers 401 without the password."""
+        expected = "Basic " + base64.b64encode(b"me:hunter2secret").decode()
+        if self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.asked.append(self.path)
+        super().do_GET()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def guarded(wheels: Path) -> Iterator[tuple[str, list[str]]]:
+    """`127.0.0.1:PORT` of a server that wants me:hunter2secret, and the paths it has given out."""
+    asked: list[str] = []
+    handler = type("Handler", (Guarded,), {"asked": asked})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(wheels)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("way", ["direct", "find-links in the block", "find-links in uv.toml", "UV_FIND_LINKS", "index"])
+def test_credentials_reach_the_server_and_no_file(project: Project, guarded: tuple[str, list[str]], way: str) -> None:
+    host, asked = guarded
+    url = f"http://me:hunter2secret@{host}/"
+    env = {"UV_OFFLINE": "", "UV_FIND_LINKS": url if way == "UV_FIND_LINKS" else "", "NO_PROXY": "127.0.0.1"}
+    needs, extra = ["alpha"], "[tool.uv]\nno-index = true\n"
+    if way == "direct":
+        needs = [f"alpha @ {url}alpha-2.0-py3-none-any.whl"]
+    elif way == "find-links in the block":
+        extra += f'find-links = ["{url}"]\n'
+    elif way == "index":
+        extra = f'[[tool.uv.index]]\nurl = "{url}"\nformat = "flat"\ndefault = true\n'
+    elif way == "find-links in uv.toml":
+        (project.path / "uv.toml").write_text(f'find-links = ["{url}"]\n')
+    project.script("s.py", needs, "import alpha; print(alpha.VERSION)", extra=extra)
+    done = project.call("exec", "s.py", env=env)
+    assert done.stdout == "2.0\n"
+    assert asked
+    assert "hunter2secret" not in done.stderr
+    for folder, _, names in os.walk(project.pool):
+        for name in names:
+            assert b"hunter2secret" not in Path(folder, name).read_bytes(), name
