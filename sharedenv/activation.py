@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Callable, Mapping
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # a start of `activate` pays for every import
+    from collections.abc import Callable, Mapping
 
 #: shells we write for → the names of programs that read that code
 SHELLS: dict[str, tuple[str, ...]] = {
@@ -78,8 +80,8 @@ def _sh(environment: str, prompt: str) -> str:
             "  unset -f deactivate; hash -r 2>/dev/null || true; };",
             '_SHAREDENV_PATH="${PATH-}";',
             '_SHAREDENV_PYTHONHOME="${PYTHONHOME-}"; unset PYTHONHOME;',
-            f"VIRTUAL_ENV={shlex.quote(environment)}; export VIRTUAL_ENV;",
-            f"VIRTUAL_ENV_PROMPT={shlex.quote(prompt)}; export VIRTUAL_ENV_PROMPT;",
+            f"VIRTUAL_ENV={_sh_quote(environment)}; export VIRTUAL_ENV;",
+            f"VIRTUAL_ENV_PROMPT={_sh_quote(prompt)}; export VIRTUAL_ENV_PROMPT;",
             'PATH="$VIRTUAL_ENV/bin${PATH:+:$PATH}"; export PATH;',
             "hash -r 2>/dev/null || true;",
         ]
@@ -131,6 +133,10 @@ def _csh_quote(text: str) -> str:
 
 def _fish_quote(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _sh_quote(text: str) -> str:
+    return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 _WRITERS: dict[str, Callable[[str, str], str]] = {"sh": _sh, "csh": _csh, "fish": _fish}

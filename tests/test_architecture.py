@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "fingerprint": {"machine", "uv_variables"},
     "plan": {"block", "errors", "key", "lock", "problems", "script", "settings"},
     "uv": {"errors", "process"},
-    "pool": {"canonical", "difference", "fingerprint", "environ", "errors", "key", "plan", "process", "secret", "settings", "uv"},
+    "pool": {"block", "canonical", "difference", "fingerprint", "environ", "errors", "key", "plan", "process", "secret", "settings", "uv"},
     "run": {"environ", "errors", "plan", "pool", "process", "settings"},
     "slurm": {"environ", "errors", "plan", "pool", "process", "run", "settings"},
     "report": {"errors", "plan", "pool", "run", "slurm"},
@@ -44,7 +44,8 @@ MAY_IMPORT = {
         "activation", "difference", "discover", "environ", "errors", "fingerprint", "key", "plan", "pool", "process",
         "report", "run", "settings", "slurm",
     },
-    "__main__": {"cli"},
+    "fast": {"activation", "block", "environ", "errors", "fingerprint", "pool"},
+    "__main__": {"cli", "fast"},
     "__init__": set(),
 }
 #: library → the only rooms that may import it

@@ -14,6 +14,7 @@ from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.index import remember
 from sharedenv.pool.staged import path_to_use
 from sharedenv.pool.store import SHORT, note_use
 from sharedenv.report.console import Console
@@ -56,6 +57,8 @@ def activate(
             console.result(FAILURE[kind])
         raise
     tell_staged(environment.path, path, console)
+    if python is None:
+        remember(session.layout, os.environ, {session.paths[0]: environment})
     note_use(session.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0

@@ -14,6 +14,7 @@ from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.index import remember
 from sharedenv.pool.store import SHORT, Environment, Unusable, create_pool, inspect
 from sharedenv.report.console import Console, error_value
 from sharedenv.report.words import count, short_path, size
@@ -53,8 +54,12 @@ def build(
         _refuse_locked(plan)
     if shared_group:
         create_pool(session.layout, shared=True)
-    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade)
+    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)
+    if selection.python is None:
+        # one script of each key: its copies have the same bytes
+        first = {plan.needs[key].scripts[0]: environment for key, environment in outcome.ready.items()}
+        remember(session.layout, os.environ, first)
     if as_json:
         console.document(
             {

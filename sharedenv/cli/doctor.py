@@ -9,7 +9,8 @@ import click
 from sharedenv.cli.pools import json_option
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.doctor import Finding, Level, examine_machine
-from sharedenv.pool.layout import FOLDER, Layout, find_pool
+from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.place import FOLDER
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 

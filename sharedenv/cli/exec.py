@@ -16,6 +16,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.hold import Vanished, enter
+from sharedenv.pool.index import remember
 from sharedenv.pool.staged import path_to_use
 from sharedenv.report.console import Console
 
@@ -52,6 +53,8 @@ def exec_(
                 break
             except Vanished:
                 continue
+        if python is None:
+            remember(session.layout, os.environ, {session.paths[0]: environment})
         os.set_inheritable(descriptor, True)
         path = path_to_use(environment.path, os.environ)
         tell_staged(environment.path, path, console)

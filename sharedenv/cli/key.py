@@ -12,7 +12,8 @@ from sharedenv.cli.options import option
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan, make_plan
-from sharedenv.pool.layout import FOLDER, Layout, find_pool
+from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.place import FOLDER
 from sharedenv.report.console import Console, error_value
 from sharedenv.report.payload import explained
 from sharedenv.settings import gather_settings

@@ -28,11 +28,11 @@ from sharedenv.run.batch import Options
 from sharedenv.run.case import Case
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run, create_run
-from sharedenv.run.starter import PlainStarter
+from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
 #: options that a hint to run again repeats, where they were given
-_REPEATED = ("jobs", "timeout", "grace", "retries", "fail_fast", "delay", "tag", "keep_order", "capture", "threads", "no_build")
+_REPEATED = ("jobs", "timeout", "grace", "retries", "fail_fast", "delay", "tag", "keep_order", "capture", "threads", "preload", "no_build")
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
@@ -50,6 +50,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @option("--capture", metavar="NAME", help="Write each script's output to this file in its folder.")
 @option("--joblog", metavar="FILE", help="Write GNU parallel's log.")
 @option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N.")
+@option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux).")
 @option("--resume", is_flag=True, help="Run what the last run over these scripts left undone, or what failed in it.")
 @option("--retry-failed", is_flag=True, help="Run what failed in it, and no more.")
 @option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]")
@@ -86,7 +87,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     journal = work.run or _create(work, wanted, context, given)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
-    starter = PlainStarter()
+    starter = _starter(screen) if given["preload"] else PlainStarter()
     try:
         ended = execute(
             work,
@@ -119,6 +120,12 @@ def _wanted(context: click.Context, selection: Selection, given: Mapping[str, An
     if cwd is not None and not os.path.isdir(cwd):
         raise SharedenvError(f"--cwd {given['cwd']} is no folder")
     return Wanted(selection, script_arguments(context), cwd, share, given["run_id"], given["retry_failed"])
+
+
+def _starter(screen: Screen) -> Starter:
+    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other runs do without sockets and ast
+
+    return PreloadStarter(screen.say)
 
 
 def _options(given: Mapping[str, Any]) -> Options:
@@ -232,7 +239,7 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, a
     left = summary.left or ended.unwritten
     if left or summary.failed or work.settled:
         flag = "--resume" if left else "--retry-failed"
-        console.say(f"to run {'the rest' if left else 'the failed'} again: {again.format(flag=flag, run=journal.id)}")
+        console.say(f"{'to go on' if left else 'to run them again'}: {again.format(flag=flag, run=journal.id)}")
     if ended.outcome.interrupted or (ended.outcome.left and ended.outcome.reason.startswith("SIG")):
         return EXIT_INTERRUPTED
     if ended.errors:

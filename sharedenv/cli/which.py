@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from sharedenv.cli.common import Selection, open_session, script_options
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.plan import make_plan
+from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.report.console import Console
 
@@ -20,6 +23,8 @@ def which(context: click.Context, selection: Selection) -> int:
     session = open_session(context, selection)
     plan = make_plan(session.paths, session.settings)
     ready, missing = look_up_all(session.layout, plan)
+    if selection.python is None:
+        remember(session.layout, os.environ, {path: ready[key] for path, key in plan.scripts if key in ready})
     for _, key in plan.scripts:
         if key in ready:
             console.result(ready[key].python)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.place import FOLDER, nearest_above
 
-FOLDER = ".sharedenv"
 FORMAT = 1
 
 
@@ -93,7 +93,7 @@ def find_pool(option: str | None, environ: Mapping[str, str], scripts: Sequence[
         return Layout(os.path.normpath(os.path.join(cwd, chosen)))
     starts = [os.path.commonpath([os.path.dirname(path) for path in scripts])] if scripts else []
     for start in [*starts, cwd]:
-        if found := _nearest_above(start):
+        if found := nearest_above(start):
             return Layout(found)
     return None
 
@@ -109,14 +109,3 @@ def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
             exit_code=EXIT_USAGE,
         )
     return Layout(os.path.join(cwd, FOLDER))
-
-
-def _nearest_above(folder: str) -> str | None:
-    while True:
-        candidate = os.path.join(folder, FOLDER)
-        if os.path.isdir(candidate):
-            return candidate
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return None
-        folder = parent

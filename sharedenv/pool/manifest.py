@@ -10,8 +10,9 @@ from typing import Any
 
 from sharedenv.key import Payload, payload_from
 from sharedenv.pool.check import Package
+from sharedenv.pool.place import MANIFEST
 
-FILE = "sharedenv.json"
+FILE = MANIFEST
 SCHEMA = 1
 
 

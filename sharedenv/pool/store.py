@@ -9,19 +9,18 @@ import re
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.key import Payload
+from sharedenv.pool import place
 from sharedenv.pool.health import completeness, health
 from sharedenv.pool.layout import FORMAT, Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.trust import environment_fault
 
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
-USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
 FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
 
@@ -248,29 +247,7 @@ def replace_link(layout: Layout, link: str, target: str) -> None:
 
 def note_use(layout: Layout, environment: Environment) -> None:
     """Notes that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
-    path = os.path.join(layout.used, environment.name)
-    try:
-        age = time.time() - os.stat(path).st_mtime
-    except OSError:
-        age = None
-    try:
-        if age is None:
-            _touch(path)
-        elif age > USED_INTERVAL:
-            os.utime(path)
-    except PermissionError:
-        # in a shared pool the note may be a colleague's: another takes its place
-        try:
-            os.unlink(path)
-            _touch(path)
-        except OSError:
-            pass
-    except OSError:
-        pass
-
-
-def _touch(path: str) -> None:
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    place.note_use(os.path.join(layout.used, environment.name))
 
 
 def last_use(layout: Layout, environment: Environment) -> float:

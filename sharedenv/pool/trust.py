@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VARIABLE = "SHAREDENV_TRUST"
 MARK = b'"shared": "group"'  #: in pool.json

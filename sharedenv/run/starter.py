@@ -44,6 +44,9 @@ class Starter(Protocol):
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
         """Starts a case and returns its process number. Raises OSError; BlockingIOError when a later try may do."""
 
+    def warm(self, script: str, prepared: Prepared) -> None:
+        """Makes ready for scripts like this one, before the environment is delivered. From any thread; may take its time."""
+
     def reap(self) -> Iterator[Ended]:
         """Those that ended since the last call; never waits."""
 
@@ -70,6 +73,9 @@ class PlainStarter:
         )
         self._running[pid] = None
         return pid
+
+    def warm(self, script: str, prepared: Prepared) -> None:
+        """Nothing to do."""
 
     def reap(self) -> Iterator[Ended]:
         """Asks for each child by number: a wait for any child would take those of other threads (uv at a build)."""

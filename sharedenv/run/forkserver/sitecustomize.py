@@ -1,0 +1,594 @@
+"""The fork server: runs inside the pool's Python, imports modules once, then forks for each case.
+
+How the case comes to run exactly where the interpreter would run it, with no frame of ours below it:
+
+* This folder is first on PYTHONPATH and Python is started as ``python -m sharedenv-fork-server``. ``site`` imports this file
+  (hence its name) before the interpreter looks for what to run. It hides its tracks and puts an object of ours into
+  sys.modules as ``runpy``: ``-m`` makes the interpreter take ``_run_module_as_main`` from there and call it from C.
+* That object calls its steps through C functions alone (`map`, `filter`, `next`). The first is the server's loop, which returns
+  in a forked child only; later ones compile and run the case's script. So ``sys._getframe().f_back`` is None there, tracebacks
+  begin with the script, and all that follows is the interpreter's own: sys.excepthook, SystemExit, KeyboardInterrupt,
+  threading's shutdown, atexit, destructors.
+* The end of a process with thousands of modules takes long, nearly all of it for clearing what was loaded before the fork and
+  has nothing to tell. So, once the interpreter begins to clear modules, those leave sys.modules (and live on, held by a ring
+  that is never collected); it clears what belongs to the script, and when that is done C's ``exit`` ends the process with the
+  status it would have had. Where that status is not certain, the end takes its full length.
+
+Standard library only, Python 3.8 and newer. What it imports is what every interpreter has loaded at its start, and some C modules
+that leave sys.modules again before the script's imports are made (only atexit stays, before 3.10).
+
+Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (with a + behind it when PYTHONPATH was set): frames of a
+4-byte little-endian length and a marshalled tuple. The client sends ("preload", statements, script, folder), each statement being
+(source, top-level names), then for each case ("start", number, script, arguments, folder) with its stdout and stderr as SCM_RIGHTS.
+The server answers ("ready", top-level names loaded, statements done, why it did no more) or ("refused", why); then
+("started", number, pid), ("failed", number, errno) and ("ended", pid, status, CPU seconds, ru_maxrss).
+"""
+
+# mypy: ignore-errors
+# (it runs in other Pythons, on C modules that have no stubs: the conformance suite checks it, in each version)
+
+import sys
+
+VARIABLE = "SHAREDENV_FORK_SERVER"
+
+#: modules that must not be forked once they are loaded; those that start threads or open devices are found anyway
+UNSAFE = {
+    "mpi4py.MPI": "mpi4py starts MPI when it is imported",
+    "petsc4py.PETSc": "petsc4py starts MPI",
+    "cupy": "cupy uses CUDA, which does not survive a fork",
+    "pycuda.driver": "pycuda uses CUDA, which does not survive a fork",
+    "pyopencl": "pyopencl uses OpenCL, which does not survive a fork",
+    "jax": "jax has threads, which do not survive a fork",
+    "tensorflow": "tensorflow has threads, which do not survive a fork",
+    "ray": "ray talks to processes of its own",
+}
+
+
+class Refused(Exception):
+    """These imports are not safe to fork; the argument says why."""
+
+
+class State:
+    """What the steps hand to each other. In the child, ``status`` is the exit status once that is certain."""
+
+    steps: list = []  # still to call, the next one last
+    case: tuple = ()  # interpreter, script, arguments
+    loaded: dict = {}  # name → module, of what was loaded before the fork
+    tools: tuple = ()
+    exit = None  # C's exit; None where there is no _ctypes
+    status = None
+    caught = None  # what became of the script: a Caught
+    catcher = None
+
+
+class Caught(StopIteration):
+    """Carries the script's exception, as __context__, out of the C function that ran it; `next` ends it there."""
+
+
+# --- where the interpreter comes to us ---------------------------------------------------------------------------------------
+
+
+def plant():
+    """Takes our entries out of the environment and puts our steps where the interpreter will call them."""
+    import os
+
+    here = os.path.dirname(__file__)
+    descriptor = os.environ.pop(VARIABLE)
+    if descriptor.endswith("+"):
+        os.environ["PYTHONPATH"] = os.environ["PYTHONPATH"].partition(here)[2][1:]
+    else:
+        del os.environ["PYTHONPATH"]
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    sys.path_importer_cache.pop(here, None)
+
+    loaded = set(sys.modules)
+    import _functools
+    import _io
+    import _operator
+
+    call = _operator.methodcaller("__call__")
+
+    class Entry:
+        # the interpreter calls it with two arguments: the look-up of __call__ makes the steps, _operator.eq takes the arguments
+        __call__ = property(_operator.methodcaller("make_steps"))
+
+    class Catcher(_io._IOBase):
+        # close() calls flush() (the script), keeps its exception aside, sets an attribute, and chains the two exceptions
+        def __setattr__(self, name, value):
+            State.caught = Caught()
+            raise State.caught
+
+    def sequence(steps):
+        # calls each from C as long as they return None, which `filter` drops
+        return _functools.partial(next, filter(None, map(call, steps)), _operator.eq)
+
+    def run(code, scope):
+        catcher = Catcher()
+        catcher.__dict__["flush"] = _functools.partial(exec, code, scope)
+        State.catcher = catcher  # never to be collected: its destructor would close it again
+        return _functools.partial(next, map(call, iter([catcher.close])), None)
+
+    entry = Entry()
+    entry.make_steps = sequence(iter(State.steps.pop, None))
+    entry._run_module_as_main = entry
+    State.tools = (_functools.partial, run)
+    State.steps[:] = [None, prepare, _functools.partial(serve, int(descriptor.rstrip('+')))]
+    forget(loaded)
+    sys.modules["runpy"] = entry
+
+
+def forget(loaded):
+    """Takes the modules that were imported since out of sys.modules: a later import makes them anew."""
+    keep = "atexit" if sys.version_info < (3, 10) else ""  # a second atexit would lose what was registered with the first
+    for name in [name for name in sys.modules if name not in loaded and name != keep]:
+        del sys.modules[name]
+
+
+def the_users_own():
+    """Another sitecustomize further down sys.path is imported as if we were not there. Raises ImportError where there is none."""
+    del sys.modules["sitecustomize"]
+    import sitecustomize  # noqa: F401
+
+
+# --- the server ----------------------------------------------------------------------------------------------------------------
+
+
+class Link:
+    """The socket to the client."""
+
+    def __init__(self, descriptor):
+        import _socket
+        import marshal
+
+        self.socket = _socket.socket(fileno=descriptor)
+        self._space = _socket.CMSG_SPACE(8)
+        self._marshal = marshal
+
+    def receive(self):
+        """One frame and the descriptors that came with it; (None, []) at the end of the stream."""
+        head, ancillary, _, _ = self.socket.recvmsg(4, self._space)
+        if len(head) < 4:
+            return None, []
+        found = []
+        for _, _, data in ancillary:
+            found += [int.from_bytes(data[i : i + 4], sys.byteorder) for i in range(0, len(data), 4)]
+        left = int.from_bytes(head, "little")
+        chunks = []
+        while left:
+            chunk = self.socket.recv(min(left, 65536))
+            if not chunk:
+                return None, []
+            chunks.append(chunk)
+            left -= len(chunk)
+        return self._marshal.loads(b"".join(chunks)), found
+
+    def send(self, *message):
+        """One frame."""
+        data = self._marshal.dumps(message, 2)
+        self.socket.sendall(len(data).to_bytes(4, "little") + data)
+
+
+def serve(descriptor):
+    """Imports, then forks for each request; ends with the client. Returns only in a forked child."""
+    import os
+
+    loaded = set(sys.modules) - {"runpy"}
+    import atexit
+    import gc
+
+    del sys.modules["runpy"]
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path_importer_cache.pop(sys.path[0], None)
+        del sys.path[0]  # where `-m` looks; the case's own folder takes its place
+    link = Link(descriptor)
+    State.exit = find_exit()
+    atexit.register(leave)
+    forget(loaded)
+    (_, statements, script, folder), _ = link.receive()
+    try:
+        os.chdir(folder)
+        done, why = preload(statements, script)
+        os.chdir("/")
+    except Refused as refused:
+        link.send("refused", str(refused))
+        os._exit(0)
+    State.loaded.update((name, module) for name, module in sys.modules.items() if name not in loaded)
+    names = {name.partition(".")[0] for name in State.loaded } - set(sys.builtin_module_names)
+    gc.collect()
+    ring = [State]
+    ring.append(ring)
+    del ring
+    gc.disable()  # until the script: what it would move is shared memory
+    gc.freeze()
+    link.send("ready", sorted(names), done, why)
+    wait_for_cases(link, gc)
+
+
+def wait_for_cases(link, gc):
+    """The loop; SIGCHLD comes in only while it waits for the client, so that an end is never told before its beginning."""
+    import _signal
+    import os
+
+    def reap(*_):
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            link.send("ended", pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+
+    ours = set(sys.modules)
+    import resource  # noqa: F401  # wait4 imports it each time
+
+    ours ^= set(sys.modules)
+    old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD, _signal.SIGINT})
+    old_handler = _signal.signal(_signal.SIGCHLD, reap)
+    while True:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCHLD})
+        request, descriptors = link.receive()
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD})
+        if request is None:
+            os._exit(0)
+        _, number, script, arguments, folder = request
+        try:
+            pid = os.fork()
+        except OSError as error:
+            link.send("failed", number, error.errno)
+        else:
+            if not pid:
+                os.setpgid(0, 0)
+                _signal.signal(_signal.SIGCHLD, old_handler)
+                link.socket.close()
+                for name in ours:
+                    del sys.modules[name]
+                become(script, arguments, folder, descriptors)
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
+                gc.enable()
+                return
+            try:
+                os.setpgid(pid, pid)
+            except OSError:
+                pass  # it was quicker, and is gone or has started another program
+            link.send("started", number, pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def find_exit():
+    """C's exit as a function of the status, or None."""
+    try:
+        import _ctypes
+
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "exit")
+        call = _ctypes.call_function
+    except (ImportError, OSError, AttributeError):
+        return None
+    return lambda status: call(address, (status,))
+
+
+# --- the imports ---------------------------------------------------------------------------------------------------------------
+
+
+def preload(statements, script):
+    """Executes the statements as the script would; how many were done, and why no more. Raises Refused."""
+    import os
+
+    here = os.getcwd()  # empty, and ours alone: whoever keeps it has looked at the current folder
+    before = look()
+    sys.modules["__main__"].__file__ = script  # without it, some modules think that a person is typing
+    sys.argv[:] = [script]
+    scope = {"__name__": "__main__"}
+    done, why = 0, ""
+    for source, names in statements:
+        missing = [name for name in names if not findable(name)]
+        if missing:
+            why = "no module %s outside the script's folder" % missing[0]
+            break
+        try:
+            exec(compile(source, script, "exec", dont_inherit=True), scope)
+        except BaseException as error:
+            raise Refused("`%s` fails with %s" % (source, type(error).__name__)) from None
+        compare(before, source)
+        done += 1
+    scope.clear()
+    if os.getcwd() != here:
+        raise Refused("an import changes the current folder")
+    kept = keeps_folder(here)
+    if kept:
+        raise Refused("%s remembers the folder it was imported in" % kept)
+    return done, why
+
+
+def findable(name):
+    """Whether a top-level module is there without the script's folder."""
+    if name in sys.modules:
+        return True
+    return any(finder.find_spec(name, None) is not None for finder in sys.meta_path)
+
+
+def look():
+    """What imports should leave alone: open files, size of the outputs, who is traced, where output goes."""
+    import os
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    files = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            files[name] = os.readlink("/proc/self/fd/" + name)
+        except OSError:
+            pass  # the listing's own
+    written = os.fstat(1).st_size + os.fstat(2).st_size
+    return files, written, (sys.gettrace(), sys.getprofile()), (sys.stdin, sys.stdout, sys.stderr)
+
+
+def compare(before, source):
+    """Raises Refused when the statement that was just executed left something that a fork can't share."""
+    import os
+
+    for name, why in UNSAFE.items():
+        if name in sys.modules:
+            raise Refused(why)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise Refused("torch has started CUDA, which does not survive a fork")
+    if lasting_threads():
+        raise Refused("`%s` starts threads" % source)
+    files, written, traced, streams = look()
+    if streams != before[3]:
+        raise Refused("`%s` replaces the standard streams" % source)
+    if written != before[1]:
+        raise Refused("`%s` writes output" % source)
+    if traced != (None, None):
+        raise Refused("a tracer or profiler is at work")
+    opened = sorted(path for name, path in files.items() if before[0].get(name) != path and path != "/dev/null")
+    if opened:
+        raise Refused("`%s` keeps %s open" % (source, opened[0]))
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return
+    raise Refused("`%s` starts a process" % source)
+
+
+def lasting_threads():
+    """Whether there are threads that a fork does not end. OpenBLAS, for one, stops its own before a fork and starts them later."""
+    import os
+    import time
+
+    if len(os.listdir("/proc/self/task")) == 1:
+        return False
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        return True
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    for _ in range(100):
+        if len(os.listdir("/proc/self/task")) == 1:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def keeps_folder(here):
+    """The module that has our folder in a variable, or None; multiprocessing's is set right in each child."""
+    for name, module in list(sys.modules.items()):
+        for variable, value in list(getattr(module, "__dict__", {}).items()):
+            if isinstance(value, str) and value.startswith(here) and (name, variable) != MULTIPROCESSING:
+                return "%s.%s" % (name, variable)
+    return None
+
+
+MULTIPROCESSING = ("multiprocessing.process", "ORIGINAL_DIR")
+
+
+# --- the child -----------------------------------------------------------------------------------------------------------------
+
+
+def become(script, arguments, folder, descriptors):
+    """Everything that a start of `python SCRIPT ARGUMENT…` in this folder would have found, up to the script itself."""
+    import os
+
+    os.chdir(folder)
+    for descriptor, number in zip(descriptors, (1, 2)):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    open_streams()
+    State.case = (script,)
+    sys.argv[:] = [script, *arguments]
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv[:] = [sys.orig_argv[0], script, *arguments]
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.ORIGINAL_DIR = os.getcwd()
+        process.current_process().authkey = os.urandom(32)
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+def open_streams():
+    """Makes the standard streams anew, in place (somebody may hold them), as the interpreter makes them for what is open now."""
+    import _io
+
+    for number, name, mode in ((0, "stdin", "rb"), (1, "stdout", "wb"), (2, "stderr", "wb")):
+        text = getattr(sys, name)
+        buffer = text.buffer
+        encoding, errors = text.encoding, text.errors
+        line_buffering, write_through = text.line_buffering, text.write_through
+        raw = _io.FileIO(number, mode, closefd=False)  # a new one: whether it can seek is found out once
+        raw.name = "<%s>" % name
+        if isinstance(buffer, _io.FileIO):
+            buffer = raw
+        else:
+            size = raw._blksize
+            if sys.version_info >= (3, 14):
+                size = max(min(size, 8 << 20), 128 << 10)
+            buffer.__init__(raw, size if size > 1 else 8192)
+            line_buffering = line_buffering or raw.isatty()
+        text.__init__(buffer, encoding, errors, "\n", line_buffering, write_through)
+
+
+def prepare():
+    """The step after the fork: compiles the script and puts the next steps in place."""
+    import os
+
+    partial, run = State.tools
+    (script,) = State.case
+    try:
+        with open(script, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        os.write(2, os.fsencode("%s: can't open file %r: [Errno %d] %s\n" % (sys.executable, script, error.errno, error.strerror)))
+        os._exit(2)
+    # a new module, since the collector never looks at what was there before the fork
+    old = sys.modules["__main__"]
+    module = sys.modules["__main__"] = type(sys)("__main__")
+    scope = module.__dict__
+    scope.clear()
+    scope.update(old.__dict__)
+    if "__annotations__" in scope:
+        scope["__annotations__"] = {}
+    scope.pop("__file__")
+    scope["__file__"] = script
+    scope["__cached__"] = None
+    scope["__loader__"] = type(__loader__)("__main__", script)
+    try:
+        code = compile(source, script, "exec", dont_inherit=True)
+    except BaseException as error:
+        State.steps.append(partial(raise_it(), error.with_traceback(None)))
+        return
+    State.steps[:] = [None, partial(decide, scope), run(code, scope)]
+
+
+def raise_it():
+    """A C function that raises the exception it is given, with the traceback that it has."""
+    import _codecs
+
+    return _codecs.lookup_error("strict")
+
+
+def decide(scope):
+    """The step after the script: what the interpreter does next, and which exit status that will come to."""
+    error = State.caught.__context__
+    State.caught = None
+    State.catcher.__dict__.clear()
+    for stream in (sys.stderr, sys.stdout):
+        try:
+            stream.flush()
+        except BaseException:
+            pass  # as the interpreter does; it looks again at the end
+    if error is None:
+        State.status = 0
+        forget_file(scope)
+        return
+    if type(error) is SystemExit:
+        State.status = system_exit(error.code)
+    elif isinstance(error, Exception) and sys.excepthook is sys.__excepthook__:
+        State.status = 1
+    if not isinstance(error, SystemExit):
+        import atexit
+
+        atexit.register(forget_file, scope)  # after the traceback, before the script's exit handlers
+    State.steps.append(State.tools[0](raise_it(), error))
+
+
+def forget_file(scope):
+    """What the interpreter takes out of __main__ once the script has run."""
+    scope.pop("__file__", None)
+    scope.pop("__cached__", None)
+
+
+def system_exit(code):
+    """The status that this code of SystemExit comes to."""
+    if code is None:
+        return 0
+    if not isinstance(code, int):
+        return 1
+    return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
+
+
+# --- the end -------------------------------------------------------------------------------------------------------------------
+
+
+class Signpost:
+    """Calls a function when it is cleared away."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __del__(self):
+        self.function()
+
+
+def leave():
+    """The last exit handler: has us called when the interpreter starts to clear modules."""
+    try:
+        sys._getframe(1)
+    except ValueError:
+        pass
+    else:
+        return  # the script itself runs the exit handlers
+    if State.exit is None or State.status is None:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if not stream.closed:
+                stream.flush()
+        except BaseException:
+            return  # the interpreter will fail in it, too, and end with 120
+    sys.ps2 = Signpost(clearing_begins)
+
+
+def clearing_begins():
+    """The first thing cleared is sys.ps2: takes what was loaded before the fork out of sight, unless that could matter."""
+    import _weakref
+    import gc
+
+    streams = [sys.__stdin__, sys.__stdout__, sys.__stderr__]
+    own = {id(part) for text in streams if text is not None for part in (text, text.buffer, getattr(text.buffer, "raw", None))}
+    held = []
+    for thing in gc.get_objects():
+        kind = type(thing)
+        if hasattr(kind, "__del__") and kind is not Signpost and id(thing) not in own:
+            try:
+                if thing.closed:
+                    continue
+            except Exception:
+                pass
+            try:
+                held.append(_weakref.ref(thing))
+            except TypeError:
+                return  # can't be watched: the long way
+    for name, module in State.loaded.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+    exit_, status = State.exit, State.status
+
+    def all_cleared():
+        # the last of sys: nothing of the script is left but what modules loaded before the fork hold. Globals are gone, too
+        for reference in held:
+            thing = reference()
+            if thing is not None:
+                try:
+                    type(thing).__del__(thing)
+                except BaseException:
+                    pass
+        for stream in streams[1:]:
+            try:
+                stream.flush()
+            except BaseException:
+                pass
+        exit_(status)
+
+    sys.__dict__["~"] = Signpost(all_cleared)
+
+
+plant()
+the_users_own()

@@ -1,0 +1,357 @@
+"""`run --preload`: cases as forks of a process that has imported what they import (Linux).
+
+One server process (forkserver/sitecustomize.py says how it works) for each environment and set of imports. What can't be
+done so, or not safely, is started the plain way, and the user is told why, once for each reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sharedenv.process import spawn
+from sharedenv.run.case import Case
+from sharedenv.run.imports import Imports, find_imports
+from sharedenv.run.starter import Ended, PlainStarter, Prepared
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forkserver")
+VARIABLE = "SHAREDENV_FORK_SERVER"
+SERVERS = 8  #: at most at a time: each holds all that it has imported
+DEATHS = 3  #: of servers for one set of imports, before its cases are started the plain way
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+_PATIENCE = 600.0  # seconds for the imports: a cold parallel file system is slow, not dead
+#: files that a module reads from the current folder when it is imported
+_READS_FOLDER = {"matplotlib": "matplotlibrc", "numba": ".numba_config.yaml"}
+
+#: interpreter, its variables, leases, statements: what one server is for
+_Key = tuple[str, frozenset[tuple[str, str]], tuple[int, ...], tuple[tuple[str, tuple[str, ...]], ...]]
+
+
+class Gone(Exception):
+    """The server has ended."""
+
+
+@dataclass(slots=True)
+class _Server:
+    """``refused``: why these imports can't be shared. ``names``: top-level modules that are loaded."""
+
+    pid: int
+    link: socket.socket
+    output: int
+    names: frozenset[str] = frozenset()
+    left: str = ""
+    refused: str = ""
+    running: dict[int, None] = field(default_factory=dict)
+    last_use: float = 0.0
+    ended: list[Ended] = field(default_factory=list)
+
+
+class PreloadStarter:
+    """Starts cases as forks of servers, or the plain way. ``notice`` is told, once each, why the plain way was taken."""
+
+    def __init__(self, notice: Callable[[str], None]) -> None:
+        self._plain = PlainStarter()
+        self._notice = notice
+        self._told: set[str] = set()
+        self._servers: dict[_Key, _Server] = {}
+        self._deaths: dict[_Key, int] = {}
+        self._orphans: dict[int, None] = {}  # cases of servers that died: the kernel made them our own children
+        self._ended: list[Ended] = []
+        self._number = 0
+        self._lock = threading.RLock()
+        self._events = select.epoll()  # one descriptor that is readable when some server has something to tell
+        self._imports = functools.lru_cache(maxsize=64)(find_imports)
+        self._children_come_to_us(True)
+
+    def warm(self, script: str, prepared: Prepared) -> None:
+        """Starts the server for a script before the first case needs it. From any thread."""
+        imports = self._imports_of(script)
+        if imports is None or self._unfit(prepared):
+            return
+        key = _key(prepared, imports)
+        try:
+            server = None if key in self._servers else self._open(key, script, prepared)
+        except OSError as error:
+            return self._say(f"the process that imports can't be started: {error.strerror}")
+        if server is not None:
+            with self._lock:
+                if self._servers.setdefault(key, server) is not server:
+                    self._end(server)
+        return None
+
+    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
+        """Starts a case and returns its process number. Raises OSError."""
+        with self._lock:
+            try:
+                pid = self._fork(case, prepared, stdout, stderr)
+            except Gone:
+                pid = None
+        return self._plain.start(case, prepared, stdout, stderr) if pid is None else pid
+
+    def reap(self) -> Iterator[Ended]:
+        """Those that ended since the last call."""
+        yield from self._plain.reap()
+        with self._lock:
+            for key, server in tuple(self._servers.items()):
+                try:
+                    while _readable(server.link):
+                        self._hear(server)
+                except Gone:
+                    self._bury(key, server)
+                self._ended += server.ended
+                server.ended.clear()
+            self._ended += self._reap_orphans()
+            ended, self._ended = self._ended, []
+        yield from ended
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Readable when a server has something to tell."""
+        return (self._events.fileno(),)
+
+    def close(self) -> None:
+        """Ends the servers: they see the end of their stream."""
+        with self._lock:
+            for server in self._servers.values():
+                self._end(server)
+            self._servers.clear()
+        self._events.close()
+        self._children_come_to_us(False)
+        self._plain.close()
+
+    def _fork(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int | None:
+        imports = self._imports_of(case.script)
+        if imports is None:
+            return None
+        if why := self._unfit(prepared):
+            self._plainly(why)
+            return None
+        key = _key(prepared, imports)
+        server = self._server(key, case.script, prepared)
+        if server is None:
+            return None
+        if server.refused:
+            self._plainly(server.refused)
+            return None
+        if server.left or imports.left:
+            self._say(f"not all imports are shared: {server.left or imports.left}")
+        if why := _reads_folder(case, server.names):
+            self._plainly(why)
+            return None
+        self._number += 1
+        request = ("start", self._number, case.script, case.arguments, os.getcwd())
+        try:
+            self._send(server, request, (stdout, stderr))
+            while (answer := self._hear(server))[:2] not in (("started", self._number), ("failed", self._number)):
+                pass
+        except Gone:
+            self._bury(key, server)
+            raise
+        if answer[0] == "failed":
+            raise OSError(answer[2], os.strerror(answer[2]))
+        pid: int = answer[2]
+        server.running[pid] = None
+        server.last_use = time.monotonic()
+        return pid
+
+    def _imports_of(self, script: str) -> Imports | None:
+        try:
+            with open(script, "rb") as file:
+                return self._imports(file.read())
+        except OSError:
+            return None  # the plain way says what is wrong
+
+    def _unfit(self, prepared: Prepared) -> str:
+        if sys.platform != "linux":
+            return "only Linux can tell whether a process with these imports is safe to fork"
+        path = prepared.variables.get("PYTHONPATH", "")
+        if path and not all(os.path.isabs(entry) for entry in path.split(os.pathsep)):
+            return "PYTHONPATH has entries that depend on the script's folder"
+        return ""
+
+    def _plainly(self, why: str) -> None:
+        self._say(f"{why}; started the plain way")
+
+    def _say(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._notice(f"--preload: {text}")
+
+    def _server(self, key: _Key, script: str, prepared: Prepared) -> _Server | None:
+        if key in self._servers:
+            return self._servers[key]
+        if self._deaths.get(key, 0) >= DEATHS:
+            self._plainly("the process with these imports died several times")
+            return None
+        if not self._make_room():
+            self._plainly(f"more than {SERVERS} different sets of imports at a time")
+            return None
+        server = self._open(key, script, prepared)
+        if server is not None:
+            self._servers[key] = server
+        return server
+
+    def _make_room(self) -> bool:
+        alive = [(server.last_use, key) for key, server in self._servers.items() if not server.refused]
+        if len(alive) < SERVERS:
+            return True
+        for _, key in sorted(alive, key=lambda each: each[0]):
+            if not self._servers[key].running:
+                self._end(self._servers.pop(key))
+                return True
+        return False
+
+    def _open(self, key: _Key, script: str, prepared: Prepared) -> _Server | None:
+        ours, theirs = socket.socketpair()
+        output = os.memfd_create("sharedenv-preload")
+        path = prepared.variables.get("PYTHONPATH")
+        variables = dict(prepared.variables)
+        variables["PYTHONPATH"] = f"{FOLDER}{os.pathsep}{path}" if path else FOLDER
+        variables[VARIABLE] = f"{theirs.fileno()}{'' if path is None else '+'}"
+        argv = (prepared.python, "-m", "sharedenv-fork-server")
+        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            inherited = (theirs.fileno(), *prepared.leases)
+            pid = spawn(argv, env=variables, stdin=stdin, stdout=output, stderr=output, inherited=inherited)
+        finally:
+            os.close(stdin)
+            theirs.close()
+        server = _Server(pid, ours, output)
+        with tempfile.TemporaryDirectory(prefix="sharedenv-") as folder:
+            try:
+                self._send(server, ("preload", key[-1], script, folder), ())
+                answer = self._hear(server, _PATIENCE)
+            except Gone:
+                self._deaths[key] = self._deaths.get(key, 0) + 1
+                why = _last_line(output)
+                self._end(server)
+                self._plainly("the process that imports ended" + (f": {why}" if why else ""))
+                return None
+        if answer[0] == "refused":
+            written = _last_line(output)
+            server.refused = answer[1] + (f" ({written})" if written and answer[1].endswith("output") else "")
+        else:
+            server.names, server.left = frozenset(answer[1]), answer[3]
+            self._events.register(ours, select.EPOLLIN)
+        return server
+
+    def _send(self, server: _Server, message: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
+        data = marshal.dumps(message, 2)
+        data = len(data).to_bytes(4, "little") + data
+        try:
+            sent = socket.send_fds(server.link, [data], descriptors) if descriptors else 0
+            server.link.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            raise Gone from None
+
+    def _hear(self, server: _Server, patience: float = 60.0) -> tuple[Any, ...]:
+        """The next message; an end of a case is also put down. Raises Gone."""
+        head = _read(server, 4, patience)
+        answer: tuple[Any, ...] = marshal.loads(_read(server, int.from_bytes(head, "little"), patience))
+        if answer[0] == "ended":
+            _, pid, status, cpu, memory = answer
+            server.running.pop(pid, None)
+            server.ended.append(Ended(pid, status, cpu, memory * 1024))
+        return answer
+
+    def _bury(self, key: _Key, server: _Server) -> None:
+        """A server died: its cases live on, as our own children."""
+        self._deaths[key] = self._deaths.get(key, 0) + 1
+        self._servers.pop(key, None)
+        self._ended += server.ended
+        server.ended.clear()
+        self._end(server)
+        self._orphans.update(server.running)
+
+    def _end(self, server: _Server) -> None:
+        try:
+            self._events.unregister(server.link)
+        except (FileNotFoundError, ValueError):
+            pass  # it never got ready
+        server.link.close()
+        os.close(server.output)
+        deadline = time.monotonic() + 5
+        while os.waitpid(server.pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(server.pid, signal.SIGKILL)
+            time.sleep(0.001)
+
+    def _reap_orphans(self) -> list[Ended]:
+        found = []
+        for pid in tuple(self._orphans):
+            try:
+                ended, status, usage = os.wait4(pid, os.WNOHANG)
+            except ChildProcessError:
+                # the server waited for it and could not tell us any more: how it ended is lost
+                ended, status, usage = pid, int(signal.SIGKILL), None
+            if ended:
+                del self._orphans[pid]
+                cpu = usage.ru_utime + usage.ru_stime if usage else 0.0
+                found.append(Ended(pid, status, cpu, usage.ru_maxrss * 1024 if usage else 0))
+        return found
+
+    def _children_come_to_us(self, wanted: bool) -> None:
+        """Whether a case whose server dies becomes a child of ours: so its end can still be learnt."""
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_SUBREAPER, int(wanted), 0, 0, 0)
+
+
+def _key(prepared: Prepared, imports: Imports) -> _Key:
+    return prepared.python, frozenset(prepared.variables.items()), prepared.leases, imports.statements
+
+
+def _readable(link: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _read(server: _Server, size: int, patience: float) -> bytes:
+    data = b""
+    poll = select.poll()
+    poll.register(server.link, select.POLLIN)
+    while len(data) < size:
+        if not poll.poll(patience * 1000):
+            os.kill(server.pid, signal.SIGKILL)
+            raise Gone
+        try:
+            chunk = server.link.recv(size - len(data))
+        except ConnectionResetError:
+            chunk = b""
+        if not chunk:
+            raise Gone
+        data += chunk
+    return data
+
+
+def _reads_folder(case: Case, names: frozenset[str]) -> str:
+    """What in the case's folder its imports would have read, in words; "" for nothing. ``names``: what is imported."""
+    folder = os.path.dirname(os.path.realpath(case.script))
+    try:
+        for entry in os.listdir(folder):
+            stem, _, suffix = entry.partition(".")
+            if stem in names and (suffix or any(os.path.exists(os.path.join(folder, stem, f"__init__{end}")) for end in (".py", ".pyc"))):
+                return f"{entry} in the script's folder comes before the module {stem}"
+    except OSError:
+        return "the script's folder can't be read"
+    for module, name in _READS_FOLDER.items():
+        if module in names and os.path.exists(name):
+            return f"{module} reads {name} of the current folder"
+    return ""
+
+
+def _last_line(output: int) -> str:
+    """The last line that is not blank, of what the server wrote (errors end with what they are)."""
+    lines = [line.strip() for line in os.pread(output, 65536, 0).decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""

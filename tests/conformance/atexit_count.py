@@ -1,0 +1,4 @@
+import atexit
+
+atexit._clear()
+atexit.register(print, "registered after the clearing")

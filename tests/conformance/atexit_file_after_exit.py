@@ -1,0 +1,4 @@
+import atexit
+
+atexit.register(lambda: print("__file__" in globals(), __name__))
+raise SystemExit(1)

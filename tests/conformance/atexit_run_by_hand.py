@@ -1,0 +1,7 @@
+import atexit
+
+atexit.register(print, "once")
+atexit._run_exitfuncs()
+import json
+
+print(json.dumps([1]), "after")

@@ -1,0 +1,6 @@
+import os
+import sys
+
+print("before")
+sys.stdout.flush()
+os.execv("/bin/echo", ["echo", "I am echo now"])

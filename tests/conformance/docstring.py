@@ -1,0 +1,2 @@
+"""What this is."""
+print(__doc__)

@@ -1,0 +1,5 @@
+# variables: PYTHONPATH=
+import os
+import sys
+
+print(os.environ["PYTHONPATH"], sys.path)

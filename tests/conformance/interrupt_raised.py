@@ -1,0 +1,5 @@
+import atexit
+
+atexit.register(print, "handler")
+print("before")
+raise KeyboardInterrupt

@@ -1,0 +1,4 @@
+# file json/data.txt: nothing
+import json
+
+print(json.loads("1"))

@@ -1,0 +1,4 @@
+# file json/__init__.py: loads = "not the standard one"
+import json
+
+print(json.loads)

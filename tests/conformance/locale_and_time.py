@@ -1,0 +1,4 @@
+import locale
+import sys
+
+print(locale.setlocale(locale.LC_ALL), locale.getpreferredencoding(False), sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())

@@ -1,0 +1,2 @@
+x: int = 3
+print(__annotations__ if "__annotations__" in globals() else "not kept here")

@@ -1,0 +1,4 @@
+import sys
+
+sys.stdout.write("no newline at the end")
+sys.stderr.write("none here")

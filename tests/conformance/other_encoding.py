@@ -1,0 +1,2 @@
+# variables: PYTHONIOENCODING=ascii:backslashreplace
+print("ü", flush=True)

@@ -1,0 +1,6 @@
+import contextlib
+import io
+
+with contextlib.redirect_stdout(io.StringIO()) as text:
+    print("inside")
+print(repr(text.getvalue()))

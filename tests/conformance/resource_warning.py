@@ -1,0 +1,5 @@
+import warnings
+
+warnings.simplefilter("always")
+open(__file__)
+print("next")

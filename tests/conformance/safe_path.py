@@ -1,0 +1,4 @@
+# variables: PYTHONSAFEPATH=1
+import sys
+
+print(sys.path, getattr(sys.flags, "safe_path", None))

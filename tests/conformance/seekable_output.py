@@ -1,0 +1,3 @@
+import sys
+
+print(sys.stdout.seekable(), sys.stdout.buffer.raw.seekable(), sys.stdin.seekable())

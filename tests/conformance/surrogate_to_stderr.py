@@ -1,0 +1,4 @@
+import sys
+
+sys.stderr.write("lone \udcff\n")
+print("lone \udcff")

@@ -1,0 +1,3 @@
+text = "\d"
+assert (text, "always true")
+print(text is "\d" or "told")

@@ -1,0 +1,9 @@
+def inner():
+    raise RuntimeError("deep")
+
+
+def outer():
+    inner()
+
+
+outer()

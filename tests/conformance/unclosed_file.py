@@ -1,0 +1,2 @@
+file = open("left_open.txt", "w")
+file.write("flushed all the same")

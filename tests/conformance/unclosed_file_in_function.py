@@ -1,0 +1,6 @@
+def remember(file=open("left_open.txt", "w")):
+    file.write("flushed all the same")
+    return file
+
+
+remember()

@@ -1,0 +1,4 @@
+import zipfile
+
+archive = zipfile.ZipFile("left_open.zip", "w")
+archive.writestr(zipfile.ZipInfo("member"), "content")

@@ -1,0 +1,2 @@
+print("ünïcödé ✓ \udcff".encode("utf-8", "surrogateescape"))
+print("ünïcödé ✓")

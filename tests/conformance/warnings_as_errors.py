@@ -1,0 +1,5 @@
+# variables: PYTHONWARNINGS=error
+import warnings
+
+print("before")
+warnings.warn("now an error")
