@@ -84,7 +84,8 @@ def block_text(document: Mapping[str, Any]) -> str:
         lines.append(f"requires-python = {_toml(document['requires-python'])}")
     lines.append(f"dependencies = {_toml(document['dependencies'])}")
     if document["tool.uv"]:
-        lines += ["[tool.uv]", *toml_text(document["tool.uv"]).splitlines()]
+        # not splitlines: a text may hold U+0085 and its like, which end no line of TOML
+        lines += ["[tool.uv]", *toml_text(document["tool.uv"]).rstrip("\n").split("\n")]
     return "".join(f"{line}\n" for line in ["# /// script", *(f"# {line}" for line in lines), "# ///"])
 
 
