@@ -76,6 +76,7 @@ class Lines(click.types.StringParamType):
 @option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]")
 @option("--capture", metavar="NAME", help="Write each script's output to this file in its folder.")
 @option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N.")
+@option("--preload", is_flag=True, help="Import once a task what the scripts import, and fork for each of them.")
 @option("--stage", is_flag=True, help="Run from node-local disk: each node unpacks the environments once.")
 @option("--build-job", is_flag=True, help="Build in a job that the array waits for, not here.")
 @option("--no-build", is_flag=True, help="A missing environment is an error at once.")
@@ -251,6 +252,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         fail_fast=given["fail_fast"],
         capture=given["capture"],
         threads=given["threads"],
+        preload=given["preload"],
         stage=given["stage"],
         verbosity=console.verbosity,
     )

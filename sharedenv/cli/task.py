@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.archive import make_archive
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.stage import stage, stage_folder
 from sharedenv.pool.store import SHORT, Environment
+from sharedenv.pool.trust import Distrust, check_pool
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
@@ -25,7 +26,7 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run, open_run
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
-from sharedenv.run.starter import PlainStarter
+from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
 from sharedenv.slurm.task import Assignment, assignment, prepare_all
 
@@ -36,10 +37,14 @@ def main(arguments: list[str]) -> int:
     console = Console()
     try:
         layout = Layout(os.path.dirname(os.path.dirname(path)))
+        check_pool(layout.path)
         run = open_run(layout.runs, os.path.basename(path))
         array = open_array(run.path, int(number))
         console = Console(array.how.verbosity)
         return _work(layout, run, assignment(run, array, os.environ), console)
+    except Distrust as error:
+        console.error(SharedenvError(error.message, cause=error.cause, hint=error.hint))
+        return EXIT_USAGE
     except SharedenvError as error:
         console.error(error)
         return error.exit_code
@@ -58,11 +63,15 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         ready = prepare_all(layout, keys, os.environ, how.threads, chosen)
         planned = {case.sequence: case.digest for case in run.cases()}
         screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
-        batch = Batch(assigned.cases, PlainStarter(), _options(how, jobs), _Observer(session, screen, planned))
+        starter = _starter(how, screen)
+        batch = Batch(assigned.cases, starter, _options(how, jobs), _Observer(session, screen, planned))
         for key, prepared in ready.items():
             batch.deliver(key, prepared)
         session.keep(batch.running)
-        outcome = batch.run()
+        try:
+            outcome = batch.run()
+        finally:
+            starter.close()
         screen.close()
         ended = _ending(outcome)
     except SharedenvError as error:
@@ -82,6 +91,14 @@ def _failed_before(run: Run, assigned: Assignment) -> bool:
         (result := results.get(planned.sequence)) is not None and not result.succeeded
         for planned in assigned.array.share(assigned.task)
     )
+
+
+def _starter(how: How, screen: Screen) -> Starter:
+    if not how.preload:
+        return PlainStarter()
+    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other tasks do without sockets and ast
+
+    return PreloadStarter(screen.say)
 
 
 def _options(how: How, jobs: int) -> Options:

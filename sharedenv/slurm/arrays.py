@@ -46,6 +46,7 @@ class How:
     fail_fast: bool = False
     capture: str | None = None
     threads: int | None = None
+    preload: bool = False
     stage: bool = False
     verbosity: int = 0
 
