@@ -247,13 +247,17 @@ def test_a_failure_is_told_to_all_who_waited_and_the_next_call_tries_again(proje
     uv = project.path / "uv"
     count = project.path / "count"
     real = subprocess.run(["which", "uv"], env=project.env, capture_output=True, text=True, check=True).stdout.strip()
+    counted, go = shlex.quote(str(count)), shlex.quote(str(project.path / "go"))
     uv.write_text(
-        f'#!/bin/sh\ncase "$*" in *" sync "*) echo x >>{shlex.quote(str(count))}; while [ ! -e go ] && [ ! -e {shlex.quote(str(project.path / "go"))} ]; do sleep 0.1; done;'
-        f' echo "the index burned down" >&2; exit 2;; *) exec {shlex.quote(real)} "$@";; esac\n'
+        f'#!/bin/sh\ncase "$*" in *" sync "*) echo x >>{counted}; while [ ! -e {go} ]; do sleep 0.1; done\n'
+        f'echo "the index burned down" >&2; exit 2;; *) exec {shlex.quote(real)} "$@";; esac\n'
     )
     uv.chmod(0o755)
-    waiting = [project.start("build", "s.py", env={"SHAREDENV_UV": str(uv)}, stderr=open(project.path / f"e{i}", "w")) for i in range(3)]  # noqa: SIM115 - closed with the test
     said = [project.path / f"e{i}" for i in range(3)]
+    waiting = []
+    for path in said:
+        with path.open("w") as file:
+            waiting.append(project.start("build", "s.py", env={"SHAREDENV_UV": str(uv)}, stderr=file))
     wait_for(lambda: sum("waiting for environment" in path.read_text() for path in said) == 2)
     (project.path / "go").touch()
     for process, path in zip(waiting, said, strict=True):
@@ -301,7 +305,8 @@ def test_a_full_ext4_and_a_pool_on_another_file_system_than_uvs_cache(project: P
 @pytest.mark.root
 def test_a_quota_that_is_spent_leaves_no_environment(project: Project, tmp_path: Path) -> None:
     require("mkfs.btrfs", "btrfs", "mount")
-    make_wheel(tmp_path / "wheels", "alpha", "3.0", modules={"alpha.py": "", "big.py": f"x = '{random.Random(1).randbytes(3_000_000).hex()}'\n"})
+    noise = random.Random(1).randbytes(3_000_000).hex()  # so that no compression makes it fit
+    make_wheel(tmp_path / "wheels", "alpha", "3.0", modules={"alpha.py": "", "big.py": f"x = '{noise}'\n"})
     project.env["UV_FIND_LINKS"] = str(tmp_path / "wheels")
     with image(tmp_path / "btrfs", 200, "mkfs.btrfs", "-q") as folder:
         subprocess.run(["btrfs", "quota", "enable", str(folder)], check=True)
