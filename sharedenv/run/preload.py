@@ -79,7 +79,7 @@ class PreloadStarter:
         """Starts the server for a script before the first case needs it. From any thread."""
         imports = self._imports_of(script)
         if imports is None or self._unfit(prepared):
-            return
+            return None
         key = _key(prepared, imports)
         try:
             server = None if key in self._servers else self._open(key, script, prepared)
