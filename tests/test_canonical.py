@@ -240,6 +240,15 @@ def test_the_lock_is_what_is_installed(project: Project) -> None:
     assert "uv lock --script" in project.call("build", "case1/s.py", status=3, env={"UV_RESOLUTION": "lowest"}).stderr
 
 
+@pytest.mark.parametrize("text", ["", "x", "version = 99\n"])
+def test_a_damaged_lock_is_told_with_the_way_to_renew_it(project: Project, text: str) -> None:
+    project.script("my script.py", ["alpha"])
+    (project.path / "my script.py.lock").write_text(text)
+    done = project.call("build", "my script.py", status=3)
+    assert "its lock file my script.py.lock is damaged, or from another uv" in done.stderr
+    assert "hint: uv lock --script 'my script.py'" in done.stderr
+
+
 def test_a_lock_with_a_local_source_installs(project: Project) -> None:
     make_library(project.path / "lib")
     extra = '[tool.uv.sources]\nlib = { path = "../lib", editable = true }'
