@@ -17,6 +17,7 @@ import pytest
 
 from sharedenv.block import Block
 from sharedenv.canonical import build_inputs, canonical_script, python_request
+from sharedenv.errors import SharedenvError
 from sharedenv.key import Payload, make_payload, payload_from
 from sharedenv.script import Metadata, parse_script
 from sharedenv.settings import Settings, gather_settings
@@ -92,6 +93,12 @@ def test_lists_of_the_environment_become_options_unless_the_script_is_locked() -
     assert 'constraint-dependencies = ["c", "six>1"]' in locked.script
     assert locked.lock == b"version = 1\n"
     assert not locked.in_place
+
+
+def test_a_locked_payload_is_never_built_unlocked() -> None:
+    locked = make_payload(Metadata(None, ("a",), {}, Block(b"", 1)), "/project", b"version = 1\n", PROJECT)
+    with pytest.raises(SharedenvError, match="without its lock file"):
+        build_inputs(payload_from(locked.document), PROJECT)
 
 
 @pytest.mark.parametrize(
