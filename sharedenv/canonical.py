@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sharedenv.key import Payload
+from sharedenv.key import Payload, local_packages
 from sharedenv.requirement import merge, parse_requirement
 from sharedenv.secret import split_url
 from sharedenv.settings import Settings, is_named
@@ -30,6 +30,7 @@ class Inputs:
     lock: bytes | None = None  # bytes of `<canonical script>.lock`; sync wants --locked with it
     in_place: bool = False  # the lock names places relative to it: sync the user's own script, where it lies, --locked
     secrets: tuple[str, ...] = ()  # what must not be seen in a log or a message: see secret.redact
+    local: tuple[str, ...] = ()  # packages from this machine's folders: uv takes them from its cache unless told not to
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: the user's configuration that was used
 
 
@@ -52,6 +53,7 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
         lock=payload.aside.lock,
         in_place="lock-places" in document,
+        local=tuple(local_packages(payload)),
         secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
         notes=dict(settings.notes),
     )
@@ -82,7 +84,8 @@ def block_text(document: Mapping[str, Any]) -> str:
         lines.append(f"requires-python = {_toml(document['requires-python'])}")
     lines.append(f"dependencies = {_toml(document['dependencies'])}")
     if document["tool.uv"]:
-        lines += ["[tool.uv]", *toml_text(document["tool.uv"]).splitlines()]
+        # not splitlines: a text may hold U+0085 and its like, which end no line of TOML
+        lines += ["[tool.uv]", *toml_text(document["tool.uv"]).rstrip("\n").split("\n")]
     return "".join(f"{line}\n" for line in ["# /// script", *(f"# {line}" for line in lines), "# ///"])
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: variables of ours that change nothing once the environment is there; with any other set, the full way decides
 _INERT = frozenset(
-    "SHAREDENV_" + name for name in ("POOL", "PYTHON", "NO_BUILD", "OFFLINE", "NO_COMPILE", "JOBS", "COLOR", "TRUST")
+    "SHAREDENV_" + name for name in ("POOL", "PYTHON", "NO_BUILD", "OFFLINE", "NO_COMPILE", "JOBS", "COLOR", "TRUST", "STAGE")
 )
 
 
@@ -40,10 +40,10 @@ def _exec(script: str, arguments: list[str], environ: Mapping[str, str]) -> None
     found = _look_up([script], environ)
     if not found:
         return
-    environment = found[0].environment
     descriptor = _enter(found[0])
     if descriptor is None:
         return
+    environment = _near(found[0].environment, environ)
     python = f"{environment}/bin/python"
     os.set_inheritable(descriptor, True)
     try:
@@ -77,7 +77,8 @@ def _activate(script: str, environ: Mapping[str, str]) -> int | None:
         return None
     environment = found[0].environment
     try:
-        text = activation(environment, shell_of(environ), f"sharedenv {os.path.basename(environment)[:12]}")
+        name = f"sharedenv {os.path.basename(environment)[:12]}"
+        text = activation(_near(environment, environ), shell_of(environ), name)
     except SharedenvError:
         return None
     return _write(text + "\n")
@@ -108,6 +109,15 @@ def _enter(entry: _Entry) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _near(environment: str, environ: Mapping[str, str]) -> str:
+    """The copy on this node, where SHAREDENV_STAGE has one."""
+    if "SHAREDENV_STAGE" not in environ:
+        return environment
+    from sharedenv.pool.staged import path_to_use
+
+    return path_to_use(environment, environ)
 
 
 def _as_built(descriptor: int, python: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
 from sharedenv.tool_uv import INERT, OptionError, Place, normal_options
 
-__all__ = ["SCHEMA", "Aside", "Payload", "admits", "make_payload", "moves", "payload_from"]
+__all__ = ["SCHEMA", "Aside", "Payload", "admits", "local_packages", "make_payload", "moves", "payload_from"]
 
 SCHEMA = 1
 
@@ -65,7 +65,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
     }
     if lock is not None and (named := places(lock)):
         # the same bytes beside two scripts can mean two things
-        document["lock-places"] = sorted({place.canonical(path) for path in named})
+        document["lock-places"] = _lock_places(named, place)
     options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
     return payload_from(document, Aside(urls, options, lock))
 
@@ -78,30 +78,39 @@ def payload_from(document: Mapping[str, Any], aside: Aside | None = None) -> Pay
 
 def moves(payload: Payload) -> bool:
     """Whether what is installed can change under one key: local folders and files, git without a full commit."""
+    return bool(local_packages(payload)) or any(map(_is_moving_branch, _origins(payload)))
+
+
+def local_packages(payload: Payload) -> list[str]:
+    """Names of the packages that come from this machine's folders and files, sorted."""
+    return sorted({name for name, source in _origins(payload) if _is_local(source)})
+
+
+def _origins(payload: Payload) -> list[tuple[str, Mapping[str, Any]]]:
+    """Package and source, for every requirement with a URL and every entry of [tool.uv.sources]."""
     document = payload.document
     options = document["tool.uv"]
-    sources = [source for entries in options.get("sources", {}).values() for source in entries]
-    if any(_source_moves(source) for source in sources):
-        return True
-    texts = list(document["dependencies"])
-    for name in ("constraint-dependencies", "override-dependencies"):
-        texts += [item for item in options.get(name, []) if isinstance(item, str)]
-    return any(_url_moves(parse_requirement(text).url) for text in texts)
+    texts = [*document["dependencies"], *options.get("constraint-dependencies", []), *options.get("override-dependencies", [])]
+    entries = [parse_requirement(text) for text in texts if isinstance(text, str)]
+    found: list[tuple[str, Mapping[str, Any]]] = [(entry.name, {"url": entry.url}) for entry in entries if entry.url]
+    return found + [(name, source) for name, sources in options.get("sources", {}).items() for source in sources]
 
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def _source_moves(source: Mapping[str, Any]) -> bool:
+def _is_local(source: Mapping[str, Any]) -> bool:
+    if "git" in source:
+        return False
+    return "path" in source or "workspace" in source or str(source.get("url", "")).startswith("file:")
+
+
+def _is_moving_branch(origin: tuple[str, Mapping[str, Any]]) -> bool:
+    source = origin[1]
     if "git" in source:
         return _COMMIT.fullmatch(str(source.get("rev", ""))) is None
-    return "path" in source or "workspace" in source
-
-
-def _url_moves(url: str) -> bool:
-    if url.startswith("git+"):
-        return _COMMIT.fullmatch(url.partition("#")[0].rpartition("@")[2]) is None
-    return url.startswith("file:")
+    url = str(source.get("url", ""))
+    return url.startswith("git+") and _COMMIT.fullmatch(url.partition("#")[0].rpartition("@")[2]) is None
 
 
 def _requires_python(metadata: Metadata) -> str:
@@ -119,6 +128,13 @@ def _dependencies(metadata: Metadata, urls: dict[str, str]) -> list[str]:
         except RequirementError as error:
             raise ScriptError(str(error), field=f"dependencies[{index}]") from None
     return merge(entry.without_credentials(urls) for entry in entries)
+
+
+def _lock_places(named: Iterable[str], place: Place) -> list[str]:
+    try:
+        return sorted({place.canonical(path) for path in named})
+    except RequirementError as error:
+        raise ScriptError(f"its lock file: {error}") from None
 
 
 def _options(metadata: Metadata, place: Place) -> dict[str, Any]:

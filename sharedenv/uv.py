@@ -75,6 +75,17 @@ def sync_script(
         raise UvFailed(f"uv wrote to {written} instead of {venv}", 2)
 
 
+def is_outdated(uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> bool:
+    """Whether ``sync_script`` would change ``venv``, which is only looked at. Raises UvFailed when uv can't tell."""
+    try:
+        sync_script(uv, script, venv, [*flags, "--check"], environ, cwd, log)
+    except UvFailed as failure:
+        if failure.status == 1 and "environment is outdated" in " ".join(failure.words.split()):
+            return True
+        raise
+    return False
+
+
 def cache_folder(uv: Uv, environ: Mapping[str, str]) -> str | None:
     """Where uv keeps what it has downloaded; None when it doesn't say."""
     try:

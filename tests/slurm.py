@@ -208,7 +208,7 @@ def running_cluster(
         min_job_age=min_job_age,
     )
     for node, port in zip(cluster.nodes, ports[1:], strict=True):
-        text += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=1000\n"
+        text += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=100000\n"
     (folder / "slurm.conf").write_text(text + extra)
     try:
         cluster.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -31,12 +32,12 @@ class Watcher:
         self.broken_output = False
         self.broken_journal = False
 
-    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:
+    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the observer's signature
         if self.broken_output:
             raise OSError(28, "No space left on device")
         self.outputs[case.sequence] = b"".join(stdout.chunks()), b"".join(stderr.chunks())
 
-    def record(self, case: Case, result: Result, last: bool) -> str:
+    def record(self, case: Case, result: Result, last: bool) -> str:  # noqa: ARG002 - the observer's signature
         self.records.append((result, last))
         return "the journal is full" if self.broken_journal else ""
 
@@ -251,7 +252,7 @@ def test_a_delay_lies_between_starts(house: House) -> None:
         house.add("pass")
     outcome = house.run(jobs=3, delay=0.3)
     starts = sorted(result.start for result in outcome.results.values())
-    assert all(later - earlier >= 0.28 for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(later - earlier >= 0.28 for earlier, later in itertools.pairwise(starts))
 
 
 def test_what_vanished_fails_by_itself(house: House) -> None:

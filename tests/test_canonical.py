@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import http.server
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +138,26 @@ def make_library(folder: Path, value: str = "1") -> Path:
 PRINT_LIB = "import lib; print(lib.VALUE)"
 
 
-@pytest.mark.parametrize("source", ['path = "../lib"', 'path = "../lib", editable = true', 'path = "../lib", marker = "os_name == \'posix\'"'])
+@pytest.mark.parametrize(
+    "source", ['path = "../lib"', 'path = "../lib", editable = true', 'path = "../lib", marker = "os_name == \'posix\'"']
+)
 def test_relative_sources_install(project: Project, source: str) -> None:
     make_library(project.path / "lib")
     extra = f"[tool.uv.sources]\nlib = {{ {source} }}"
     project.script("case1/s.py", ["lib"], PRINT_LIB, extra=extra)
     project.script("case2/s.py", ["lib"], PRINT_LIB, extra=extra)
-    assert [line.split()[0] for line in project.call("key", "case1/s.py", "case2/s.py").stdout.splitlines()].__len__() == 2
     assert project.call("exec", "case1/s.py").stdout == "1\n"
     assert project.call("exec", "case2/s.py").stdout == "1\n"
     assert len(project.environments) == 1
 
 
 @pytest.mark.parametrize(
-    "option", ['find-links = ["../own"]', '[[tool.uv.index]]\nurl = "../own"\nformat = "flat"', 'index = [{ url = "../own", format = "flat" }]']
+    "option",
+    [
+        'find-links = ["../own"]',
+        '[[tool.uv.index]]\nurl = "../own"\nformat = "flat"',
+        'index = [{ url = "../own", format = "flat" }]',
+    ],
 )
 def test_relative_indexes_install(project: Project, option: str) -> None:
     make_wheel(project.path / "own", "private", "3.0")
@@ -296,3 +306,64 @@ def test_pairs_that_share_a_key_resolve_to_the_same_set(tmp_path: Path, offline_
     text = canonical_script(make_payload(Metadata(None, tuple(one), {}, Block(b"", 1)), str(tmp_path), None, around), str(tmp_path))
     listed = parse_script(text.encode()).dependencies
     assert resolved(tmp_path / "three", [item.replace('"', "'") for item in listed], offline_env) == found
+
+
+class Guarded(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder to who knows the password."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        """Answers 401 without the password."""
+        expected = "Basic " + base64.b64encode(b"me:hunter2secret").decode()
+        if self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.asked.append(self.path)
+        super().do_GET()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def guarded(wheels: Path) -> Iterator[tuple[str, list[str]]]:
+    """`127.0.0.1:PORT` of a server that wants me:hunter2secret, and the paths it has given out."""
+    asked: list[str] = []
+    handler = type("Handler", (Guarded,), {"asked": asked})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(wheels)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("way", ["direct", "find-links in the block", "find-links in uv.toml", "UV_FIND_LINKS", "index"])
+def test_credentials_reach_the_server_and_no_file(project: Project, guarded: tuple[str, list[str]], way: str) -> None:
+    host, asked = guarded
+    url = f"http://me:hunter2secret@{host}/"
+    env = {"UV_OFFLINE": "", "UV_FIND_LINKS": url if way == "UV_FIND_LINKS" else "", "NO_PROXY": "127.0.0.1"}
+    needs, extra = ["alpha"], "[tool.uv]\nno-index = true\n"
+    if way == "direct":
+        needs = [f"alpha @ {url}alpha-2.0-py3-none-any.whl"]
+    elif way == "find-links in the block":
+        extra += f'find-links = ["{url}"]\n'
+    elif way == "index":
+        extra = f'[[tool.uv.index]]\nurl = "{url}"\nformat = "flat"\ndefault = true\n'
+    elif way == "find-links in uv.toml":
+        (project.path / "uv.toml").write_text(f'find-links = ["{url}"]\n')
+    project.script("s.py", needs, "import alpha; print(alpha.VERSION)", extra=extra)
+    done = project.call("exec", "s.py", env=env)
+    assert done.stdout == "2.0\n"
+    assert asked
+    assert "hunter2secret" not in done.stderr
+    for folder, _, names in os.walk(project.pool):
+        for name in names:
+            assert b"hunter2secret" not in Path(folder, name).read_bytes(), name

@@ -41,7 +41,7 @@ class Bench:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
 
-    def start(self, text: str, *, files: dict[str, str] | None = None) -> tuple[int, "Output"]:
+    def start(self, text: str, *, files: dict[str, str] | None = None) -> tuple[int, Output]:
         self._count += 1
         folder = self.path / f"case{self._count}"
         folder.mkdir()

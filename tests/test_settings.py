@@ -257,3 +257,19 @@ def test_the_platform_is_this_one() -> None:
     system, machine, *libc = platform_tag().split("-")
     assert (system, machine) == (os.uname().sysname.lower(), os.uname().machine)
     assert libc in (["gnu"], ["musl"], [])
+
+
+def test_a_python_named_by_a_path_starts_where_it_was_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / ".python-version").write_text("./bin/python\n")
+    (root / "case1").mkdir()
+    monkeypatch.chdir(root / "case1")
+    assert gather(root).python == str(root / "bin/python")
+    assert gather(root, python="./bin/python").python == str(root / "case1/bin/python")
+    assert gather(root, python="/opt/python").python == "/opt/python"
+
+
+def test_bytes_that_are_no_text_are_an_error(root: Path) -> None:
+    with pytest.raises(SharedenvError, match="UV_FIND_LINKS"):
+        gather(root, {"UV_FIND_LINKS": "/x\udcff"})
+    with pytest.raises(SharedenvError, match="can't use the Python"):
+        gather(root, python="/x\udcff")

@@ -54,7 +54,7 @@ def build(
         _refuse_locked(plan)
     if shared_group:
         create_pool(session.layout, shared=True)
-    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade)
+    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)
     if selection.python is None:
         # one script of each key: its copies have the same bytes

@@ -5,22 +5,23 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sharedenv.cli.common import Session
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
-from sharedenv.pool.build import Builder
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import Environment
 from sharedenv.process import stop_all
 from sharedenv.report.building import BuildProgress, summary
 from sharedenv.report.console import Console
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 def build_options(function: Function) -> Function:
@@ -53,6 +54,9 @@ def building(
 
     Whoever leaves by an exception (Ctrl-C) takes the builds along.
     """
+    # imported here: `run` with a full pool needs the options above and no builder
+    from sharedenv.pool.build import Builder  # noqa: PLC0415
+
     with BuildProgress(console) as progress:
         builder = Builder(session.layout, session.settings, options, os.environ, progress)
         try:

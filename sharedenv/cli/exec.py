@@ -10,12 +10,14 @@ import click
 from sharedenv.cli.building import build_options, require_one
 from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import option
+from sharedenv.cli.stage import tell_staged
 from sharedenv.environ import environ_in
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.index import remember
+from sharedenv.pool.staged import path_to_use
 from sharedenv.report.console import Console
 
 EXIT_EXEC = 125  #: sharedenv itself failed, as `env`, `timeout` and container tools say it
@@ -54,8 +56,10 @@ def exec_(
         if python is None:
             remember(session.layout, os.environ, {session.paths[0]: environment})
         os.set_inheritable(descriptor, True)
-        inside = environ_in(environment.path, dict(os.environ))
-        os.execve(environment.python, [environment.python, script, *arguments], inside)
+        path = path_to_use(environment.path, os.environ)
+        tell_staged(environment.path, path, console)
+        python = os.path.join(path, "bin", "python")
+        os.execve(python, [python, script, *arguments], environ_in(path, dict(os.environ)))
     except SharedenvError as error:
         error.exit_code = EXIT_EXEC
         raise

@@ -137,6 +137,7 @@ def _options(given: Mapping[str, Any]) -> Options:
         fail_fast=given["fail_fast"],
         delay=given["delay"],
         capture=given["capture"],
+        hesitation=1.0 if "SLURM_JOB_ID" in os.environ else 0.0,
     )
 
 
@@ -238,7 +239,7 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, a
     left = summary.left or ended.unwritten
     if left or summary.failed or work.settled:
         flag = "--resume" if left else "--retry-failed"
-        console.say(f"to run {'the rest' if left else 'the failed'} again: {again.format(flag=flag, run=journal.id)}")
+        console.say(f"{'to go on' if left else 'to run them again'}: {again.format(flag=flag, run=journal.id)}")
     if ended.outcome.interrupted or (ended.outcome.left and ended.outcome.reason.startswith("SIG")):
         return EXIT_INTERRUPTED
     if ended.errors:

@@ -7,21 +7,19 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.plan import Need
-from sharedenv.pool.build import Builder
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.hold import Vanished
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.process import stop_all
-from sharedenv.report.building import BuildProgress
+from sharedenv.report.console import Console
 from sharedenv.report.running import Screen, ScreenConsole
 from sharedenv.run.batch import Batch, Options, Outcome
 from sharedenv.run.case import Case, Result
@@ -31,6 +29,12 @@ from sharedenv.run.prepare import prepare
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared, Starter
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from sharedenv.pool.construct import BuildOptions
+    from sharedenv.report.building import BuildProgress
 
 BUILDS = 2  #: environments built side by side while scripts run
 
@@ -111,27 +115,22 @@ def execute(
         recorder = Recorder(screen, session, joblog, work)
         batch = Batch(work.cases, starter, options, recorder)
         session.keep(batch.running)
-        console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
-        builder = Builder(work.layout, work.settings, build_options, dict(os.environ), BuildProgress(console))
-        errors: list[SharedenvError] = []
-        needed = {case.key for case in work.cases}
-        futures = builder.build_all([need for key, need in work.plan.needs.items() if key in needed], BUILDS)
-        for key, future in futures.items():
-            warm = partial(starter.warm, work.plan.needs[key].scripts[0])
-            deliver = partial(_deliver, work.layout, work.plan.needs[key], threads, recorder, batch, errors, warm)
-            future.add_done_callback(deliver)
+        delivery = Delivery(work, threads, starter, recorder, batch)
+        building = delivery.begin(build_options, ScreenConsole(screen.console.verbosity, screen.console.color, screen))
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.collect()
         gc.freeze()
         outcome = batch.run()
-        if not all(future.done() for future in futures.values()):
+        if not all(future.done() for future in building):
             stop_all()
         with contextlib.suppress(OSError):
             screen.output.finish()
         screen.close()
+        if text := delivery.summary():
+            screen.console.say(text)
         session.close(_ending(outcome))
         unwritten = tuple(recorder.unwritten) if session.unwritten else ()
-    return Ended(outcome, time.monotonic() - started, tuple(errors), unwritten)
+    return Ended(outcome, time.monotonic() - started, tuple(delivery.errors), unwritten)
 
 
 @contextlib.contextmanager
@@ -149,31 +148,70 @@ def _session(work: Work, run: Run, jobs: int) -> Iterator[Session]:
         raise
 
 
-def _deliver(
-    layout: Layout,
-    need: Need,
-    threads: int | None,
-    recorder: Recorder,
-    batch: Batch,
-    errors: list[SharedenvError],
-    warm: Callable[[Prepared], None],
-    future: Future[Environment],
-) -> None:
-    """An environment is ready or has failed: holds it and tells the batch. Runs in the builder's thread."""
-    key = need.payload.key
-    try:
-        prepared = _hold(layout, need, future.result(), threads)
-        warm(prepared)
-    except SharedenvError as error:
-        errors.append(error)
-        batch.deliver(key, error)
-    except BaseException as error:  # whatever it was, the batch waits for an answer
-        told = SharedenvError(f"environment {key[:12]} could not be built", cause=repr(error), exit_code=EXIT_BUILD)
-        errors.append(told)
-        batch.deliver(key, told)
-    else:
-        recorder.ready(key, prepared)
-        batch.deliver(key, prepared)
+class Delivery:
+    """Brings environments to the batch: those that are there at once, those that are built as they get ready."""
+
+    def __init__(self, work: Work, threads: int | None, starter: Starter, recorder: Recorder, batch: Batch) -> None:
+        self._work = work
+        self._threads = threads
+        self._starter = starter
+        self._recorder = recorder
+        self._batch = batch
+        self._progress: BuildProgress | None = None
+        self.errors: list[SharedenvError] = []
+
+    def begin(self, options: BuildOptions, console: Console) -> list[Future[Environment]]:
+        """Delivers what is there and starts building the rest; the builds."""
+        work = self._work
+        keys = {case.key for case in work.cases}
+        needs = {key: need for key, need in work.plan.needs.items() if key in keys}
+        ready, missing = look_up_all(work.layout, replace(work.plan, needs=needs))
+        for key, environment in ready.items():
+            self._deliver(needs[key], partial(_itself, environment))
+        if not missing:
+            return []
+        # imported here: with a full pool nobody waits until locks, threads and uv are loaded
+        from sharedenv.pool.build import Builder  # noqa: PLC0415
+        from sharedenv.report.building import BuildProgress  # noqa: PLC0415
+
+        self._progress = BuildProgress(console)
+        builder = Builder(work.layout, work.settings, options, dict(os.environ), self._progress)
+        futures = builder.build_all([needs[key] for key in missing], BUILDS)
+        for key, future in futures.items():
+            future.add_done_callback(partial(self._built, needs[key]))
+        return list(futures.values())
+
+    def summary(self) -> str | None:
+        """What was built; None when nothing was."""
+        if self._progress is None:
+            return None
+        from sharedenv.report.building import summary  # noqa: PLC0415 - loaded already
+
+        return summary(self._progress.built_environments)
+
+    def _built(self, need: Need, future: Future[Environment]) -> None:
+        self._deliver(need, future.result)
+
+    def _deliver(self, need: Need, result: Callable[[], Environment]) -> None:
+        """Holds an environment that is ready and tells the batch; also from a builder's thread."""
+        key = need.payload.key
+        try:
+            prepared = _hold(self._work.layout, need, result(), self._threads)
+            self._starter.warm(need.scripts[0], prepared)
+        except SharedenvError as error:
+            self.errors.append(error)
+            self._batch.deliver(key, error)
+        except BaseException as error:  # whatever it was, the batch waits for an answer
+            told = SharedenvError(f"environment {key[:12]} could not be built", cause=repr(error), exit_code=EXIT_BUILD)
+            self.errors.append(told)
+            self._batch.deliver(key, told)
+        else:
+            self._recorder.ready(key, prepared)
+            self._batch.deliver(key, prepared)
+
+
+def _itself(environment: Environment) -> Environment:
+    return environment
 
 
 def _hold(layout: Layout, need: Need, environment: Environment, threads: int | None) -> Prepared:

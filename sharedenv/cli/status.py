@@ -10,6 +10,7 @@ import time
 import click
 
 from sharedenv.cli.options import Globals, option
+from sharedenv.cli.slurm import is_on_slurm, slurm_value, tell_slurm
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.store import check_format
@@ -43,7 +44,12 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, as_j
         cases = run.cases()
         results, sessions = run.read()
         standing = stand(len(cases), results, sessions, time.time())
-        globals_.console.document({**value(run, standing), "failures": failure_values(cases, results), "errors": []})
+        document = {**value(run, standing), "failures": failure_values(cases, results), "errors": []}
+        if is_on_slurm(run):
+            document["slurm"] = slurm_value(run)
+        globals_.console.document(document)
+    elif is_on_slurm(run):
+        tell_slurm(run, globals_, os.getcwd())
     else:
         _tell(run, globals_)
     return 0

@@ -11,16 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key import moves
 from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import BuildOptions, Construction, construct
+from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment, Unusable, adopt, create_pool, inspect, publish
 from sharedenv.settings import Settings
-from sharedenv.uv import Uv, find_uv
+from sharedenv.uv import Uv, UvFailed, find_uv
 
 
 class Observer(Protocol):
@@ -67,7 +69,7 @@ class Builder:
             found = None if self._options.rebuild else inspect(self._layout, need.payload)
             future: Future[Environment] = Future()
             futures[need.payload.key] = future
-            if isinstance(found, Environment):
+            if isinstance(found, Environment) and not (self._options.drift and moves(need.payload)):
                 future.set_result(found)
             else:
                 missing.append(need)
@@ -91,7 +93,8 @@ class Builder:
             timeout=self._options.lock_timeout,
         ) as contended:
             found = inspect(layout, payload)
-            if isinstance(found, Environment) and not (self._options.rebuild and found.manifest.built < called):
+            drifted = isinstance(found, Environment) and found.manifest.built < called and self._has_drifted(need, found)
+            if isinstance(found, Environment) and not drifted and not (self._options.rebuild and found.manifest.built < called):
                 return found
             if contended and failure.stamp(layout, payload.key) != before:
                 error = failure.recorded(layout, payload.key)
@@ -99,18 +102,26 @@ class Builder:
                     raise error
             if found is None and not self._options.rebuild and (orphan := adopt(layout, payload)):
                 return orphan
-            observer.started(need, found.reason if isinstance(found, Unusable) else None)
+            reason = "its sources have changed" if drifted else found.reason if isinstance(found, Unusable) else None
+            observer.started(need, reason)
             return self._construct(need, replace=found is not None)
+
+    def _has_drifted(self, need: Need, environment: Environment) -> bool:
+        if not self._options.drift or not moves(need.payload):
+            return False
+        try:
+            return has_drifted(need, self._work(need), environment.path)
+        except UvFailed as failure:
+            # a server out of reach is no reason to lose what is there
+            self._observer.step(need, f"can't tell whether its sources have changed: {failure.words.splitlines()[0]}")
+            return False
 
     def _construct(self, need: Need, *, replace: bool) -> Environment:
         layout, observer = self._layout, self._observer
         started = time.monotonic()
-        work = Construction(
-            layout, self._settings, self._find_uv(), self._options, self._environ, lambda text: observer.step(need, text)
-        )
         try:
             with staging(layout, need.payload.key) as folder:
-                environment = publish(layout, construct(need, work, folder), need.payload, replace=replace)
+                environment = publish(layout, construct(need, self._work(need), folder), need.payload, replace=replace)
         except OSError as error:
             told = write_error(layout, error)
             failure.record(layout, need.payload.key, told)
@@ -123,6 +134,12 @@ class Builder:
             forget(layout, need.payload.key)
         observer.built(need, environment, time.monotonic() - started)
         return environment
+
+    def _work(self, need: Need) -> Construction:
+        def step(text: str) -> None:
+            self._observer.step(need, text)
+
+        return Construction(self._layout, self._settings, self._find_uv(), self._options, self._environ, step)
 
     def _fulfil(self, need: Need, future: Future[Environment]) -> None:
         try:

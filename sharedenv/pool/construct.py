@@ -48,6 +48,7 @@ class BuildOptions:
     offline: bool = False
     upgrade: bool = False
     rebuild: bool = False
+    drift: bool = False  # ask uv whether sources that can move have moved
     lock_timeout: float | None = None  # seconds
 
 
@@ -92,10 +93,7 @@ def _new_log(path: str) -> IO[str]:
 
 def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> str:
     started = time.time()
-    config = os.path.join(folder, "uv.toml")
-    script = need.scripts[0] if inputs.in_place else _write_script(folder, inputs)
-    _write_file(config, inputs.config.encode())
-    environ = environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
+    script, environ = prepare(need, work, inputs, folder)
     work.step("finding Python")
     python = _interpreter(need.payload, work, environ, folder, log)
     shared = is_shared(work.layout.path)
@@ -115,6 +113,14 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
     seal(installed, need.payload, Circumstances(work.uv.version, started, scripts, dict(inputs.notes), shared))
     return installed.venv
+
+
+def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tuple[str, dict[str, str]]:
+    """Writes what uv is given into a staging folder; the script to sync, and the environment to do it in."""
+    config = os.path.join(folder, "uv.toml")
+    _write_file(config, inputs.config.encode())
+    script = need.scripts[0] if inputs.in_place else _write_script(folder, inputs)
+    return script, environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
 
 
 def _write_script(folder: str, inputs: Inputs) -> str:
@@ -164,6 +170,9 @@ def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[st
         flags.append("--offline")
     if options.upgrade:
         flags.append("--refresh")
+    for name in inputs.local:
+        # uv looks at no more than pyproject.toml before it takes what it built of a folder last time
+        flags += ["--reinstall-package", name]
     if shared:
         # files of uv's cache belong to one user and are readable as that user's umask has it: others get copies
         flags += ["--link-mode", "copy"]

@@ -74,6 +74,11 @@ class Layout:
         return os.path.join(self.path, "trash")
 
     @property
+    def archives(self) -> str:
+        """One archive an environment that has been staged: `<identity>.<sha256>.tar`."""
+        return os.path.join(self.path, "archives")
+
+    @property
     def runs(self) -> str:
         """One folder a run: its plan and its journal."""
         return os.path.join(self.path, "runs")

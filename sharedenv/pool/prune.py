@@ -114,7 +114,7 @@ def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[boo
     if reason := _needed_by(item, policy):
         return False, reason
     if item.replaced_by is not None:
-        young = blind and idle < (policy.age or UNUSED_FOR)
+        young = blind and idle < max(DAY, UNUSED_FOR if policy.age is None else policy.age)
         return not young, f"replaced by {item.replaced_by}{f', but {used}' if young else ''}"
     if not item.published:
         return idle >= (DAY if blind else HOUR), f"no key leads to it; {used}"

@@ -44,7 +44,7 @@ class Screen:
         """The output of one script. Raises OSError."""
         if stdout.size or stderr.size:
             with self._lock:
-                self._progress.hide()
+                self._make_room()
                 self.output.write(case, stdout, stderr)
 
     def ended(self, case: Case, result: Result, last: bool) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -41,6 +42,8 @@ class Options:
     tries      attempts at most for each case
     fail_fast  start nothing more after the first case that failed for good
     delay      seconds between two starts
+    hesitation seconds to wait for a signal of our own when a script was ended by TERM: a batch system that ends a job tells
+               its processes one after the other, and such a script counts as not run. 0 outside of one
     capture    name of a file in each case's folder that gets its output, None to keep it for the observer
     """
 
@@ -50,6 +53,7 @@ class Options:
     tries: int = 1
     fail_fast: bool = False
     delay: float = 0.0
+    hesitation: float = 0.0
     capture: str | None = None
 
 
@@ -267,6 +271,8 @@ class Batch:
         if not slots:
             return
         self._crowded = False
+        if self.options.hesitation:
+            self._hesitate([slot for slot, one, _ in slots if os.WIFSIGNALED(one.status) and os.WTERMSIG(one.status) == signal.SIGTERM])
         if not self.options.fail_fast:
             self._fill()
         for slot, one, seconds in slots:
@@ -320,8 +326,22 @@ class Batch:
             if self.options.fail_fast and not result.succeeded:
                 self.drain("a script failed: starting nothing more (--fail-fast)")
 
+    def _hesitate(self, terminated: list[_Slot]) -> None:
+        """Whether the scripts that TERM has ended were ended with us, or each for itself."""
+        asked = [slot for slot in terminated if not slot.reason]
+        deadline = time.monotonic() + self.options.hesitation
+        while asked and not self._stopping.signalled and (rest := deadline - time.monotonic()) > 0 and self._wakeup:
+            for number in self._wakeup.wait(rest):
+                self._heed(number)
+        if self._stopping.signalled:
+            for slot in asked:
+                slot.reason = INTERRUPTED
+
     def _signal(self, number: int) -> None:
         self._collect()
+        self._heed(number)
+
+    def _heed(self, number: int) -> None:
         before = self._stopping.stage
         if self._stopping.suspends(number):
             began = time.monotonic()

@@ -143,6 +143,16 @@ class Run:
         sessions.sort(key=lambda session: session.started)
         return results, sessions
 
+    def results_by_writer(self) -> dict[str, dict[int, Result]]:
+        """The last result that each writer has for a case, by writer and sequence."""
+        found: dict[str, dict[int, Result]] = {}
+        for writer, _, name in self._files():
+            with open(os.path.join(self.path, name), "rb") as file:
+                for record in decode_lines(file.read()):
+                    if "attempt" in record:
+                        found.setdefault(writer, {})[record["sequence"]] = decode_result(record)
+        return found
+
     def begin(self, *, jobs: int = 1, writer: str = LOCAL, keys: Iterable[str] = ()) -> Session:
         """Takes the run for this process and ``writer``. Raises SharedenvError when another process has it."""
         taken = [state for state in self.sessions() if state.writer == writer]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from sharedenv.environ import environ_in
 from sharedenv.pool.hold import enter
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.staged import path_to_use
 from sharedenv.pool.store import Environment
 from sharedenv.run.starter import Prepared
 
@@ -27,7 +29,9 @@ THREADS = (
 def prepare(layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None = None) -> Prepared:
     """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError."""
     descriptor = enter(layout, environment)
-    return Prepared(environment.python, case_variables(environ, environment.path, threads), (descriptor,))
+    path = path_to_use(environment.path, environ)
+    path = path_to_use(environment.path, environ)
+    return Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, threads), (descriptor,))
 
 
 def case_variables(environ: Mapping[str, str], environment: str, threads: int | None = None) -> dict[str, str]:

@@ -85,20 +85,16 @@ class Session:
             return True
 
     def _write_one(self, line: bytes) -> bool:
-        # a disk that fills takes part of a line: the next one starts on a line of its own, readers pass over the torn
-        # one
-        data = b"\n" + line if self._torn else line
+        # a disk that fills takes part of a line: the next one starts on a line of its own, readers pass over the torn one
+        data = memoryview(b"\n" + line if self._torn else line)
         try:
-            written = os.write(self._descriptor, data)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+                self._torn = bool(data)
         except OSError as error:
             self.error = error
             return False
         self._dirty = True
-        if written < len(data):
-            self._torn = True
-            self.error = OSError(28, os.strerror(28), self.path)
-            return False
-        self._torn = False
         return True
 
     def _beat(self, running: Callable[[], Iterable[int]] | None) -> None:

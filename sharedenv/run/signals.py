@@ -34,6 +34,11 @@ class Stopping:
         """Whether the user cut short what was running."""
         return self.stage in (Stage.ENDING, Stage.KILLING)
 
+    @property
+    def signalled(self) -> bool:
+        """Whether it was a signal that ended the going."""
+        return self.reason.startswith("SIG")
+
     def drain(self, reason: str) -> bool:
         """Starts nothing more; True when that is news."""
         if self.stage is not Stage.GOING:

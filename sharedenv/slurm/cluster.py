@@ -176,7 +176,7 @@ def _call(argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = Non
         return capture(argv, env=_clean(environ), cwd=cwd)
     except FileNotFoundError:
         raise SharedenvError(
-            f"there is no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"
+            f"Slurm is not to be found here: no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"
         ) from None
 
 

@@ -1,0 +1,79 @@
+"""`sharedenv stage`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Iterable
+
+import click
+
+from sharedenv.cli.common import Selection, open_session, script_options
+from sharedenv.cli.options import option
+from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.plan import make_plan
+from sharedenv.pool.archive import Archive, make_archive
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.missing import look_up_all, missing_error
+from sharedenv.pool.stage import stage, stage_folder
+from sharedenv.pool.staged import VARIABLE
+from sharedenv.pool.store import SHORT, Environment
+from sharedenv.report.console import Console
+from sharedenv.report.words import duration, size
+
+
+@click.command("stage")
+@script_options
+@option("--to", metavar="DIR", help="Where to. [default: SLURM_TMPDIR, else a folder of yours under TMPDIR]")
+@click.pass_context
+def stage_(context: click.Context, selection: Selection, to: str | None) -> int:
+    """Copy environments to node-local disk, once a node, and print the folder.
+
+    In a job script: export SHAREDENV_STAGE="$(sharedenv stage 'case*/script.py')". What is run after that uses the copies.
+    """
+    console: Console = context.obj.console
+    session = open_session(context, selection)
+    plan = make_plan(session.paths, session.settings)
+    ready, missing = look_up_all(session.layout, plan)
+    if missing:
+        raise missing_error(session.layout, plan.needs, missing)
+    folder = stage_folder(to, os.environ)
+    stage_all(session.layout, ready.values(), folder, console)
+    console.result(folder)
+    return 0
+
+
+def stage_all(layout: Layout, environments: Iterable[Environment], folder: str, console: Console) -> None:
+    """Stages environments and tells of each. Raises SharedenvError."""
+    for environment in environments:
+        name = environment.key[:SHORT]
+        done = stage(environment, folder, functools.partial(archive_of, layout, environment, console))
+        if done.seconds is None:
+            console.detail(f"environment {name} is in {folder} already")
+        else:
+            console.say(f"staged environment {name} to {folder} in {duration(done.seconds)} ({size(environment.manifest.bytes)})")
+
+
+def archive_of(layout: Layout, environment: Environment, console: Console) -> Archive:
+    """The archive of an environment, made if need be. Raises SharedenvError."""
+
+    def waiting(holder: str, since: float) -> None:
+        at = time.strftime("%H:%M:%S", time.localtime(since))
+        console.say(f"waiting for the archive of environment {environment.key[:SHORT]}: {holder} makes it since {at}")
+
+    try:
+        return make_archive(layout, environment, waiting)
+    except OSError as error:
+        raise SharedenvError(
+            f"can't make the archive of environment {environment.key[:SHORT]}",
+            cause=f"{error.strerror}: {error.filename}",
+            hint=f"df -h -i {layout.path}",
+            exit_code=EXIT_FAILED,
+        ) from None
+
+
+def tell_staged(pooled: str, used: str, console: Console) -> None:
+    """With -v and SHAREDENV_STAGE set: whether a script runs from the copy on this node or from the pool."""
+    if folder := os.environ.get(VARIABLE):
+        console.detail(f"using the copy {used}" if used != pooled else f"no copy of {pooled} in {folder}: using the pool's")

@@ -1,0 +1,174 @@
+"""What a task of an array becomes: `python -m sharedenv.cli.task RUN NUMBER`, with RUN the path of the run's folder.
+
+No command of the user's: `submit` writes it into the job script. It does without click, as it is started many times.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
+from sharedenv.pool.archive import make_archive
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.stage import stage, stage_folder
+from sharedenv.pool.store import SHORT, Environment
+from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.report.console import Console
+from sharedenv.report.output import Output
+from sharedenv.report.running import Screen
+from sharedenv.report.words import count
+from sharedenv.run.batch import Batch, Options, Outcome
+from sharedenv.run.case import Case, Result
+from sharedenv.run.journal import Run, open_run
+from sharedenv.run.session import Session
+from sharedenv.run.spool import Spool
+from sharedenv.run.starter import PlainStarter, Starter
+from sharedenv.slurm.arrays import How, open_array
+from sharedenv.slurm.task import Assignment, assignment, prepare_all
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the cases of this task and returns its exit status: 0 when every one of its share succeeded."""
+    path, number = arguments
+    console = Console()
+    try:
+        layout = Layout(os.path.dirname(os.path.dirname(path)))
+        check_pool(layout.path)
+        run = open_run(layout.runs, os.path.basename(path))
+        array = open_array(run.path, int(number))
+        console = Console(array.how.verbosity)
+        return _work(layout, run, assignment(run, array, os.environ), console)
+    except Distrust as error:
+        console.error(SharedenvError(error.message, cause=error.cause, hint=error.hint))
+        return EXIT_USAGE
+    except SharedenvError as error:
+        console.error(error)
+        return error.exit_code
+
+
+def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> int:
+    how = assigned.array.how
+    jobs = how.jobs or int(os.environ.get("SLURM_CPUS_PER_TASK") or 1)
+    keys = dict.fromkeys(case.key for case in assigned.cases)
+    before = f", {assigned.ended:,} before" if assigned.ended else ""
+    console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")
+    session = run.begin(jobs=jobs, writer=assigned.writer, keys=keys)
+    ended = "ended by an error"
+    try:
+        chosen = functools.partial(_staged, layout, _folder(console), console) if how.stage else None
+        ready = prepare_all(layout, keys, os.environ, how.threads, chosen)
+        planned = {case.sequence: case.digest for case in run.cases()}
+        screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
+        starter = _starter(how, screen)
+        batch = Batch(assigned.cases, starter, _options(how, jobs), _Observer(session, screen, planned))
+        for key, prepared in ready.items():
+            batch.deliver(key, prepared)
+        session.keep(batch.running)
+        try:
+            outcome = batch.run()
+        finally:
+            starter.close()
+        screen.close()
+        ended = _ending(outcome)
+    except SharedenvError as error:
+        ended = f"ended: {error.message}"
+        raise
+    finally:
+        session.close(ended)
+    failed = sum(not result.succeeded for result in outcome.results.values())
+    console.say(f"task {assigned.task}: {len(outcome.results) - failed:,} succeeded, {failed:,} failed, {outcome.left:,} not run")
+    return EXIT_FAILED if failed or outcome.left or _failed_before(run, assigned) else 0
+
+
+def _failed_before(run: Run, assigned: Assignment) -> bool:
+    """Whether a case failed that an earlier start of this task has brought to an end."""
+    results = run.results()
+    return any(
+        (result := results.get(planned.sequence)) is not None and not result.succeeded
+        for planned in assigned.array.share(assigned.task)
+    )
+
+
+def _starter(how: How, screen: Screen) -> Starter:
+    if not how.preload:
+        return PlainStarter()
+    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other tasks do without sockets and ast
+
+    return PreloadStarter(screen.say)
+
+
+def _options(how: How, jobs: int) -> Options:
+    return Options(
+        jobs=jobs, hesitation=1.0, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture
+    )
+
+
+def _ending(outcome: Outcome) -> str:
+    if outcome.interrupted:
+        return "interrupted"
+    return "drained" if outcome.left else "done"
+
+
+class _Observer:
+    """Passes outputs on to the task's log, and results to its journal."""
+
+    def __init__(self, session: Session, screen: Screen, planned: Mapping[int, str]) -> None:
+        self._session = session
+        self._screen = screen
+        self._planned = planned
+
+    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - batch's protocol
+        self._screen.pass_on(case, stdout, stderr)
+
+    def record(self, case: Case, result: Result, last: bool) -> str:
+        if case.digest != self._planned.get(case.sequence):
+            result = replace(result, digest=case.digest)
+        written = self._session.append(result)
+        self._screen.ended(case, result, last)
+        if written:
+            return ""
+        error = self._session.error
+        return f"the run's journal can't be written ({error.strerror if error else 'no reason given'}): starting nothing more"
+
+    def tick(self, batch: Batch) -> None:
+        if self._session.lost:
+            batch.drain("another process works on this task now: starting nothing more")
+
+    def notice(self, text: str) -> None:
+        self._screen.say(text)
+
+
+def _folder(console: Console) -> Callable[[], str | None]:
+    @functools.cache
+    def folder() -> str | None:
+        try:
+            return stage_folder(None, os.environ)
+        except SharedenvError as error:
+            console.warn(f"{error.message}: {error.cause}; running from the pool")
+            return None
+
+    return folder
+
+
+def _staged(layout: Layout, folder: Callable[[], str | None], console: Console, environment: Environment) -> str:
+    """Path of the copy on this node, made if need be; the pool's own when there can be none, which is said."""
+    where = folder()
+    if where is None:
+        return environment.path
+    try:
+        done = stage(environment, where, lambda: make_archive(layout, environment, lambda *_: None))
+    except (SharedenvError, OSError) as error:
+        cause = error.cause if isinstance(error, SharedenvError) else error.strerror
+        console.warn(f"can't stage environment {environment.key[:SHORT]}: {cause}; running from the pool")
+        return environment.path
+    if done.seconds is not None:
+        console.say(f"staged environment {environment.key[:SHORT]} to {where} in {done.seconds:.1f} s")
+    return done.path
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

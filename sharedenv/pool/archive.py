@@ -1,0 +1,137 @@
+"""One environment as one file, `archives/<identity>.<sha256>.tar`: made once, read in one stream by every node.
+
+No compression: a node unpacks as fast as its disk writes. The same environment gives the same bytes, so that two that
+make the archive at once publish the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.lease import lease
+from sharedenv.pool.staged import identity
+from sharedenv.pool.store import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One archive: its path, and the sha256 of its bytes (64 hex digits), which stands in its name."""
+
+    path: str
+    digest: str
+
+
+class Damaged(Exception):
+    """An archive that is not what its name says."""
+
+
+def find_archive(layout: Layout, name: str) -> Archive | None:
+    """The archive of an identity, or None."""
+    try:
+        names = os.listdir(layout.archives)
+    except OSError:
+        return None
+    for each in names:
+        stem, _, digest = each.removesuffix(".tar").rpartition(".")
+        if stem == name and each.endswith(".tar") and len(digest) == 64:
+            return Archive(os.path.join(layout.archives, each), digest)
+    return None
+
+
+def make_archive(layout: Layout, environment: Environment, waiting: Callable[[str, float], None]) -> Archive:
+    """The archive of an environment, made if need be by whoever comes first; see `lease` for ``waiting``. Raises OSError."""
+    name = identity(environment.path)
+    if found := find_archive(layout, name):
+        return found
+    with lease(layout, f"archive-{name}", waiting=waiting):
+        if found := find_archive(layout, name):
+            return found
+        os.makedirs(layout.archives, exist_ok=True)
+        temporary = os.path.join(layout.tmp, f"{name}-{secrets.token_hex(6)}.tar")
+        try:
+            with open(temporary, "xb") as file:
+                digest = write_archive(environment.path, file)
+                os.fsync(file.fileno())
+            archive = Archive(os.path.join(layout.archives, f"{name}.{digest}.tar"), digest)
+            os.rename(temporary, archive.path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+        return archive
+
+
+def write_archive(environment: str, file: IO[bytes]) -> str:
+    """Writes the environment at this path as a tar archive; returns the sha256 of what was written."""
+    digest = hashlib.sha256()
+
+    class Digesting:
+        def write(self, data: bytes) -> int:
+            digest.update(data)
+            return file.write(data)
+
+    # a stream: nothing is sought, so that what is hashed is what is written
+    with tarfile.open(fileobj=Digesting(), mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # a writer is enough
+        for path in _entries(environment):
+            member = tar.gettarinfo(os.path.join(environment, path), arcname=path)
+            if member.islnk():  # hard links into uv's cache: each is a file of its own here
+                member = _as_file(member, os.path.join(environment, path))
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mtime = int(member.mtime)  # bytecode names its source by whole seconds
+            if member.isreg():
+                with open(os.path.join(environment, path), "rb") as source:
+                    tar.addfile(member, source)
+            else:
+                tar.addfile(member)
+    return digest.hexdigest()
+
+
+def unpack(archive: Archive, folder: str) -> None:
+    """Unpacks an archive into an empty folder, checked while it is read. Raises Damaged, OSError."""
+    digest = hashlib.sha256()
+    with open(archive.path, "rb") as file:
+
+        class Digesting:
+            def read(self, size: int = -1) -> bytes:
+                data = file.read(size)
+                digest.update(data)
+                return data
+
+        reader = Digesting()
+        try:
+            with tarfile.open(fileobj=reader, mode="r|") as tar:  # type: ignore[call-overload]  # a reader is enough
+                # what we packed ourselves, links to a Python outside included; the digest stands for it
+                tar.extraction_filter = lambda member, _: member
+                tar.extractall(folder)
+        except tarfile.TarError as error:
+            raise Damaged(str(error)) from None
+        while reader.read(1 << 20):
+            pass
+    if digest.hexdigest() != archive.digest:
+        raise Damaged(f"its sha256 is {digest.hexdigest()}")
+
+
+def _entries(environment: str) -> list[str]:
+    """Relative paths of all below, folders before what they hold, in one order everywhere."""
+    found = []
+    for folder, folders, files in os.walk(environment):
+        folders.sort()
+        below = os.path.relpath(folder, environment)
+        names = [*files, *folders]
+        found += [name if below == "." else os.path.join(below, name) for name in names]
+    return sorted(found)
+
+
+def _as_file(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+    member.type = tarfile.REGTYPE
+    member.linkname = ""
+    member.size = os.stat(path).st_size
+    return member

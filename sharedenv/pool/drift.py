@@ -1,0 +1,25 @@
+"""Sources that can change under one key: has uv anything else to install now?"""
+
+from __future__ import annotations
+
+import os
+
+from sharedenv.canonical import build_inputs
+from sharedenv.plan import Need
+from sharedenv.pool.construct import Construction, prepare
+from sharedenv.pool.staging import staging
+from sharedenv.uv import is_outdated
+
+
+def has_drifted(need: Need, work: Construction, environment: str) -> bool:
+    """Whether uv would now install something else into the environment at this path, which stays as it is.
+
+    What counts as a change is uv's to say: a new commit of a branch; of a folder, its pyproject.toml and what
+    `tool.uv.cache-keys` names in it. Raises UvFailed when uv can't tell, OSError.
+    """
+    inputs = build_inputs(need.payload, work.settings)
+    flags = [*(["--locked"] if inputs.lock is not None else []), *(["--offline"] if work.options.offline else [])]
+    work.step("asking uv whether its sources have changed")
+    with staging(work.layout, need.payload.key) as folder, open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
+        script, environ = prepare(need, work, inputs, folder)
+        return is_outdated(work.uv, script, environment, flags, environ, folder, log)

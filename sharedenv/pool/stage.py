@@ -1,0 +1,163 @@
+"""Environments on node-local disk: each unpacked once a node, whoever comes first, complete or not there at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.pool.archive import Archive, Damaged, unpack
+from sharedenv.pool.check import missing_entries, read_contents
+from sharedenv.pool.hold import NO_FLOCK
+from sharedenv.pool.manifest import ManifestError, read_manifest
+from sharedenv.pool.staged import identity
+from sharedenv.pool.store import SHORT, Environment, remove_tree
+
+_BLOCK = 4096  #: bytes that a file takes on a disk at the least, and by which it grows
+_ABANDONED = 86400.0  #: seconds after which the unfinished copy of a killed process is rubbish
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One copy: its path, and the seconds that it took (None when it was there already)."""
+
+    environment: Environment
+    path: str
+    seconds: float | None
+
+
+def stage_folder(option: str | None, environ: Mapping[str, str]) -> str:
+    """The folder of copies: the one asked for, else SLURM_TMPDIR, else a folder of ours (mode 0700) under TMPDIR.
+
+    It is made if need be. Raises SharedenvError when it can't be, or when the one under TMPDIR is somebody else's.
+    """
+    try:
+        if chosen := option or environ.get("SLURM_TMPDIR"):
+            path = os.path.abspath(chosen)
+            os.makedirs(path, exist_ok=True)
+            return path
+        path = os.path.join(os.path.abspath(environ.get("TMPDIR") or tempfile.gettempdir()), f"sharedenv-{os.getuid()}")
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            # TMPDIR is often everybody's: a folder prepared by another user could hold another Python
+            found = os.lstat(path)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+                raise SharedenvError(
+                    f"can't stage to {path}",
+                    cause="it is not a folder that only you can enter",
+                    hint="sharedenv stage --to DIR …",
+                    exit_code=EXIT_FAILED,
+                ) from None
+    except OSError as error:
+        raise SharedenvError(
+            f"can't stage to {error.filename}", cause=error.strerror, hint="sharedenv stage --to DIR …", exit_code=EXIT_FAILED
+        ) from None
+    return path
+
+
+def stage(environment: Environment, folder: str, archive: Callable[[], Archive]) -> Staged:
+    """Puts a copy of an environment into ``folder``, unless there is one; ``archive`` gives its archive when it is needed.
+
+    Of several processes of a node one unpacks and the others wait. Raises SharedenvError when there is no room, or when
+    what was unpacked is not what was packed.
+    """
+    path = os.path.join(folder, identity(environment.path))
+    if os.path.isdir(path):
+        return Staged(environment, path, None)
+    began = time.monotonic()
+    with _turn(path + ".lock"):
+        if os.path.isdir(path):
+            return Staged(environment, path, None)
+        _clean(folder)
+        _check_room(environment, folder)
+        temporary = os.path.join(folder, f".tmp-{os.path.basename(path)}-{secrets.token_hex(6)}")
+        try:
+            os.mkdir(temporary, 0o700)
+            unpack(archive(), temporary)
+            _check_copy(environment, temporary)
+            _publish(temporary, path)
+        except Damaged as error:
+            remove_tree(temporary)
+            raise _failed(environment, folder, f"its archive in the pool is damaged: {error}") from None
+        except OSError as error:
+            remove_tree(temporary)
+            raise _failed(environment, folder, error.strerror or str(error)) from None
+        except BaseException:
+            remove_tree(temporary)
+            raise
+    return Staged(environment, path, time.monotonic() - began)
+
+
+def _publish(temporary: str, path: str) -> None:
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        if not os.path.isdir(path):
+            raise
+        remove_tree(temporary)  # locks don't work here, and another process was first
+        return
+    os.chmod(path, 0o555)
+
+
+def _check_room(environment: Environment, folder: str) -> None:
+    manifest = environment.manifest
+    entries = manifest.files + manifest.directories + 1
+    needed = manifest.bytes + entries * _BLOCK
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if free < needed:
+        raise _failed(environment, folder, f"it needs {needed:,} bytes, and {free:,} are free there")
+    if disk.f_files and disk.f_favail < entries:
+        raise _failed(environment, folder, f"it needs {entries:,} inodes, and {disk.f_favail:,} are free there")
+
+
+def _check_copy(environment: Environment, copy: str) -> None:
+    try:
+        manifest = read_manifest(copy)
+    except ManifestError as error:
+        raise Damaged(str(error)) from None
+    contents = read_contents(copy)
+    if missing := missing_entries(copy, contents):
+        raise Damaged(f"{len(missing)} files are missing, {missing[0]} for one")
+    if manifest != environment.manifest or not os.path.exists(os.path.join(copy, "bin", "python")):
+        raise Damaged("it holds another environment")
+
+
+def _clean(folder: str) -> None:
+    now = time.time()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".tmp-") and now - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED:
+                remove_tree(entry.path)
+
+
+@contextmanager
+def _turn(path: str) -> Iterator[None]:
+    """One process of this node at a time; the kernel lets go when a holder dies. Without flock, all at once."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_FLOCK:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _failed(environment: Environment, folder: str, cause: str) -> SharedenvError:
+    return SharedenvError(
+        f"can't stage environment {environment.key[:SHORT]} to {folder}",
+        cause=cause,
+        hint="sharedenv stage --to DIR … with a folder on another disk, or run from the pool",
+        exit_code=EXIT_FAILED,
+    )

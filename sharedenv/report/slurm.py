@@ -1,0 +1,93 @@
+"""Where a run on Slurm stands, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sharedenv.report.progress import rate_text
+from sharedenv.report.summary import group, printable
+from sharedenv.report.words import count, duration
+from sharedenv.run.case import Case
+from sharedenv.run.journal import Run
+from sharedenv.slurm.status import Standing
+
+_STYLES = {"done": "good", "failed": "error", "lost": "error", "left": "warning"}
+_NAMED = 3  # scripts named for each reason
+_WORDS = ("done", "failed", "lost", "left", "running", "waiting")
+_SAID = {"left": "not run"}
+
+
+def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
+    """`5,000 scripts: 4,200 done, 3 failed, 16 running, 781 waiting; 61/s, 2 min 3 s left`."""
+    said = [
+        style(_STYLES.get(word, "dim"), f"{number:,} {_SAID.get(word, word)}") if word in _STYLES else f"{number:,} {word}"
+        for word in _WORDS
+        if (number := standing.count(word))
+    ]
+    line = f"{count(len(standing.places), 'script')}: {', '.join(said) or 'nothing to do'}"
+    if standing.remaining is not None:
+        line += f"; {rate_text(standing.rate)}, {duration(standing.remaining)} left"
+    return line
+
+
+def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
+    """The whole text: counts, failures grouped, what was lost or left and why."""
+    jobs = f", job {', '.join(standing.jobs)}" if standing.jobs else ""
+    lines = [f"run {run.id}{jobs}", standing_line(standing, style)]
+    if standing.trouble:
+        lines.append(f"{style('warning', 'warning:')} squeue did not answer, so this is what the run's own files say: {standing.trouble}")
+    failed = [
+        (standing.cases[sequence], standing.results[sequence])
+        for sequence in standing.sequences("failed")
+        if sequence in standing.results
+    ]
+    for one in group(failed):
+        lines += _named(f"{len(one.cases):,} × {style('error', one.said)}", one.cases, name)
+    for word in ("lost", "left", "waiting"):
+        for reason, cases in _reasons(standing, word).items():
+            lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
+    return lines
+
+
+def standing_value(standing: Standing) -> dict[str, Any]:
+    """As a JSON value: counts, and each case that has not succeeded with where it stands."""
+    return {
+        "jobs": list(standing.jobs),
+        "live_jobs": list(standing.live),
+        "counts": {word: standing.count(word) for word in _WORDS},
+        "rate": round(standing.rate, 3),
+        "remaining": None if standing.remaining is None else round(standing.remaining, 1),
+        "trouble": standing.trouble or None,
+        "cases": [_case_value(standing, sequence) for sequence, place in standing.places.items() if place.word != "done"],
+    }
+
+
+def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
+    place = standing.places[sequence]
+    case = standing.cases[sequence]
+    result = standing.results.get(sequence) if place.word == "failed" else None
+    return {
+        "script": case.script,
+        "arguments": list(case.arguments),
+        "state": place.word,
+        "reason": place.reason or None,
+        "task": place.task or None,
+        "status": None if result is None else result.status,
+        "signal": None if result is None else result.signal,
+        "error": None if result is None else result.error or None,
+    }
+
+
+def _reasons(standing: Standing, word: str) -> dict[str, list[Case]]:
+    found: dict[str, list[Case]] = {}
+    for sequence in standing.sequences(word):
+        if reason := standing.places[sequence].reason:
+            found.setdefault(reason, []).append(standing.cases[sequence])
+    return found
+
+
+def _named(text: str, cases: Any, name: Callable[[str], str]) -> list[str]:
+    named = ", ".join(printable(name(case.script)) for case in cases[:_NAMED])
+    more = f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
+    return [f"  {text}", f"    {named}{more}"]

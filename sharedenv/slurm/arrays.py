@@ -1,0 +1,200 @@
+"""The arrays of a run on disk: `runs/<run-id>/slurm/<n>/`, one folder a submission.
+
+    array.json    which cases, in how many tasks, each with the environment it was planned with, and how to run them:
+                  written once
+    job.sh        the job script
+    job.json      the ids that Slurm gave: written once
+    <A>_<a>.out   output of each task; build-<j>.out that of the job that built
+
+A task takes its cases from array.json by its number, so that a requeued task has the same ones, and writes its results
+as the writer `<n>-<task>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sharedenv.errors import SharedenvError
+from sharedenv.run.case import Case
+from sharedenv.slurm.share import Share, take
+
+_FOLDER = "slurm"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One case of an array: its sequence in the run, and what its script was when the array was made."""
+
+    sequence: int
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How the tasks run their cases: what `run` has options for, by the same names. ``stage``: from node-local disk."""
+
+    jobs: int | None = None  # None: SLURM_CPUS_PER_TASK
+    timeout: float | None = None  # seconds
+    grace: float = 10.0  # seconds from TERM to KILL
+    retries: int = 1  # tries in all
+    fail_fast: bool = False
+    capture: str | None = None
+    threads: int | None = None
+    preload: bool = False
+    stage: bool = False
+    verbosity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """One submission of cases of a run.
+
+    path   its folder, absolute
+    cases  in the order of the run
+    tasks  how many share them
+    how    to run them
+    job    id that Slurm gave to the array, "" before that
+    build  id of the job that builds for it, "" for none
+    """
+
+    path: str
+    cases: tuple[Planned, ...]
+    tasks: int
+    how: How
+    job: str = ""
+    build: str = ""
+
+    @property
+    def number(self) -> int:
+        """1 for the first submission of a run."""
+        return int(os.path.basename(self.path))
+
+    @property
+    def created(self) -> float:
+        """When it was made, seconds since the epoch."""
+        return os.stat(os.path.join(self.path, "array.json")).st_mtime
+
+    @property
+    def script(self) -> str:
+        """Path of its job script."""
+        return os.path.join(self.path, "job.sh")
+
+    @property
+    def build_log(self) -> str:
+        """Path of the output of the job that builds for it."""
+        return os.path.join(self.path, f"build-{self.build}.out")
+
+    def share(self, task: int) -> Sequence[Planned]:
+        """The cases of one task, numbered from 1."""
+        return take(self.cases, Share(task - 1, self.tasks))
+
+    def log(self, task: int) -> str:
+        """Path of a task's output."""
+        return os.path.join(self.path, f"{self.job}_{task}.out")
+
+
+def writer_of(array: Array, task: int, restarts: int) -> str:
+    """Name under which a task writes results. Slurm sees to it that one instance of it runs; a requeued one is another writer."""
+    return f"{array.number}-{task}" + (f"r{restarts}" if restarts else "")
+
+
+def task_of(writer: str) -> tuple[int, int, int] | None:
+    """Number of the array, task and restarts of a writer; None for one that is no task."""
+    number, dash, task = writer.partition("-")
+    task, _, restarts = task.partition("r")
+    if not dash or not number.isdigit() or not task.isdigit():
+        return None
+    return int(number), int(task), int(restarts or 0)
+
+
+def create_array(run: str, cases: Sequence[Case], tasks: int, how: How) -> Array:
+    """Makes the folder of a new array of the run at this path. Raises OSError."""
+    parent = os.path.join(run, _FOLDER)
+    os.makedirs(parent, exist_ok=True)
+    number = max(_numbers(parent), default=0) + 1
+    while True:
+        path = os.path.join(parent, str(number))
+        try:
+            os.mkdir(path)
+            break
+        except FileExistsError:
+            number += 1  # another submission was faster
+    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how)
+    keys = sorted({case.key for case in array.cases})
+    position = {key: index for index, key in enumerate(keys)}
+    _write(
+        os.path.join(path, "array.json"),
+        {
+            "tasks": tasks,
+            "how": asdict(how),
+            "keys": keys,
+            "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
+        },
+    )
+    return array
+
+
+def note_jobs(array: Array, job: str, build: str) -> Array:
+    """Writes down what Slurm called the jobs. Raises OSError."""
+    _write(os.path.join(array.path, "job.json"), {"job": job, "build": build})
+    return replace(array, job=job, build=build)
+
+
+def discard_array(array: Array) -> None:
+    """Removes an array that was never submitted."""
+    shutil.rmtree(array.path, ignore_errors=True)
+
+
+def open_array(run: str, number: int) -> Array:
+    """The array of this number. Raises SharedenvError when it can't be read."""
+    path = os.path.join(run, _FOLDER, str(number))
+    try:
+        plan = _read(os.path.join(path, "array.json"))
+        keys = plan["keys"]
+        cases = tuple(Planned(sequence, keys[key], digest) for sequence, key, digest in plan["cases"])
+        try:
+            jobs = _read(os.path.join(path, "job.json"))
+        except FileNotFoundError:
+            jobs = {"job": "", "build": ""}
+        return Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
+
+
+def list_arrays(run: str) -> list[Array]:
+    """Every array of the run at this path, oldest first; [] for a run that never met Slurm."""
+    found = []
+    for number in sorted(_numbers(os.path.join(run, _FOLDER))):
+        try:
+            found.append(open_array(run, number))
+        except SharedenvError:
+            continue  # its folder is made, its plan about to be written
+    return found
+
+
+def _numbers(parent: str) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(parent) if name.isdigit()]
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        value: dict[str, Any] = json.load(file)
+        return value
+
+
+def _write(path: str, value: Mapping[str, Any]) -> None:
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(value, file, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)

@@ -1,0 +1,37 @@
+"""What Slurm still has to do for a pool's runs: environments that prune must leave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from sharedenv.errors import SharedenvError
+from sharedenv.slurm import cluster
+from sharedenv.slurm.arrays import Array, list_arrays
+
+#: seconds after which a submission that Slurm can't be asked about counts as over: no queue is that long
+_FORGOTTEN = 60 * 86400.0
+
+
+def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -> dict[str, str]:
+    """Keys that submitted cases need, each with its run. ``runs``: name and path of each.
+
+    One question to squeue for all of them. Where it can't be asked, every submission of the last two months counts: doubt
+    means keep.
+    """
+    arrays = [(run, array) for run, path in runs for array in list_arrays(path)]
+    if not arrays:
+        return {}
+    try:
+        tasks = cluster.tasks([array.job for _, array in arrays if array.job], environ)
+    except SharedenvError:
+        kept = [(run, array) for run, array in arrays if time.time() - array.created < _FORGOTTEN]
+    else:
+        live = {task.job for task in tasks if task.waiting or task.running}
+        # one without a job is being submitted right now
+        kept = [(run, array) for run, array in arrays if array.job in live or _begins(array)]
+    return {case.key: run for run, array in kept for case in array.cases}
+
+
+def _begins(array: Array) -> bool:
+    return not array.job and time.time() - array.created < 300

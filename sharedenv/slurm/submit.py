@@ -1,0 +1,91 @@
+"""From the cases of a run to an array in Slurm's queue."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.run.case import Case
+from sharedenv.slurm import cluster
+from sharedenv.slurm.arrays import Array, How, create_array, discard_array, note_jobs
+from sharedenv.slurm.packing import Limits, Packing, count_tasks
+from sharedenv.slurm.sbatch import Job, Options, arguments, script_text
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the user asks of a submission.
+
+    start        the folder it is made from, absolute
+    max_running  tasks that may run at once, None for no limit of ours
+    build        command of the job that builds first, () when all is built
+    """
+
+    options: Options
+    packing: Packing
+    how: How
+    start: str
+    max_running: int | None = None
+    build: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Cases at a time within a task."""
+        return self.how.jobs or self.options.cpus_per_task
+
+
+def plan_tasks(cases: int, order: Order, environ: Mapping[str, str]) -> int:
+    """How many tasks the cases get on this cluster. Raises SharedenvError."""
+    partition = order.options.partition or environ.get("SBATCH_PARTITION")
+    cpus = cluster.count_cpus(partition, environ)
+    slots = None if cpus is None else max(1, cpus // order.options.cpus_per_task)
+    if slots is not None and order.max_running is not None:
+        slots = min(slots, order.max_running)
+    return count_tasks(cases, order.width, order.packing, Limits(slots, cluster.largest_array(environ)))
+
+
+def array_job(run_id: str, array: Array, order: Order, after: str | None) -> Job:
+    """The job of an array. Pure."""
+    run = os.path.dirname(os.path.dirname(array.path))
+    # -P: the folder a job starts in may hold anything, a package of our name too
+    command = (sys.executable, "-P", "-m", "sharedenv.cli.task", run, str(array.number))
+    return Job(f"sharedenv-{run_id}", array.path, order.start, command, order.options, array.tasks, order.max_running, after)
+
+
+def build_job(run_id: str, array: Array, order: Order) -> Job:
+    """The job that builds before an array. Pure."""
+    return Job(f"sharedenv-build-{run_id}", array.path, order.start, order.build, order.options)
+
+
+def submit_array(run_path: str, cases: Sequence[Case], tasks: int, order: Order, environ: Mapping[str, str]) -> Array:
+    """Freezes the cases, writes the job script and submits. Raises SharedenvError; then nothing is left in the queue."""
+    run_id = os.path.basename(run_path)
+    try:
+        array = create_array(run_path, cases, tasks, order.how)
+        build = ""
+        try:
+            if order.build:
+                build = _submit(build_job(run_id, array, order), os.path.join(array.path, "build.sh"), environ)
+            job = _submit(array_job(run_id, array, order, build or None), array.script, environ)
+        except BaseException:
+            if build:
+                cluster.cancel([build], environ)
+            discard_array(array)
+            raise
+        return note_jobs(array, job, build)
+    except OSError as error:
+        raise SharedenvError(
+            f"can't write run {run_id}",
+            cause=f"{error.strerror}: {error.filename}",
+            hint=f"df -h -i {run_path}",
+            exit_code=EXIT_FAILED,
+        ) from None
+
+
+def _submit(job: Job, script: str, environ: Mapping[str, str]) -> str:
+    with open(script, "wb") as file:
+        file.write(os.fsencode(script_text(job)))
+    return cluster.submit(script, arguments(job), environ, job.start)

@@ -1,0 +1,108 @@
+"""What one task of an array has to do: its cases that have not ended yet, and their environments, looked up and never built."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
+from sharedenv.pool.hold import Vanished, enter
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.staged import path_to_use
+from sharedenv.pool.store import SHORT, Environment, Unusable, examine, published
+from sharedenv.run.case import Case
+from sharedenv.run.journal import Run
+from sharedenv.run.prepare import case_variables
+from sharedenv.run.starter import Prepared
+from sharedenv.slurm.arrays import Array, task_of, writer_of
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The work of one start of one task.
+
+    writer  under which it writes results
+    cases   what is left of its share, with the keys of the array
+    ended   how many of its share an earlier start has brought to an end
+    """
+
+    array: Array
+    task: int
+    writer: str
+    cases: tuple[Case, ...]
+    ended: int
+
+
+def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment:
+    """The work of the task that Slurm's variables name. Raises SharedenvError where they name none of this array."""
+    text = environ.get("SLURM_ARRAY_TASK_ID", "")
+    # the number itself, not its position: a part of an array that somebody submits again by hand has its own cases
+    if not text.isdigit() or not 1 <= int(text) <= array.tasks:
+        raise SharedenvError(
+            f"this is no task of array {array.number} of run {run.id}",
+            cause=f"SLURM_ARRAY_TASK_ID is {text or 'not set'}, and its tasks are 1 to {array.tasks}",
+            hint=f"sharedenv status {run.id}",
+            exit_code=EXIT_USAGE,
+        )
+    task = int(text)
+    share = {planned.sequence: planned for planned in array.share(task)}
+    ended = {
+        sequence
+        for writer, results in run.results_by_writer().items()
+        if (found := task_of(writer)) is not None and found[:2] == (array.number, task)
+        for sequence, result in results.items()
+        # what TERM or KILL ended in a start that was cut short was most likely ended with it
+        if not result.interrupted and result.signal not in (signal.SIGTERM, signal.SIGKILL)
+    }
+    cases = tuple(
+        replace(case, key=share[case.sequence].key, digest=share[case.sequence].digest)
+        for case in run.cases()
+        if case.sequence in share and case.sequence not in ended
+    )
+    restarts = int(environ.get("SLURM_RESTART_COUNT") or 0)
+    return Assignment(array, task, writer_of(array, task, restarts), cases, len(share) - len(cases))
+
+
+def prepare_all(
+    layout: Layout,
+    keys: Iterable[str],
+    environ: Mapping[str, str],
+    threads: int | None,
+    stage: Callable[[Environment], str] | None,
+) -> dict[str, Prepared]:
+    """The environments of these keys, held; ``stage`` gives the path of a copy on this node. Raises SharedenvError."""
+    ready = {}
+    for key in keys:
+        environment, descriptor = _held(layout, key)
+        path = path_to_use(environment.path, environ) if stage is None else stage(environment)
+        python = os.path.join(path, "bin", "python")
+        ready[key] = Prepared(python, case_variables(environ, path, threads), (descriptor,))
+    return ready
+
+
+def _held(layout: Layout, key: str) -> tuple[Environment, int]:
+    for _ in range(10):
+        path = published(layout, key)
+        if path is None:
+            raise _missing(layout, key, "it is not in the pool")
+        environment = examine(layout, path)
+        if isinstance(environment, Unusable):
+            raise _missing(layout, key, environment.reason)
+        if environment.key != key:
+            raise _missing(layout, key, "its manifest names another key")
+        try:
+            return environment, enter(layout, environment)
+        except Vanished:
+            continue  # replaced by a newer build meanwhile
+    raise _missing(layout, key, "it is being taken away")
+
+
+def _missing(layout: Layout, key: str, cause: str) -> SharedenvError:
+    return SharedenvError(
+        f"environment {key[:SHORT]} can't be used, and a task builds none",
+        cause=f"{cause} ({layout.path})",
+        hint="sharedenv submit --resume, where environments may be built",
+        exit_code=EXIT_BUILD,
+    )

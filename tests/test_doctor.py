@@ -1,0 +1,73 @@
+"""doctor: each finding with the one line that mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+from tests.faults import bound, mounted, require
+
+
+def findings(project: Project, *, status: int = 0, **options: object) -> dict[str, dict[str, str]]:
+    """Findings by subject; the last of each."""
+    document = json.loads(project.call("doctor", "--json", status=status, **options).stdout)  # type: ignore[arg-type]
+    assert document["schema"] == 1 and document["errors"] == []
+    return {finding["subject"]: finding for finding in document["findings"]}
+
+
+def test_a_machine_in_order(project: Project) -> None:
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    found = findings(project)
+    assert found["uv"]["level"] == found["locks"]["level"] == found["links"]["level"] == found["trust"]["level"] == "ok"
+    assert "linked into the pool" in found["uv's cache"]["text"]
+    told = project.call("doctor")
+    assert "0 problems" in told.stderr and "uv:" in told.stdout
+    assert not list((project.pool / "tmp").iterdir())
+
+
+def test_before_there_is_a_pool(project: Project) -> None:
+    found = findings(project)
+    assert found["pool"]["level"] == "note" and "sharedenv build" in found["pool"]["hint"]
+    assert list(project.path.iterdir()) == []
+
+
+def test_what_is_wrong_comes_with_its_remedy(project: Project) -> None:
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    (project.pool / "trash" / "left").mkdir()
+    (project.environments[0] / "sharedenv.json").unlink()
+    os.chmod(project.pool, 0o777)
+    found = findings(project, status=1, env={"SHAREDENV_UV": "/nonexistent", "TMPDIR": "/nowhere"})
+    assert found["uv"]["level"] == "problem"
+    assert found["rubbish"]["hint"] == "sharedenv prune"
+    assert found["trust"]["hint"].startswith("chmod -R go-w ")
+    assert "its manifest is gone" in found["environment"]["text"]
+    assert found["TMPDIR"]["level"] == "problem"
+    told = project.call("doctor", status=1, env={"SHAREDENV_UV": "/nonexistent"})
+    assert "hint: unset SHAREDENV_UV" in told.stdout
+
+
+@pytest.mark.root
+def test_another_file_system_than_uvs_cache_and_little_room(project: Project, tmp_path: Path) -> None:
+    require("mount")
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=4m,nr_inodes=200", "none") as folder:
+        found = findings(Project(folder, project.env))
+        assert "can't be linked into the pool" in found["uv's cache"]["text"]
+        assert found["uv's cache"]["hint"].startswith("export UV_CACHE_DIR=")
+        assert found["space"]["level"] == found["inodes"]["level"] == "warning"
+
+
+@pytest.mark.root
+def test_a_file_system_whose_locks_other_nodes_do_not_see(project: Project, tmp_path: Path) -> None:
+    require("bindfs")
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    with bound(project.path, tmp_path / "node2") as folder:
+        found = findings(Project(folder, project.env))
+        assert found["locks"]["level"] == "note" and "not seen by other nodes" in found["locks"]["text"]
+        assert "other nodes may lack it" in found["interpreter"]["text"]

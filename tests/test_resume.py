@@ -1,0 +1,282 @@
+"""Runs that were cut short, and how they go on: real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.journal import create_run, list_runs
+from sharedenv.run.resume import choose, find_run, outcomes
+from tests.conftest import Project
+
+#: notes that it started, and waits until the file `go` is there
+WAITING = (
+    "import os, time\nwith open('../started', 'a') as f: f.write(os.path.basename(os.getcwd()) + '\\n')\n"
+    "end = time.time() + 200\nwhile not os.path.exists('../go') and time.time() < end: time.sleep(0.02)\nprint('done', os.getcwd())"
+)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def started(project: Project) -> list[str]:
+    file = project.path / "started"
+    return file.read_text().split() if file.exists() else []
+
+
+def begin(project: Project, *options: str, count: int = 5, body: str = WAITING) -> subprocess.Popen[str]:
+    """A run of slow scripts, two at a time, after its first two have started."""
+    project.copies(count, body=body)
+    process = project.start("run", "-j2", "case*/script.py", *options)
+    wait_for(lambda: len(started(project)) >= 2 or process.poll() is not None)
+    return process
+
+
+def alone(project: Project) -> bool:
+    """Whether no process of this project's scripts is left."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                words = Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if os.fsencode(project.path) in words and b"script.py" in words and b"sharedenv\0run" not in words:
+                return False
+    return True
+
+
+def test_ctrl_c_ends_all_and_resume_goes_on(project: Project) -> None:
+    process = begin(project)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "SIGINT: ending 2 that run" in stderr
+    assert "5 not run" in stderr
+    assert "--resume --run-id" in stderr
+    assert alone(project)
+    (project.path / "go").touch()
+    done = project.call("run", "--resume", "-j2")
+    assert "5 succeeded" in done.stderr
+    assert len(done.stdout.splitlines()) == 5
+    assert Counter(started(project)) == {"case1": 2, "case2": 2, "case3": 1, "case4": 1, "case5": 1}
+    assert "5 scripts" in project.call("status").stdout
+
+
+def test_kill_minus_nine_loses_only_what_was_in_flight(project: Project) -> None:
+    body = WAITING.replace("'../go'", "'../go' if os.getcwd()[-1] in '345' else '.'")
+    process = begin(project, count=6, body=body)
+    wait_for(lambda: len(started(project)) == 4)  # 1 and 2 have ended, 3 and 4 wait
+    process.kill()
+    process.communicate(timeout=120)
+    status = project.call("status").stdout
+    assert "lost, its process died without a word" in status
+    assert "2 succeeded, 4 not run" in status
+    (project.path / "go").touch()
+    wait_for(lambda: alone(project))
+    done = project.call("run", "--resume", "-j2", "case*/script.py")
+    assert "4 to run, 2 left as they are" in done.stderr
+    assert Counter(started(project)) == {"case1": 1, "case2": 1, "case3": 2, "case4": 2, "case5": 1, "case6": 1}
+    assert "6 succeeded" in project.call("status").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_first_term_or_usr1_drains(project: Project, number: int) -> None:
+    process = begin(project)
+    process.send_signal(number)
+    time.sleep(0.3)
+    assert process.poll() is None
+    (project.path / "go").touch()
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert len(stdout.splitlines()) == 2
+    assert "starting nothing more, waiting for 2 that run" in stderr
+    assert "2 succeeded, 3 not run" in stderr
+    project.call("run", "--resume")
+    assert set(Counter(started(project)).values()) == {1}
+
+
+def test_a_second_term_ends(project: Project) -> None:
+    process = begin(project)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    while "waiting for" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert alone(project)
+
+
+def test_a_script_that_ignores_term_is_killed(project: Project) -> None:
+    stubborn = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITING
+    process = begin(project, "--grace", "0.5", body=stubborn)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert alone(project)
+
+
+def test_what_scripts_left_behind_ends_with_ctrl_c(project: Project) -> None:
+    leaving = (
+        "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(500)', 'script.py', __file__])\n"
+        "if not __file__.endswith('case1/script.py'):\n    " + WAITING.replace("\n", "\n    ") + "\n"
+    )
+    process = begin(project, body=leaving)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert alone(project)
+
+
+def test_two_at_once_on_one_run_are_refused(project: Project) -> None:
+    process = begin(project)
+    refused = project.call("run", "--resume", status=2)
+    assert "is at work: process" in refused.stderr
+    (project.path / "go").touch()
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+
+
+def test_status_of_a_run_that_goes(project: Project) -> None:
+    process = begin(project)
+    told = project.call("status").stdout
+    assert "running, at work for" in told
+    assert f"process {process.pid} on" in told
+    assert "running" in project.call("status", "--all").stdout
+    (project.path / "go").touch()
+    process.communicate(timeout=120)
+    assert "done, every script was run" in project.call("status").stdout
+
+
+def test_retry_failed_runs_what_failed_and_no_more(project: Project) -> None:
+    body = "import os, sys\nopen('ran', 'a').write('x')\nsys.exit(os.getcwd()[-1] in '24' and not os.path.exists('../mended'))"
+    project.copies(4, body=body)
+    failed = project.call("run", "case*/script.py", status=1)
+    assert "2 succeeded, 2 failed" in failed.stderr
+    assert "2 × exit 1" in failed.stderr
+    (project.path / "mended").touch()
+    run_id = failed.stderr.rpartition("--run-id ")[2].split()[0]
+    done = project.call("run", "--retry-failed", "--run-id", run_id)
+    assert "2 succeeded" in done.stderr
+    assert [len((project.path / f"case{n}/ran").read_text()) for n in (1, 2, 3, 4)] == [1, 2, 1, 2]
+    assert "nothing to run" in project.call("run", "--retry-failed").stderr
+    assert "nothing to run" in project.call("run", "--resume", "case*/script.py").stderr
+
+
+def test_a_changed_script_runs_again_and_a_new_one_joins(project: Project) -> None:
+    scripts = project.copies(3, body="open('ran', 'a').write('x')")
+    project.call("run", "case*/script.py", "--", "--steps", "5")
+    scripts[1].write_text(scripts[1].read_text() + "import sys; print(sys.argv[1:])\n")
+    project.script("case4/script.py", body="import sys; print('new', sys.argv[1:])")
+    scripts[2].unlink()
+    done = project.call("run", "--resume", "case*/script.py")
+    assert done.stdout == "['--steps', '5']\nnew ['--steps', '5']\n"
+    assert "changed since they succeeded, run again: case2/script.py" in done.stderr
+    assert (project.path / "case1/ran").read_text() == "x"
+    assert len(list((project.pool / "runs").iterdir())) == 1
+    assert "4 scripts" in project.call("status").stdout
+    assert "nothing to run" in project.call("run", "--resume", "case*/script.py").stderr
+
+
+def test_a_script_that_is_gone_is_told_and_the_rest_goes_on(project: Project) -> None:
+    scripts = project.copies(3, body="import os, sys; sys.exit(not os.path.exists('../mended'))")
+    project.call("run", "case*/script.py", status=1)
+    scripts[0].unlink()
+    (project.path / "mended").touch()
+    done = project.call("run", "--resume", status=1)
+    assert "2 succeeded" in done.stderr
+    assert "gone: case1/script.py" in done.stderr
+    assert "the script is gone" in project.call("status").stdout
+
+
+def test_the_last_run_over_these_scripts_is_the_one_that_holds_them(project: Project) -> None:
+    project.copies(4, body="open('ran', 'a').write('x')")
+    project.call("run", "case*/script.py")
+    project.call("run", "case1/script.py")
+    done = project.call("run", "--resume", "case*/script.py")
+    assert "nothing to run" in done.stderr
+    assert (project.path / "case2/ran").read_text() == "x"
+
+
+def test_a_full_journal_is_said_and_no_case_is_lost(project: Project) -> None:
+    # what a failure said goes into the journal: it grows faster than the plan
+    body = "import os, sys\nopen('ran', 'a').write('x')\nsys.exit(None if os.path.exists('../mended') else 'x' * 2000)"
+    project.copies(60, body=body)
+    project.call("build", "case*/script.py")
+    process = subprocess.Popen(
+        ["bash", "-c", 'ulimit -f 20; exec "$0" "$@"', *map(str, command()), "run", "-j1", "--grace", "1", "case*/script.py"],
+        env=project.env, cwd=project.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1, stderr
+    assert "can't be written (File too large): starting nothing more" in stderr
+    assert "could not be written to the journal" in stderr
+    (project.path / "mended").touch()
+    assert "60 to run" in project.call("run", "--resume").stderr
+    assert "60 succeeded" in project.call("status").stdout
+    counts = Counter(len((project.path / f"case{n}/ran").read_text()) for n in range(1, 61))
+    assert set(counts) == {1, 2}  # once where it had not run, again where it had failed
+
+
+def command() -> list[str]:
+    import sys
+
+    return [sys.executable, "-m", "sharedenv"]
+
+
+def test_there_is_nothing_to_resume(project: Project) -> None:
+    project.copies(1)
+    assert "no pool at" in project.call("run", "--resume", status=2).stderr
+    project.call("build", "case1/script.py")
+    assert "no run in" in project.call("run", "--resume", status=2).stderr
+    assert "no earlier run over these scripts" in project.call("run", "--resume", "case1/script.py", status=2).stderr
+    assert "no run 'x'" in project.call("run", "--resume", "--run-id", "x", status=2).stderr
+    assert "give one of" in project.call("run", "--resume", "--retry-failed", status=2).stderr
+
+
+def case(number: int, digest: str = "d") -> Case:
+    return Case(number, f"/p/case{number}/s.py", (), "k", digest)
+
+
+def test_choice() -> None:
+    """Succeeded rests, unless its bytes changed; failed, interrupted and unknown run; --retry-failed takes failures only."""
+    results = {
+        1: Result(1, 1, 1.0, status=0),
+        2: Result(2, 1, 1.0, status=1),
+        3: Result(3, 1, 1.0, error=INTERRUPTED),
+        5: Result(5, 1, 1.0, status=0, digest="e"),
+    }
+    old = [case(number) for number in (1, 2, 3, 4, 5)]
+    now = [case(1), case(2, "new"), case(3), case(4), case(5, "e")]
+    earlier = outcomes(old, results)
+    chosen = choose(now, earlier, failed_only=False)
+    assert [c.sequence for c in chosen.cases] == [2, 3, 4]
+    assert (chosen.changed, chosen.resting) == ((), 2)
+    changed = choose([case(1, "new"), case(5, "d")], earlier, failed_only=False)
+    assert [c.sequence for c in changed.changed] == [1, 5]
+    assert [c.sequence for c in choose(now, earlier, failed_only=True).cases] == [2]
+
+
+def test_which_run_is_meant(tmp_path: Path) -> None:
+    runs = str(tmp_path / "runs")
+    all_ = create_run(runs, [case(1), case(2), case(3)], now=1e9)
+    part = create_run(runs, [case(1)], now=2e9)
+    other = create_run(runs, [Case(1, "/p/case1/s.py", ("x",), "k", "d")], now=3e9)
+    found = list_runs(runs)
+    assert found == [other, part, all_]
+    assert find_run(found, ["/p/case1/s.py"]) == other
+    assert find_run(found, ["/p/case1/s.py"], ()) == part
+    assert find_run(found, ["/p/case1/s.py", "/p/case2/s.py"]) == all_
+    assert find_run(found, ["/p/case3/s.py", "/p/case9/s.py"]) == all_
+    assert find_run(found, ["/p/case9/s.py"]) is None

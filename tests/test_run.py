@@ -1,0 +1,184 @@
+"""`sharedenv run` as users call it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sharedenv.cli.run import default_jobs
+from tests.conftest import Project
+
+
+def test_scripts_run_in_their_environment_and_folder(project: Project) -> None:
+    project.copies(3, ["alpha"], body="import alpha, os, sys\nprint(alpha.VERSION, os.path.basename(os.getcwd()), os.environ['VIRTUAL_ENV'] == sys.prefix)")
+    done = project.call("run", "-k", "case*/script.py")
+    assert done.stdout == "2.0 case1 True\n2.0 case2 True\n2.0 case3 True\n"
+    assert "3 scripts in" in done.stderr
+    assert "3 succeeded" in done.stderr
+
+
+def test_pythonhome_does_not_leak(project: Project) -> None:
+    project.copies(1, body="import os; print(os.environ.get('PYTHONHOME'), os.environ['PATH'].split(':')[0].endswith('/bin'), os.environ.get('OMP_NUM_THREADS'))")
+    project.call("build", "case1/script.py")
+    code = "import os, sys; os.environ['PYTHONHOME'] = '/nowhere'; from sharedenv.cli.main import main; sys.exit(main(['run', '--threads', '3', 'case1/script.py']))"
+    done = subprocess.run([sys.executable, "-c", code], env=project.env, cwd=project.path, capture_output=True, text=True, check=True)
+    assert done.stdout == "None True 3\n"
+
+
+def test_scripts_that_are_ready_do_not_wait_for_a_build(project: Project) -> None:
+    # the second environment can be built only once the first script has run: its wheel index appears then
+    project.script("a/script.py", body="import os; os.rename('../late', '../wheels')")
+    project.script("b/script.py", ["alpha"], body="import alpha; print(alpha.VERSION)")
+    project.call("build", "a/script.py")
+    links = Path(project.env["UV_FIND_LINKS"])
+    (project.path / "late").symlink_to(links)
+    uv = project.path / "bin" / "uv"
+    uv.parent.mkdir()
+    real = subprocess.run(["which", "uv"], env=project.env, capture_output=True, text=True, check=True).stdout.strip()
+    uv.write_text(f"#!/bin/sh\nwhile ! test -e {project.path}/wheels; do sleep 0.05; done\nexec {real} \"$@\"\n")
+    uv.chmod(0o755)
+    done = project.call("run", "-j1", "b/script.py", "a/script.py", env={"UV": str(uv), "PATH": f"{uv.parent}:{project.env['PATH']}"})
+    assert done.stdout == "2.0\n"
+
+
+def test_a_build_that_fails_is_exit_3_and_the_others_run(project: Project) -> None:
+    project.script("a/script.py", ["nothing-of-this-name"], body="print('a')")
+    project.script("b/script.py", body="print('b')")
+    done = project.call("run", "*/script.py", status=3)
+    assert done.stdout == "b\n"
+    assert "nothing-of-this-name" in done.stderr
+    assert "1 succeeded, 1 failed" in done.stderr
+
+
+def test_no_build_runs_nothing(project: Project) -> None:
+    project.copies(2, body="print('x')")
+    done = project.call("run", "--no-build", "case*/script.py", status=3)
+    assert done.stdout == ""
+    assert not (project.pool / "runs").exists() or not list((project.pool / "runs").iterdir())
+    project.call("build", "case*/script.py")
+    assert project.call("run", "--no-build", "case*/script.py").stdout == "x\nx\n"
+
+
+def test_bad_scripts_run_nothing(project: Project) -> None:
+    project.copies(2, body="print('x')")
+    (project.path / "case2/script.py").write_text("print('no block')\n")
+    done = project.call("run", "case*/script.py", status=2)
+    assert done.stdout == ""
+    assert not project.pool.exists()
+
+
+def test_arguments_reach_every_script_as_they_are(project: Project) -> None:
+    project.copies(2, body="import sys; print(sys.argv[1:])")
+    done = project.call("run", "case*/script.py", "--", "--resume", "-j", "a b", "--", "")
+    assert done.stdout == "['--resume', '-j', 'a b', '--', '']\n" * 2
+
+
+def test_outputs_are_whole_on_their_own_streams(project: Project) -> None:
+    body = "import os, sys, time\nn = os.path.basename(os.getcwd())\nfor i in range(50):\n    print(n, i, flush=True)\n    print(n, i, 'error', file=sys.stderr, flush=True)"
+    project.copies(6, body=body)
+    done = project.call("-q", "run", "-j3", "case*/script.py")
+    for text in (done.stdout, done.stderr):
+        runs = [line.split()[0] for line in text.splitlines()]
+        assert len(runs) == 300
+        assert sum(1 for before, after in zip(runs, runs[1:], strict=False) if before != after) == 5
+    assert "error" not in done.stdout
+
+
+def test_keep_order(project: Project) -> None:
+    project.copies(4, body="import os, time\nn = int(os.getcwd()[-1])\nif n == 1:\n    while len([d for d in os.listdir('..') if os.path.exists(f'../{d}/ran')]) < 3: time.sleep(.01)\nopen('ran', 'x')\nprint(n)")
+    assert project.call("run", "-j2", "-k", "case*/script.py").stdout == "1\n2\n3\n4\n"
+
+
+def test_capture_writes_into_each_folder(project: Project) -> None:
+    project.copies(2, body="import sys; print('out'); print('err', file=sys.stderr)")
+    done = project.call("run", "--capture", "log.txt", "case*/script.py")
+    assert done.stdout == ""
+    assert sorted((project.path / "case1/log.txt").read_text().split()) == ["err", "out"]
+    project.script("case1/other.py")
+    refused = project.call("run", "--capture", "log.txt", "case1/*.py", status=2)
+    assert "would be written by several scripts" in refused.stderr
+
+
+def test_one_folder_for_all(project: Project) -> None:
+    project.copies(2, body="import os; print(os.getcwd())")
+    (project.path / "work").mkdir()
+    assert project.call("run", "--cwd", "work", "case*/script.py").stdout == f"{project.path / 'work'}\n" * 2
+    assert "no folder" in project.call("run", "--cwd", "nowhere", "case*/script.py", status=2).stderr
+
+
+def test_joblog_has_gnu_parallels_columns(project: Project) -> None:
+    project.script("a/script.py", body="print('1234')")
+    project.script("b/script.py", body="raise SystemExit(7)")
+    project.script("c/script.py", body="import os; os.kill(os.getpid(), 9)")
+    project.script("d/script.py", body="import time; time.sleep(600)")
+    project.call("run", "*/script.py", "--timeout", "5", "--grace", "1", "--joblog", "log", status=1)
+    header, *rows = [line.split("\t") for line in (project.path / "log").read_text().splitlines()]
+    assert header == ["Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command"]
+    by_number = {int(row[0]): row for row in rows}
+    assert [(by_number[n][5], by_number[n][6], by_number[n][7]) for n in (1, 2, 3, 4)] == [
+        ("5", "0", "0"), ("0", "7", "0"), ("0", "0", "9"), ("0", "-1", "15"),
+    ]  # fmt: skip
+    assert by_number[1][8].endswith("a/script.py")
+
+
+def test_dry_run_prints_commands_and_does_nothing(project: Project) -> None:
+    project.copies(2, body="open('ran', 'x')")
+    done = project.call("run", "--dry-run", "case*/script.py", "--", "a b")
+    assert "1 environment would be built" in done.stderr
+    assert not project.pool.exists()
+    project.call("build", "case*/script.py")
+    commands = project.call("run", "--dry-run", "case*/script.py", "--", "a b").stdout
+    assert commands.count("\n") == 2
+    subprocess.run(["sh", "-e"], input=commands, text=True, check=True)
+    assert (project.path / "case2/ran").exists()
+
+
+def test_shards_are_disjoint_and_whole(project: Project) -> None:
+    project.copies(7, body="open('ran', 'x')")
+    project.call("build", "case*/script.py")
+    for shard in ("1/3", "2/3", "3/3"):
+        project.call("run", "--shard", shard, "case*/script.py")
+    assert all((project.path / f"case{n}/ran").exists() for n in range(1, 8))
+    env = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_MAX": "6", "SLURM_ARRAY_TASK_STEP": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
+    done = project.call("run", "--array", "case*/script.py", env=env, status=1)
+    assert "4 scripts" in done.stderr
+    assert "nothing to run" in project.call("run", "--shard", "9/9", "case*/script.py").stderr
+    assert "give one of them" in project.call("run", "--shard", "1/2", "--array", "case1/script.py", status=2).stderr
+
+
+def test_a_reader_that_leaves_stops_the_run(project: Project) -> None:
+    project.copies(40, body="print('x' * 100000)")
+    project.call("build", "case*/script.py")
+    process = project.start("run", "-j1", "case*/script.py")
+    assert process.stdout is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        stderr = process.stderr.read()
+    assert process.wait(timeout=120) == 1
+    assert "output can't be written (Broken pipe): starting nothing more" in stderr
+    # those whose output was lost have failed: nothing is lost without a word
+    done = project.call("run", "--resume")
+    assert "40 succeeded" in project.call("status").stdout, done.stderr
+
+
+def test_an_end_by_signal_is_told(project: Project) -> None:
+    project.copies(1, body=f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})")
+    assert "killed by SIGSEGV" in project.call("run", "case1/script.py", status=1).stderr
+
+
+def test_quiet_and_verbose(project: Project) -> None:
+    project.copies(2, body="print('x')")
+    assert project.call("-q", "run", "case*/script.py").stderr == ""
+    assert "done: case1/script.py" in project.call("-v", "run", "case*/script.py").stderr
+
+
+@pytest.mark.parametrize(("given", "jobs"), [("3", 3), ("0", None), ("", None), ("x", None)])
+def test_jobs(given: str, jobs: int | None) -> None:
+    assert default_jobs({"SLURM_CPUS_PER_TASK": given}) == (jobs or len(os.sched_getaffinity(0)))

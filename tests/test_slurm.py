@@ -1,0 +1,483 @@
+"""`submit`, `status` and `cancel` on a real Slurm: arrays, throttle, requeue, cancelled tasks, dead nodes, time limits."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+
+#: a case that notes that it ran, and where; it waits while there is a file `hold`, and fails while there is a file `bad`
+BODY = """\
+import os, sys, time
+with open("../ran", "a") as file:
+    file.write(os.path.basename(os.getcwd()) + "\\n")
+print("hello from", os.path.basename(os.getcwd()), *sys.argv[1:])
+while os.path.exists("hold") or os.path.exists("../hold"):
+    time.sleep(0.05)
+if os.path.exists("bad"):
+    sys.exit("negative density")
+"""
+
+
+class Submitting(Project):
+    """A project on a cluster."""
+
+    def __init__(self, project: Project, cluster: Cluster) -> None:
+        super().__init__(project.path, {**project.env, **cluster.env, "TMPDIR": str(project.path.parent)})
+        self.cluster = cluster
+
+    def ran(self) -> Counter[str]:
+        """How often each case was started."""
+        path = self.path / "ran"
+        return Counter(path.read_text().split()) if path.exists() else Counter()
+
+    def submit(self, *arguments: str, **options: object) -> tuple[str, str]:
+        """Submits; the names of the run and of the array's job."""
+        done = self.call("submit", *arguments, **options)  # type: ignore[arg-type]
+        found = re.search(r"of job (\d+)", done.stderr)
+        assert found, done.stderr
+        return done.stdout.strip(), found[1]
+
+    def slurm(self, run: str) -> dict[str, object]:
+        """What `status --json` says of Slurm."""
+        value: dict[str, object] = json.loads(self.call("status", run, "--json").stdout)["slurm"]
+        return value
+
+    def counts(self, run: str) -> dict[str, int]:
+        """How many cases stand how; words that count none are left out."""
+        counts = self.slurm(run)["counts"]
+        assert isinstance(counts, dict)
+        return {word: number for word, number in counts.items() if number}
+
+    def log(self, run: str, job: str, task: int) -> str:
+        """Output of a task."""
+        return (self.pool / "runs" / run / "slurm" / "1" / f"{job}_{task}.out").read_text()
+
+
+@pytest.fixture
+def on(project: Project, cluster: Cluster) -> Iterator[Submitting]:
+    """A project whose shell reaches the cluster; its jobs are gone afterwards."""
+    yield Submitting(project, cluster)
+    (project.path / "hold").unlink(missing_ok=True)
+    cluster.call("scancel", "--user", str(os.getuid()))
+    wait_until(lambda: not cluster.call("squeue", "-h"), "the queue is empty")
+
+
+def cases(*numbers: int) -> Counter[str]:
+    return Counter(f"case{number}" for number in numbers)
+
+
+def test_one_command_from_scripts_to_results(on: Submitting) -> None:
+    """Each case once, in its own folder, with its arguments; many to a task; one environment; logs a task."""
+    on.copies(30, ["alpha"], "import alpha\n" + BODY)
+    done = on.call("submit", "--wait", "case*/script.py", "--", "a b", "$HOME")
+    assert on.ran() == cases(*range(1, 31))
+    assert "submitted 30 scripts in 8 tasks of job" in done.stderr  # what the cluster can run at once
+    assert "30 scripts: 30 done" in done.stderr
+    run = done.stdout.strip()
+    assert len(on.environments) == 1
+    job = str(on.slurm(run)["jobs"][0])  # type: ignore[index]
+    logs = "".join(on.log(run, job, task) for task in range(1, 9))
+    assert sorted(re.findall("hello from (case.*) a b \\$HOME", logs)) == sorted(cases(*range(1, 31)))
+    assert "30 scripts: 30 done" in on.call("status").stdout
+
+
+def test_a_failing_case_is_named_and_resume_runs_exactly_it(on: Submitting) -> None:
+    on.copies(10, [], BODY)
+    (on.path / "case7" / "bad").touch()
+    done = on.call("submit", "--wait", "--tasks", "3", "case*/script.py", status=1)
+    assert "9 done, 1 failed" in done.stderr
+    assert "exit 1: negative density" in done.stderr
+    assert "case7/script.py" in done.stderr
+    run = done.stdout.strip()
+    [again] = re.findall("to go on: sharedenv (.*)", done.stderr)
+    assert again == f"submit --resume --run-id {run} --wait"
+    (on.path / "case7" / "bad").unlink()
+    on.call(*again.split())
+    assert on.ran() == cases(*range(1, 11)) + cases(7)
+    assert on.counts(run) == {"done": 10}
+    assert "nothing to submit" in on.call("submit", "--resume").stderr
+    on.copies(12, [], BODY)
+    assert "2 scripts in" in on.call("submit", "--resume", "--wait", "case*/script.py").stderr
+    assert on.ran() == cases(*range(1, 13)) + cases(7)
+
+
+def test_no_more_tasks_at_once_than_asked(on: Submitting) -> None:
+    on.copies(6, [], "import os, time\nopen('begin', 'w').close()\ntime.sleep(0.3)\nopen('end', 'w').close()")
+    on.call("submit", "--wait", "--per-task", "2", "--max-running", "1", "case*/script.py")
+    spans = sorted(
+        ((on.path / f"case{n}/begin").stat().st_mtime, (on.path / f"case{n}/end").stat().st_mtime) for n in range(1, 7)
+    )
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+
+
+def test_scripts_at_a_time_in_a_task(on: Submitting) -> None:
+    """As many as the task has CPUs, unless -j says otherwise."""
+    on.copies(3, [], "import os\nopen('begin', 'w').close()\n" + BODY)
+    (on.path / "hold").touch()
+    run, _ = on.submit("--tasks", "1", "-c", "2", "case*/script.py")
+    wait_until(lambda: len(on.ran()) == 2, "two cases run")
+    wait_until(lambda: on.counts(run) == {"running": 2, "waiting": 1}, "the heartbeat tells of them")
+    time.sleep(0.5)
+    assert len(on.ran()) == 2
+    (on.path / "hold").unlink()
+    wait_until(lambda: on.counts(run) == {"done": 3}, "the end")
+
+
+def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
+    on.copies(6, [], BODY)
+    (on.path / "case4" / "hold").touch()
+    run, job = on.submit("--tasks", "1", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2, 3, 4), "the fourth case runs")
+    on.cluster.call("scontrol", "requeue", f"{job}_1")
+    wait_until(lambda: on.cluster.states(job) == {f"{job}_1": "PENDING"}, "it waits again")
+    assert on.slurm(run)["counts"]["waiting"] >= 2  # type: ignore[index]
+    (on.path / "case4" / "hold").unlink()
+
+    def started() -> bool:
+        # a requeued job waits for two minutes, unless it is told otherwise, which it is deaf to at first
+        with contextlib.suppress(AssertionError):
+            on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
+        return on.cluster.states(job) != {f"{job}_1": "PENDING"}
+
+    wait_until(started, "it starts again")
+    on.cluster.wait_for_end(job)
+    assert on.ran() == cases(1, 2, 3, 4, 5, 6) + cases(4)
+    assert re.search(r"run \S+: [23] cases, [34] before", on.log(run, job, 1))
+    assert on.counts(run) == {"done": 6}
+
+
+def test_a_cancelled_task_leaves_its_cases_to_resume(on: Submitting) -> None:
+    on.copies(6, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "2", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work")
+    on.cluster.call("scancel", f"{job}_2")
+    wait_until(lambda: on.cluster.states(job)[f"{job}_2"] == "CANCELLED", "one is cancelled")
+    (on.path / "hold").unlink()
+    wait_until(lambda: on.cluster.wait_for_end(job), "the other ends")
+    counts = on.counts(run)
+    assert counts.pop("done") == 3
+    assert sum(counts.values()) == 3
+    assert set(counts) <= {"failed", "left", "lost"}
+    on.call("submit", "--resume", "--wait")
+    assert on.counts(run) == {"done": 6}
+    # TERM reaches the script first: whether the next one has begun when it reaches the task is Slurm's affair
+    assert on.ran() - cases(4) == cases(1, 2, 3, 5, 6) + cases(2)
+
+
+def test_a_dead_node_loses_cases_that_resume_runs(on: Submitting) -> None:
+    """The node goes without a word: what ran there is lost, named with the node's failure, and run again."""
+    on.copies(8, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "2", "--sbatch", "--no-requeue", "--sbatch", "--exclusive", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work, each on its node")
+    try:
+        on.cluster.kill_node("node2")
+        wait_until(lambda: "NODE_FAIL" in on.cluster.states(job).values(), "Slurm knows")
+        (on.path / "hold").unlink()
+        on.cluster.wait_for_end(job)
+        assert on.counts(run) == {"done": 4, "lost": 4}
+        told = on.call("status", run).stdout
+        assert "4 lost: its node failed" in told
+        assert re.search(r"case[12]/script.py, case[34]/script.py, case[56]/script.py and 1 more", told)
+    finally:
+        on.cluster.revive_node("node2")
+    on.call("submit", "--resume", "--wait")
+    assert on.counts(run) == {"done": 8}
+    assert on.ran().total() == 9
+
+
+def test_a_task_requeued_by_a_dead_node_is_waiting(on: Submitting) -> None:
+    on.copies(4, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "2", "--sbatch", "--exclusive", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work, each on its node")
+    try:
+        on.cluster.kill_node("node2")
+        wait_until(lambda: "PENDING" in on.cluster.states(job).values(), "Slurm puts it back")
+        (on.path / "hold").unlink()
+        wait_until(lambda: on.counts(run) == {"done": 2, "waiting": 2}, "the other task ends")
+    finally:
+        on.cluster.revive_node("node2")
+
+
+def test_the_time_limit_is_told_and_resumed(on: Submitting) -> None:
+    """KILL at the limit: whatever the case was, nothing of it is taken for done."""
+    on.copies(3, [], "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + BODY)
+    (on.path / "case2" / "hold").touch()
+    run, job = on.submit("--tasks", "1", "--time", "10", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "the second case runs")
+    on.cluster.call("scontrol", "update", f"jobid={job}_1", "EndTime=now+2")
+    assert set(on.cluster.wait_for_end(job, 240).values()) == {"TIMEOUT"}
+    assert on.counts(run) == {"done": 1, "lost": 2}
+    assert "2 lost: it met its time limit" in on.call("status", run).stdout
+    (on.path / "case2" / "hold").unlink()
+    on.call("submit", "--resume", "--wait")
+    assert on.ran() == cases(1, 2, 3) + cases(2)
+
+
+def test_term_before_the_limit_lets_cases_finish_and_reports(on: Submitting) -> None:
+    """What --signal=B:TERM@ sends: the case at work ends well, no other starts, and the task says so."""
+    on.copies(3, [], BODY)
+    (on.path / "case1" / "hold").touch()
+    run, job = on.submit("--tasks", "1", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1), "the first case runs")
+    on.cluster.call("scancel", "--batch", "--signal=TERM", f"{job}_1")
+    wait_until(lambda: "starting nothing more" in on.log(run, job, 1), "it drains")
+    (on.path / "case1" / "hold").unlink()
+    on.cluster.wait_for_end(job)
+    assert on.counts(run) == {"done": 1, "left": 2}
+    assert "2 not run: its task drained" in on.call("status", run).stdout
+    on.call("submit", "--resume", "--wait")
+    assert on.ran() == cases(1, 2, 3)
+
+
+def test_the_margin_reaches_slurm(on: Submitting) -> None:
+    on.copies(1, [], BODY)
+    (on.path / "hold").touch()
+    _, job = on.submit("--time", "30", "--margin", "2m", "case*/script.py")
+    assert "TimeLimit=00:30:00" in on.cluster.call("scontrol", "show", "job", job)
+    script = next((on.pool / "runs").glob("*/slurm/1/job.sh")).read_text()
+    assert "#SBATCH --signal=B:TERM@120\n" in script
+
+
+def test_a_build_job_comes_first(on: Submitting) -> None:
+    on.copies(4, ["alpha"], "import alpha\n" + BODY)
+    done = on.call("submit", "--build-job", "--wait", "case*/script.py")
+    assert re.search(r"after job \d+ has built", done.stderr)
+    assert not re.search("^built environment", done.stderr, re.MULTILINE)
+    assert on.ran() == cases(1, 2, 3, 4)
+    again = on.call("submit", "--build-job", "--wait", "case*/script.py")
+    assert "has built" not in again.stderr  # nothing was missing
+
+
+def test_a_build_job_that_fails_ends_the_array(on: Submitting) -> None:
+    """Not one task starts, nothing waits for ever, and the reason is told with the build's log."""
+    on.copies(4, ["no-such-package"], BODY)
+    run = on.call("submit", "--build-job", "--wait", "case*/script.py", status=1).stdout.strip()
+    assert not on.ran()
+    assert on.counts(run) == {"left": 4}
+    told = on.call("status", run).stdout
+    [log] = re.findall(r"4 not run: the job that builds for it failed: see (.*)", told)
+    assert "no-such-package" in (on.path / log).read_text()
+
+
+def test_a_build_that_fails_here_submits_nothing(on: Submitting) -> None:
+    on.copies(4, ["no-such-package"], BODY)
+    done = on.call("submit", "case*/script.py", status=3)
+    assert "no-such-package" in done.stderr
+    assert not on.cluster.call("squeue", "-h")
+    assert not list((on.pool / "runs").iterdir())
+
+
+def test_an_array_larger_than_the_cluster_takes(project: Project) -> None:
+    """MaxArraySize is read from Slurm: the default packing fits, more than fits is an error that says what would."""
+    require_slurm()
+    with running_cluster(nodes=1, cpus=64, max_array_size=6) as cluster:
+        on = Submitting(project, cluster)
+        on.copies(12, [], BODY)
+        done = on.call("submit", "--per-task", "1", "case*/script.py", status=2)
+        assert "12 tasks are more than this cluster takes in one array: 5" in done.stderr
+        assert "hint: sharedenv submit --per-task 3" in done.stderr
+        assert "in 5 tasks" in on.call("submit", "--wait", "case*/script.py").stderr
+        assert on.ran() == cases(*range(1, 13))
+
+
+def test_ctrl_c_leaves_the_job(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    (on.path / "hold").touch()
+    process = on.start("submit", "--wait", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "it runs")
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    run = stdout.strip()
+    assert process.returncode == 130
+    assert f"where it stands: sharedenv status {run}" in stderr
+    (on.path / "hold").unlink()
+    wait_until(lambda: on.counts(run) == {"done": 2}, "the job went on")
+
+
+def test_cancel(on: Submitting) -> None:
+    on.copies(3, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "3", "--max-running", "1", "case*/script.py")
+    wait_until(lambda: on.ran().total() == 1, "one task runs")
+    assert f"cancelled job {job} of run {run}" in on.call("cancel").stderr
+    assert set(on.cluster.wait_for_end(job).values()) == {"CANCELLED"}
+    assert on.ran().total() == 1
+    assert on.counts(run)["left"] == 2
+    assert "no job in the queue" in on.call("cancel", run).stderr
+
+
+def test_what_is_still_in_the_queue_is_not_submitted_again(on: Submitting) -> None:
+    on.copies(4, [], BODY)
+    (on.path / "case1" / "hold").touch()
+    (on.path / "case2" / "bad").touch()
+    run, job = on.submit("--tasks", "2", "case*/script.py")
+    wait_until(lambda: on.cluster.states(job)[f"{job}_2"] == "FAILED", "the second task ends")
+    (on.path / "case2" / "bad").unlink()
+    done = on.call("submit", "--resume")
+    assert "2 scripts of run" in done.stderr
+    assert "submitted 1 script in 1 task" in done.stderr
+    (on.path / "case1" / "hold").unlink()
+    wait_until(lambda: on.counts(run) == {"done": 4}, "the end")
+    assert on.ran() == cases(1, 2, 3, 4) + cases(2)
+
+
+def test_options_and_variables_of_sbatch(on: Submitting) -> None:
+    """An option beats its variable, a variable beats our default, and --sbatch takes any other."""
+    on.copies(1, [], BODY)
+    (on.path / "hold").touch()
+    variables = {"SBATCH_TIMELIMIT": "5", "SBATCH_JOB_NAME": "mine", "SBATCH_WAIT": "1", "SBATCH_ARRAY_INX": "1-9"}
+    _, job = on.submit("--time", "7", "--sbatch", "--comment=it's a \"test\"", "--mem", "100", "case*/script.py", env=variables)
+    shown = on.cluster.call("scontrol", "show", "job", job)
+    assert "TimeLimit=00:07:00" in shown
+    assert "JobName=mine" in shown
+    assert "Comment=it's a \"test\"" in shown
+    assert "MinMemoryNode=100M" in shown
+    assert list(on.cluster.states(job)) == [f"{job}_1"]
+
+
+def test_setup_lines_run_first_in_the_folder_of_the_submission(on: Submitting) -> None:
+    on.copies(1, [], "import os\nprint('got', os.environ['MINE'])\n")
+    (on.path / "profile").write_text("MINE='from the profile'\n")
+    done = on.call("submit", "--wait", "--setup", ". ./profile", "--setup", "export MINE", "case*/script.py")
+    log = next((on.pool / "runs" / done.stdout.strip()).glob("slurm/1/*_1.out")).read_text()
+    assert "got from the profile" in log
+
+
+def test_print_shows_the_script_and_does_nothing(on: Submitting) -> None:
+    on.copies(30, ["alpha"], BODY)
+    done = on.call("submit", "--print", "--time", "1:00:00", "--setup", "module load gcc", "case*/script.py")
+    assert done.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=sharedenv-RUN\n")
+    assert "#SBATCH --array=1-8\n" in done.stdout
+    assert "\nmodule load gcc\nexec " in done.stdout
+    assert not on.cluster.call("squeue", "-h")
+    assert not on.pool.exists()
+
+
+def test_a_job_that_sbatch_refuses_leaves_nothing(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    done = on.call("submit", "--partition", "nowhere", "case*/script.py", status=1)
+    assert "sbatch did not take the job" in done.stderr
+    assert "invalid partition" in done.stderr
+    assert not list((on.pool / "runs").iterdir())
+
+
+def test_staged_tasks_run_from_the_node_s_own_disk(on: Submitting) -> None:
+    on.copies(4, ["tool"], "import sys, tool\nopen('prefix', 'w').write(sys.prefix)")
+    on.call("submit", "--wait", "--stage", "--tasks", "2", "case*/script.py")
+    prefixes = {(on.path / f"case{n}/prefix").read_text() for n in range(1, 5)}
+    [prefix] = prefixes
+    assert prefix.startswith(f"{on.path.parent}/sharedenv-{os.getuid()}/")
+
+
+def test_a_task_without_its_environment_says_so(on: Submitting) -> None:
+    on.copies(2, ["alpha"], BODY)
+    on.call("build", "case1/script.py")
+    # hold the job until the environment is gone
+    run, job = on.submit("--tasks", "1", "--sbatch", "--hold", "case*/script.py")
+    for key in (on.pool / "keys").iterdir():
+        key.unlink()
+    on.cluster.call("scontrol", "release", job)
+    on.cluster.wait_for_end(job)
+    assert not on.ran()
+    assert "it is not in the pool" in on.log(run, job, 1)
+    assert on.counts(run) == {"left": 2}
+    on.call("submit", "--resume", "--wait")
+    assert on.counts(run) == {"done": 2}
+
+
+def test_status_without_slurm_says_what_the_files_say(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    run, job = on.submit("case*/script.py")
+    on.cluster.wait_for_end(job)
+    nowhere = {"PATH": _path_without_slurm(on)}
+    done = on.call("status", run, env=nowhere)
+    assert "2 scripts: 2 done" in done.stdout
+    assert "squeue did not answer" in done.stdout
+    assert "hint: sharedenv run" in on.call("submit", "case*/script.py", env=nowhere, status=2).stderr
+
+
+def test_a_task_starts_no_uv_opens_no_connection_and_writes_to_no_environment(on: Submitting, tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("no strace on this machine")
+    on.copies(3, ["tool"], "import tool\n" + BODY)
+    on.call("build", "case1/script.py")
+    trace = tmp_path / "trace"
+    attach = f"strace -f -qq -y -s 4096 -o {trace} -e trace=execve,connect,%file,fchmod,fchown,ftruncate -p $$ & sleep 2"
+    on.call("submit", "--wait", "--tasks", "1", "--setup", attach, "case*/script.py")
+    assert on.ran() == cases(1, 2, 3)
+    lines = trace.read_text(errors="replace").splitlines()
+    programs = {match[1] for line in lines if (match := re.search(r'execve\("([^"]*)".* = 0', line))}
+    assert any(program.endswith("/bin/python") for program in programs), programs
+    assert not [program for program in programs if os.path.basename(program).startswith("uv")]
+    assert not [line for line in lines if "connect(" in line and "AF_INET" in line]
+    guarded = "|".join(re.escape(str(on.pool / name)) + "/" for name in ("envs", "keys", "index"))
+    changes = r"O_WRONLY|O_RDWR|O_CREAT|mkdir|rename|unlink|symlink|\blink|rmdir|chmod|chown|truncate|utime"
+    assert not [line for line in lines if re.search(guarded, line) and re.search(changes, line) and "ENOENT" not in line]
+
+
+def test_sharedenv_run_in_an_array_job_of_one_s_own(on: Submitting) -> None:
+    """--array=5-50:5 has ten tasks: each takes its position's share, whatever its number."""
+    on.copies(23, [], BODY)
+    on.call("build", "case*/script.py")
+    command = f"{_python(on)} -m sharedenv run --no-build --array 'case*/script.py'"
+    job = on.cluster.call(
+        "sbatch", "--parsable", "--array=5-50:5", f"--output={on.path}/%a.out", "--wrap", command, env=on.env, cwd=on.path
+    )
+    assert set(on.cluster.wait_for_end(job).values()) == {"COMPLETED"}
+    assert on.ran() == cases(*range(1, 24))
+    job = on.cluster.call(
+        "sbatch", "--parsable", "--array=1,3,7", f"--output={on.path}/%a.out", "--wrap", command, env=on.env, cwd=on.path
+    )
+    assert set(on.cluster.wait_for_end(job).values()) == {"FAILED"}
+    assert "a list with gaps" in (on.path / "7.out").read_text()
+    assert on.ran() == cases(*range(1, 24))
+
+
+def test_srun_with_a_task_prolog(on: Submitting, tmp_path: Path) -> None:
+    on.script("case1/script.py", ["tool"])
+    on.call("build", "case1/script.py")
+    prolog = tmp_path / "prolog.sh"
+    prolog.write_text(f"#!/bin/sh\ncd {on.path}\nexec {_python(on)} -m sharedenv activate --no-build --taskprolog case1/script.py\n")
+    prolog.chmod(0o755)
+    done = subprocess.run(
+        ["srun", f"--task-prolog={prolog}", "-n", "2", "tool"],
+        env=on.env, cwd=on.path, capture_output=True, text=True, timeout=120, check=True,
+    )
+    assert done.stdout == f"tool in {on.environments[0]}\n" * 2
+
+
+def _python(on: Submitting) -> str:
+
+
+    return sys.executable
+
+
+def _path_without_slurm(on: Submitting) -> str:
+    folder = on.path.parent / "no-slurm"
+    folder.mkdir(exist_ok=True)
+    for program in ("sh", "bash", "env", "ldd"):
+        if (found := shutil.which(program)) and not (folder / program).exists():
+            (folder / program).symlink_to(found)
+    return os.pathsep.join([str(folder), *on.env["PATH"].split(os.pathsep)[:2]])

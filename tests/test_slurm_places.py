@@ -1,0 +1,131 @@
+"""Where each case stands, from every mixture of what Slurm says and what tasks wrote: the pure part of `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from sharedenv.run.case import INTERRUPTED, Result
+from sharedenv.run.journal import SessionState
+from sharedenv.slurm.arrays import Array, How, Planned, task_of, writer_of
+from sharedenv.slurm.cluster import RUNNING, WAITING, Task
+from sharedenv.slurm.status import locate
+
+
+def array(*sequences: int, tasks: int = 1, number: int = 1, build: str = "") -> Array:
+    cases = tuple(Planned(sequence, "k" * 64, "d" * 64) for sequence in sequences)
+    return Array(f"/runs/r/slurm/{number}", cases, tasks, How(), str(100 + number), build)
+
+
+def session(task: int = 1, *, number: int = 1, restarts: int = 0, running: tuple[int, ...] = (), ended: str = "") -> SessionState:
+    writer = writer_of(array(number=number), task, restarts)
+    return SessionState(writer, 1, None, 1, 1000.0, 1.0, running, ended, 0.0, not ended)
+
+
+def result(sequence: int, status: int = 0, *, start: float = 0.0, error: str = "") -> Result:
+    return Result(sequence, 1, start, status=status, error=error)
+
+
+def words(
+    arrays: list[Array],
+    results: Mapping[str, Mapping[int, Result]],
+    sessions: list[SessionState],
+    tasks: list[Task] | None,
+    count: int = 3,
+) -> list[str]:
+    places = locate(range(1, count + 1), results, sessions, arrays, tasks)
+    return [places[sequence].word for sequence in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("state", sorted(WAITING))
+def test_a_task_that_waits(state: str) -> None:
+    assert words([array(1, 2, 3)], {}, [], [Task("101", 1, state)]) == ["waiting"] * 3
+
+
+@pytest.mark.parametrize("state", sorted(RUNNING))
+def test_a_task_at_work(state: str) -> None:
+    results = {"1-1": {1: result(1)}}
+    assert words([array(1, 2, 3)], results, [session(running=(2,))], [Task("101", 1, state)]) == ["done", "running", "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("NODE_FAIL", "its node failed"),
+        ("OUT_OF_MEMORY", "it ran out of memory"),
+        ("TIMEOUT", "it met its time limit"),
+        ("CANCELLED", "it was cancelled"),
+        ("LAUNCH_FAILED", "Slurm calls it LAUNCH_FAILED"),
+        (None, "Slurm no longer knows its task"),
+    ],
+)
+def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> None:
+    """Its cases are lost, whether they ran or not, but for those whose result is written."""
+    tasks = [] if state is None else [Task("101", 1, state)]
+    results = {"1-1": {1: result(1), 2: result(2, 1)}}
+    places = locate([1, 2, 3], results, [session(running=(3,))], [array(1, 2, 3)], tasks)
+    assert [place.word for place in places.values()] == ["done", "failed", "lost"]
+    assert places[3].reason == reason
+
+
+@pytest.mark.parametrize("ended", ["drained", "interrupted", "done", "ended: no environment"])
+def test_a_task_that_said_that_it_ends(ended: str) -> None:
+    results = {"1-1": {1: result(1), 2: result(2, -1, error=INTERRUPTED)}}
+    places = locate([1, 2, 3], results, [session(ended=ended)], [array(1, 2, 3)], [Task("101", 1, "FAILED")])
+    assert [place.word for place in places.values()] == ["done", "left", "left"]
+    assert places[3].reason == f"its task {ended}"
+
+
+def test_a_task_cancelled_before_it_began() -> None:
+    assert words([array(1, 2, 3)], {}, [], [Task("101", 1, "CANCELLED")]) == ["left"] * 3
+
+
+def test_an_array_whose_build_failed() -> None:
+    tasks = [Task("101", 1, "CANCELLED"), Task("90", None, "FAILED")]
+    places = locate([1], {}, [], [array(1, build="90")], tasks)
+    assert places[1].word == "left"
+    assert places[1].reason.endswith("see /runs/r/slurm/1/build-90.out")
+
+
+def test_tasks_share_the_cases_by_strides() -> None:
+    tasks = [Task("101", 1, "NODE_FAIL"), Task("101", 2, "PENDING")]
+    assert words([array(1, 2, 3, tasks=2)], {}, [], tasks) == ["lost", "waiting", "lost"]
+
+
+def test_the_last_start_of_a_task_speaks_for_it() -> None:
+    sessions = [session(restarts=1, running=(2,)), session(ended="drained")]
+    assert words([array(1, 2, 3)], {}, sessions, [Task("101", 1, "RUNNING")]) == ["waiting", "running", "waiting"]
+
+
+def test_a_later_array_speaks_for_its_cases() -> None:
+    """A failure counts no more while the case is about to be tried again, and again when it never was."""
+    arrays = [array(1, 2, 3), array(2, 3, number=2)]
+    results = {"1-1": {1: result(1), 2: result(2, 1), 3: result(3, 1)}}
+    sessions = [session(ended="done")]
+    ended = Task("101", 1, "FAILED")
+    assert words(arrays, results, sessions, [ended, Task("102", 1, "PENDING")]) == ["done", "waiting", "waiting"]
+    assert words(arrays, results, sessions, [ended, Task("102", 1, "CANCELLED")]) == ["done", "failed", "failed"]
+    results["2-1"] = {2: result(2, start=5.0)}
+    assert words(arrays, results, sessions, [ended, Task("102", 1, "NODE_FAIL")]) == ["done", "done", "failed"]
+
+
+def test_a_case_rerun_here_counts() -> None:
+    """`sharedenv run --resume` after an array: the last result speaks."""
+    results = {"1-1": {1: result(1, 1)}, "local": {1: result(1, start=9.0), 2: result(2, 1, start=9.0)}}
+    assert words([array(1)], results, [session(ended="done")], [], count=3)[1:] == ["failed", "left"]
+
+
+def test_without_an_answer_of_squeue_the_files_speak() -> None:
+    sessions = [session(1, running=(1,)), session(2, ended="drained")]
+    assert words([array(1, 2, 3, tasks=3)], {}, sessions, None) == ["running", "left", "waiting"]
+
+
+@pytest.mark.parametrize(("task", "restarts"), [(1, 0), (12, 3)])
+def test_names_of_writers_read_back(task: int, restarts: int) -> None:
+    assert task_of(writer_of(array(number=7), task, restarts)) == (7, task, restarts)
+
+
+@pytest.mark.parametrize("writer", ["local", "", "-1", "1-", "a-1", "17"])
+def test_other_writers_are_no_tasks(writer: str) -> None:
+    assert task_of(writer) is None

@@ -1,0 +1,170 @@
+"""Copies of environments on node-local disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sharedenv.pool.manifest import FILE
+from sharedenv.pool.staged import MANIFEST
+from tests.conftest import Project
+
+SHOW = "import sys, tool; print(sys.prefix, tool.__file__)"
+
+
+def built(project: Project, dependency: str = "tool", name: str = "case1/script.py") -> Path:
+    project.script(name, [dependency], SHOW)
+    project.call("build", name)
+    return project.environments[-1]
+
+
+def copies(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_dir()]
+
+
+def test_a_copy_is_used_by_exec_and_activate(project: Project, tmp_path: Path) -> None:
+    """Imports and console scripts come from the copy, SHAREDENV_STAGE says where; -v says so."""
+    environment = built(project)
+    local = tmp_path / "local disk"
+    assert project.call("stage", "case1/script.py", "--to", str(local)).stdout == f"{local}\n"
+    [copy] = copies(local)
+    env = {"SHAREDENV_STAGE": str(local)}
+    done = project.call("-v", "exec", "case1/script.py", env=env)
+    assert done.stdout.startswith(f"{copy} {copy}/lib/")
+    assert f"using the copy {copy}" in done.stderr
+    assert f"VIRTUAL_ENV='{copy}'" in project.call("activate", "--shell", "sh", "case1/script.py", env=env).stdout
+    assert subprocess.check_output([copy / "bin" / "tool"], text=True) == f"tool in {copy}\n"
+    assert environment.exists()
+
+
+def test_without_a_copy_the_pool_is_used(project: Project, tmp_path: Path) -> None:
+    environment = built(project)
+    done = project.call("-v", "exec", "case1/script.py", env={"SHAREDENV_STAGE": str(tmp_path / "nothing")})
+    assert done.stdout.startswith(f"{environment} ")
+    assert "using the pool's" in done.stderr
+    assert "using" not in project.call("exec", "case1/script.py", env={"SHAREDENV_STAGE": str(tmp_path)}).stderr
+
+
+def test_a_copy_has_the_same_files_times_and_modes(project: Project, tmp_path: Path) -> None:
+    environment = built(project)
+    project.call("stage", "case1/script.py", "--to", str(tmp_path / "local"))
+    [copy] = copies(tmp_path / "local")
+
+    def described(root: Path) -> dict[str, tuple[object, ...]]:
+        found = {}
+        for path in [root, *root.rglob("*")]:
+            status = path.lstat()
+            content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            time = None if path == root or path.is_symlink() else int(status.st_mtime)
+            found[str(path.relative_to(root))] = (status.st_mode, time, content)
+        return found
+
+    assert described(copy) == described(environment)
+
+
+def test_processes_of_one_node_unpack_once(project: Project, tmp_path: Path) -> None:
+    """Eight at once: one says that it staged, each prints the folder, one archive is made."""
+    built(project)
+    local = tmp_path / "local"
+    processes = [project.start("stage", "case1/script.py", "--to", str(local)) for _ in range(8)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8
+    assert {stdout for stdout, _ in outputs} == {f"{local}\n"}
+    assert sum("staged environment" in stderr for _, stderr in outputs) == 1
+    assert len(copies(local)) == 1
+    assert len(list((project.pool / "archives").iterdir())) == 1
+
+
+def test_nodes_make_one_archive(project: Project, tmp_path: Path) -> None:
+    """Each node has its own disk; the archive is the pool's."""
+    built(project)
+    processes = [project.start("stage", "case1/script.py", "--to", str(tmp_path / f"node{n}")) for n in range(4)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+    [archive] = (project.pool / "archives").iterdir()
+    assert [len(copies(tmp_path / f"node{n}")) for n in range(4)] == [1, 1, 1, 1]
+    assert not list((project.pool / "tmp").iterdir())
+    before = archive.stat().st_mtime_ns
+    project.call("stage", "case1/script.py", "--to", str(tmp_path / "node9"))
+    assert archive.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut"])
+def test_a_damaged_archive_is_never_used(damage: str, project: Project, tmp_path: Path) -> None:
+    built(project)
+    project.call("stage", "case1/script.py", "--to", str(tmp_path / "one"))
+    [archive] = (project.pool / "archives").iterdir()
+    data = bytearray(archive.read_bytes())
+    if damage == "changed":
+        data[data.index(b"def main()")] ^= 1
+    else:
+        del data[len(data) // 2 :]
+    archive.write_bytes(data)
+    done = project.call("stage", "case1/script.py", "--to", str(tmp_path / "two"), status=1)
+    assert "its archive in the pool is damaged" in done.stderr
+    assert not copies(tmp_path / "two")
+
+
+def test_a_missing_environment_is_an_error(project: Project, tmp_path: Path) -> None:
+    project.script("case1/script.py", ["alpha"])
+    done = project.call("stage", "case1/script.py", "--to", str(tmp_path / "local"), status=3)
+    assert "hint: sharedenv build case1/script.py" in done.stderr
+
+
+def test_the_default_folder_is_the_user_s_alone(project: Project, tmp_path: Path) -> None:
+    built(project)
+    folder = tmp_path / f"sharedenv-{os.getuid()}"
+    assert project.call("stage", "case1/script.py", env={"TMPDIR": str(tmp_path)}).stdout == f"{folder}\n"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o755)
+    assert "only you" in project.call("stage", "case1/script.py", env={"TMPDIR": str(tmp_path)}, status=1).stderr
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert "only you" in project.call("stage", "case1/script.py", env={"TMPDIR": str(tmp_path)}, status=1).stderr
+
+
+def test_slurm_s_own_folder_comes_first(project: Project, tmp_path: Path) -> None:
+    built(project)
+    env = {"TMPDIR": str(tmp_path), "SLURM_TMPDIR": str(tmp_path / "job")}
+    assert project.call("stage", "case1/script.py", env=env).stdout == f"{tmp_path / 'job'}\n"
+
+
+def test_a_rebuilt_environment_is_another_copy(project: Project, tmp_path: Path) -> None:
+    """The name of a build may come again after a prune: its manifest tells the copies apart."""
+    environment = built(project)
+    local = tmp_path / "local"
+    project.call("stage", "case1/script.py", "--to", str(local))
+    subprocess.run(["chmod", "-R", "u+w", environment], check=True)
+    subprocess.run(["rm", "-r", environment, project.pool / "keys"], check=True)
+    (project.pool / "keys").mkdir()
+    assert built(project) == environment
+    done = project.call("-v", "exec", "case1/script.py", env={"SHAREDENV_STAGE": str(local)})
+    assert "using the pool's" in done.stderr
+    project.call("stage", "case1/script.py", "--to", str(local))
+    assert len(copies(local)) == 2
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("options", "word"), [("size=64k", "bytes"), ("size=20m,nr_inodes=12", "inodes")])
+def test_room_is_checked_first(options: str, word: str, project: Project, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("mounting needs root")
+    built(project)
+    disk = tmp_path / "small"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=False, capture_output=True).returncode:
+        pytest.skip("tmpfs can't be mounted here")
+    try:
+        done = project.call("stage", "case1/script.py", "--to", str(disk), status=1)
+        assert f"{word}, and" in done.stderr
+        assert not copies(disk)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_the_manifest_s_name_is_one() -> None:
+    assert MANIFEST == FILE

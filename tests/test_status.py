@@ -1,0 +1,176 @@
+"""What is told of a run while it goes and when it has ended: the texts, as pure functions, and the command."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from sharedenv.report.progress import Pace, live_line, next_plain, plain_line, rate_text
+from sharedenv.report.standing import command_text
+from sharedenv.report.summary import group, summarize, summary_lines, words
+from sharedenv.run.batch import Counts
+from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.journal import SessionState, create_run
+from sharedenv.run.owner import this_process
+from sharedenv.run.standing import stand
+from tests.conftest import Project
+
+
+def plain(_: str, text: str) -> str:
+    return text
+
+
+def case(number: int) -> Case:
+    return Case(number, f"/p/case{number}/script.py")
+
+
+def failed(number: int, tail: str = "", **fields: object) -> tuple[Case, Result]:
+    return case(number), Result(number, 1, 1.0, **{"status": 1, "tail": tail, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(61.2, "61/s"), (4.21, "4.2/s"), (0.2, "12/min"), (0.001, "3.6/h"), (1e-5, "0.0/h"), (12345, "12,345/s")]
+)
+def test_rate(rate: float, text: str) -> None:
+    assert rate_text(rate) == text
+
+
+def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
+    counts = Counts(20_000, 12_000, 3, 2, 1)
+    pace = Pace(200.0, 60.0)
+    assert live_line(counts, pace, 160, plain) == (
+        "━" * 24 + "─" * 16 + "  60%  12,003 of 20,000 · 3 failed · 2 running · building 1 environment · 2 min 13 s left · 60/s"
+    )
+    narrow = live_line(counts, pace, 60, plain)
+    assert narrow == "━" * 7 + "─" * 6 + "  60%  12,003 of 20,000 · 3 failed · 2 running"
+    assert live_line(counts, pace, 30, plain) == "12,003 of 20,000 · 3 failed"
+    for width in range(1, 200):
+        line = live_line(counts, pace, width, plain)
+        assert len(line) < width or line == "12,003 of 20,000"
+
+
+def test_the_line_of_a_log() -> None:
+    assert plain_line(Counts(5, 0, 0, 2, 0), Pace(10.0, None)) == "10 s: 0 of 5, 2 running"
+    assert plain_line(Counts(5, 5, 0, 0, 0), Pace(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
+
+
+def test_plain_lines_come_at_sensible_intervals() -> None:
+    times, now = [], 0.0
+    while now < 2400:
+        now = next_plain(now)
+        times.append(now)
+    assert times == [10, 30, *range(60, 660, 60), 1200, 1800, 2400]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"tail": "Traceback\nValueError: bad"}, "exit 1: ValueError: bad"),
+        ({"status": 3}, "exit 3"),
+        ({"status": -1, "signal": 9}, "killed by SIGKILL"),
+        ({"status": -1, "signal": 15, "error": "timed out after 10 s", "tail": "step 7"}, "timed out after 10 s: step 7"),
+        ({"error": "its folder can't be entered: /p/case1: gone", "tail": "x"}, "its folder can't be entered: .: gone"),
+        ({"tail": "FileNotFoundError: '/p/case1/in.dat'"}, "exit 1: FileNotFoundError: 'in.dat'"),
+        ({"tail": "can't open file '/p/case1/script.py'"}, "exit 1: can't open file 'SCRIPT'"),
+        ({"tail": "\x1b[31mred"}, "exit 1: \\x1b[31mred"),
+    ],
+)
+def test_words_of_a_failure(fields: dict[str, object], said: str) -> None:
+    assert words(*failed(1, **fields)) == said
+
+
+def test_failures_that_say_the_same_are_one_group_the_largest_first() -> None:
+    pairs = [failed(1, "A: 1"), failed(2, "B: /p/case2/x"), failed(3, "B: /p/case3/x"), failed(4, "A: 2")]
+    assert [(one.said, [c.sequence for c in one.cases]) for one in group(pairs)] == [
+        ("exit 1: B: x", [2, 3]), ("exit 1: A: 1", [1]), ("exit 1: A: 2", [4]),
+    ]  # fmt: skip
+    many = [failed(number, f"no convergence at step {number}") for number in range(1, 30)]
+    assert [(one.said, len(one.cases)) for one in group(many)] == [("exit 1: no convergence at step 1", 29)]
+
+
+def test_a_summary() -> None:
+    cases = [case(number) for number in range(1, 9)]
+    results = {number: Result(number, 1, 1.0, float(number), 2.0, None, 0) for number in (1, 2, 3)}
+    results[3] = Result(3, 1, 1.0, 3.0, 2.0, 1_200_000_000, 0)
+    for number in (4, 5, 6, 7):
+        results[number] = failed(number, "ValueError: bad", seconds=0.5)[1]
+    results[8] = Result(8, 1, 1.0, 99.0, error=INTERRUPTED)
+    lines = summary_lines(summarize(cases, results, 75.0), lambda path: path.removeprefix("/p/"), plain)
+    assert lines == [
+        "8 scripts in 1 min 15 s: 3 succeeded, 4 failed, 1 not run (CPU 6.0 s)",
+        "  4 × exit 1: ValueError: bad",
+        "      case4/script.py, case5/script.py, case6/script.py and 1 more",
+        "slowest: case3/script.py 3.0 s, case2/script.py 2.0 s, case1/script.py 1.0 s",
+        "largest: case3/script.py 1.2 GB",
+    ]
+
+
+def session(number: int, *, started: float, ended: str = "", alive: bool = False, running: tuple[int, ...] = ()) -> SessionState:
+    finished = started + 10 if ended else 0.0
+    return SessionState("local", number, this_process(), 2, started, 5.0, running, ended, finished, alive)
+
+
+@pytest.mark.parametrize(
+    ("results", "sessions", "state"),
+    [
+        ({}, [], "planned"),
+        ({}, [session(1, started=80.0, alive=True)], "running"),
+        ({1: 0}, [session(1, started=80.0)], "lost"),
+        ({1: 0}, [session(1, started=80.0, ended="interrupted")], "interrupted"),
+        ({1: 0}, [session(1, started=80.0, ended="drained")], "stopped"),
+        ({1: 0, 2: 1}, [session(1, started=80.0, ended="done")], "done"),
+        ({1: 0, 2: 1}, [session(1, started=50.0), session(2, started=80.0, ended="done")], "done"),
+        ({1: 0}, [session(1, started=50.0, ended="drained"), session(2, started=80.0)], "lost"),
+    ],
+)
+def test_the_state_of_a_run(results: dict[int, int], sessions: list[SessionState], state: str) -> None:
+    read = {number: Result(number, 1, 90.0, status=status) for number, status in results.items()}
+    assert stand(2, read, sessions, 100.0).state == state
+
+
+def test_what_runs_and_for_how_long() -> None:
+    sessions = [session(1, started=0.0, ended="drained"), session(2, started=5.0, alive=True, running=(3, 4))]
+    found = stand(5, {3: Result(3, 1, 9.0, status=0), 1: Result(1, 1, 1.0, status=1)}, sessions, 30.0)
+    assert (found.succeeded, found.failed, found.left, found.running, found.seconds) == (1, 1, 3, (4,), 30.0)
+
+
+def test_the_command_as_it_was_typed() -> None:
+    assert command_text(["/x/sharedenv/__main__.py", "run", "case*/s.py"]) == "sharedenv run 'case*/s.py'"
+    assert len(command_text(["/x/sharedenv", "run", *["name"] * 100])) == 100
+
+
+def test_status_of_runs(project: Project) -> None:
+    project.copies(3, body="import os, sys; sys.exit(os.getcwd().endswith('2') and 'no data')")
+    assert "no pool" in project.call("status", status=2).stderr
+    project.call("build", "case*/script.py")
+    assert "no run" in project.call("status", status=2).stderr
+    project.call("run", "case*/script.py", "--timeout", "60", status=1)
+    project.call("run", "case1/script.py")
+    first, second = (line.split() for line in project.call("status", "--all").stdout.splitlines()[1:])
+    assert (first[1], first[2]) == ("done", "1/1")
+    assert (second[1], second[2], second[3]) == ("done", "3/3", "1")
+    told = project.call("status", second[0]).stdout
+    assert "1 × exit 1: no data" in told
+    assert f"to go on: sharedenv run --retry-failed --run-id {second[0]} --timeout 60" in told
+    document = json.loads(project.call("status", second[0], "--json").stdout)
+    assert (document["schema"], document["state"], document["failed"], document["left"]) == (1, "done", 1, 0)
+    assert document["failures"][0]["stderr"] == "no data"
+    assert [run["id"] for run in json.loads(project.call("status", "--all", "--json").stdout)["runs"]] == [first[0], second[0]]
+    assert "no run 'x'" in project.call("status", "x", status=2).stderr
+
+
+def test_twenty_thousand_results_are_read_quickly(tmp_path: Path) -> None:
+    cases = [Case(number, f"{tmp_path}/case{number}/script.py", (), "k" * 64, "d" * 64) for number in range(1, 20_001)]
+    run = create_run(str(tmp_path / ".sharedenv/runs"), cases)
+    writing = run.begin()
+    for number in range(1, 20_001):
+        writing.append(Result(number, 1, 1e9, 1.0, 1.0, None, 0, 0, "node1"))
+    writing.close("done")
+    before = time.process_time()
+    read, sessions = run.read()
+    found = stand(len(run.cases()), read, sessions, time.time())
+    assert found.succeeded == 20_000
+    assert time.process_time() - before < 5.0  # about 0.3 s on a quiet machine; a quadratic reader takes minutes

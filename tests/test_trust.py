@@ -1,0 +1,265 @@
+"""Who may touch a pool: what others could have planted or may change is refused, and never followed out of the pool."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+from tests.faults import as_nobody, require
+from tests.test_verify import module
+
+NOBODY = 65534
+GROUP = 65533  #: a group that nobody else has
+
+
+def planted(project: Project, *, owner: int = NOBODY) -> None:
+    """Gives the pool, all of it, to another user."""
+    for folder, folders, files in os.walk(project.pool):
+        for name in [*folders, *files]:
+            os.lchown(os.path.join(folder, name), owner, owner)
+    os.chown(project.pool, owner, owner)
+
+
+@pytest.mark.root
+def test_a_pool_of_another_user_is_refused_and_trusted_on_purpose(project: Project) -> None:
+    require("mount")
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py")
+    planted(project)
+    for command in (["exec", "s.py"], ["which", "s.py"], ["build", "s.py"], ["run", "s.py"], ["verify"], ["prune"]):
+        told = project.call(*command, status=125 if command[0] == "exec" else 2)
+        assert f"the pool {project.pool} belongs to nobody, and you are root" in told.stderr
+        assert "hint: export SHAREDENV_TRUST=nobody" in told.stderr
+    for trust in ("nobody", "65534", str(project.pool), f"{project.path}/*", f"x:{project.pool}"):
+        assert project.call("exec", "s.py", env={"SHAREDENV_TRUST": trust}).stdout == "ran\n", trust
+    for trust in ("daemon", "65533", str(project.path), "/", "*", ""):
+        project.call("exec", "s.py", env={"SHAREDENV_TRUST": trust}, status=125)
+    assert project.call("list").stdout, "looking is no danger"
+
+
+@pytest.mark.root
+def test_an_environment_of_another_user_is_built_anew(project: Project) -> None:
+    require("mount")
+    project.script("s.py", ["alpha"], "import sys; print(sys.prefix)")
+    project.call("build", "s.py")
+    os.chown(project.environments[0], NOBODY, NOBODY)
+    assert "it belongs to nobody" in project.call("exec", "--no-build", "s.py", status=125).stderr
+    assert project.call("exec", "s.py").stdout.strip() == str(project.environments[1])
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757], ids=oct)
+def test_a_pool_that_others_may_write_is_refused_with_the_chmod_to_run(project: Project, mode: int) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py")
+    os.chmod(project.pool, mode)
+    told = project.call("exec", "s.py", status=125)
+    assert "may write into the pool" in told.stderr
+    (hint,) = [line.removeprefix("hint: ") for line in told.stderr.splitlines() if line.startswith("hint: ")]
+    subprocess.run(hint, shell=True, check=True)
+    assert project.call("exec", "s.py").stdout == "ran\n"
+
+
+def test_an_environment_that_others_may_write_is_built_anew(project: Project) -> None:
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    os.chmod(project.environments[0], 0o777)
+    assert "others may write into it" in project.call("build", "s.py").stderr
+    assert len(project.environments) == 2
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o002, 0o022, 0o077], ids=oct)
+def test_what_is_made_is_never_writable_by_others_whatever_the_umask(project: Project, mask: int) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py", umask=mask)
+    assert project.call("exec", "s.py", umask=mask).stdout == "ran\n"
+    for folder, _, _ in os.walk(project.pool):
+        mode = os.stat(folder).st_mode
+        if Path(folder).parent.name not in ("runs", "locks"):
+            assert mode & 0o022 == 0, folder
+    if mask == 0o077:
+        assert project.pool.stat().st_mode & 0o077 == 0
+
+
+def test_a_link_in_place_of_an_environment_is_not_followed(project: Project, tmp_path: Path) -> None:
+    project.script("s.py", ["alpha"], "import sys; print(sys.prefix)")
+    project.call("build", "s.py")
+    environment = project.environments[0]
+    elsewhere = tmp_path / "elsewhere"
+    os.chmod(environment, 0o755)
+    shutil.move(environment, elsewhere)
+    environment.symlink_to(elsewhere)
+    assert project.call("which", "s.py", status=1).stdout == ""
+    assert project.call("exec", "s.py").stdout.strip() != str(elsewhere)
+    project.call("prune", "--unused-for", "0s")
+    assert environment.is_symlink() and (elsewhere / "sharedenv.json").exists(), "nothing is removed through it"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/tmp/elsewhere", "../../elsewhere", "../envs/../../elsewhere", "../envs", "../envs/", "../envs/..", "../envs/x", "../envs/{other}"],
+)
+def test_a_key_that_leads_anywhere_else_counts_as_none(project: Project, target: str) -> None:
+    project.script("s.py", ["alpha"], "import sys; print(sys.prefix)")
+    project.script("o.py", ["beta"])
+    project.call("build", "s.py", "o.py")
+    key = project.call("key", "s.py").stdout.split()[0]
+    other = Path(project.call("which", "o.py").stdout.strip()).parent.parent
+    link = project.pool / "keys" / key
+    link.unlink()
+    link.symlink_to(target.format(other=other.name))
+    assert project.call("which", "s.py", status=1).stdout == ""
+    assert Path(project.call("exec", "s.py").stdout.strip()).name.startswith(key[:12])
+    assert project.call("which", "s.py").stdout.strip().startswith(str(project.pool / "envs" / key[:12]))
+
+
+def test_a_manifest_that_lies_is_not_believed(project: Project) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.script("o.py", ["beta"])
+    project.call("build", "s.py", "o.py")
+    key = project.call("key", "s.py").stdout.split()[0]
+    environment = (project.pool / "keys" / key).resolve()
+    manifest = environment / "sharedenv.json"
+    original = manifest.read_text()
+    other = next(path for path in project.environments if path != environment)
+    for text in (
+        (other / "sharedenv.json").read_text(),  # whole, and another environment's
+        original.replace('"alpha"', '"omega"'),
+        original.replace(key, "../" + key[3:]),
+        original.replace('"schema": 1', '"schema": 2', 1),
+        original[:-30],
+        "[]",
+        "{}",
+        "\x00\xff",
+    ):
+        manifest.write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert project.call("exec", "--no-build", "s.py", status=125).stderr.startswith("error:"), text
+    manifest.unlink()
+    manifest.symlink_to(other / "sharedenv.json")
+    assert "its manifest is a link" in project.call("exec", "--no-build", "s.py", status=125).stderr
+    assert project.call("exec", "s.py").stdout == "ran\n"
+    project.call("list")
+    project.call("prune")
+
+
+@pytest.mark.parametrize(
+    "requirement", ["--index-url=https://attacker.invalid", "-r /etc/passwd", "-e .", "alpha\nbeta", "--help", "@file"]
+)
+def test_requirements_that_are_options_are_bad_scripts(project: Project, requirement: str) -> None:
+    project.script("s.py", [requirement.replace("\n", "\\n")])
+    told = project.call("build", "s.py", status=2)
+    assert "s.py" in told.stderr and not project.environments
+
+
+@pytest.mark.parametrize("request_", ["--version", "--help", "-q", "--directory=/", "; touch x", "$(touch x)"])
+def test_a_python_request_is_never_an_option_of_uv(project: Project, request_: str) -> None:
+    project.script("s.py", ["alpha"])
+    told = project.call("build", f"--python={request_}", "s.py", status=None)
+    assert told.returncode in (2, 3)
+    assert not project.environments and not (project.path / "x").exists()
+
+
+def test_names_of_scripts_are_never_options_of_uv(project: Project) -> None:
+    project.script("--help.py", ["alpha"], "print('ran')")
+    assert project.call("exec", "./--help.py").stdout == "ran\n"
+
+
+# ---------------------------------------------------------------- sharing in a group
+
+
+def shared(project: Project, tmp_path: Path) -> None:
+    """A project whose folder and pool belong to GROUP, shared on purpose; caches that nobody can use too."""
+    os.chown(project.path, 0, GROUP)
+    os.chmod(project.path, 0o2775)
+    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache0")
+    project.call("build", "--shared-group", "s.py", umask=0o077)
+
+
+SYSTEM_PYTHON = "/usr/bin/python3"  #: one that every user may run: this session's own may lie in a home
+
+
+def member(project: Project, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`sharedenv` as another member of the group."""
+    argv = [*as_nobody(group=GROUP), SYSTEM_PYTHON, "-m", "sharedenv", *arguments]
+    libraries = os.pathsep.join([project.env["PYTHONPATH"], sysconfig.get_path("purelib")])
+    return subprocess.run(
+        argv,
+        cwd=project.path,
+        env={**project.env, "PYTHONPATH": libraries, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def group_project(project: Project, tmp_path: Path, wheels: Path) -> Iterator[Project]:
+    """A project shared in a group, one environment built by root with the tightest umask."""
+    require("setpriv", "python3")
+    opened = []
+    for folder in {*wheels.parents, *project.path.parents, project.path}:
+        mode = folder.stat().st_mode
+        if mode & 0o005 != 0o005:
+            opened.append((folder, mode))
+            os.chmod(folder, mode | 0o005)
+    try:
+        project.env["PATH"] = "/usr/bin:/bin"
+        project.env["SHAREDENV_UV"] = shutil.which("uv", path=sysconfig.get_path("scripts")) or "uv"
+        if (told := member(project, "--version")).returncode != 0:
+            pytest.skip(f"another user can't run sharedenv here: {told.stderr.splitlines()[-1:]}")
+        project.script("s.py", ["alpha"], "import alpha, sys; print(sys.prefix)")
+        shared(project, tmp_path)
+        yield project
+    finally:
+        for folder, mode in opened:
+            os.chmod(folder, mode)
+
+
+@pytest.mark.root
+def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project, tmp_path: Path) -> None:
+    project = group_project
+    assert json.loads((project.pool / "pool.json").read_text())["shared"] == "group"
+    for folder in (project.pool, project.pool / "envs", project.pool / "keys"):
+        assert folder.stat().st_mode & 0o7777 & 0o2770 == 0o2770 and folder.stat().st_gid == GROUP
+    done = member(project, "exec", "s.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(project.environments[0])
+    attempt = [*as_nobody(group=GROUP), "touch", str(module(project.environments[0]))]
+    assert subprocess.run(attempt, capture_output=True, check=False).returncode != 0
+    cache = tmp_path / "cache1"
+    cache.mkdir()
+    os.chown(cache, NOBODY, GROUP)
+    project.script("t.py", ["beta"], "import beta, sys; print(sys.prefix)")
+    home = tmp_path / "home1"
+    home.mkdir()
+    os.chown(home, NOBODY, GROUP)
+    built = member(project, "exec", "t.py", UV_CACHE_DIR=str(cache), HOME=str(home))
+    assert built.returncode == 0, built.stderr
+    # and what the member built is the owner's to run
+    assert project.call("exec", "--no-build", "t.py").stdout == built.stdout
+    # what a colleague built can't be moved by a member, and says so
+    told = member(project, "prune", "--unused-for", "0s").stdout
+    assert "can't be moved to trash/" in told and len(project.environments) == 1
+    assert project.call("exec", "s.py").stdout == done.stdout
+
+
+@pytest.mark.root
+def test_a_mark_of_somebody_else_does_not_share_a_pool(group_project: Project) -> None:
+    project = group_project
+    for path in (project.pool, project.pool / "pool.json"):
+        os.chown(path, 1, GROUP)
+    refused = member(project, "exec", "s.py")
+    assert refused.returncode == 125, "planted in a folder that is not its owner's"
+    assert "belongs to" in refused.stderr and "export SHAREDENV_TRUST=" in refused.stderr
+    os.chown(project.path, 1, GROUP)
+    assert member(project, "exec", "s.py").returncode == 0, "that owner could put other scripts there as well"
+    os.chown(project.pool / "pool.json", NOBODY, GROUP)
+    assert member(project, "exec", "s.py").returncode == 125, "a member marked it, not its owner"
