@@ -62,7 +62,7 @@ def built(project: Project) -> Project:
 
 def _loaded(project: Project, *arguments: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments], cwd=project.path, env=project.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", PROBE, *arguments], cwd=project.path, env=project.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, check=False
     )
     found = re.search(r"^LOADED (.*)$", done.stderr, re.MULTILINE)
     assert found, done.stderr
