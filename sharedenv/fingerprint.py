@@ -40,7 +40,8 @@ def surroundings(root: str, environ: Mapping[str, str], python: str | None = Non
     parts = [__version__.encode(), platform_tag().encode(), os.fsencode(root)]
     try:
         request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
-        parts.append(b"" if request is None else os.fsencode(request))
+        parts.append(os.fsencode(request) if request else b"")
+        parts.append(os.fsencode(os.getcwd()) if request and "/" in request and request[0] != "/" else b"")
         parts.append(_read(root + "/.python-version") if not request else b"")
         parts += _variables(environ)
         parts += _configuration(root, environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
     }
     if lock is not None and (named := places(lock)):
         # the same bytes beside two scripts can mean two things
-        document["lock-places"] = sorted({place.canonical(path) for path in named})
+        document["lock-places"] = _lock_places(named, place)
     options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
     return payload_from(document, Aside(urls, options, lock))
 
@@ -128,6 +128,13 @@ def _dependencies(metadata: Metadata, urls: dict[str, str]) -> list[str]:
         except RequirementError as error:
             raise ScriptError(str(error), field=f"dependencies[{index}]") from None
     return merge(entry.without_credentials(urls) for entry in entries)
+
+
+def _lock_places(named: Iterable[str], place: Place) -> list[str]:
+    try:
+        return sorted({place.canonical(path) for path in named})
+    except RequirementError as error:
+        raise ScriptError(f"its lock file: {error}") from None
 
 
 def _options(metadata: Metadata, place: Place) -> dict[str, Any]:

@@ -60,10 +60,21 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
 
 
 def _python_request(root: str, environ: Mapping[str, str], python: str | None) -> str | None:
-    text = read_text(os.path.join(root, ".python-version")) or ""
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    pinned = next(filter(None, lines), None)
-    return python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON") or pinned
+    request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
+    folder = os.getcwd()
+    if not request:
+        text = read_text(os.path.join(root, ".python-version")) or ""
+        lines = (line.partition("#")[0].strip() for line in text.splitlines())
+        request, folder = next(filter(None, lines), None), root
+    if request and not _is_text(request):
+        raise SharedenvError(f"can't use the Python {request!a}", cause="its name is not UTF-8, which uv wants")
+    # uv is started in another folder than the user stands in
+    return os.path.normpath(os.path.join(folder, request)) if request and "/" in request else request
+
+
+def _is_text(value: str) -> bool:
+    # os.environ and argv hold bytes that are no UTF-8 as lone surrogates
+    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _names_default_index(counted: Mapping[str, Any]) -> bool:
@@ -76,6 +87,8 @@ def _counted(given: Mapping[str, str], here: Place) -> dict[str, Any]:
     counted = {}
     for name, value in given.items():
         if uv_variables.role(name) == "counted":
+            if not _is_text(value):
+                raise SharedenvError(f"can't read {name}", cause="its value is not UTF-8", hint=f"unset {name}")
             try:
                 meaning = _meaning(name, value, here)
             except RequirementError as error:

@@ -44,8 +44,10 @@ class Place:
     urls: dict[str, str] = field(default_factory=dict)  # URL without credentials → with them, learnt on the way
 
     def canonical(self, path: str) -> str:
-        """``./…`` below the root (``.`` the root itself), absolute elsewhere."""
+        """``./…`` below the root (``.`` the root itself), absolute elsewhere. Raises RequirementError when uv can't have it."""
         absolute = os.path.normpath(os.path.join(self.folder, path))
+        if any("\ud800" <= char <= "\udfff" for char in absolute):
+            raise RequirementError(f"the path {absolute!a} is not UTF-8, which uv wants")
         relative = os.path.relpath(absolute, self.root)
         if relative == ".":
             return relative

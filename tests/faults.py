@@ -78,6 +78,6 @@ def other_host(name: str, *argv: object) -> list[str]:
     return ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", script, name, *map(str, argv)]
 
 
-def as_nobody(*argv: object) -> list[str]:
-    """A command line that runs as another user."""
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *map(str, argv)]
+def as_nobody(group: int = 65534) -> list[str]:
+    """The beginning of a command line that runs as another user."""
+    return ["setpriv", "--reuid=65534", f"--regid={group}", "--clear-groups"]

@@ -27,7 +27,7 @@ def test_a_machine_in_order(project: Project) -> None:
     assert "linked into the pool" in found["uv's cache"]["text"]
     told = project.call("doctor")
     assert "0 problems" in told.stderr and "uv:" in told.stdout
-    assert not [path for path in (project.pool / "tmp").iterdir()]
+    assert not list((project.pool / "tmp").iterdir())
 
 
 def test_before_there_is_a_pool(project: Project) -> None:

@@ -99,3 +99,23 @@ def test_a_source_that_is_gone_loses_nothing(project: Project) -> None:
     assert "can't tell whether its sources have changed" in done.stderr
     assert project.call("exec", "s.py").stdout == "1\n"
     assert len(project.environments) == 1
+
+
+def test_a_script_that_is_edited_while_its_environment_is_built(project: Project) -> None:
+    """The index must not hold its new bytes for the environment of the old."""
+    library = make_library(project.path / "lib")
+    wait = "import os, time\nopen('asked', 'w').close()\nwhile not os.path.exists('go'):\n    time.sleep(0.05)\n"
+    (library / "backend.py").write_text(wait + (library / "backend.py").read_text())
+    extra = '[tool.uv.sources]\nlib = { path = "lib" }'
+    project.script("s.py", ["lib"], "print('old')", extra=extra)
+    process = project.start("build", "s.py")
+    deadline = time.monotonic() + 120
+    while not (library / "asked").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    project.script("s.py", ["lib", "alpha"], "import lib, alpha; print(alpha.VERSION)", extra=extra)
+    (library / "go").touch()
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert project.call("exec", "s.py").stdout == "2.0\n"

@@ -405,3 +405,26 @@ def test_the_normal_form_is_its_own_normal_form() -> None:
 def test_a_payload_is_one_line_of_json_with_sorted_names() -> None:
     text = payload("é @ https://x.org/é.whl".replace("é @", "e @"), uv=OPTIONS).text
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+json_values = st.recursive(
+    st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@steady
+@given(st.dictionaries(st.text(), json_values, max_size=3), st.lists(st.text(st.characters(categories=("L", "N")), min_size=1), max_size=3))
+def test_values_of_any_kind_survive_the_canonical_script(value: dict[str, Any], places: list[str]) -> None:
+    one = payload(uv={"config-settings": value, "find-links": places})
+    again = make_payload(parse_script(canonical_script(one, "/project").encode()), "/some/where/else", None, PROJECT)
+    assert again.text == one.text
+
+
+def test_a_path_that_uv_cannot_have_is_refused() -> None:
+    with pytest.raises(ScriptError, match="not UTF-8"):
+        payload(uv={"sources": {"a": {"path": "lib"}}}, folder="/project/case\udcff")
+    assert payload("a", folder="/project/case\udcff") == payload("a")
+    with pytest.raises(ScriptError, match="not UTF-8"):
+        payload(lock=LOCK.replace(b"../wheels", b"wheels"), folder="/project/case\udcff")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.pool.mounts import FileSystem, Locks, find_mount
+from sharedenv.pool.owner import this_process
 from sharedenv.pool.prune import DAY, HOUR, Policy, decide
 from sharedenv.pool.survey import Found
 from tests.conftest import Project
@@ -255,14 +256,7 @@ def test_rubbish_of_a_killed_build_goes_and_a_live_builds_staging_stays(project:
     foreign = project.pool / "tmp" / "0123456789ab-far"
     for folder, machine, pid in ((dead, None, 2**22 + 1), (live, None, os.getpid()), (foreign, "another", 1)):
         folder.mkdir()
-        owner = subprocess.run(
-            [sys.executable, "-c", "import json; from sharedenv.pool.owner import this_process; print(json.dumps(this_process().record()))"],
-            capture_output=True, text=True, check=True, env=project.env,
-        )  # fmt: skip
-        record = json.loads(owner.stdout)
-        record["pid"] = pid
-        if pid == os.getpid():
-            record["start"] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        record = {**this_process().record(), "pid": pid}
         if machine:
             record["machine"] = machine
         (folder / "owner.json").write_text(json.dumps(record))
@@ -335,14 +329,17 @@ def test_where_flock_is_missing_scripts_run_and_prune_leans_on_the_last_use(proj
     project.script("s.py", ["alpha"], "print('ran')")
     without = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOSYS"]
     command = [*without, sys.executable, "-m", "sharedenv"]
-    done = subprocess.run([*command, "exec", "s.py"], cwd=project.path, env=project.env, capture_output=True, text=True, check=False)
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [*command, *arguments]
+        return subprocess.run(argv, cwd=project.path, env=project.env, capture_output=True, text=True, check=False)
+
+    done = call("exec", "s.py")
     assert done.stdout == "ran\n", done.stderr
-    told = subprocess.run([*command, "prune", "--unused-for", "0s"], cwd=project.path, env=project.env, capture_output=True, text=True, check=False)
+    told = call("prune", "--unused-for", "0s")
     assert "no lock tells whether it is in use here" in told.stdout, told.stderr
     assert len(project.environments) == 1
     age(project, 40)
-    told = subprocess.run([*command, "prune"], cwd=project.path, env=project.env, capture_output=True, text=True, check=False)
-    assert "removed" in told.stdout and not project.environments
+    assert "removed" in call("prune").stdout and not project.environments
 
 
 def test_a_prune_that_is_killed_leaves_a_pool_that_works(project: Project) -> None:

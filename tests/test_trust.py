@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,18 +18,6 @@ from tests.test_verify import module
 
 NOBODY = 65534
 GROUP = 65533  #: a group that nobody else has
-
-
-@pytest.fixture
-def open_project(project: Project) -> Iterator[Project]:
-    """A project that other users can get at: in a folder of its own, with a Python and a uv cache that they can read."""
-    require("setpriv")
-    for folder in [project.path, *project.path.parents]:
-        if not folder.stat().st_mode & 0o005 == 0o005:
-            os.chmod(folder, folder.stat().st_mode | 0o055) if folder.stat().st_uid == os.geteuid() else None
-    if not Path("/usr/bin/python3").exists():
-        pytest.skip("needs a Python that other users may run")
-    yield project
 
 
 def planted(project: Project, *, owner: int = NOBODY) -> None:
@@ -194,33 +182,39 @@ def shared(project: Project, tmp_path: Path) -> None:
     project.call("build", "--shared-group", "s.py", umask=0o077)
 
 
+SYSTEM_PYTHON = "/usr/bin/python3"  #: one that every user may run: this session's own may lie in a home
+
+
 def member(project: Project, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """`sharedenv` as another member of the group."""
-    argv = as_nobody(sys.executable, "-m", "sharedenv", *arguments)
-    argv = [f"--regid={GROUP}" if item.startswith("--regid") else item for item in argv]
+    argv = [*as_nobody(group=GROUP), SYSTEM_PYTHON, "-m", "sharedenv", *arguments]
+    libraries = os.pathsep.join([project.env["PYTHONPATH"], sysconfig.get_path("purelib")])
     return subprocess.run(
-        argv, cwd=project.path, env={**project.env, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        argv,
+        cwd=project.path,
+        env={**project.env, "PYTHONPATH": libraries, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
-def reachable(path: Path) -> bool:
-    """Whether nobody can get at a path."""
-    return subprocess.run(as_nobody("test", "-r", path), check=False).returncode == 0
-
-
 @pytest.fixture
-def group_project(project: Project, tmp_path: Path) -> Iterator[Project]:
+def group_project(project: Project, tmp_path: Path, wheels: Path) -> Iterator[Project]:
     """A project shared in a group, one environment built by root with the tightest umask."""
-    require("setpriv")
+    require("setpriv", "python3")
     opened = []
-    for folder in [project.path, *project.path.parents]:
+    for folder in {*wheels.parents, *project.path.parents, project.path}:
         mode = folder.stat().st_mode
         if mode & 0o005 != 0o005:
             opened.append((folder, mode))
             os.chmod(folder, mode | 0o005)
     try:
-        if not (reachable(Path(sys.executable)) and reachable(Path(__file__)) and reachable(Path(os.path.realpath(sys.executable)))):
-            pytest.skip("this test session's own Python can't be run by another user")
+        project.env["PATH"] = "/usr/bin:/bin"
+        project.env["SHAREDENV_UV"] = shutil.which("uv", path=sysconfig.get_path("scripts")) or "uv"
+        if (told := member(project, "--version")).returncode != 0:
+            pytest.skip(f"another user can't run sharedenv here: {told.stderr.splitlines()[-1:]}")
         project.script("s.py", ["alpha"], "import alpha, sys; print(sys.prefix)")
         shared(project, tmp_path)
         yield project
@@ -238,7 +232,8 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     done = member(project, "exec", "s.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(project.environments[0])
-    assert subprocess.run(as_nobody("touch", module(project.environments[0])), capture_output=True, check=False).returncode != 0
+    attempt = [*as_nobody(group=GROUP), "touch", str(module(project.environments[0]))]
+    assert subprocess.run(attempt, capture_output=True, check=False).returncode != 0
     cache = tmp_path / "cache1"
     cache.mkdir()
     os.chown(cache, NOBODY, GROUP)
@@ -250,18 +245,21 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     assert built.returncode == 0, built.stderr
     # and what the member built is the owner's to run
     assert project.call("exec", "--no-build", "t.py").stdout == built.stdout
-    assert "can't be moved" in member(project, "prune", "--unused-for", "0s").stdout or project.environments
+    # what a colleague built can't be moved by a member, and says so
+    told = member(project, "prune", "--unused-for", "0s").stdout
+    assert "can't be moved to trash/" in told and len(project.environments) == 1
+    assert project.call("exec", "s.py").stdout == done.stdout
 
 
 @pytest.mark.root
 def test_a_mark_of_somebody_else_does_not_share_a_pool(group_project: Project) -> None:
     project = group_project
-    # the owner of the folder around it is another: a pool planted where many may write
-    os.chown(project.path, 1, GROUP)
+    for path in (project.pool, project.pool / "pool.json"):
+        os.chown(path, 1, GROUP)
     refused = member(project, "exec", "s.py")
-    assert refused.returncode == 125 and "belongs to root" not in refused.stdout
-    os.chown(project.path, 0, GROUP)
-    marker = project.pool / "pool.json"
-    os.chown(marker, NOBODY, GROUP)
-    refused = project.call("exec", "s.py", status=125)
-    assert "may write into the pool" in refused.stderr
+    assert refused.returncode == 125, "planted in a folder that is not its owner's"
+    assert "belongs to" in refused.stderr and "export SHAREDENV_TRUST=" in refused.stderr
+    os.chown(project.path, 1, GROUP)
+    assert member(project, "exec", "s.py").returncode == 0, "that owner could put other scripts there as well"
+    os.chown(project.pool / "pool.json", NOBODY, GROUP)
+    assert member(project, "exec", "s.py").returncode == 125, "a member marked it, not its owner"

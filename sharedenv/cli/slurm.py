@@ -15,6 +15,7 @@ import click
 from sharedenv.cli.options import Globals
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import find_pool
+from sharedenv.pool.owner import this_process
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
@@ -22,7 +23,6 @@ from sharedenv.report.words import short_path
 from sharedenv.run.batch import Counts
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs, open_run
-from sharedenv.run.owner import this_process
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
 from sharedenv.slurm.status import Standing, standing

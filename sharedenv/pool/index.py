@@ -6,27 +6,34 @@ import os
 from collections.abc import Mapping
 
 from sharedenv.block import BlockError, find_block
+from sharedenv.errors import SharedenvError
 from sharedenv.fingerprint import fingerprint, surroundings
+from sharedenv.plan import make_plan
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import SHORT, Environment, replace_link
+from sharedenv.settings import gather_settings
 
 
 def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Environment], python: str | None = None) -> None:
     """Links the fingerprints of these scripts (absolute path → its environment) in the index.
 
     ``python`` is the --python option. Never fails: a pool may be read-only, and without the link the full way is taken.
+    A build takes minutes, in which a script, a lock or a configuration can change: what is linked is looked at again.
     """
     around = surroundings(layout.root, environ, python)
     if around is None:
         return
+    seen: set[str] = set()
     for path, environment in found.items():
         try:
-            with open(path, "rb") as file:
-                block = find_block(file.read())
-            name = None if block is None else fingerprint(around, block.content, path)
-            if name is not None:
-                _link(layout, name, f"../envs/{environment.name}")
-        except (OSError, BlockError):
+            name = _name(around, path)
+            target = f"../envs/{environment.name}"
+            if name is None or name in seen or _linked(layout, name) == target:
+                continue
+            seen.add(name)
+            if _key(layout, environ, path, python) == environment.key and _unchanged(layout, environ, path, python, name):
+                replace_link(layout, os.path.join(layout.index, name), target)
+        except (OSError, BlockError, SharedenvError):
             continue
 
 
@@ -41,11 +48,24 @@ def forget(layout: Layout, key: str) -> None:
         pass
 
 
-def _link(layout: Layout, name: str, target: str) -> None:
-    link = os.path.join(layout.index, name)
+def _name(around: bytes, path: str) -> str | None:
+    with open(path, "rb") as file:
+        block = find_block(file.read())
+    return None if block is None else fingerprint(around, block.content, path)
+
+
+def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str:
+    return make_plan([path], gather_settings(layout.root, environ, python)).scripts[0][1]
+
+
+def _unchanged(layout: Layout, environ: Mapping[str, str], path: str, python: str | None, name: str) -> bool:
+    # the same fingerprint before and after: the key in between is that of these bytes
+    around = surroundings(layout.root, environ, python)
+    return around is not None and _name(around, path) == name
+
+
+def _linked(layout: Layout, name: str) -> str | None:
     try:
-        if os.readlink(link) == target:
-            return
+        return os.readlink(os.path.join(layout.index, name))
     except OSError:
-        pass
-    replace_link(layout, link, target)
+        return None

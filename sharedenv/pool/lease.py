@@ -83,4 +83,6 @@ def _holder(claim: SoftFileLease) -> tuple[str, float]:
         since = os.stat(claim.lock_file).st_ctime
     except OSError:
         since = time.time()
-    return (f"pid {owner.pid} on {owner.hostname}" if owner else "another process"), since
+    # filelock adds the process name space to the name of the host, for its own use
+    host = owner.hostname.partition("?")[0] if owner else ""
+    return (f"pid {owner.pid} on {host}" if owner else "another process"), since

@@ -55,6 +55,7 @@ class State:
     case: tuple = ()  # interpreter, script, arguments
     loaded: dict = {}  # name → module, of what was loaded before the fork
     tools: tuple = ()
+    watched: list = []  # weak references to what was there before the fork and has a destructor
     exit = None  # C's exit; None where there is no _ctypes
     status = None
     caught = None  # what became of the script: a Caught
@@ -195,6 +196,7 @@ def serve(descriptor):
     State.loaded.update((name, module) for name, module in sys.modules.items() if name not in loaded)
     names = {name.partition(".")[0] for name in State.loaded } - set(sys.builtin_module_names)
     gc.collect()
+    State.watched = with_destructors(gc.get_objects()) or []
     ring = [State]
     ring.append(ring)
     del ring
@@ -345,7 +347,8 @@ def compare(before, source):
         raise Refused("a tracer or profiler is at work")
     opened = sorted(path for name, path in files.items() if before[0].get(name) != path and path != "/dev/null")
     if opened:
-        raise Refused("`%s` keeps %s open" % (source, opened[0]))
+        kind, number, _ = opened[0].partition(":[")
+        raise Refused("`%s` keeps %s open" % (source, "a " + kind if number else opened[0]))
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
@@ -546,26 +549,38 @@ def leave():
     sys.ps2 = Signpost(clearing_begins)
 
 
+def with_destructors(things):
+    """Weak references to those that do something when they are destroyed; None when one of them can't have any."""
+    import _weakref
+
+    streams = [text for text in (sys.__stdin__, sys.__stdout__, sys.__stderr__) if text is not None]
+    own = {id(part) for text in streams for part in (text, text.buffer, getattr(text.buffer, "raw", None))}
+    found = []
+    for thing in things:
+        kind = type(thing)
+        if not hasattr(kind, "__del__") or kind is Signpost or id(thing) in own or thing is State.catcher:
+            continue
+        try:
+            if thing.closed:
+                continue  # a file
+        except Exception:
+            pass
+        try:
+            found.append(_weakref.ref(thing))
+        except TypeError:
+            return None
+    return found
+
+
 def clearing_begins():
     """The first thing cleared is sys.ps2: takes what was loaded before the fork out of sight, unless that could matter."""
-    import _weakref
     import gc
 
-    streams = [sys.__stdin__, sys.__stdout__, sys.__stderr__]
-    own = {id(part) for text in streams if text is not None for part in (text, text.buffer, getattr(text.buffer, "raw", None))}
-    held = []
-    for thing in gc.get_objects():
-        kind = type(thing)
-        if hasattr(kind, "__del__") and kind is not Signpost and id(thing) not in own:
-            try:
-                if thing.closed:
-                    continue
-            except Exception:
-                pass
-            try:
-                held.append(_weakref.ref(thing))
-            except TypeError:
-                return  # can't be watched: the long way
+    held = with_destructors(gc.get_objects())
+    if held is None:
+        return
+    held = State.watched + held
+    streams = [sys.__stdout__, sys.__stderr__]
     for name, module in State.loaded.items():
         if sys.modules.get(name) is module:
             del sys.modules[name]
@@ -580,7 +595,7 @@ def clearing_begins():
                     type(thing).__del__(thing)
                 except BaseException:
                     pass
-        for stream in streams[1:]:
+        for stream in streams:
             try:
                 stream.flush()
             except BaseException:
