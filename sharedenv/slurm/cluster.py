@@ -143,15 +143,6 @@ def count_cpus(partition: str | None, environ: Mapping[str, str]) -> int | None:
     return counted or None
 
 
-def running_version(environ: Mapping[str, str]) -> str | None:
-    """Version of the Slurm commands here, such as 22.05.8; None where there are none."""
-    try:
-        done = _call(["sbatch", "--version"], environ)
-    except SharedenvError:
-        return None
-    return done.stdout.strip().removeprefix("slurm ").removeprefix("slurm-wlm ") or None
-
-
 def _task(line: str) -> Task | None:
     fields = line.split("|")
     if len(fields) < 5 or not fields[0].isdigit():
