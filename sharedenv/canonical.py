@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import Payload, local_packages
 from sharedenv.requirement import merge, parse_requirement
 from sharedenv.secret import split_url
@@ -35,8 +36,17 @@ class Inputs:
 
 
 def build_inputs(payload: Payload, settings: Settings) -> Inputs:
-    """What the builder hands to uv: all that counts comes from the payload, all else from ``settings``."""
+    """What the builder hands to uv: all that counts comes from the payload, all else from ``settings``.
+
+    Raises SharedenvError for a locked payload from a manifest, which does not hold the lock file.
+    """
     document = payload.document
+    if document["lock"] is not None and payload.aside.lock is None:
+        raise SharedenvError(
+            f"environment {payload.key[:12]} can't be built without its lock file",
+            hint="sharedenv build with a script that needs it",
+            exit_code=EXIT_BUILD,
+        )
     urls = {**settings.urls, **payload.aside.urls}
     options = _with_constraints(document) if document["lock"] is None else document["tool.uv"]
     script = {**document, "tool.uv": _restored(options, settings.root, urls) | dict(payload.aside.options)}

@@ -21,7 +21,7 @@ from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, Place, is_url
 from sharedenv.uv_variables import is_on
 
 #: inert options that no script has
-_MIRRORS = frozenset(
+MIRRORS = frozenset(
     [
         *("graalpy-install-mirror", "pypy-install-mirror", "pyodide-install-mirror", "python-downloads-json-url"),
         "python-install-mirror",
@@ -50,7 +50,7 @@ def read_config(root: str, environ: Mapping[str, str]) -> Config:
     place = Place(os.path.dirname(path), root)
     counted: dict[str, Any] = {}
     for name, value in table.items():
-        if name in INERT or name in NOT_FOR_SCRIPTS or name in _MIRRORS:
+        if name in INERT or name in NOT_FOR_SCRIPTS or name in MIRRORS:
             continue
         try:
             counted.update(normal_option(name, value, place))
@@ -117,7 +117,7 @@ def _table(root: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any
 
 
 def _inert(table: Mapping[str, Any], path: str) -> dict[str, Any]:
-    inert = {name: value for name, value in table.items() if (name in INERT or name in _MIRRORS) and name not in _OURS}
+    inert = {name: value for name, value in table.items() if (name in INERT or name in MIRRORS) and name not in _OURS}
     if isinstance(inert.get("cache-dir"), str):
         inert["cache-dir"] = os.path.normpath(os.path.join(os.path.dirname(path), inert["cache-dir"]))
     return inert

@@ -142,7 +142,7 @@ def _look_up(scripts: list[str], environ: Mapping[str, str]) -> list[_Entry] | N
     if any(not script or script.startswith("-") or set(script) & set("*?[") for script in scripts):
         return None
     here = os.getcwd()
-    paths = [os.path.normpath(os.path.join(here, script)) for script in scripts]
+    paths = list(dict.fromkeys(os.path.normpath(os.path.join(here, script)) for script in scripts))
     pool = _pool(paths, here, environ)
     if pool is None:
         return None

@@ -102,9 +102,13 @@ def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str])
     return {**kept, "UV_NO_WRAP": "1", **variables}
 
 
-def is_stale_lock(words: str) -> bool:
-    """Whether uv refused a lock file because it does not match its script."""
-    return "needs to be updated, but `--locked` was provided" in " ".join(words.split())
+def lock_fault(words: str) -> str | None:
+    """What uv has against a lock file, to be said after the file's name; None when it failed for another reason."""
+    said = " ".join(words.split())
+    if "needs to be updated, but `--locked` was provided" in said:
+        return "does not match it"
+    # uv calls every lock file so
+    return "is damaged, or from another uv" if "Failed to parse `uv.lock`" in said else None
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:

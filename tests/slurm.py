@@ -85,7 +85,7 @@ class Cluster:
         """Output of one of Slurm's commands. Raises AssertionError when it fails."""
         done = subprocess.run(
             argv,
-            env={**(env or os.environ), "PATH": _PATH, **self.env},
+            env={**(env or os.environ), "PATH": f"{(env or {}).get('PATH', '')}:{_PATH}", **self.env},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "settings": {"config", "errors", "machine", "requirement", "secret", "tool_uv", "uv_variables"},
     "key": {"lock", "requirement", "script", "settings", "tool_uv"},
     "difference": {"key"},
-    "canonical": {"key", "requirement", "secret", "settings", "uv_variables"},
+    "canonical": {"errors", "key", "requirement", "secret", "settings", "uv_variables"},
     "fingerprint": {"machine", "uv_variables"},
     "plan": {"block", "errors", "key", "lock", "problems", "script", "settings"},
     "uv": {"errors", "process"},

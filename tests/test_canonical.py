@@ -17,6 +17,7 @@ import pytest
 
 from sharedenv.block import Block
 from sharedenv.canonical import build_inputs, canonical_script, python_request
+from sharedenv.errors import SharedenvError
 from sharedenv.key import Payload, make_payload, payload_from
 from sharedenv.script import Metadata, parse_script
 from sharedenv.settings import Settings, gather_settings
@@ -92,6 +93,12 @@ def test_lists_of_the_environment_become_options_unless_the_script_is_locked() -
     assert 'constraint-dependencies = ["c", "six>1"]' in locked.script
     assert locked.lock == b"version = 1\n"
     assert not locked.in_place
+
+
+def test_a_locked_payload_is_never_built_unlocked() -> None:
+    locked = make_payload(Metadata(None, ("a",), {}, Block(b"", 1)), "/project", b"version = 1\n", PROJECT)
+    with pytest.raises(SharedenvError, match="without its lock file"):
+        build_inputs(payload_from(locked.document), PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +245,15 @@ def test_the_lock_is_what_is_installed(project: Project) -> None:
     assert project.call("exec", "case1/s.py", env={"UV_RESOLUTION": "lowest"}).stdout == "1.0\n"
     script.write_text(script.read_text().replace("<2.0", "<1.1"))
     assert "uv lock --script" in project.call("build", "case1/s.py", status=3, env={"UV_RESOLUTION": "lowest"}).stderr
+
+
+@pytest.mark.parametrize("text", ["", "x", "version = 99\n"])
+def test_a_damaged_lock_is_told_with_the_way_to_renew_it(project: Project, text: str) -> None:
+    project.script("my script.py", ["alpha"])
+    (project.path / "my script.py.lock").write_text(text)
+    done = project.call("build", "my script.py", status=3)
+    assert "its lock file my script.py.lock is damaged, or from another uv" in done.stderr
+    assert "hint: uv lock --script 'my script.py'" in done.stderr
 
 
 def test_a_lock_with_a_local_source_installs(project: Project) -> None:

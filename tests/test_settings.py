@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from sharedenv import uv_variables
+from sharedenv import config, tool_uv, uv_variables
 from sharedenv.block import Block
-from sharedenv.canonical import build_inputs
+from sharedenv.canonical import build_inputs, toml_text
 from sharedenv.errors import SharedenvError
 from sharedenv.key import make_payload
 from sharedenv.machine import platform_tag
 from sharedenv.script import Metadata
 from sharedenv.settings import Settings, gather_settings
+from tests.test_key import INERT, OPTIONS
 
 
 @pytest.fixture
@@ -273,3 +277,27 @@ def test_bytes_that_are_no_text_are_an_error(root: Path) -> None:
         gather(root, {"UV_FIND_LINKS": "/x\udcff"})
     with pytest.raises(SharedenvError, match="can't use the Python"):
         gather(root, python="/x\udcff")
+
+
+def uv_says(folder: Path, environ: Mapping[str, str], name: str, text: str) -> str:
+    """What uv says on stderr of a script beside which this file stands."""
+    (folder / "s.py").write_text("# /// script\n# dependencies = []\n# ///\n")
+    (folder / name).write_text(text)
+    argv = [shutil.which("uv") or "uv", "sync", "--dry-run", "--script", "s.py"]
+    return subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=False).stderr
+
+
+def test_the_tables_hold_every_option_that_this_uv_knows(tmp_path: Path, offline_env: dict[str, str]) -> None:
+    """A later uv with a new option fails here: decide whether it can change what is installed."""
+    said = uv_says(tmp_path, offline_env, "uv.toml", "no-such-option = 1\n")
+    known = set(re.findall(r"`([a-z-]+)`", said.partition("expected one of")[2]))
+    assert {"resolution", "index", "link-mode"} <= known
+    assert known - tool_uv.COUNTED.keys() - tool_uv.INERT.keys() - tool_uv.NOT_FOR_SCRIPTS - config.MIRRORS == set()
+
+
+@pytest.mark.parametrize("table", [OPTIONS, INERT], ids=["counted", "inert"])
+def test_uv_takes_each_of_our_options_in_a_script(tmp_path: Path, offline_env: dict[str, str], table: dict[str, object]) -> None:
+    lines = toml_text({name: value for name, value in table.items() if name != "preview"}).splitlines()
+    block = "".join(f"# {line}\n" for line in ["/// script", "dependencies = []", "[tool.uv]", *lines, "///"])
+    assert "TOML parse error" not in uv_says(tmp_path, offline_env, "s.py", block)
+    assert "TOML parse error" in uv_says(tmp_path, offline_env, "s.py", block.replace("[tool.uv]\n", "[tool.uv]\n# no-such = 1\n"))

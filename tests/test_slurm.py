@@ -148,7 +148,9 @@ def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
     wait_until(lambda: on.ran() == cases(1, 2, 3, 4), "the fourth case runs")
     on.cluster.call("scontrol", "requeue", f"{job}_1")
     wait_until(lambda: on.cluster.states(job) == {f"{job}_1": "PENDING"}, "it waits again")
-    assert on.slurm(run)["counts"]["waiting"] >= 2  # type: ignore[index]
+    counts = on.counts(run)
+    assert counts["done"] >= 3
+    assert counts["waiting"] >= 1
     (on.path / "case4" / "hold").unlink()
 
     def started() -> bool:
@@ -159,8 +161,9 @@ def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
 
     wait_until(started, "it starts again")
     on.cluster.wait_for_end(job)
-    assert on.ran() == cases(1, 2, 3, 4, 5, 6) + cases(4)
-    assert re.search(r"run \S+: [23] cases, [34] before", on.log(run, job, 1))
+    # TERM reaches the script first: whether the next one has begun when it reaches the task is Slurm's affair
+    assert cases(1, 2, 3, 4, 5, 6) <= on.ran() <= cases(1, 2, 3, 4, 5, 6) + cases(4, 5, 6)
+    assert re.search(r"run \S+: \d cases?, [345] before", on.log(run, job, 1))
     assert on.counts(run) == {"done": 6}
 
 
@@ -180,7 +183,7 @@ def test_a_cancelled_task_leaves_its_cases_to_resume(on: Submitting) -> None:
     on.call("submit", "--resume", "--wait")
     assert on.counts(run) == {"done": 6}
     # TERM reaches the script first: whether the next one has begun when it reaches the task is Slurm's affair
-    assert on.ran() - cases(4) == cases(1, 2, 3, 5, 6) + cases(2)
+    assert cases(1, 2, 2, 3, 4, 5, 6) <= on.ran() <= cases(1, 2, 2, 3, 4, 4, 5, 6)
 
 
 def test_a_dead_node_loses_cases_that_resume_runs(on: Submitting) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -129,3 +131,11 @@ def test_names_of_writers_read_back(task: int, restarts: int) -> None:
 @pytest.mark.parametrize("writer", ["local", "", "-1", "1-", "a-1", "17"])
 def test_other_writers_are_no_tasks(writer: str) -> None:
     assert task_of(writer) is None
+
+
+def test_a_task_loads_nothing_that_it_does_not_need() -> None:
+    """It starts many times, on many nodes at once."""
+    heavy = {"click", "packaging", "filelock", "tomli", "rich", "tarfile", "uv"}
+    code = f"import sys, sharedenv.cli.task; print(*(set(sys.modules) & {heavy}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -148,6 +148,17 @@ def test_a_rebuilt_environment_is_another_copy(project: Project, tmp_path: Path)
     assert len(copies(local)) == 2
 
 
+def test_prune_takes_the_archive_of_an_environment_that_is_gone(project: Project, tmp_path: Path) -> None:
+    environment = built(project)
+    project.call("stage", "case1/script.py", "--to", str(tmp_path / "local"))
+    project.call("prune")
+    assert len(list((project.pool / "archives").iterdir())) == 1
+    subprocess.run(["chmod", "-R", "u+w", environment], check=True)
+    subprocess.run(["rm", "-r", environment], check=True)
+    project.call("prune")
+    assert not list((project.pool / "archives").iterdir())
+
+
 @pytest.mark.root
 @pytest.mark.parametrize(("options", "word"), [("size=64k", "bytes"), ("size=20m,nr_inodes=12", "inodes")])
 def test_room_is_checked_first(options: str, word: str, project: Project, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sharedenv.report.summary import group, summarize, summary_lines, words
 from sharedenv.run.batch import Counts
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import SessionState, create_run
-from sharedenv.run.owner import this_process
+from sharedenv.pool.owner import this_process
 from sharedenv.run.standing import stand
 from tests.conftest import Project
 

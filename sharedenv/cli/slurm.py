@@ -26,6 +26,7 @@ from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.layout import find_pool
 from sharedenv.pool.missing import look_up_all
+from sharedenv.pool.owner import this_process
 from sharedenv.pool.store import create_pool
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
@@ -33,7 +34,6 @@ from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import count, short_path
 from sharedenv.run.batch import Counts
 from sharedenv.run.journal import Run, create_run, list_runs, open_run
-from sharedenv.run.owner import this_process
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, list_arrays, task_of
 from sharedenv.slurm.packing import Packing

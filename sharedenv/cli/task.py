@@ -8,14 +8,11 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.pool.archive import make_archive
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.stage import stage, stage_folder
-from sharedenv.pool.store import SHORT, Environment
 from sharedenv.pool.trust import Distrust, check_pool
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
@@ -59,7 +56,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
     session = run.begin(jobs=jobs, writer=assigned.writer, keys=keys)
     ended = "ended by an error"
     try:
-        chosen = functools.partial(_staged, layout, _folder(console), console) if how.stage else None
+        chosen = functools.partial(_staged, layout, console) if how.stage else None
         ready = prepare_all(layout, keys, os.environ, how.threads, chosen)
         planned = {case.sequence: case.digest for case in run.cases()}
         screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
@@ -142,31 +139,23 @@ class _Observer:
         self._screen.say(text)
 
 
-def _folder(console: Console) -> Callable[[], str | None]:
-    @functools.cache
-    def folder() -> str | None:
-        try:
-            return stage_folder(None, os.environ)
-        except SharedenvError as error:
-            console.warn(f"{error.message}: {error.cause}; running from the pool")
-            return None
-
-    return folder
-
-
-def _staged(layout: Layout, folder: Callable[[], str | None], console: Console, environment: Environment) -> str:
+def _staged(layout: Layout, console: Console, pooled: str) -> str:
     """Path of the copy on this node, made if need be; the pool's own when there can be none, which is said."""
-    where = folder()
-    if where is None:
-        return environment.path
+    # imported here: other tasks do without tar and locks
+    from sharedenv.pool.archive import make_archive  # noqa: PLC0415
+    from sharedenv.pool.manifest import ManifestError, read_manifest  # noqa: PLC0415
+    from sharedenv.pool.stage import stage, stage_folder  # noqa: PLC0415
+    from sharedenv.pool.store import Environment  # noqa: PLC0415
+
     try:
-        done = stage(environment, where, lambda: make_archive(layout, environment, lambda *_: None))
-    except (SharedenvError, OSError) as error:
-        cause = error.cause if isinstance(error, SharedenvError) else error.strerror
-        console.warn(f"can't stage environment {environment.key[:SHORT]}: {cause}; running from the pool")
-        return environment.path
+        environment = Environment(pooled, read_manifest(pooled))
+        done = stage(environment, stage_folder(None, os.environ), lambda: make_archive(layout, environment, lambda *_: None))
+    except (SharedenvError, ManifestError, OSError) as error:
+        cause = f"{error.message}: {error.cause}" if isinstance(error, SharedenvError) else str(error)
+        console.warn(f"running from the pool, as {cause}")
+        return pooled
     if done.seconds is not None:
-        console.say(f"staged environment {environment.key[:SHORT]} to {where} in {done.seconds:.1f} s")
+        console.say(f"staged environment {done.environment.name} to {os.path.dirname(done.path)} in {done.seconds:.1f} s")
     return done.path
 
 

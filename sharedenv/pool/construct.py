@@ -25,7 +25,7 @@ from sharedenv.pool.trust import is_shared
 from sharedenv.process import capture
 from sharedenv.secret import redact
 from sharedenv.settings import Settings
-from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, is_stale_lock, make_venv, sync_script
+from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, lock_fault, make_venv, sync_script
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = """\
@@ -250,8 +250,8 @@ def _build_error(need: Need, layout: Layout, words: str, log: str | None) -> Sha
     more = len(need.scripts) - 1
     if log is None:
         cause, hint = words, f"df -h -i {layout.path}"
-    elif is_stale_lock(words):
-        cause, hint = f"its lock file {first}.lock does not match it", f"uv lock --script {shlex.quote(first)}"
+    elif fault := lock_fault(words):
+        cause, hint = f"its lock file {first}.lock {fault}", f"uv lock --script {shlex.quote(first)}"
     else:
         cause = f"{words}\n(all that uv said: {_below(os.getcwd(), log)})"
         hint = f"sharedenv build {shlex.quote(first)}, after mending the cause"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import is_here, lives
+from sharedenv.pool.staged import identity
 from sharedenv.pool.staging import builder_of
 from sharedenv.pool.store import bury, remove_tree
 
@@ -66,6 +67,11 @@ def _dangling(layout: Layout) -> Iterator[tuple[str, str]]:
     for path, _ in _entries(layout.used):
         if _is_gone(os.path.join(layout.envs, os.path.basename(path))):
             yield path, "notes the use of no environment"
+    for path, _ in _entries(layout.archives):
+        copies = os.path.basename(path).partition(".")[0]
+        environment = os.path.join(layout.envs, copies.rpartition("-")[0])
+        if _is_gone(environment) or _is_another(environment, copies):
+            yield path, "holds no environment of the pool"
 
 
 def _forgotten(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
@@ -116,6 +122,14 @@ def _is_gone(path: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def _is_another(environment: str, copies: str) -> bool:
+    """Whether the environment is a later build than the one that has copies of this name."""
+    try:
+        return identity(environment) != copies
+    except OSError:
+        return False
 
 
 def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -208,7 +208,8 @@ def publish(layout: Layout, staged: str, payload: Payload, *, replace: bool) -> 
             os.symlink(target, link)
         except FileExistsError:
             winner = look_up(layout, payload)
-            if isinstance(winner, Environment):
+            # a link that led nowhere may lead to ours now
+            if isinstance(winner, Environment) and winner.path != path:
                 discard(layout, path)
                 return winner
             replace_link(layout, link, target)

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.run.case import Case, Result
-from sharedenv.run.owner import Owner, lives, owner_of, this_process
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan
 from sharedenv.run.session import Session
 

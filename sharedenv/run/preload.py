@@ -7,6 +7,7 @@ done so, or not safely, is started the plain way, and the user is told why, once
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import marshal
 import os
@@ -40,7 +41,11 @@ _Key = tuple[str, frozenset[tuple[str, str]], tuple[int, ...], tuple[tuple[str, 
 
 
 class Gone(Exception):
-    """The server has ended."""
+    """The server has ended; ``unread``: surely without having read our last request."""
+
+    def __init__(self, *, unread: bool) -> None:
+        super().__init__()
+        self.unread = unread
 
 
 @dataclass(slots=True)
@@ -94,10 +99,14 @@ class PreloadStarter:
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
         """Starts a case and returns its process number. Raises OSError."""
         with self._lock:
-            try:
-                pid = self._fork(case, prepared, stdout, stderr)
-            except Gone:
-                pid = None
+            while True:
+                try:
+                    pid = self._fork(case, prepared, stdout, stderr)
+                    break
+                except Gone as gone:
+                    if not gone.unread:
+                        # it may be running, or have run: not twice
+                        raise OSError(errno.EIO, "the process that forks for it died") from None
         return self._plain.start(case, prepared, stdout, stderr) if pid is None else pid
 
     def reap(self) -> Iterator[Ended]:
@@ -105,6 +114,8 @@ class PreloadStarter:
         yield from self._plain.reap()
         with self._lock:
             for key, server in tuple(self._servers.items()):
+                if server.refused:
+                    continue
                 try:
                     while _readable(server.link):
                         self._hear(server)
@@ -253,7 +264,7 @@ class PreloadStarter:
             sent = socket.send_fds(server.link, [data], descriptors) if descriptors else 0
             server.link.sendall(data[sent:])
         except (BrokenPipeError, ConnectionResetError):
-            raise Gone from None
+            raise Gone(unread=True) from None
 
     def _hear(self, server: _Server, patience: float = 60.0) -> tuple[Any, ...]:
         """The next message; an end of a case is also put down. Raises Gone."""
@@ -324,13 +335,13 @@ def _read(server: _Server, size: int, patience: float) -> bytes:
     while len(data) < size:
         if not poll.poll(patience * 1000):
             os.kill(server.pid, signal.SIGKILL)
-            raise Gone
+            raise Gone(unread=False)
         try:
             chunk = server.link.recv(size - len(data))
         except ConnectionResetError:
-            chunk = b""
+            raise Gone(unread=True) from None  # so the kernel says it (unix(7)): there was something left to read
         if not chunk:
-            raise Gone
+            raise Gone(unread=False)
         data += chunk
     return data
 

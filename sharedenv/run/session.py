@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from sharedenv.pool.owner import HEARTBEAT
 from sharedenv.run.case import Result
-from sharedenv.run.owner import HEARTBEAT
 from sharedenv.run.records import encode_line, encode_result
 
 

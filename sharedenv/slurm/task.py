@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.place import Vanished, hold, note_use
 from sharedenv.pool.staged import path_to_use
-from sharedenv.pool.store import SHORT, Environment, Unusable, examine, published
+from sharedenv.pool.trust import environment_fault
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
-from sharedenv.run.prepare import case_variables
 from sharedenv.run.starter import Prepared
+from sharedenv.run.variables import case_variables
 from sharedenv.slurm.arrays import Array, task_of, writer_of
+
+SHORT = 12  # digits of a key in the name of its environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +73,69 @@ def prepare_all(
     keys: Iterable[str],
     environ: Mapping[str, str],
     threads: int | None,
-    stage: Callable[[Environment], str] | None,
+    stage: Callable[[str], str] | None,
 ) -> dict[str, Prepared]:
-    """The environments of these keys, held; ``stage`` gives the path of a copy on this node. Raises SharedenvError."""
+    """The environments of these keys, held; ``stage`` gives, for one's path, that of a copy. Raises SharedenvError."""
     ready = {}
     for key in keys:
-        environment, descriptor = _held(layout, key)
-        path = path_to_use(environment.path, environ) if stage is None else stage(environment)
-        python = os.path.join(path, "bin", "python")
-        ready[key] = Prepared(python, case_variables(environ, path, threads), (descriptor,))
+        environment, descriptor = _entered(layout, key)
+        path = path_to_use(environment, environ) if stage is None else stage(environment)
+        ready[key] = Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, threads), (descriptor,))
     return ready
 
 
-def _held(layout: Layout, key: str) -> tuple[Environment, int]:
+def _entered(layout: Layout, key: str) -> tuple[str, int]:
+    """Path and held descriptor of a key's environment, in the order of pool/hold.enter: use noted, held, looked up again."""
     for _ in range(10):
-        path = published(layout, key)
+        path = _published(layout, key)
         if path is None:
             raise _missing(layout, key, "it is not in the pool")
-        environment = examine(layout, path)
-        if isinstance(environment, Unusable):
-            raise _missing(layout, key, environment.reason)
-        if environment.key != key:
-            raise _missing(layout, key, "its manifest names another key")
+        note_use(os.path.join(layout.used, os.path.basename(path)))
         try:
-            return environment, enter(layout, environment)
+            descriptor = hold(path)
         except Vanished:
+            if not os.path.isdir(path):
+                raise _missing(layout, key, "it is not in the pool") from None
             continue  # replaced by a newer build meanwhile
+        if _published(layout, key) == path:
+            _check(layout, key, path, descriptor)
+            return path, descriptor
+        os.close(descriptor)
     raise _missing(layout, key, "it is being taken away")
+
+
+def _published(layout: Layout, key: str) -> str | None:
+    try:
+        target = os.readlink(os.path.join(layout.keys, key))
+    except OSError:
+        return None
+    head, _, name = target.rpartition("/")
+    return os.path.join(layout.envs, name) if head == "../envs" and key.startswith(name[:SHORT]) else None
+
+
+def _check(layout: Layout, key: str, path: str, descriptor: int) -> None:
+    """Raises SharedenvError unless the manifest (open) names the key, and Python and C library are those it names."""
+    try:
+        manifest = json.loads(os.pread(descriptor, 1 << 24, 0))
+        found = os.stat(os.path.join(path, "bin", "python"))
+        same = (
+            manifest["key"] == key
+            and manifest["interpreter"]["identity"] == f"{found.st_size}-{found.st_mtime_ns}"
+            and manifest["libc"] == (os.confstr("CS_GNU_LIBC_VERSION") or "")
+            and environment_fault(os.stat(layout.path), path) is None
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if same:
+        return
+    # imported here: a task that finds all as it was built does without packaging
+    from sharedenv.pool.store import Unusable, examine  # noqa: PLC0415
+
+    examined = examine(layout, path)
+    if isinstance(examined, Unusable):
+        raise _missing(layout, key, examined.reason)
+    if examined.key != key:
+        raise _missing(layout, key, "its manifest names another key")
 
 
 def _missing(layout: Layout, key: str, cause: str) -> SharedenvError:

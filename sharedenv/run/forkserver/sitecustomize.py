@@ -347,7 +347,8 @@ def compare(before, source):
         raise Refused("a tracer or profiler is at work")
     opened = sorted(path for name, path in files.items() if before[0].get(name) != path and path != "/dev/null")
     if opened:
-        raise Refused("`%s` keeps %s open" % (source, opened[0]))
+        kind, number, _ = opened[0].partition(":[")
+        raise Refused("`%s` keeps %s open" % (source, "a " + kind if number else opened[0]))
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:

@@ -1,0 +1,204 @@
+"""`exec`, `which` and `activate` of what the pool knows: what they load and touch is counted, not timed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+
+#: what may be loaded beyond what the interpreter itself has at its start
+ALLOWED = {
+    "__future__",
+    "errno",
+    "fcntl",
+    "_sha2",
+    "_sha256",
+    "sharedenv",
+    "sharedenv.__main__",
+    "sharedenv.activation",
+    "sharedenv.block",
+    "sharedenv.environ",
+    "sharedenv.errors",
+    "sharedenv.fast",
+    "sharedenv.fingerprint",
+    "sharedenv.machine",
+    "sharedenv.pool",
+    "sharedenv.pool.place",
+    "sharedenv.pool.trust",
+    "sharedenv.uv_variables",
+}
+#: prints what a command has loaded; os.execve is where `exec` leaves
+PROBE = """
+import os, sys
+before = set(sys.modules)
+def leave(*_):
+    report()
+    os._exit(0)
+def report():
+    os.write(2, ("LOADED " + " ".join(sorted(set(sys.modules) - before)) + "\\n").encode())
+os.execve = leave
+sys.argv[0] = "sharedenv"
+from sharedenv.__main__ import main
+status = main()
+report()
+os._exit(status)
+"""
+
+
+@pytest.fixture
+def built(project: Project) -> Project:
+    project.script("case1/script.py", [], "import sys\nprint(sys.argv)")
+    project.script("case2/script.py", [], "import sys\nprint(sys.argv)")
+    project.call("build", "case*/script.py")
+    return project
+
+
+def _loaded(project: Project, *arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments], cwd=project.path, env=project.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, check=False
+    )
+    found = re.search(r"^LOADED (.*)$", done.stderr, re.MULTILINE)
+    assert found, done.stderr
+    return set(found[1].split())
+
+
+@pytest.mark.parametrize("command", [("exec", "case1/script.py", "a"), ("which", "case1/script.py", "case2/script.py"), ("activate", "case2/script.py")])
+def test_what_the_fast_way_loads(built: Project, command: tuple[str, ...]) -> None:
+    assert _loaded(built, *command) <= ALLOWED
+
+
+def test_copies_of_a_script_that_was_built_take_the_fast_way(built: Project) -> None:
+    built.copies(4, [], "print('another body')")
+    assert "click" not in _loaded(built, "exec", "case4/script.py")
+
+
+def test_what_the_pool_has_not_seen_goes_the_full_way_once(built: Project) -> None:
+    built.script("case3/script.py", [], "print('spelt differently')", requires_python=" >= 3.8")
+    assert "click" in _loaded(built, "which", "case3/script.py")
+    assert "click" not in _loaded(built, "which", "case3/script.py")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("exec", "--python", "3.99", "case1/script.py"),
+        ("exec", "case*/script.py"),
+        ("exec", "missing.py"),
+        ("which", "-h"),
+        ("which", "--from-file", "list"),
+        ("activate", "--taskprolog", "case1/script.py"),
+        ("exec",),
+    ],
+)
+def test_everything_else_goes_the_full_way(built: Project, arguments: tuple[str, ...]) -> None:
+    assert "click" in _loaded(built, *arguments)
+
+
+def test_both_ways_say_the_same(built: Project) -> None:
+    for command in (["which", "case1/script.py", "case2/script.py", "case1/script.py"], ["activate", "case1/script.py"], ["exec", "case1/script.py", "a b", ""]):
+        fast = built.call(*command)
+        for link in (built.pool / "index").iterdir():
+            link.unlink()
+        full = built.call(*command)
+        assert (fast.stdout, fast.stderr, fast.returncode) == (full.stdout, full.stderr, full.returncode)
+        built.call("which", "case1/script.py")
+
+
+def test_exec_holds_the_environment_and_passes_on_status_and_variables(built: Project) -> None:
+    body = (
+        "import os, sys\nprint(os.environ['VIRTUAL_ENV'], os.environ['PATH'].split(':')[0], 'PYTHONHOME' in os.environ)\n"
+        "print(any(os.readlink(f'/proc/self/fd/{n}').endswith('sharedenv.json') for n in os.listdir('/proc/self/fd') if n not in '012' and os.path.exists(f'/proc/self/fd/{n}')))\n"
+        "sys.exit(9)"
+    )
+    script = built.script("case1/script.py", [], body)
+    assert "click" not in _loaded(built, "exec", str(script))
+    done = built.call("exec", str(script), status=9)
+    (environment,) = built.environments
+    assert done.stdout.splitlines() == [f"{environment} {environment}/bin False", "True"]
+
+
+def test_an_environment_that_is_gone_is_built_again(built: Project) -> None:
+    shutil.move(built.environments[0], built.path / "elsewhere")
+    done = built.call("exec", "case1/script.py")
+    assert done.stdout == "['case1/script.py']\n"
+
+
+def test_another_python_behind_the_environment_goes_the_full_way(built: Project) -> None:
+    (environment,) = built.environments
+    manifest = environment / "sharedenv.json"
+    text = manifest.read_text()
+    assert '"identity": "' in text and '"libc": "' in text, "the fast way looks for these"
+    os.chmod(environment, 0o755)
+    manifest.write_text(re.sub(r'"identity": "\d+', '"identity": "1', text))
+    assert "click" in _loaded(built, "which", "case1/script.py")
+    manifest.write_text(re.sub(r'"libc": "[^"]*', '"libc": "glibc 2.1', text))
+    assert "click" in _loaded(built, "exec", "case1/script.py")
+    manifest.write_text(text)
+    assert "click" not in _loaded(built, "exec", "case1/script.py")
+
+
+def test_a_link_that_leads_out_of_the_pool_counts_for_nothing(built: Project) -> None:
+    (link,) = (built.pool / "index").iterdir()
+    name = os.readlink(link)
+    for target in ("../../elsewhere/x", f"../keys/{name}", f"../envs/../{name}", "/tmp/x", "../envs/"):
+        link.unlink()
+        link.symlink_to(target)
+        assert "click" in _loaded(built, "which", "case1/script.py")
+        link.unlink()
+        link.symlink_to(name)
+
+
+def test_a_pool_that_others_may_write_goes_the_full_way(built: Project) -> None:
+    built.pool.chmod(0o777)
+    assert "click" in _loaded(built, "exec", "case1/script.py")
+    done = built.call("exec", "case1/script.py", status=None)
+    assert done.returncode != 0
+    built.pool.chmod(0o755)
+
+
+def test_a_rebuild_is_found(built: Project) -> None:
+    before = built.call("which", "case1/script.py").stdout
+    built.call("build", "--rebuild", "case1/script.py")
+    after = built.call("which", "case1/script.py").stdout
+    assert before != after
+    assert "click" not in _loaded(built, "which", "case2/script.py")
+    assert built.call("which", "case2/script.py").stdout == after
+
+
+def test_nothing_is_written_twice_within_an_hour(built: Project) -> None:
+    built.call("exec", "case1/script.py")
+    (note,) = (built.pool / "used").iterdir()
+    first = note.stat().st_mtime_ns
+    built.call("exec", "case1/script.py")
+    assert note.stat().st_mtime_ns == first
+    os.utime(note, (first / 1e9 - 4000, first / 1e9 - 4000))
+    built.call("exec", "case1/script.py")
+    assert note.stat().st_mtime_ns >= first
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_file_system_calls_of_the_fast_way(built: Project, tmp_path: Path) -> None:
+    script = str(built.path / "case1" / "script.py")
+    probe = tmp_path / "console_script.py"  # as an installer writes it
+    probe.write_text("import sys\nfrom sharedenv.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n")
+    built.call("exec", script)
+
+    def calls(*argv: str) -> list[str]:
+        log = tmp_path / "strace"
+        subprocess.run(["strace", "-f", "-o", str(log), "-e", "trace=%file,flock", *argv], cwd=built.path, env=built.env, check=True, stdout=subprocess.DEVNULL)
+        return log.read_text().splitlines()
+
+    ours = calls(sys.executable, str(probe), "exec", script)
+    start = next(index for index, line in enumerate(ours) if "sharedenv/fast" in line)
+    last = max(index for index, line in enumerate(ours) if "execve(" in line)
+    about_the_pool = [line for line in ours[start:last] if str(built.path) in line]
+    assert len(about_the_pool) <= 24, "\n".join(about_the_pool)
+    assert len(ours[start:last]) <= 120, "\n".join(ours[start:last])
+    assert not any("clone" in line or "fork" in line for line in ours)
