@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "which": ("sharedenv.cli.which:which", "Print each script's interpreter."),
     "key": ("sharedenv.cli.key:key", "Print each script's key, or what differs between two."),
     "activate": ("sharedenv.cli.activate:activate", "Shell code that puts a script's environment first on PATH."),
-    "submit": ("sharedenv.cli.slurm:submit", "Submit a Slurm array job over the scripts, many to a task."),
+    "submit": ("sharedenv.cli.submit:submit", "Submit a Slurm array job over the scripts, many to a task."),
     "cancel": ("sharedenv.cli.slurm:cancel", "Cancel a run."),
     "stage": ("sharedenv.cli.stage:stage_", "Copy environments to node-local disk, once a node."),
     "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),

@@ -1,129 +1,34 @@
-"""`sharedenv submit` and `sharedenv cancel`, and what `status` tells of runs on Slurm."""
+"""Runs on Slurm once they are submitted: `sharedenv cancel`, what `status` tells of them, and `submit --wait`."""
 
 from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration, script_arguments
-from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, script_options
-from sharedenv.cli.options import Globals, option
-from sharedenv.cli.running import require_all
-from sharedenv.cli.stage import archive_of
-from sharedenv.cli.work import Wanted, Work, new_work, resumed_work
-from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
-from sharedenv.plan import Plan
-from sharedenv.pool.construct import BuildOptions
+from sharedenv.cli.options import Globals
+from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import find_pool
-from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.owner import this_process
-from sharedenv.pool.store import create_pool
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
-from sharedenv.report.words import count, short_path
+from sharedenv.report.words import short_path
 from sharedenv.run.batch import Counts
-from sharedenv.run.journal import Run, create_run, list_runs, open_run
+from sharedenv.run.case import Result
+from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import Array, How, list_arrays, task_of
-from sharedenv.slurm.packing import Packing
-from sharedenv.slurm.sbatch import Options, script_text
+from sharedenv.slurm.arrays import Array, list_arrays, task_of
 from sharedenv.slurm.status import Standing, standing
-from sharedenv.slurm.submit import Order, array_job, plan_tasks, submit_array
 
-_LOOK = 1.0  # seconds between looks at the journal, which costs the cluster nothing
+_LOOK = 1.0  # seconds between looks at the journal, ten times as long as a look takes where that is more
 _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the end
-
-
-#: options that a hint to go on does not repeat: they name the work itself, or how it was shared out
-_ONCE = frozenset({"from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only"})
-
-
-class Lines(click.types.StringParamType):
-    """Text that may be given several times; in a variable, one a line."""
-
-    envvar_list_splitter = "\n"
-
-
-@click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
-@script_options
-@option("--tasks", type=click.IntRange(min=1), metavar="N", help="Share the scripts out among N tasks.")
-@option("--per-task", type=click.IntRange(min=1), metavar="N", help="Give each task N scripts.")
-@option("--max-running", type=click.IntRange(min=1), metavar="N", help="Let no more than N tasks run at once.")
-@option("--time", "-t", metavar="LIMIT", help="Time limit of a task, as sbatch takes it.")
-@option("--partition", "-p", metavar="NAME", help="Partition.")
-@option("--account", "-A", metavar="NAME", help="Account.")
-@option("--mem", metavar="SIZE", help="Memory of a task, as sbatch takes it.")
-@option("--cpus-per-task", "-c", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="CPUs of a task.")
-@option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
-@option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
-@option("--margin", type=Duration(), metavar="TIME", help="Start nothing more this long before the time limit.")
-@option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
-@option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h.")
-@option("--grace", type=Duration(), default=10.0, show_default="10", metavar="TIME", help="From TERM to KILL.")
-@option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all.")
-@option("--fail-fast", is_flag=True, help="In a task, start nothing more after its first failure.")
-@option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]")
-@option("--capture", metavar="NAME", help="Write each script's output to this file in its folder.")
-@option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N.")
-@option("--preload", is_flag=True, help="Import once a task what the scripts import, and fork for each of them.")
-@option("--stage", is_flag=True, help="Run from node-local disk: each node unpacks the environments once.")
-@option("--build-job", is_flag=True, help="Build in a job that the array waits for, not here.")
-@option("--no-build", is_flag=True, help="A missing environment is an error at once.")
-@option("--resume", is_flag=True, help="Submit what the last run left undone, or what failed in it.")
-@option("--retry-failed", is_flag=True, help="Submit what failed in it, and no more.")
-@option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]")
-@click.option("--print", "print_only", is_flag=True, help="Print the job script; build and submit nothing.")
-@option("--wait", is_flag=True, help="Wait for the end. Ctrl-C leaves the job running.")
-@build_options
-@click.pass_context
-def submit(context: click.Context, /, selection: Selection, build_options: BuildOptions, **given: Any) -> int:
-    """Submit a Slurm array job over the scripts, many to a task.
-
-    Builds what is missing first. Prints the run's name; `sharedenv status` says where it stands.
-    """
-    console: Console = context.obj.console
-    here = os.getcwd()
-    order = _order(given, here, console)
-    again = given["resume"] or given["retry_failed"]
-    wanted = _wanted(selection, script_arguments(context), given, here)
-    work = resumed_work(context, wanted, here) if again else new_work(context, wanted, here)
-    work = _without_live(work, console)
-    for note in work.notes:
-        console.say(note)
-    if not work.cases:
-        console.say("nothing to submit")
-        return 0
-    tasks = plan_tasks(len(work.cases), order, os.environ)
-    if given["print_only"]:
-        console.result(_preview(work, tasks, order).rstrip("\n"))
-        return 0
-    if given["no_build"]:
-        require_all(work)
-    elif not given["build_job"] and build_plan(_session(work), _needed(work), build_options, 2, console).errors:
-        return EXIT_BUILD
-    create_pool(work.layout)
-    run = work.run or _create(work, wanted, repeated(context))
-    order = _prepared(work, run, order, given["build_job"], selection.python, console)
-    array = _submit(work, run, tasks, order)
-    told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
-    after = f", after job {array.build} has built" if array.build else ""
-    console.say(f"submitted {told}{after}: run {run.id}")
-    console.result(run.id)
-    if given["wait"]:
-        return wait(run, array, here, context.obj)
-    console.say(f"where it stands: sharedenv status {run.id}")
-    return 0
 
 
 @click.command()
@@ -209,157 +114,29 @@ def _follow(run: Run, array: Array, progress: Progress) -> Standing:
     delay, ask, running = _ASK[0], 0.0, 0
     submitted = {planned.sequence for planned in array.cases}
     while True:
-        results = {
-            sequence: result
-            for writer, ended in run.results_by_writer().items()
-            if (found := task_of(writer)) is not None and found[0] == array.number
-            for sequence, result in ended.items()
-            if not result.interrupted
-        }
-        now = time.monotonic()
-        if submitted <= results.keys() or now >= ask:
+        began = time.monotonic()
+        results = _ended(run, array)
+        if submitted <= results.keys() or began >= ask:
             stands = standing(run, os.environ)
             if stands.over or submitted <= results.keys():
                 return stands
             running = stands.count("running")
-            delay, ask = min(delay * 1.5, _ASK[1]), now + delay
+            delay, ask = min(delay * 1.5, _ASK[1]), began + delay
         if progress.due():
             succeeded = sum(result.succeeded for result in results.values())
             progress.show(Counts(len(submitted), succeeded, len(results) - succeeded, running, 0))
-        time.sleep(_LOOK)
+        time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
 
 
-def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
-    if given["tasks"] and given["per_task"]:
-        raise SharedenvError("--tasks and --per-task both decide the number of tasks: give one of them")
-    if given["build_job"] and given["no_build"]:
-        raise SharedenvError("--build-job builds and --no-build does not: give one of them")
-    options = Options(
-        time=given["time"],
-        partition=given["partition"],
-        account=given["account"],
-        memory=given["mem"],
-        cpus_per_task=given["cpus_per_task"],
-        more=given["sbatch"],
-        setup=given["setup"],
-        grace=None if given["margin"] is None else max(1, round(given["margin"])),
-    )
-    how = How(
-        jobs=given["jobs"],
-        timeout=given["timeout"],
-        grace=given["grace"],
-        retries=given["retries"],
-        fail_fast=given["fail_fast"],
-        capture=given["capture"],
-        threads=given["threads"],
-        preload=given["preload"],
-        stage=given["stage"],
-        verbosity=console.verbosity,
-    )
-    return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
-
-
-def _wanted(selection: Selection, words: tuple[str, ...] | None, given: Mapping[str, Any], here: str) -> Wanted:
-    if given["resume"] and given["retry_failed"]:
-        raise SharedenvError("--resume runs what failed too: give one of --resume and --retry-failed")
-    if given["run_id"] and not (given["resume"] or given["retry_failed"]):
-        raise SharedenvError("--run-id names a run to go on with", hint=f"sharedenv submit --resume --run-id {given['run_id']}")
-    cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
-    if cwd is not None and not os.path.isdir(cwd):
-        raise SharedenvError(f"--cwd {given['cwd']} is no folder")
-    return Wanted(selection, words, cwd, None, given["run_id"], given["retry_failed"])
-
-
-def _without_live(work: Work, console: Console) -> Work:
-    """The work without what an earlier submission still has in the queue. Raises SharedenvError when Slurm can't say."""
-    if work.run is None or not is_on_slurm(work.run):
-        return work
-    stands = standing(work.run, os.environ)
-    if stands.trouble:
-        raise SharedenvError(
-            f"can't tell what of run {work.run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
-        )
-    live = set(stands.sequences("running", "waiting"))
-    kept = tuple(case for case in work.cases if case.sequence not in live)
-    if len(kept) < len(work.cases):
-        console.say(f"{count(len(work.cases) - len(kept), 'script')} of run {work.run.id} still in the queue: not submitted again")
-    return replace(work, cases=kept)
-
-
-def _needed(work: Work) -> Plan:
-    keys = {case.key for case in work.cases}
-    return replace(work.plan, needs={key: need for key, need in work.plan.needs.items() if key in keys})
-
-
-def _session(work: Work) -> Session:
-    return Session(work.layout, tuple(path for path, _ in work.plan.scripts), work.settings)
-
-
-def repeated(context: click.Context) -> list[str]:
-    """The options of this command line that a hint to go on repeats."""
-    words: list[str] = []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if isinstance(parameter, click.Option) and name not in _ONCE and given:
-            flag, value = max(parameter.opts, key=len), context.params[name]
-            for one in value if isinstance(value, tuple) else (value,):
-                words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
-    return words
-
-
-def _create(work: Work, wanted: Wanted, again: list[str]) -> Run:
-    try:
-        return create_run(
-            work.layout.runs,
-            work.planned,
-            command=sys.argv,
-            arguments=wanted.arguments or (),
-            cwd=wanted.cwd,
-            extra={"slurm": True, "again": again},
-        )
-    except OSError as error:
-        raise SharedenvError(
-            f"can't write the journal below {work.layout.runs}",
-            cause=error.strerror,
-            hint=f"df -h -i {shlex.quote(work.layout.path)}",
-            exit_code=EXIT_FAILED,
-        ) from None
-
-
-def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:
-    if work.run is not None and work.planned:
-        run.extend(work.planned)
-    try:
-        return submit_array(run.path, work.cases, tasks, order, os.environ)
-    except BaseException:
-        if work.run is None:
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
-
-
-def _prepared(work: Work, run: Run, order: Order, build_job: bool, python: str | None, console: Console) -> Order:
-    """The order with the command of its build job; without one, the archives that --stage unpacks are made here."""
-    plan = _needed(work)
-    ready, missing = look_up_all(work.layout, plan)
-    if build_job and missing:
-        path = os.path.join(run.path, "build.list")
-        with open(path, "wb") as file:
-            file.write(b"".join(os.fsencode(plan.needs[key].scripts[0]) + b"\0" for key in missing))
-        request = ("--python", python) if python else ()
-        command = (sys.executable, "-P", "-m", "sharedenv", "--pool", work.layout.path, "build", "--from-file", path, "-0", *request)
-        return replace(order, build=command)
-    if order.how.stage:
-        for environment in ready.values():
-            archive_of(work.layout, environment, console)
-    return order
-
-
-def _preview(work: Work, tasks: int, order: Order) -> str:
-    path = work.run.path if work.run else os.path.join(work.layout.runs, "RUN")
-    array = Array(os.path.join(path, "slurm", "1"), (), tasks, order.how)
-    job = array_job(os.path.basename(path), array, order, None)
-    return script_text(job)
+def _ended(run: Run, array: Array) -> dict[int, Result]:
+    """The results that the tasks of an array have written, by sequence."""
+    return {
+        sequence: result
+        for writer, results in run.results_by_writer().items()
+        if (found := task_of(writer)) is not None and found[0] == array.number
+        for sequence, result in results.items()
+        if not result.interrupted
+    }
 
 
 def _cancel_local(run: Run, console: Console) -> int:
@@ -376,4 +153,3 @@ def _cancel_local(run: Run, console: Console) -> int:
         os.kill(owner.pid, signal.SIGINT)
         console.say(f"interrupted process {owner.pid} of run {run.id}")
     return 0
-

@@ -225,6 +225,8 @@ def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> fl
     ends = sorted(result.start + result.seconds for result in results.values() if not result.interrupted)
     if not ends or not sessions:
         return 0.0
-    began = min(session.started for session in sessions)
-    until = time.time() if any(session.alive for session in sessions) else ends[-1]
-    return len(ends) / max(until - began, 0.001)
+    alive = [session for session in sessions if session.alive]
+    # tasks of long ago say nothing of how fast those go that are at work now
+    began = min(session.started for session in alive or sessions)
+    until = time.time() if alive else ends[-1]
+    return sum(end >= began for end in ends) / max(until - began, 0.001)

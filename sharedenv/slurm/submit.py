@@ -65,17 +65,17 @@ def submit_array(run_path: str, cases: Sequence[Case], tasks: int, order: Order,
     run_id = os.path.basename(run_path)
     try:
         array = create_array(run_path, cases, tasks, order.how)
-        build = ""
+        build = job = ""
         try:
             if order.build:
                 build = _submit(build_job(run_id, array, order), os.path.join(array.path, "build.sh"), environ)
             job = _submit(array_job(run_id, array, order, build or None), array.script, environ)
+            return note_jobs(array, job, build)
         except BaseException:
-            if build:
-                cluster.cancel([build], environ)
+            if submitted := [each for each in (job, build) if each]:
+                cluster.cancel(submitted, environ)
             discard_array(array)
             raise
-        return note_jobs(array, job, build)
     except OSError as error:
         raise SharedenvError(
             f"can't write run {run_id}",
