@@ -24,10 +24,10 @@ from sharedenv.cli.work import Wanted, Work, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import find_pool
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.owner import this_process
-from sharedenv.pool.store import create_pool
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
