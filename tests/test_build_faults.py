@@ -359,7 +359,7 @@ def test_upgrade_gets_versions_that_uvs_cache_does_not_know_yet(project: Project
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *rest: Index(*rest, directory=str(index)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        del project.env["UV_NO_INDEX"], project.env["UV_FIND_LINKS"]
+        del project.env["UV_OFFLINE"], project.env["UV_FIND_LINKS"]
         project.env["UV_DEFAULT_INDEX"] = f"http://127.0.0.1:{server.server_port}/"
         project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
         project.script("s.py", ["alpha"], "import alpha, sys; sys.stdin.read(); print(alpha.VERSION)")

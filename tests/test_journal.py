@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedenv.errors import SharedenvError
+from sharedenv.pool.owner import STALE, Owner, lives, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import Run, create_run, list_runs, open_run
-from sharedenv.pool.owner import STALE, Owner, lives, this_process
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, encode_result
 from sharedenv.run.session import Session
 

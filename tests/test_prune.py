@@ -163,6 +163,30 @@ def test_prune_removes_the_environment_with_all_that_leads_to_it(project: Projec
     assert project.call("exec", "s.py").stdout == "ran\n"
 
 
+def test_age_counts_from_the_last_use_and_looking_is_no_use(project: Project) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("exec", "s.py")
+    age(project, 31)
+    for command in (["list"], ["show", "s.py"], ["verify"], ["which", "s.py"], ["doctor"]):
+        project.call(*command)
+    assert len(pruned(project, "--dry-run")[0]) == 1
+    project.call("exec", "s.py")
+    assert pruned(project)[0] == [], "built long ago, used now"
+
+
+@pytest.mark.parametrize("error", ["EIO", "ESTALE", "EACCES"])
+def test_a_disk_that_fails_proves_nothing(project: Project, error: str) -> None:
+    require("strace", root=False)
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    age(project, 99)
+    manifest = project.environments[0] / "sharedenv.json"
+    argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(manifest), "-e", f"inject=openat,open:error={error}"]
+    argv += [sys.executable, "-m", "sharedenv", "prune"]
+    done = subprocess.run(argv, cwd=project.path, env=project.env, capture_output=True, text=True, check=False)
+    assert f"kept {project.environments[0].name}: its manifest can't be read" in done.stdout, done.stderr
+
+
 def test_dry_run_says_the_same_and_removes_nothing(project: Project) -> None:
     project.script("s.py", ["alpha"])
     project.call("build", "s.py")

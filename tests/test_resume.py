@@ -180,7 +180,7 @@ def test_a_changed_script_runs_again_and_a_new_one_joins(project: Project) -> No
     scripts[1].write_text(scripts[1].read_text() + "import sys; print(sys.argv[1:])\n")
     project.script("case4/script.py", body="import sys; print('new', sys.argv[1:])")
     scripts[2].unlink()
-    done = project.call("run", "--resume", "case*/script.py")
+    done = project.call("run", "--resume", "-k", "case*/script.py")
     assert done.stdout == "['--steps', '5']\nnew ['--steps', '5']\n"
     assert "changed since they succeeded, run again: case2/script.py" in done.stderr
     assert (project.path / "case1/ran").read_text() == "x"

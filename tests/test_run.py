@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +15,8 @@ from tests.conftest import Project
 
 
 def test_scripts_run_in_their_environment_and_folder(project: Project) -> None:
-    project.copies(3, ["alpha"], body="import alpha, os, sys\nprint(alpha.VERSION, os.path.basename(os.getcwd()), os.environ['VIRTUAL_ENV'] == sys.prefix)")
+    body = "import alpha, os, sys\nprint(alpha.VERSION, os.path.basename(os.getcwd()), os.environ['VIRTUAL_ENV'] == sys.prefix)"
+    project.copies(3, ["alpha"], body)
     done = project.call("run", "-k", "case*/script.py")
     assert done.stdout == "2.0 case1 True\n2.0 case2 True\n2.0 case3 True\n"
     assert "3 scripts in" in done.stderr
@@ -23,26 +24,29 @@ def test_scripts_run_in_their_environment_and_folder(project: Project) -> None:
 
 
 def test_pythonhome_does_not_leak(project: Project) -> None:
-    project.copies(1, body="import os; print(os.environ.get('PYTHONHOME'), os.environ['PATH'].split(':')[0].endswith('/bin'), os.environ.get('OMP_NUM_THREADS'))")
+    body = "import os\ne = os.environ\nprint(e.get('PYTHONHOME'), e['PATH'].split(':')[0].endswith('/bin'), e.get('OMP_NUM_THREADS'))"
+    project.copies(1, body=body)
     project.call("build", "case1/script.py")
-    code = "import os, sys; os.environ['PYTHONHOME'] = '/nowhere'; from sharedenv.cli.main import main; sys.exit(main(['run', '--threads', '3', 'case1/script.py']))"
+    code = (
+        "import os, sys; os.environ['PYTHONHOME'] = '/nowhere'; from sharedenv.cli.main import main; "
+        "sys.exit(main(['run', '--threads', '3', 'case1/script.py']))"
+    )
     done = subprocess.run([sys.executable, "-c", code], env=project.env, cwd=project.path, capture_output=True, text=True, check=True)
     assert done.stdout == "None True 3\n"
 
 
 def test_scripts_that_are_ready_do_not_wait_for_a_build(project: Project) -> None:
-    # the second environment can be built only once the first script has run: its wheel index appears then
-    project.script("a/script.py", body="import os; os.rename('../late', '../wheels')")
+    # uv itself waits until the script that is ready has run
+    project.script("a/script.py", body="import os; os.rename('../late', '../ran')")
     project.script("b/script.py", ["alpha"], body="import alpha; print(alpha.VERSION)")
     project.call("build", "a/script.py")
-    links = Path(project.env["UV_FIND_LINKS"])
-    (project.path / "late").symlink_to(links)
+    (project.path / "late").touch()
     uv = project.path / "bin" / "uv"
     uv.parent.mkdir()
     real = subprocess.run(["which", "uv"], env=project.env, capture_output=True, text=True, check=True).stdout.strip()
-    uv.write_text(f"#!/bin/sh\nwhile ! test -e {project.path}/wheels; do sleep 0.05; done\nexec {real} \"$@\"\n")
+    uv.write_text(f"#!/bin/sh\nwhile ! test -e {project.path}/ran; do sleep 0.05; done\nexec {real} \"$@\"\n")
     uv.chmod(0o755)
-    done = project.call("run", "-j1", "b/script.py", "a/script.py", env={"UV": str(uv), "PATH": f"{uv.parent}:{project.env['PATH']}"})
+    done = project.call("run", "-j1", "b/script.py", "a/script.py", env={"SHAREDENV_UV": str(uv)})
     assert done.stdout == "2.0\n"
 
 
@@ -79,18 +83,26 @@ def test_arguments_reach_every_script_as_they_are(project: Project) -> None:
 
 
 def test_outputs_are_whole_on_their_own_streams(project: Project) -> None:
-    body = "import os, sys, time\nn = os.path.basename(os.getcwd())\nfor i in range(50):\n    print(n, i, flush=True)\n    print(n, i, 'error', file=sys.stderr, flush=True)"
+    body = (
+        "import os, sys, time\nn = os.path.basename(os.getcwd())\nfor i in range(50):\n    print(n, i, flush=True)\n"
+        "    print(n, i, 'error', file=sys.stderr, flush=True)"
+    )
     project.copies(6, body=body)
     done = project.call("-q", "run", "-j3", "case*/script.py")
     for text in (done.stdout, done.stderr):
         runs = [line.split()[0] for line in text.splitlines()]
         assert len(runs) == 300
-        assert sum(1 for before, after in zip(runs, runs[1:], strict=False) if before != after) == 5
+        assert sum(1 for before, after in itertools.pairwise(runs) if before != after) == 5
     assert "error" not in done.stdout
 
 
 def test_keep_order(project: Project) -> None:
-    project.copies(4, body="import os, time\nn = int(os.getcwd()[-1])\nif n == 1:\n    while len([d for d in os.listdir('..') if os.path.exists(f'../{d}/ran')]) < 3: time.sleep(.01)\nopen('ran', 'x')\nprint(n)")
+    body = (
+        "import os, time\nn = int(os.getcwd()[-1])\nif n == 1:\n"
+        "    while len([d for d in os.listdir('..') if os.path.exists(f'../{d}/ran')]) < 3: time.sleep(.01)\n"
+        "open('ran', 'x')\nprint(n)"
+    )
+    project.copies(4, body=body)
     assert project.call("run", "-j2", "-k", "case*/script.py").stdout == "1\n2\n3\n4\n"
 
 
@@ -144,7 +156,8 @@ def test_shards_are_disjoint_and_whole(project: Project) -> None:
     for shard in ("1/3", "2/3", "3/3"):
         project.call("run", "--shard", shard, "case*/script.py")
     assert all((project.path / f"case{n}/ran").exists() for n in range(1, 8))
-    env = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_MAX": "6", "SLURM_ARRAY_TASK_STEP": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
+    variables = {"ID": "5", "MIN": "5", "MAX": "6", "STEP": "1", "COUNT": "2"}
+    env = {f"SLURM_ARRAY_TASK_{name}": value for name, value in variables.items()}
     done = project.call("run", "--array", "case*/script.py", env=env, status=1)
     assert "4 scripts" in done.stderr
     assert "nothing to run" in project.call("run", "--shard", "9/9", "case*/script.py").stderr

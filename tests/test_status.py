@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.pool.owner import this_process
 from sharedenv.report.progress import Pace, live_line, next_plain, plain_line, rate_text
 from sharedenv.report.standing import command_text
 from sharedenv.report.summary import group, summarize, summary_lines, words
 from sharedenv.run.batch import Counts
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import SessionState, create_run
-from sharedenv.pool.owner import this_process
 from sharedenv.run.standing import stand
 from tests.conftest import Project
 

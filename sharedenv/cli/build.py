@@ -14,8 +14,10 @@ from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.create import create_pool
 from sharedenv.pool.index import remember
-from sharedenv.pool.store import SHORT, Environment, Unusable, create_pool, inspect
+from sharedenv.pool.store import SHORT, Environment, Unusable, inspect
+from sharedenv.pool.trust import is_shared
 from sharedenv.report.console import Console, error_value
 from sharedenv.report.words import count, short_path, size
 
@@ -53,6 +55,8 @@ def build(
     if upgrade:
         _refuse_locked(plan)
     if shared_group:
+        # what was built before is links into its builder's cache, which the group may be unable to read
+        rebuild |= not is_shared(session.layout.path)
         create_pool(session.layout, shared=True)
     options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)

@@ -14,8 +14,8 @@ import click
 from sharedenv import discover
 from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool, place_pool
-from sharedenv.pool.store import check_format
 from sharedenv.pool.trust import Distrust, check_pool
 from sharedenv.settings import Settings, gather_settings
 

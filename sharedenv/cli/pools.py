@@ -13,8 +13,9 @@ import click
 from sharedenv.cli.common import trusted
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.store import SHORT, check_format
+from sharedenv.pool.store import SHORT
 from sharedenv.pool.survey import Found
 from sharedenv.report.console import error_value
 

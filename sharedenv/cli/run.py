@@ -18,7 +18,8 @@ from sharedenv.cli.running import Ended, execute, require_all
 from sharedenv.cli.work import Wanted, Work, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.store import create_pool, published
+from sharedenv.pool.create import create_pool
+from sharedenv.pool.store import published
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen

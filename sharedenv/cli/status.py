@@ -12,8 +12,8 @@ import click
 from sharedenv.cli.options import Globals, option
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, tell_slurm
 from sharedenv.errors import SharedenvError
+from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.store import check_format
 from sharedenv.report.console import Console
 from sharedenv.report.standing import failure_values, head_lines, listed, running_lines, value
 from sharedenv.report.summary import summarize, summary_lines

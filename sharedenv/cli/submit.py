@@ -23,8 +23,8 @@ from sharedenv.cli.work import Wanted, Work, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.create import create_pool
 from sharedenv.pool.missing import look_up_all
-from sharedenv.pool.store import create_pool
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.journal import Run, create_run

@@ -12,8 +12,8 @@ from sharedenv.cli.common import Selection, find_scripts, open_session
 from sharedenv.cli.options import Globals
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan, make_plan
+from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.store import check_format
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.resume import Choice, choose, find_run, outcomes

@@ -15,12 +15,13 @@ from sharedenv.key import moves
 from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import BuildOptions, Construction, construct
+from sharedenv.pool.create import create_pool
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.staging import staging
-from sharedenv.pool.store import Environment, Unusable, adopt, create_pool, inspect, publish
+from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish
 from sharedenv.settings import Settings
 from sharedenv.uv import Uv, UvFailed, find_uv
 

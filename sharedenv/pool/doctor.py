@@ -14,11 +14,12 @@ from enum import Enum
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.create import FOLDERS
 from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import clear_rubbish
-from sharedenv.pool.store import FOLDERS, Unusable, environments
+from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
 from sharedenv.pool.trust import Distrust, check_pool
 from sharedenv.uv import Uv, cache_folder, find_uv

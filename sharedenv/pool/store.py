@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import secrets
@@ -12,17 +11,14 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.key import Payload
 from sharedenv.pool import place
 from sharedenv.pool.health import completeness, health
-from sharedenv.pool.layout import FORMAT, Layout
+from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.trust import environment_fault
 
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
-
-FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
 
 _NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
 
@@ -56,69 +52,6 @@ class Unusable:
 
     path: str
     reason: str
-
-
-def create_pool(layout: Layout, *, shared: bool = False) -> None:
-    """Makes the pool's folders, or sees that they are there (purges take empty ones).
-
-    Nobody else may write into them, whatever the umask. ``shared``: the group may, from now on (setgid, so that what is
-    made there is the group's). Raises SharedenvError (read-only, or of another format).
-    """
-    try:
-        os.makedirs(layout.path, exist_ok=True)
-        new = not os.path.exists(layout.marker)
-        mode = stat.S_IMODE(os.stat(layout.path).st_mode)
-        if shared:
-            mode = mode | 0o2070
-        elif new:
-            mode &= ~0o022
-        if new or shared:
-            os.chmod(layout.path, mode)
-        for folder in FOLDERS:
-            path = os.path.join(layout.path, folder)
-            made = _make_folder(path)
-            if made or shared:
-                os.chmod(path, mode)
-        if new:
-            # backup programs know this tag (bford.info/cachedir), git this ignore file
-            _write(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
-            _write(layout, ".gitignore", "*\n")
-        if new or shared:
-            # last: it makes the folder a pool
-            _write(layout, "pool.json", json.dumps({"format": FORMAT, **({"shared": "group"} if shared else {})}) + "\n")
-    except OSError as error:
-        raise SharedenvError(
-            f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
-            cause=error.strerror,
-            hint="sharedenv --pool DIR/.sharedenv build …, where DIR is a folder that you may write",
-            exit_code=EXIT_BUILD,
-        ) from None
-    check_format(layout)
-
-
-def _make_folder(path: str) -> bool:
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        return False
-    return True
-
-
-def check_format(layout: Layout) -> None:
-    """Raises SharedenvError when the pool was made by a version of sharedenv that this one doesn't understand."""
-    try:
-        with open(layout.marker, encoding="utf-8") as file:
-            found = json.load(file)["format"]
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):
-        found = "damaged"
-    if found != FORMAT:
-        raise SharedenvError(
-            f"the pool {layout.path} has format {found}; this sharedenv knows format {FORMAT}",
-            hint="pip install --upgrade sharedenv",
-            exit_code=EXIT_USAGE,
-        )
 
 
 def look_up(layout: Layout, payload: Payload) -> Environment | Unusable | None:
@@ -326,11 +259,3 @@ def _sync_folder(path: str) -> None:
         pass  # some network file systems refuse it on folders
     finally:
         os.close(descriptor)
-
-
-def _write(layout: Layout, name: str, text: str) -> None:
-    temporary = os.path.join(layout.path, f".{name}.{secrets.token_hex(4)}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, stat.S_IMODE(os.stat(temporary).st_mode) & 0o755 | (os.stat(layout.path).st_mode & 0o044))
-    os.replace(temporary, os.path.join(layout.path, name))

@@ -63,6 +63,7 @@ class PlainStarter:
     def __init__(self) -> None:
         self._running: dict[int, None] = {}
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._own_peak = 0
         self._unit = 1 if os.uname().sysname == "Darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
 
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
@@ -83,10 +84,13 @@ class PlainStarter:
             ended, status, usage = os.wait4(pid, os.WNOHANG)
             if ended:
                 del self._running[pid]
-                # Linux starts a child's peak at its parent's: what does not exceed ours says nothing of the child
-                known = usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                memory = usage.ru_maxrss * self._unit if known else None
-                yield Ended(pid, status, usage.ru_utime + usage.ru_stime, memory)
+                yield Ended(pid, status, usage.ru_utime + usage.ru_stime, self._memory(usage.ru_maxrss))
+
+    def _memory(self, peak: int) -> int | None:
+        # Linux starts a child's peak at its parent's: what does not exceed ours says nothing of the child
+        if peak > self._own_peak:
+            self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak * self._unit if peak > self._own_peak else None
 
     def descriptors(self) -> tuple[int, ...]:
         """None: the kernel sends SIGCHLD."""
