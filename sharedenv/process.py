@@ -24,11 +24,24 @@ class Finished:
     stderr: str
 
 
-def capture(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None, stdin: str | None = None) -> Finished:
-    """Runs a program to its end; ``stdin`` is its input (none by default). Raises OSError when it can't be started."""
+def capture(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> Finished:
+    """Runs a program to its end; ``stdin`` is its input (none by default). Raises OSError when it can't be started.
+
+    After ``timeout`` seconds it is killed, and what it had to say is that it did not answer.
+    """
     pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     with _started(argv, env, cwd, pipe, subprocess.PIPE) as process:
-        stdout, stderr = process.communicate(stdin)
+        try:
+            stdout, stderr = process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            return Finished(-signal.SIGKILL, "", f"no answer within {timeout:g} s")
     return Finished(process.returncode, stdout, stderr)
 
 

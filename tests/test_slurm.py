@@ -338,6 +338,8 @@ def test_what_is_still_in_the_queue_is_not_submitted_again(on: Submitting) -> No
     run, job = on.submit("--tasks", "2", "case*/script.py")
     wait_until(lambda: on.cluster.states(job)[f"{job}_2"] == "FAILED", "the second task ends")
     (on.path / "case2" / "bad").unlink()
+    done = on.call("run", "--resume", status=2)  # here, a case could run twice
+    assert f"job {job} is still in Slurm's queue" in done.stderr
     done = on.call("submit", "--resume")
     assert "2 scripts of run" in done.stderr
     assert "submitted 1 script in 1 task" in done.stderr

@@ -30,6 +30,7 @@ from sharedenv.run.case import Case
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run, create_run
 from sharedenv.run.starter import PlainStarter, Starter
+from sharedenv.slurm.queued import job_in_queue
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
 #: options that a hint to run again repeats, where they were given
@@ -73,6 +74,11 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     wanted = _wanted(context, selection, given, here)
     again = given["resume"] or given["retry_failed"]
     work = resumed_work(context, wanted, here) if again else new_work(context, wanted, here)
+    if work.run is not None and (job := job_in_queue(work.run.path, os.environ)):
+        raise SharedenvError(
+            f"run {work.run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
+            hint=f"sharedenv cancel {work.run.id}, or wait: sharedenv status {work.run.id}",
+        )
     for note in work.notes:
         console.say(note)
     if given["dry_run"]:

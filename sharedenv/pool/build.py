@@ -55,6 +55,7 @@ class Builder:
         self._settings = settings
         self._options = options
         self._environ = environ
+        self._cwd = os.getcwd()
         self._observer = observer
         self._uv: Uv | None = None
         self._uv_lock = threading.Lock()
@@ -140,7 +141,7 @@ class Builder:
         def step(text: str) -> None:
             self._observer.step(need, text)
 
-        return Construction(self._layout, self._settings, self._find_uv(), self._options, self._environ, step)
+        return Construction(self._layout, self._settings, self._find_uv(), self._options, self._environ, self._cwd, step)
 
     def _fulfil(self, need: Need, future: Future[Environment]) -> None:
         try:

@@ -61,6 +61,7 @@ class Construction:
     uv: Uv
     options: BuildOptions
     environ: Mapping[str, str]
+    cwd: str  # that of the command: paths in messages are relative to it, and a batch that runs meanwhile changes folders
     step: Callable[[str], None]  # told what is being done, for a progress line
 
 
@@ -78,9 +79,9 @@ def construct(need: Need, work: Construction, folder: str) -> str:
             finally:
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
-        raise _build_error(need, work.layout, redact(failure.words, inputs.secrets), log_path) from None
+        raise _build_error(need, work, redact(failure.words, inputs.secrets), log_path) from None
     except OSError as error:
-        raise _build_error(need, work.layout, f"{error.strerror}: {error.filename or folder}", None) from None
+        raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None) from None
 
 
 def _new_log(path: str) -> IO[str]:
@@ -245,15 +246,15 @@ def _below(root: str, path: str) -> str:
     return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
 
 
-def _build_error(need: Need, layout: Layout, words: str, log: str | None) -> SharedenvError:
-    first = _below(os.getcwd(), need.scripts[0])
+def _build_error(need: Need, work: Construction, words: str, log: str | None) -> SharedenvError:
+    first = _below(work.cwd, need.scripts[0])
     more = len(need.scripts) - 1
     if log is None:
-        cause, hint = words, f"df -h -i {layout.path}"
+        cause, hint = words, f"df -h -i {work.layout.path}"
     elif fault := lock_fault(words):
         cause, hint = f"its lock file {first}.lock {fault}", f"uv lock --script {shlex.quote(first)}"
     else:
-        cause = f"{words}\n(all that uv said: {_below(os.getcwd(), log)})"
+        cause = f"{words}\n(all that uv said: {_below(work.cwd, log)})"
         hint = f"sharedenv build {shlex.quote(first)}, after mending the cause"
     return SharedenvError(
         f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",

@@ -24,6 +24,7 @@ class BuildProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._cwd = os.getcwd()  # a batch that runs meanwhile changes folders
         self._lock = threading.Lock()
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -45,7 +46,7 @@ class BuildProgress:
         name = need.payload.key[:SHORT]
         if reason is not None:
             self._say(f"rebuilding environment {name}: {reason}")
-        self._show(need, f"building environment {name} for {_users(need)}")
+        self._show(need, f"building environment {name} for {_users(need, self._cwd)}")
 
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Somebody else builds it."""
@@ -133,6 +134,6 @@ def summary(built: Iterable[tuple[Need, Environment]]) -> str | None:
     )
 
 
-def _users(need: Need) -> str:
-    first = short_path(need.scripts[0], os.getcwd())
+def _users(need: Need, cwd: str) -> str:
+    first = short_path(need.scripts[0], cwd)
     return first if len(need.scripts) == 1 else f"{len(need.scripts):,} scripts ({first}, …)"

@@ -28,6 +28,8 @@ _ENDINGS = {
 }
 
 
+PATIENCE = 60.0  #: seconds that a controller has for an answer
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One task of a job as Slurm describes it.
@@ -164,7 +166,7 @@ def _kilo(text: str) -> int:
 
 def _call(argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> Finished:
     try:
-        return capture(argv, env=_clean(environ), cwd=cwd)
+        return capture(argv, env=_clean(environ), cwd=cwd, timeout=PATIENCE)
     except FileNotFoundError:
         raise SharedenvError(
             f"Slurm is not to be found here: no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"

@@ -33,5 +33,17 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
     return {case.key: run for run, array in kept for case in array.cases}
 
 
+def job_in_queue(run: str, environ: Mapping[str, str]) -> str | None:
+    """The job that still has to run cases of the run at this path, or None; None, too, where Slurm can't be asked."""
+    arrays = list_arrays(run)
+    if not arrays:
+        return None
+    try:
+        tasks = cluster.tasks([array.job for array in arrays if array.job], environ)
+    except SharedenvError:
+        return None
+    return next((task.job for task in tasks if task.waiting or task.running), None)
+
+
 def _begins(array: Array) -> bool:
     return not array.job and time.time() - array.created < 300
