@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration, script_arguments
+from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options
+from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, script_options
 from sharedenv.cli.options import option
 from sharedenv.cli.running import Ended, execute, require_all
@@ -28,37 +28,27 @@ from sharedenv.report.words import count, short_path
 from sharedenv.run.batch import Options
 from sharedenv.run.case import Case
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import Run, create_run
+from sharedenv.run.journal import Run
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.queued import job_in_queue
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
-#: options that a hint to run again repeats, where they were given
-_REPEATED = ("jobs", "timeout", "grace", "retries", "fail_fast", "delay", "tag", "keep_order", "capture", "threads", "preload", "no_build")
+#: options that a hint to go on does not repeat: they name the work itself, or say what is done beside it
+_ONCE = frozenset({"from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "array", "shard", "dry_run"})
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help=_JOBS)
-@option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h.")
-@option("--grace", type=Duration(), default=10.0, show_default="10", metavar="TIME", help="From TERM to KILL.")
-@option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all.")
-@option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
+@case_options
 @option("--delay", type=Duration(), default=0.0, metavar="TIME", help="Wait this long between two starts.")
-@option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]")
 @option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")
 @option("--keep-order", "-k", is_flag=True, help="Pass outputs on in the order of the scripts, not as they end.")
-@option("--capture", metavar="NAME", help="Write each script's output to this file in its folder.")
 @option("--joblog", metavar="FILE", help="Write GNU parallel's log.")
-@option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N.")
-@option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux).")
-@option("--resume", is_flag=True, help="Run what the last run over these scripts left undone, or what failed in it.")
-@option("--retry-failed", is_flag=True, help="Run what failed in it, and no more.")
-@option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]")
+@resume_options
 @option("--array", is_flag=True, help="Only this array task's share (Slurm, PBS, LSF, SGE).")
 @option("--shard", metavar="I/N", help="Only the I-th of N shares.")
-@option("--no-build", is_flag=True, help="A missing environment is an error at once.")
 @option("--dry-run", is_flag=True, help="Print the commands; build and run nothing.")
 @build_options
 @click.pass_context
@@ -71,9 +61,9 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     """
     console: Console = context.obj.console
     here = os.getcwd()
-    wanted = _wanted(context, selection, given, here)
+    asked = wanted(context, selection, given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
-    work = resumed_work(context, wanted, here) if again else new_work(context, wanted, here)
+    work = resumed_work(context, asked, here) if again else new_work(context, asked, here)
     if work.run is not None and (job := job_in_queue(work.run.path, os.environ)):
         raise SharedenvError(
             f"run {work.run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
@@ -91,7 +81,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         return 0
     create_pool(work.layout)
     joblog = _open_joblog(given["joblog"], append=again)
-    journal = work.run or _create(work, wanted, context, given)
+    journal = work.run or create_journal(work, asked, _extra(context, asked))
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
     starter = _starter(screen) if given["preload"] else PlainStarter()
@@ -108,25 +98,15 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         )
     finally:
         starter.close()
-    return _tell(console, work, journal, ended, here, _hint(context, given))
+    return _tell(console, work, journal, ended, here, _hint(context))
 
 
-def _wanted(context: click.Context, selection: Selection, given: Mapping[str, Any], here: str) -> Wanted:
-    if given["resume"] and given["retry_failed"]:
-        raise SharedenvError("--resume runs what failed too: give one of --resume and --retry-failed")
-    if given["run_id"] and not (given["resume"] or given["retry_failed"]):
-        raise SharedenvError("--run-id names a run to go on with", hint=f"sharedenv run --resume --run-id {given['run_id']}")
+def _share(given: Mapping[str, Any]) -> Share | None:
     if given["array"] and given["shard"]:
         raise SharedenvError("--array and --shard both name a share: give one of them")
-    share: Share | None = None
     if given["shard"]:
-        share = parse_shard(given["shard"])
-    elif given["array"]:
-        share = share_from_environment(os.environ)
-    cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
-    if cwd is not None and not os.path.isdir(cwd):
-        raise SharedenvError(f"--cwd {given['cwd']} is no folder")
-    return Wanted(selection, script_arguments(context), cwd, share, given["run_id"], given["retry_failed"])
+        return parse_shard(given["shard"])
+    return share_from_environment(os.environ) if given["array"] else None
 
 
 def _starter(screen: Screen) -> Starter:
@@ -189,26 +169,9 @@ def _open_joblog(path: str | None, *, append: bool) -> Joblog | None:
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
 
 
-def _create(work: Work, wanted: Wanted, context: click.Context, given: Mapping[str, Any]) -> Run:
-    extra: dict[str, Any] = {"again": _repeated(context, given)}
-    if wanted.share is not None:
-        extra["share"] = str(wanted.share)
-    try:
-        return create_run(
-            work.layout.runs,
-            work.planned,
-            command=sys.argv,
-            arguments=wanted.arguments or (),
-            cwd=wanted.cwd,
-            extra=extra,
-        )
-    except OSError as error:
-        raise SharedenvError(
-            f"can't write the journal below {work.layout.runs}",
-            cause=error.strerror,
-            hint=f"df -h -i {shlex.quote(work.layout.path)}",
-            exit_code=EXIT_FAILED,
-        ) from None
+def _extra(context: click.Context, asked: Wanted) -> dict[str, Any]:
+    share = {} if asked.share is None else {"share": str(asked.share)}
+    return {"again": repeated(context, _ONCE), **share}
 
 
 def _dry_run(work: Work, console: Console) -> int:
@@ -254,17 +217,7 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, a
     return EXIT_FAILED if summary.failed or left or work.settled else 0
 
 
-def _repeated(context: click.Context, given: Mapping[str, Any]) -> list[str]:
-    words: list[str] = []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name in _REPEATED and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            flag = max(parameter.opts, key=len)
-            words += [flag] if given[name] is True else [flag, f"{given[name]:g}" if isinstance(given[name], float) else str(given[name])]
-    return words
-
-
-def _hint(context: click.Context, given: Mapping[str, Any]) -> str:
+def _hint(context: click.Context) -> str:
     pool = context.obj.pool
-    words = ["sharedenv", *(["--pool", pool] if pool else []), "run", "{flag}", "--run-id", "{run}", *_repeated(context, given)]
+    words = ["sharedenv", *(["--pool", pool] if pool else []), "run", "{flag}", "--run-id", "{run}", *repeated(context, _ONCE)]
     return " ".join(word if word.startswith("{") else shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in words)

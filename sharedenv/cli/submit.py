@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -12,14 +11,15 @@ from typing import Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration, script_arguments
+from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan
+from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, Session, script_options
 from sharedenv.cli.options import option
 from sharedenv.cli.running import require_all
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
-from sharedenv.cli.work import Wanted, Work, new_work, resumed_work
+from sharedenv.cli.work import Work, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
@@ -27,7 +27,7 @@ from sharedenv.pool.create import create_pool
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
-from sharedenv.run.journal import Run, create_run
+from sharedenv.run.journal import Run
 from sharedenv.slurm.arrays import Array, How
 from sharedenv.slurm.packing import Packing
 from sharedenv.slurm.sbatch import Options, script_text
@@ -58,20 +58,10 @@ class Lines(click.types.StringParamType):
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
 @option("--margin", type=Duration(), metavar="TIME", help="Start nothing more this long before the time limit.")
 @option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
-@option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h.")
-@option("--grace", type=Duration(), default=10.0, show_default="10", metavar="TIME", help="From TERM to KILL.")
-@option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all.")
-@option("--fail-fast", is_flag=True, help="In a task, start nothing more after its first failure.")
-@option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]")
-@option("--capture", metavar="NAME", help="Write each script's output to this file in its folder.")
-@option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N.")
-@option("--preload", is_flag=True, help="Import once a task what the scripts import, and fork for each of them.")
+@case_options
 @option("--stage", is_flag=True, help="Run from node-local disk: each node unpacks the environments once.")
 @option("--build-job", is_flag=True, help="Build in a job that the array waits for, not here.")
-@option("--no-build", is_flag=True, help="A missing environment is an error at once.")
-@option("--resume", is_flag=True, help="Submit what the last run left undone, or what failed in it.")
-@option("--retry-failed", is_flag=True, help="Submit what failed in it, and no more.")
-@option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]")
+@resume_options
 @click.option("--print", "print_only", is_flag=True, help="Print the job script; build and submit nothing.")
 @option("--wait", is_flag=True, help="Wait for the end. Ctrl-C leaves the job running.")
 @build_options
@@ -85,8 +75,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     here = os.getcwd()
     order = _order(given, here, console)
     again = given["resume"] or given["retry_failed"]
-    wanted = _wanted(selection, script_arguments(context), given, here)
-    work = resumed_work(context, wanted, here) if again else new_work(context, wanted, here)
+    asked = wanted(context, selection, given, here)
+    work = resumed_work(context, asked, here) if again else new_work(context, asked, here)
     work = _without_live(work, console)
     for note in work.notes:
         console.say(note)
@@ -102,7 +92,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     elif not given["build_job"] and build_plan(_session(work), _needed(work), build_options, 2, console).errors:
         return EXIT_BUILD
     create_pool(work.layout)
-    run = work.run or _create(work, wanted, repeated(context))
+    run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
     order = _prepared(work, run, order, given["build_job"], selection.python, console)
     array = _submit(work, run, tasks, order)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
@@ -145,17 +135,6 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
 
 
-def _wanted(selection: Selection, words: tuple[str, ...] | None, given: Mapping[str, Any], here: str) -> Wanted:
-    if given["resume"] and given["retry_failed"]:
-        raise SharedenvError("--resume runs what failed too: give one of --resume and --retry-failed")
-    if given["run_id"] and not (given["resume"] or given["retry_failed"]):
-        raise SharedenvError("--run-id names a run to go on with", hint=f"sharedenv submit --resume --run-id {given['run_id']}")
-    cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
-    if cwd is not None and not os.path.isdir(cwd):
-        raise SharedenvError(f"--cwd {given['cwd']} is no folder")
-    return Wanted(selection, words, cwd, None, given["run_id"], given["retry_failed"])
-
-
 def _without_live(work: Work, console: Console) -> Work:
     """The work without what an earlier submission still has in the queue. Raises SharedenvError when Slurm can't say."""
     if work.run is None or not is_on_slurm(work.run):
@@ -179,38 +158,6 @@ def _needed(work: Work) -> Plan:
 
 def _session(work: Work) -> Session:
     return Session(work.layout, tuple(path for path, _ in work.plan.scripts), work.settings)
-
-
-def repeated(context: click.Context) -> list[str]:
-    """The options of this command line that a hint to go on repeats."""
-    words: list[str] = []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if isinstance(parameter, click.Option) and name not in _ONCE and given:
-            flag, value = max(parameter.opts, key=len), context.params[name]
-            for one in value if isinstance(value, tuple) else (value,):
-                words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
-    return words
-
-
-def _create(work: Work, wanted: Wanted, again: list[str]) -> Run:
-    try:
-        return create_run(
-            work.layout.runs,
-            work.planned,
-            command=sys.argv,
-            arguments=wanted.arguments or (),
-            cwd=wanted.cwd,
-            extra={"slurm": True, "again": again},
-        )
-    except OSError as error:
-        raise SharedenvError(
-            f"can't write the journal below {work.layout.runs}",
-            cause=error.strerror,
-            hint=f"df -h -i {shlex.quote(work.layout.path)}",
-            exit_code=EXIT_FAILED,
-        ) from None
 
 
 def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:

@@ -1,0 +1,98 @@
+"""What `run` and `submit` share: how the cases are run, which of an earlier run's go on, and the journal they go into."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import click
+
+from sharedenv.cli.arguments import Duration, script_arguments
+from sharedenv.cli.common import Selection
+from sharedenv.cli.options import Function, option
+from sharedenv.cli.work import Wanted, Work
+from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.run.journal import Run, create_run
+from sharedenv.slurm.share import Share
+
+_CASE_OPTIONS = (
+    option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h."),
+    option("--grace", type=Duration(), default=10.0, show_default="10", metavar="TIME", help="From TERM to KILL."),
+    option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
+    option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
+    option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]"),
+    option("--capture", metavar="NAME", help="Write each script's output to this file in its folder."),
+    option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
+    option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
+)
+_RESUME_OPTIONS = (
+    option("--resume", is_flag=True, help="Go on with the last run over these scripts: what is left undone, and what failed."),
+    option("--retry-failed", is_flag=True, help="What failed in it, and no more."),
+    option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]"),
+    option("--no-build", is_flag=True, help="A missing environment is an error at once."),
+)
+
+
+def case_options(function: Function) -> Function:
+    """Adds the options that say how each case is run."""
+    for add in reversed(_CASE_OPTIONS):
+        function = add(function)
+    return function
+
+
+def resume_options(function: Function) -> Function:
+    """Adds --resume, --retry-failed, --run-id and --no-build."""
+    for add in reversed(_RESUME_OPTIONS):
+        function = add(function)
+    return function
+
+
+def wanted(
+    context: click.Context, selection: Selection, given: Mapping[str, Any], here: str, share: Share | None = None
+) -> Wanted:
+    """What a command line asks for. Raises SharedenvError for options that contradict each other."""
+    if given["resume"] and given["retry_failed"]:
+        raise SharedenvError("--resume runs what failed too: give one of --resume and --retry-failed")
+    if given["run_id"] and not (given["resume"] or given["retry_failed"]):
+        hint = f"sharedenv {context.info_name} --resume --run-id {given['run_id']}"
+        raise SharedenvError("--run-id names a run to go on with", hint=hint)
+    cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
+    if cwd is not None and not os.path.isdir(cwd):
+        raise SharedenvError(f"--cwd {given['cwd']} is no folder")
+    return Wanted(selection, script_arguments(context), cwd, share, given["run_id"], given["retry_failed"])
+
+
+def repeated(context: click.Context, without: Collection[str]) -> list[str]:
+    """The options given on this command line, as words for a hint to run it again; those named ``without`` left out."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if isinstance(parameter, click.Option) and name not in without and given:
+            flag, value = max(parameter.opts, key=len), context.params[name]
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
+    return words
+
+
+def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any]) -> Run:
+    """A new run on disk with the plan of ``work``. Raises SharedenvError."""
+    try:
+        return create_run(
+            work.layout.runs,
+            work.planned,
+            command=sys.argv,
+            arguments=asked.arguments or (),
+            cwd=asked.cwd,
+            extra=dict(extra),
+        )
+    except OSError as error:
+        raise SharedenvError(
+            f"can't write the journal below {work.layout.runs}",
+            cause=error.strerror,
+            hint=f"df -h -i {shlex.quote(work.layout.path)}",
+            exit_code=EXIT_FAILED,
+        ) from None
