@@ -211,6 +211,22 @@ def test_an_environment_left_unlinked_is_taken_over(project: Project) -> None:
     assert link.is_symlink()
 
 
+def test_term_takes_uv_along(project: Project, tmp_path: Path) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\ncase "$*" in *--version*) echo "uv 99.0.0";; *) echo $$ > "$0.pid"; exec sleep 100;; esac\n')
+    uv.chmod(0o755)
+    project.script("a.py", ["alpha"])
+    process = project.start("build", "a.py", env={"SHAREDENV_UV": str(uv)})
+    note = tmp_path / "uv.pid"
+    wait_for(lambda: note.exists() and note.read_text().strip() != "")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+    assert not list((project.pool / "tmp").iterdir())
+
+
 def test_ctrl_c_ends_the_build_and_leaves_nothing(project: Project) -> None:
     project.script("a.py", ["alpha"])
     process = project.start("build", "a.py", start_new_session=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sharedenv.cli.common import Session
 from sharedenv.cli.options import Function, option
@@ -52,18 +53,26 @@ def building(
 ) -> Iterator[tuple[dict[str, Future[Environment]], BuildProgress]]:
     """Starts building what is missing; yields the future of each key, and who tells of them.
 
-    Whoever leaves by an exception (Ctrl-C) takes the builds along.
+    Whoever leaves by an exception (Ctrl-C, TERM) takes the builds along.
     """
     # imported here: `run` with a full pool needs the options above and no builder
     from sharedenv.pool.build import Builder  # noqa: PLC0415
 
     with BuildProgress(console) as progress:
         builder = Builder(session.layout, session.settings, options, os.environ, progress)
+        before = signal.signal(signal.SIGTERM, _end)
         try:
             yield builder.build_all(plan.needs.values(), jobs), progress
         except BaseException:
             stop_all()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    # without this, uv, in a process group of its own, would outlive us
+    raise SystemExit(128 + number)
 
 
 def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, console: Console) -> Outcome:
