@@ -284,7 +284,7 @@ def test_a_server_ends_with_its_client_and_cases_go_on(tmp_path: Path) -> None:
     client = tmp_path / "client.py"
     script = tmp_path / "script.py"
     script.write_text("import os, time\nopen('started', 'w').write(str(os.getpid()))\nos.replace('started', 'pid')\n"
-                      "while not os.path.exists('go'): time.sleep(0.01)\nopen('finished', 'w').close()\n")
+                      "for _ in range(6000):\n    if os.path.exists('go'): break\n    time.sleep(0.01)\nopen('finished', 'w').close()\n")
     client.write_text(
         "import os, sys, time\nfrom sharedenv.run.preload import PreloadStarter\n"
         "from sharedenv.run.case import Case\nfrom sharedenv.run.starter import Prepared\n"
