@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "difference": {"key"},
     "canonical": {"errors", "key", "requirement", "secret", "settings", "uv_variables"},
     "fingerprint": {"environ", "uv_variables"},
-    "plan": {"block", "errors", "key", "lock", "problems", "script", "settings"},
+    "plan": {"block", "errors", "key", "lock", "problems", "script", "settings", "tool_uv"},
     "uv": {"errors", "process"},
     "pool": {"block", "canonical", "difference", "fingerprint", "environ", "errors", "key", "plan", "process", "secret", "settings", "uv"},
     "run": {"environ", "errors", "plan", "pool", "process", "settings"},
