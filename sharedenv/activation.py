@@ -1,7 +1,5 @@
 """Shell code that makes an environment the active one, as a venv's own `activate` does. Pure."""
 
-from __future__ import annotations
-
 import os
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -26,7 +24,7 @@ FAILURE = {
 }
 
 
-def shell_of(environ: Mapping[str, str]) -> str:
+def shell_of(environ: "Mapping[str, str]") -> str:
     """The kind of shell that SHELL names: sh, csh or fish; sh when it names none that we know."""
     program = os.path.basename(environ.get("SHELL", ""))
     return next((kind for kind, programs in SHELLS.items() if program in programs), "sh")
@@ -45,7 +43,7 @@ def activation(environment: str, shell: str, prompt: str) -> str:
     return _WRITERS[shell](environment, prompt)
 
 
-def taskprolog(environment: str, environ: Mapping[str, str]) -> str:
+def taskprolog(environment: str, environ: "Mapping[str, str]") -> str:
     """Lines for Slurm's TaskProlog: `export NAME=VALUE` and `unset NAME` reach the task, unquoted up to the line's end.
 
     Raises SharedenvError for a path with a line break.
@@ -139,4 +137,4 @@ def _sh_quote(text: str) -> str:
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
-_WRITERS: dict[str, Callable[[str, str], str]] = {"sh": _sh, "csh": _csh, "fish": _fish}
+_WRITERS: "dict[str, Callable[[str, str], str]]" = {"sh": _sh, "csh": _csh, "fish": _fish}

@@ -17,8 +17,6 @@ Where uv is laxer: a ``script`` block counts inside a block of another type, and
 not closed.
 """
 
-from __future__ import annotations
-
 OPENING = b"# /// script"
 CLOSING = b"# ///"
 _TYPE = b"# /// "
@@ -48,7 +46,7 @@ class Block:
         self.line = line
 
 
-def find_block(data: bytes) -> Block | None:
+def find_block(data: bytes) -> "Block | None":
     """The ``script`` block of a script's bytes (all of them), or None when it has none.
 
     Raises BlockError when a block was meant that uv would not take, or would not see.

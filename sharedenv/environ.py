@@ -1,6 +1,9 @@
-"""The variables a script is started with, whoever starts it: run, exec, activate or a task. Pure and without imports."""
+"""What a script is started in: the platform, and the variables it gets, whoever starts it (run, exec, activate or a task).
 
-from __future__ import annotations
+Imports nothing but os: every start pays for it.
+"""
+
+import os
 
 #: variables that would send the environment's Python elsewhere, or tell it that it is another one
 MISLEADING = ("PYTHONHOME", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV_PROMPT")
@@ -16,3 +19,18 @@ def environ_in(environment: str, environ: dict[str, str]) -> dict[str, str]:
     path = environ.get("PATH")
     inside["PATH"] = f"{environment}/bin:{path}" if path else f"{environment}/bin"
     return inside
+
+
+def platform_tag() -> str:
+    """System, machine and libc family, such as ``linux-x86_64-gnu``; ``darwin-arm64`` where there is one libc alone."""
+    name = os.uname()
+    system, machine = name.sysname.lower(), name.machine
+    return f"{system}-{machine}-{_libc_family()}" if system == "linux" else f"{system}-{machine}"
+
+
+def _libc_family() -> str:
+    # asks the C library this process runs on, so no process and no file; musl has no such name, or nothing to say
+    try:
+        return "gnu" if os.confstr("CS_GNU_LIBC_VERSION") else "musl"
+    except (ValueError, OSError):
+        return "musl"

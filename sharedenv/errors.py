@@ -1,7 +1,5 @@
 """The one error that users read."""
 
-from __future__ import annotations
-
 EXIT_FAILED = 1  #: some script failed, or something asked about is not there
 EXIT_USAGE = 2  #: wrong usage or bad scripts; nothing was run
 EXIT_BUILD = 3  #: an environment could not be built

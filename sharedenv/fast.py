@@ -4,9 +4,8 @@ It is taken when the command line is plain and the pool has seen the same bytes 
 is left to the full way. It starts thousands of times: it imports next to nothing (a test pins the list) and looks at few files.
 """
 
-from __future__ import annotations
-
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +17,19 @@ _INERT = frozenset(
 )
 
 
-def fast(arguments: Sequence[str], environ: Mapping[str, str]) -> int | None:
+def main() -> int:
+    """The entry of every command: the fast way where it leads, else the full way. Returns the exit status."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in ("exec", "which", "activate"):
+        status = fast(arguments, os.environ)
+        if status is not None:
+            return status
+    from sharedenv.cli.main import main as run_command
+
+    return run_command()
+
+
+def fast(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> int | None:
     """Does what the command line says and returns the exit status; None where the full way has to. `exec` does not return."""
     if len(arguments) < 2 or any(name.startswith("SHAREDENV_") and name not in _INERT for name in environ):
         return None
@@ -34,7 +45,7 @@ def fast(arguments: Sequence[str], environ: Mapping[str, str]) -> int | None:
     return None
 
 
-def _exec(script: str, arguments: list[str], environ: Mapping[str, str]) -> None:
+def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> None:
     from sharedenv.environ import environ_in
 
     found = _look_up([script], environ)
@@ -52,7 +63,7 @@ def _exec(script: str, arguments: list[str], environ: Mapping[str, str]) -> None
         os.close(descriptor)  # the full way says what is wrong
 
 
-def _which(scripts: list[str], environ: Mapping[str, str]) -> int | None:
+def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
     found = _look_up(scripts, environ)
     if found is None:
         return None
@@ -68,7 +79,7 @@ def _which(scripts: list[str], environ: Mapping[str, str]) -> int | None:
     return _write("".join(f"{entry.environment}/bin/python\n" for entry in found))
 
 
-def _activate(script: str, environ: Mapping[str, str]) -> int | None:
+def _activate(script: str, environ: "Mapping[str, str]") -> int | None:
     from sharedenv.activation import activation, shell_of
     from sharedenv.errors import SharedenvError
 
@@ -111,7 +122,7 @@ def _enter(entry: _Entry) -> int | None:
     return None
 
 
-def _near(environment: str, environ: Mapping[str, str]) -> str:
+def _near(environment: str, environ: "Mapping[str, str]") -> str:
     """The copy on this node, where SHAREDENV_STAGE has one."""
     if "SHAREDENV_STAGE" not in environ:
         return environment
@@ -132,7 +143,7 @@ def _as_built(descriptor: int, python: str) -> bool:
     return identity.encode() in text and f'"libc": "{libc}"'.encode() in text
 
 
-def _look_up(scripts: list[str], environ: Mapping[str, str]) -> list[_Entry] | None:  # noqa: PLR0911 - each is a way out
+def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] | None:  # noqa: PLR0911 - each is a way out
     """What the index says of each script; None unless it knows them all and the pool may be trusted."""
     from sharedenv.block import BlockError, find_block
     from sharedenv.fingerprint import fingerprint, surroundings
@@ -168,7 +179,7 @@ def _look_up(scripts: list[str], environ: Mapping[str, str]) -> list[_Entry] | N
     return None if any(faults) else found
 
 
-def _pool(paths: list[str], here: str, environ: Mapping[str, str]) -> str | None:
+def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | None:
     # as pool/layout.find_pool does
     from sharedenv.pool.place import nearest_above
 

@@ -4,14 +4,11 @@ A fingerprint is sha256 over length-prefixed raw bytes: all that a key can depen
 difference only sometimes is in whenever it might. Imports next to nothing: each of thousands of starts pays for it.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
 from sharedenv import __version__
-from sharedenv.machine import platform_tag
-from sharedenv.uv_variables import FILES, LOCATIONS, role
+from sharedenv.environ import platform_tag
 
 try:
     # hashlib alone costs as much as all the rest
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 _CHOOSERS = ("UV_CONFIG_FILE", "UV_NO_CONFIG")
 
 
-def surroundings(root: str, environ: Mapping[str, str], python: str | None = None) -> bytes | None:
+def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = None) -> bytes | None:
     """All outside a script that a key can depend on, as a digest: once for any number of scripts of one call.
 
     ``root`` is the project's root, ``python`` the --python option. None when a file can't be read: the full way then
@@ -71,10 +68,15 @@ def _may_name_places(lock: bytes) -> bool:
     return lock.count(b"registry") != lock.count(b'registry = "http')
 
 
-def _variables(environ: Mapping[str, str]) -> list[bytes]:
+def _variables(environ: "Mapping[str, str]") -> list[bytes]:
+    names = sorted(name for name in environ if name.startswith("UV_"))
+    if not names:
+        return []
+    from sharedenv.uv_variables import FILES, LOCATIONS, role  # noqa: PLC0415 - most starts have none of them
+
     parts: list[bytes] = []
     words: list[str] = []  # all that may be a path
-    for name in sorted(name for name in environ if name.startswith("UV_")):
+    for name in names:
         value = environ[name]
         if not value or (name not in _CHOOSERS and role(name) != "counted"):
             continue
@@ -92,7 +94,7 @@ def _variables(environ: Mapping[str, str]) -> list[bytes]:
     return parts
 
 
-def _configuration(root: str, environ: Mapping[str, str]) -> list[bytes]:
+def _configuration(root: str, environ: "Mapping[str, str]") -> list[bytes]:
     if chosen := environ.get("UV_CONFIG_FILE"):
         return [_read(chosen, missing=False)]
     found = _read(root + "/uv.toml")

@@ -15,22 +15,10 @@ from sharedenv.lock import places
 from sharedenv.problems import NO_FILE, BadScripts, Problem
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.settings import Settings
+from sharedenv.tool_uv import may_hold_paths
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
 
-#: options of [tool.uv] that can't name a file; any other may, and is then looked at
-_PATHLESS = frozenset(
-    {
-        "build-constraint-dependencies", "compile-bytecode", "concurrent-builds", "concurrent-downloads",
-        "concurrent-installs", "config-settings", "config-settings-package", "constraint-dependencies",
-        "dependency-metadata", "exclude-dependencies", "exclude-newer", "exclude-newer-package",
-        "extra-build-dependencies", "extra-build-variables", "fork-strategy", "index-strategy", "keyring-provider",
-        "link-mode", "native-tls", "no-binary", "no-binary-package", "no-build", "no-build-isolation",
-        "no-build-isolation-package", "no-build-package", "no-index", "no-sources", "no-sources-package", "offline",
-        "override-dependencies", "prerelease", "preview", "python-downloads", "python-preference", "reinstall",
-        "required-version", "resolution", "system-certs", "torch-backend", "upgrade", "upgrade-package",
-    }
-)
 #: keys inside sources and indexes whose strings are names
 _NAMES = frozenset(
     {
@@ -99,12 +87,15 @@ class _Keyer:
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
         self._locks: dict[bytes, bytes] = {}
         self._last: tuple[bytes, Block] = (b"", Block(b"", 0))
+        self._plain: Payload | None = None  # of the last bytes, wherever they lie, without a lock file
         self.digest = ""  #: of the script that `payload` was last called for
 
     def payload(self, path: str) -> Payload:
         """The payload of one script and its lock file. Raises ScriptError, OSError."""
         block = self._block(read_file(path))
         lock = self._lock(path + ".lock")
+        if lock is None and self._plain is not None:
+            return self._plain
         metadata, has_paths = self._metadata(block)
         bound = has_paths or (lock is not None and places(lock))
         name = (block.content, block.line, lock, os.path.dirname(path) if bound else "")
@@ -113,9 +104,13 @@ class _Keyer:
             payload = self._payloads[name] = self._make(metadata, os.path.dirname(path), lock)
         if isinstance(payload, ScriptError):
             raise payload
+        if lock is None and not bound:
+            self._plain = payload
         return payload
 
     def _lock(self, path: str) -> bytes | None:
+        if not os.access(path, os.F_OK):  # cheaper than an error, and nearly always so
+            return None
         try:
             data = read_file(path)
         except FileNotFoundError:
@@ -124,6 +119,7 @@ class _Keyer:
 
     def _block(self, data: bytes) -> Block:
         if data != self._last[0]:
+            self._plain = None
             self._last = data, read_block(data)
             self.digest = hashlib.sha256(data).hexdigest()
         return self._last[1]
@@ -153,7 +149,7 @@ class _Keyer:
 
 def may_name_files(uv: Mapping[str, object]) -> bool:
     """Whether a table [tool.uv] may hold a path that is relative to the script's folder; in doubt, it may."""
-    return any(key not in _PATHLESS and any(map(_relative, _strings(value))) for key, value in uv.items())
+    return any(may_hold_paths(key) and any(map(_relative, _strings(value))) for key, value in uv.items())
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from sharedenv import uv_variables
 from sharedenv.config import read_config, read_text, read_user_config
+from sharedenv.environ import platform_tag
 from sharedenv.errors import SharedenvError
-from sharedenv.machine import platform_tag
 from sharedenv.requirement import RequirementError, merge, normal_name, parse_requirement
 from sharedenv.secret import keep_aside, split_url
 from sharedenv.tool_uv import Place, is_url

@@ -295,3 +295,11 @@ COUNTED: Mapping[str, Reader] = {
     "sources": _sources,
     "torch-backend": _text,
 }
+
+#: options that count and may name a file or folder relative to the script's
+_WITH_PATHS = frozenset(["extra-index-url", "find-links", "index", "index-url", "sources"])
+
+
+def may_hold_paths(name: str) -> bool:
+    """Whether this option's value may depend on the folder it is read in; one that is not known here may."""
+    return name in _WITH_PATHS or (name not in COUNTED and name not in INERT)

@@ -4,8 +4,6 @@ A variable that stands in none of these tables counts: a future uv may resolve b
 cheaper than a wrong one.
 """
 
-from __future__ import annotations
-
 
 def _words(text: str) -> frozenset[str]:
     return frozenset("UV_" + word for word in text.split())

@@ -14,9 +14,9 @@ import pytest
 from sharedenv import config, tool_uv, uv_variables
 from sharedenv.block import Block
 from sharedenv.canonical import build_inputs, toml_text
+from sharedenv.environ import platform_tag
 from sharedenv.errors import SharedenvError
 from sharedenv.key import make_payload
-from sharedenv.machine import platform_tag
 from sharedenv.script import Metadata
 from sharedenv.settings import Settings, gather_settings
 from tests.test_key import INERT, OPTIONS

@@ -91,7 +91,9 @@ def find_pool(option: str | None, environ: Mapping[str, str], scripts: Sequence[
     """
     if chosen := option or environ.get("SHAREDENV_POOL"):
         return Layout(os.path.normpath(os.path.join(cwd, chosen)))
-    starts = [os.path.commonpath([os.path.dirname(path) for path in scripts])] if scripts else []
+    # what the first and the last in the order of their bytes share, all between them share
+    ends = (min(scripts), max(scripts)) if scripts else ()
+    starts = [os.path.commonpath([os.path.dirname(path) for path in ends])] if ends else []
     for start in [*starts, cwd]:
         if found := nearest_above(start):
             return Layout(found)

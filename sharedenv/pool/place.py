@@ -1,7 +1,5 @@
 """What the fast way needs to know of a pool. Imports next to nothing: every start pays for it."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -8,8 +8,6 @@ anyway, so running from the pool gives no further power away; a pool planted in 
 Only os and stat are imported here, since every start asks; one lstat of the pool and one of the environment.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 
@@ -32,7 +30,7 @@ class Distrust(Exception):
         self.hint = hint
 
 
-def check_pool(pool: str, environ: Mapping[str, str] = os.environ) -> os.stat_result | None:
+def check_pool(pool: str, environ: "Mapping[str, str]" = os.environ) -> os.stat_result | None:
     """The stat of a pool that may be used; None when there is none. Raises Distrust.
 
     A pool that is a link (to a scratch disk) is looked at where the link leads, and the link itself is looked at too.
@@ -62,7 +60,7 @@ def check_pool(pool: str, environ: Mapping[str, str] = os.environ) -> os.stat_re
     return found
 
 
-def environment_fault(pool: os.stat_result, environment: str, environ: Mapping[str, str] = os.environ) -> str | None:
+def environment_fault(pool: os.stat_result, environment: str, environ: "Mapping[str, str]" = os.environ) -> str | None:
     """Why an environment of a pool that is trusted (its stat is ``pool``) must not be run, in words, or None."""
     try:
         found = os.lstat(environment)
@@ -105,7 +103,7 @@ def group_name(gid: int) -> str:
         return str(gid)
 
 
-def _trusted(uid: int, path: str, environ: Mapping[str, str]) -> bool:
+def _trusted(uid: int, path: str, environ: "Mapping[str, str]") -> bool:
     if uid in (os.geteuid(), ROOT):
         return True
     listed = environ.get(VARIABLE)
