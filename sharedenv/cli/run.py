@@ -74,8 +74,10 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if given["dry_run"]:
         return _dry_run(work, console)
     _check_capture(work.cases, given["capture"])
+    # a share of an array looks at no more files than it must: hundreds of them start at once
+    thorough = asked.share is None
     if given["no_build"]:
-        require_all(work)
+        require_all(work, thorough=thorough)
     if not work.cases and not work.settled:
         console.say("nothing to run")
         return 0
@@ -95,6 +97,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
             screen=screen,
             joblog=joblog,
             threads=given["threads"],
+            thorough=thorough,
         )
     finally:
         starter.close()

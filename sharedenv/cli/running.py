@@ -108,15 +108,20 @@ def execute(
     screen: Screen,
     joblog: Joblog | None,
     threads: int | None,
+    thorough: bool,
 ) -> Ended:
-    """Runs the cases of ``work`` under the journal of ``run``. Raises SharedenvError when another process has the run."""
+    """Runs the cases of ``work`` under the journal of ``run``. Raises SharedenvError when another process has the run.
+
+    ``thorough``: environments are walked through for purged files before they are run.
+    """
     started = time.monotonic()
     with _session(work, run, options.jobs) as session:
         recorder = Recorder(screen, session, joblog, work)
         batch = Batch(work.cases, starter, options, recorder)
         session.keep(batch.running)
         delivery = Delivery(work, threads, starter, recorder, batch)
-        building = delivery.begin(build_options, ScreenConsole(screen.console.verbosity, screen.console.color, screen))
+        console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
+        building = delivery.begin(build_options, console, thorough=thorough)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.collect()
         gc.freeze()
@@ -160,12 +165,12 @@ class Delivery:
         self._progress: BuildProgress | None = None
         self.errors: list[SharedenvError] = []
 
-    def begin(self, options: BuildOptions, console: Console) -> list[Future[Environment]]:
+    def begin(self, options: BuildOptions, console: Console, *, thorough: bool) -> list[Future[Environment]]:
         """Delivers what is there and starts building the rest; the builds."""
         work = self._work
         keys = {case.key for case in work.cases}
         needs = {key: need for key, need in work.plan.needs.items() if key in keys}
-        ready, missing = look_up_all(work.layout, replace(work.plan, needs=needs))
+        ready, missing = look_up_all(work.layout, replace(work.plan, needs=needs), thorough=thorough)
         for key, environment in ready.items():
             self._deliver(needs[key], partial(_itself, environment))
         if not missing:
@@ -229,9 +234,9 @@ def _hold(layout: Layout, need: Need, environment: Environment, threads: int | N
     )
 
 
-def require_all(work: Work) -> None:
+def require_all(work: Work, *, thorough: bool = False) -> None:
     """`--no-build`: raises SharedenvError unless every environment is there."""
-    _, missing = look_up_all(work.layout, work.plan)
+    _, missing = look_up_all(work.layout, work.plan, thorough=thorough)
     if missing:
         raise missing_error(work.layout, work.plan.needs, missing)
 

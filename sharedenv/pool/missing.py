@@ -10,15 +10,21 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import Payload
 from sharedenv.plan import Need, Plan
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.store import SHORT, Environment, Unusable, environments, look_up
+from sharedenv.pool.store import SHORT, Environment, Unusable, environments, inspect, look_up
 
 
-def look_up_all(layout: Layout, plan: Plan) -> tuple[dict[str, Environment], dict[str, Unusable | None]]:
-    """The environments of a plan that are there, and those that are missing (None) or must not be used, by key."""
+def look_up_all(
+    layout: Layout, plan: Plan, *, thorough: bool = False
+) -> tuple[dict[str, Environment], dict[str, Unusable | None]]:
+    """The environments of a plan that are there, and those that are missing (None) or must not be used, by key.
+
+    ``thorough``: and every entry that was built is there and none else, which takes a walk through each.
+    """
+    look = inspect if thorough else look_up
     ready: dict[str, Environment] = {}
     missing: dict[str, Unusable | None] = {}
     for key, need in plan.needs.items():
-        found = look_up(layout, need.payload)
+        found = look(layout, need.payload)
         if isinstance(found, Environment):
             ready[key] = found
         else:
