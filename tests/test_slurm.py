@@ -153,14 +153,13 @@ def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
     assert counts["waiting"] >= 1
     (on.path / "case4" / "hold").unlink()
 
-    def started() -> bool:
+    def ended() -> bool:
         # a requeued job waits for two minutes, unless it is told otherwise, which it is deaf to at first
         with contextlib.suppress(AssertionError):
             on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
-        return on.cluster.states(job) != {f"{job}_1": "PENDING"}
+        return on.counts(run) == {"done": 6}
 
-    wait_until(started, "it starts again")
-    on.cluster.wait_for_end(job)
+    wait_until(ended, "it starts again and ends")
     # TERM reaches the script first: whether the next one has begun when it reaches the task is Slurm's affair
     assert cases(1, 2, 3, 4, 5, 6) <= on.ran() <= cases(1, 2, 3, 4, 5, 6) + cases(4, 5, 6)
     assert re.search(r"run \S+: \d cases?, [345] before", on.log(run, job, 1))
@@ -327,7 +326,8 @@ def test_cancel(on: Submitting) -> None:
     assert f"cancelled job {job} of run {run}" in on.call("cancel").stderr
     assert set(on.cluster.wait_for_end(job).values()) == {"CANCELLED"}
     assert on.ran().total() == 1
-    assert on.counts(run)["left"] == 2
+    # the one that ran was ended by Slurm or, if the task had the signal first, by us: then it counts as not run, too
+    assert on.counts(run)["left"] in {2, 3}
     assert "no job in the queue" in on.call("cancel", run).stderr
 
 
