@@ -19,12 +19,17 @@ from tests.wheels import make_index
 _LEAKING = ("UV_", "SHAREDENV_", "SLURM_", "PBS_", "LSB_", "SGE_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON", "XDG_")
 
 
+#: in front of a command: file modes count for it, for root too
+UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+
+
 class Project:
     """A folder with scripts, and `sharedenv` called in it as a user would."""
 
     def __init__(self, path: Path, env: Mapping[str, str]) -> None:
         self.path = path
         self.env = dict(env)
+        self._started: list[subprocess.Popen[str]] = []
 
     @property
     def pool(self) -> Path:
@@ -61,10 +66,12 @@ class Project:
         """case1/script.py … case<count>/script.py, all the same."""
         return [self.script(f"case{i}/script.py", dependencies, body, **options) for i in range(1, count + 1)]  # type: ignore[arg-type]
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: object) -> subprocess.Popen[str]:
-        """Starts `sharedenv ARGUMENTS`."""
-        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-            [sys.executable, "-m", "sharedenv", *map(str, arguments)],
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = (), **options: object
+    ) -> subprocess.Popen[str]:
+        """Starts `PREFIX sharedenv ARGUMENTS`."""
+        process: subprocess.Popen[str] = subprocess.Popen(  # type: ignore[call-overload]
+            [*prefix, sys.executable, "-m", "sharedenv", *map(str, arguments)],
             **{
                 "env": {**self.env, **(env or {})},
                 "cwd": self.path,
@@ -75,6 +82,17 @@ class Project:
                 **options,
             },
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Nothing that a test started and left outlives it, nor do its pipes."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+                pipe.close()
+            process.wait()
 
     def call(
         self, *arguments: str, env: Mapping[str, str] | None = None, status: int | None = 0, **options: object
@@ -133,7 +151,9 @@ def project(tmp_path: Path, offline_env: dict[str, str]) -> Iterator[Project]:
     """An empty project whose environments come from the suite's wheels."""
     folder = tmp_path / "project"
     folder.mkdir()
-    yield Project(folder, offline_env)
+    project = Project(folder, offline_env)
+    yield project
+    project.end()
     _make_removable(folder)
 
 

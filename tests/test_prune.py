@@ -247,11 +247,11 @@ def test_keep_is_by_need(project: Project) -> None:
 
 def test_an_unfinished_run_keeps_its_environments(project: Project) -> None:
     project.script("s.py", ["alpha"], "import sys; sys.stdin.read()")
-    project.script("wait.py", [], "import time, pathlib\nwhile not pathlib.Path('end').exists(): time.sleep(0.05)")
+    project.script("wait.py", [], "import time, pathlib\npathlib.Path('running').touch()\nwhile not pathlib.Path('end').exists(): time.sleep(0.05)")
     project.call("build", "s.py", "wait.py")
     run = project.start("run", "-j", "1", "wait.py", "s.py")
     try:
-        wait_for(lambda: any((project.pool / "runs").glob("*/results-*")))
+        wait_for((project.path / "running").exists)
         age(project, 99)
         removed, kept = pruned(project)
         assert removed == []
@@ -303,6 +303,7 @@ def test_rubbish_of_a_killed_build_goes_and_a_live_builds_staging_stays(project:
 def test_a_prune_beside_a_build_touches_nothing_of_it(project: Project) -> None:
     project.script("s.py", ["beta", "tool"], "import alpha; print('ran')")
     build = project.start("build", "s.py")
+    wait_for((project.pool / "pool.json").exists)
     while build.poll() is None:
         project.call("prune", "--unused-for", "0s")
     _, stderr = build.communicate(timeout=60)
