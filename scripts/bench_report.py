@@ -54,7 +54,9 @@ def machine(python: str, uv: str, quick: bool) -> str:
     except OSError:
         pass
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    kind = "`scripts/bench --quick` (few rounds: for a glance)" if quick else "`scripts/bench`"
+    kind = "`scripts/bench`"
+    if quick:
+        kind = "`scripts/bench --quick` (few rounds and scripts, so that fixed costs weigh more than the limits mean)"
     return (
         f"{kind}, {time.strftime('%Y-%m-%d')}: {model}, {len(os.sched_getaffinity(0))} cores, {platform.system()} "
         f"{platform.release()}, {python}, {uv}; load at the start {load}."
