@@ -24,7 +24,7 @@ _CASE_OPTIONS = (
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
     option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]"),
-    option("--capture", metavar="NAME", help="Write each script's output to this file in its folder."),
+    option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
     option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
 )

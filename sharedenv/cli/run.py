@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, script_options
 from sharedenv.cli.options import option
+from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, require_all
 from sharedenv.cli.work import Wanted, Work, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
@@ -26,7 +27,6 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import printable, summarize, summary_lines
 from sharedenv.report.words import count, short_path
 from sharedenv.run.batch import Options
-from sharedenv.run.case import Case
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.starter import PlainStarter, Starter
@@ -45,7 +45,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @option("--delay", type=Duration(), default=0.0, metavar="TIME", help="Wait this long between two starts.")
 @option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")
 @option("--keep-order", "-k", is_flag=True, help="Pass outputs on in the order of the scripts, not as they end.")
-@option("--joblog", metavar="FILE", help="Write GNU parallel's log.")
+@option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced, --resume goes on in it.")
 @resume_options
 @option("--array", is_flag=True, help="Only this array task's share (Slurm, PBS, LSF, SGE).")
 @option("--shard", metavar="I/N", help="Only the I-th of N shares.")
@@ -69,18 +69,19 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
             f"run {work.run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
             hint=f"sharedenv cancel {work.run.id}, or wait: sharedenv status {work.run.id}",
         )
+    joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
+    check_outputs(work.cases, given["capture"], joblog_path)
     for note in work.notes:
         console.say(note)
     if given["dry_run"]:
         return _dry_run(work, console)
-    _check_capture(work.cases, given["capture"])
     if given["no_build"]:
         require_all(work)
     if not work.cases and not work.settled:
         console.say("nothing to run")
         return 0
     create_pool(work.layout)
-    joblog = _open_joblog(given["joblog"], append=again)
+    joblog = _open_joblog(joblog_path, append=again)
     journal = work.run or create_journal(work, asked, _extra(context, asked))
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
@@ -141,23 +142,6 @@ def default_jobs(environ: Mapping[str, str]) -> int:
 
 def _tag(here: str) -> Any:
     return lambda case: os.fsencode(short_path(case.script, here).replace("\n", "\\n")) + b"\t"
-
-
-def _check_capture(cases: Sequence[Case], name: str | None) -> None:
-    """Two scripts that write one file would leave the output of one of them only."""
-    if name is None:
-        return
-    if not name or name.endswith("/"):
-        raise SharedenvError("--capture needs the name of a file")
-    seen: dict[str, Case] = {}
-    for case in cases:
-        path = os.path.join(case.folder, name)
-        if (other := seen.setdefault(path, case)) is not case:
-            raise SharedenvError(
-                f"--capture {name} would be written by several scripts",
-                cause=f"{other.script} and {case.script} start in the same folder",
-                hint="sharedenv run --tag … > FILE keeps them in one file",
-            )
 
 
 def _open_joblog(path: str | None, *, append: bool) -> Joblog | None:

@@ -16,6 +16,7 @@ from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, Session, script_options
 from sharedenv.cli.options import option
+from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import require_all
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
@@ -83,6 +84,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if not work.cases:
         console.say("nothing to submit")
         return 0
+    check_outputs(work.cases, given["capture"], None)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
         console.result(_preview(work, tasks, order).rstrip("\n"))
