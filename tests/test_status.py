@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sharedenv.pool.owner import this_process
-from sharedenv.report.progress import Pace, live_line, next_plain, plain_line, rate_text
+from sharedenv.report.console import Console
+from sharedenv.report.progress import Pace, Progress, live_line, next_plain, plain_line, rate_text
 from sharedenv.report.standing import command_text
 from sharedenv.report.summary import group, summarize, summary_lines, words
 from sharedenv.run.batch import Counts
@@ -55,6 +56,18 @@ def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
 def test_the_line_of_a_log() -> None:
     assert plain_line(Counts(5, 0, 0, 2, 0), Pace(10.0, None)) == "10 s: 0 of 5, 2 running"
     assert plain_line(Counts(5, 5, 0, 0, 0), Pace(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
+
+
+def test_the_pace_counts_from_the_first_start_not_from_the_build(capfd: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    progress = Progress(Console(), lambda: now)
+    now = 100.0
+    progress.show(Counts(20, 0, 0, 0, 1))
+    now = 110.0
+    progress.show(Counts(20, 10, 0, 2, 0, began=100.0))
+    assert capfd.readouterr().err.splitlines() == [
+        "1 min 40 s: 0 of 20, building 1 environment", "1 min 50 s: 10 of 20, 2 running, 10 s left, 1.0/s",
+    ]  # fmt: skip
 
 
 def test_plain_lines_come_at_sensible_intervals() -> None:

@@ -59,13 +59,18 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Where a batch stands; ``building``: environments that cases wait for."""
+    """Where a batch stands.
+
+    building  environments that cases wait for
+    began     monotonic time of the first start, None before it
+    """
 
     total: int
     succeeded: int
     failed: int
     running: int
     building: int
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ class Batch:
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
         self._crowded = False
+        self._began: float | None = None
         self._next_start = 0.0
         self._watching = 0.0
         self._host = platform.node()
@@ -152,7 +158,8 @@ class Batch:
     def counts(self) -> Counts:
         """Where it stands."""
         done = len(self._results)
-        return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), len(self._queue.keys))
+        building = len(self._queue.keys)
+        return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), building, self._began)
 
     def running(self) -> list[int]:
         """Sequences at work; from any thread."""
@@ -250,6 +257,8 @@ class Batch:
         if self.options.timeout is not None:
             slot.deadline = slot.began + self.options.timeout
         self._slots[pid] = slot
+        if self._began is None:
+            self._began = slot.began
 
     def _not_started(self, case: Case, attempt: int, what: str, error: OSError) -> None:
         if error.errno in _CROWDED and self._slots:
