@@ -76,6 +76,11 @@ def test_bad_scripts_run_nothing(project: Project) -> None:
     assert not project.pool.exists()
 
 
+def test_an_empty_name_is_called_so(project: Project) -> None:
+    project.copies(1)
+    assert "an empty name among the scripts" in project.call("run", "case1/script.py", "", status=2).stderr
+
+
 def test_arguments_reach_every_script_as_they_are(project: Project) -> None:
     project.copies(2, body="import sys; print(sys.argv[1:])")
     done = project.call("run", "case*/script.py", "--", "--resume", "-j", "a b", "--", "")
