@@ -15,7 +15,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.report.console import Console
-from sharedenv.report.standing import failure_values, head_lines, listed, running_lines, value
+from sharedenv.report.standing import failure_values, head_lines, listed, pace_lines, running_lines, value
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import short_path
@@ -73,7 +73,8 @@ def _tell(run: Run, globals_: Globals) -> None:
     style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
     lines = head_lines(run, standing, now, style)
     lines += running_lines([case for case in cases if case.sequence in running], lambda path: short_path(path, here))
-    summary = summarize(cases, results, standing.seconds)
+    lines += pace_lines(standing, results, now) if standing.alive else []
+    summary = summarize(cases, results, standing.seconds, running=len(running), going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style)
     for line in lines:
         console.result(line)
