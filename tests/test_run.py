@@ -59,6 +59,15 @@ def test_a_build_that_fails_is_exit_3_and_the_others_run(project: Project) -> No
     assert "1 succeeded, 1 failed" in done.stderr
 
 
+def test_an_environment_that_cannot_be_built_is_told_once_with_its_cause(project: Project) -> None:
+    project.copies(3, ["nothing-of-this-name"])
+    told = project.call("run", "case*/script.py", status=3).stderr
+    [line] = [line for line in told.splitlines() if line.startswith("failed:")]
+    assert line.startswith("failed: case1/script.py and 2 more: its environment could not be built: Because nothing-of-this-name was")
+    summary = [line for line in project.call("status").stdout.splitlines() if " × " in line]
+    assert len(summary) == 1 and "3 × its environment could not be built: Because nothing-of-this-name was" in summary[0]
+
+
 def test_no_build_runs_nothing(project: Project) -> None:
     project.copies(2, body="print('x')")
     done = project.call("run", "--no-build", "case*/script.py", status=3)

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -86,6 +86,10 @@ class Recorder:
             trouble = trouble or f"can't write ({error.strerror}): starting nothing more"
         self._screen.ended(case, result, last)
         return trouble
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """Tells of scripts that have no environment."""
+        self._screen.unbuilt(cases, text)
 
     def tick(self, batch: Batch) -> None:
         """Draws, and looks whether the run is still ours."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
@@ -134,6 +134,9 @@ class _Observer:
     def tick(self, batch: Batch) -> None:
         if self._session.lost:
             batch.drain("another process works on this task now: starting nothing more")
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        self._screen.unbuilt(cases, text)
 
     def notice(self, text: str) -> None:
         self._screen.say(text)

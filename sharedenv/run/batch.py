@@ -14,17 +14,18 @@ import platform
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sharedenv.errors import SharedenvError
-from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
 from sharedenv.run.groups import Groups
 from sharedenv.run.queue import Queue
 from sharedenv.run.signals import Stage, Stopping
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended, Prepared, Starter
+from sharedenv.run.telling import last_lines, telling_line
 from sharedenv.run.wakeup import Wakeup
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
@@ -98,6 +99,9 @@ class Observer(Protocol):
 
     def tick(self, batch: Batch) -> None:
         """Something may have changed, or half a second went by."""
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """Cases that need one environment will never run, and why; `record` follows for each."""
 
     def notice(self, text: str) -> None:
         """Something the user should know now."""
@@ -213,8 +217,11 @@ class Batch:
                 self._prepared[key] = outcome
                 self._queue.open(key)
                 continue
-            for case in self._queue.drop(key):
-                text = f"its environment could not be built: {outcome.message}"
+            dropped = self._queue.drop(key)
+            text = f"{UNBUILT}: {telling_line(outcome)}"
+            if dropped:
+                self._observer.unbuilt(dropped, text)
+            for case in dropped:
                 self._settle(case, Result(case.sequence, 1, time.time(), host=self._host, error=text), None, None)
 
     def _fill(self) -> None:
@@ -389,12 +396,6 @@ class Batch:
         for pid, slot in self._slots.items():
             self._groups.kill(pid, now)
             _close(slot)
-
-
-def last_lines(data: bytes, count: int = 5) -> str:
-    """The last lines of a stream, blank ones left out, as text; bytes that are no UTF-8 are spelled out."""
-    lines = [line for line in data.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
-    return "\n".join(lines[-count:])
 
 
 def _spools(slot: _Slot) -> tuple[Spool, ...]:
