@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -280,3 +281,27 @@ def test_which_run_is_meant(tmp_path: Path) -> None:
     assert find_run(found, ["/p/case1/s.py", "/p/case2/s.py"]) == all_
     assert find_run(found, ["/p/case3/s.py", "/p/case9/s.py"]) == all_
     assert find_run(found, ["/p/case9/s.py"]) is None
+
+
+def test_cancel_ends_a_run_that_ignores_int(project: Project) -> None:
+    # as a shell without job control starts what is to run in the background
+    project.copies(3, body=WAITING)
+    command = [sys.executable, "-m", "sharedenv", "run", "-j2", "case*/script.py"]
+    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    with subprocess.Popen(shell, env=project.env, cwd=project.path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: len(started(project)) >= 2 or process.poll() is not None)
+        told = project.call("cancel").stderr
+        assert "has ended" in told, told
+        process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert alone(project)
+    assert "interrupted, ended by the user" in project.call("status").stdout
+    assert "is not at work" in project.call("cancel").stderr
+
+
+def test_cancel_does_not_call_ended_what_goes_on(project: Project) -> None:
+    body = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITING
+    process = begin(project, "--grace", "100", count=2, body=body)
+    assert "is ending" in project.call("cancel").stderr
+    (project.path / "go").touch()
+    process.communicate(timeout=120)
