@@ -90,6 +90,21 @@ def test_an_empty_name_is_called_so(project: Project) -> None:
     assert "an empty name among the scripts" in project.call("run", "case1/script.py", "", status=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("run", "-q", "case1/script.py"), "hint: sharedenv -q run …"),
+        (("run", "case1/script.py", "--pool", "x"), "hint: sharedenv --pool DIR run …"),
+        (("run", "case1/script.py", "--steps", "5"), "hint: sharedenv run SCRIPT -- --steps 5, when"),
+        (("submit", "case1/script.py", "--steps=5"), "hint: sharedenv submit SCRIPT -- --steps=5, when"),
+        (("run", "case1/script.py", "--captur", "x"), "; or sharedenv run --help"),
+        (("list", "--steps"), "hint: sharedenv list --help"),
+    ],
+)
+def test_an_option_in_the_wrong_place_is_told_its_own(project: Project, words: tuple[str, ...], hint: str) -> None:
+    assert hint in project.call(*words, status=2).stderr
+
+
 def test_arguments_reach_every_script_as_they_are(project: Project) -> None:
     project.copies(2, body="import sys; print(sys.argv[1:])")
     done = project.call("run", "case*/script.py", "--", "--resume", "-j", "a b", "--", "")
