@@ -91,8 +91,7 @@ def _lines(
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
     if stands.over and stands.count("failed", "lost", "left"):
         pool = ["--pool", globals_.pool] if globals_.pool else []
-        again = run.asked.extra.get("again", ()) if run.asked.extra.get("slurm") else ()
-        lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id, *again])}")
+        lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id])}")
     return lines
 
 

@@ -11,6 +11,7 @@ import click
 
 from sharedenv.cli.options import Globals, option
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, tell_slurm
+from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
@@ -52,6 +53,8 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, as_j
         tell_slurm(run, globals_, os.getcwd())
     else:
         _tell(run, globals_)
+    if not as_json and run_id is None and (text := hidden_run(layout, run, globals_.pool)):
+        globals_.console.result(text)
     return 0
 
 
@@ -85,7 +88,7 @@ def _tell(run: Run, globals_: Globals) -> None:
 def _again(run: Run, standing: Standing, globals_: Globals) -> str:
     flag = "--resume" if standing.left else "--retry-failed"
     pool = ["--pool", globals_.pool] if globals_.pool else []
-    return shlex.join(["sharedenv", *pool, "run", flag, "--run-id", run.id, *run.asked.extra.get("again", ())])
+    return shlex.join(["sharedenv", *pool, "run", flag, "--run-id", run.id])
 
 
 def _list(layout: Layout, console: Console, as_json: bool) -> int:
