@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from sharedenv.errors import SharedenvError
-from sharedenv.run.batch import Batch, Options, Outcome
+from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
+from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
 from sharedenv.run.telling import last_lines

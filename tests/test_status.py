@@ -13,9 +13,9 @@ from sharedenv.report.console import Console
 from sharedenv.report.progress import Pace, Progress, live_line, next_plain, plain_line, rate_text
 from sharedenv.report.standing import command_text, pace_lines
 from sharedenv.report.summary import group, summarize, summary_lines, words
-from sharedenv.run.batch import Counts
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import SessionState, create_run
+from sharedenv.run.orders import Counts
 from sharedenv.run.standing import stand
 from tests.conftest import Project
 
@@ -176,7 +176,7 @@ def test_status_of_runs(project: Project) -> None:
     assert (second[1], second[2], second[3]) == ("done", "3/3", "1")
     told = project.call("status", second[0]).stdout
     assert "1 × exit 1: no data" in told
-    assert f"to go on: sharedenv run --retry-failed --run-id {second[0]} --timeout 60" in told
+    assert f"to go on: sharedenv run --retry-failed --run-id {second[0]}\n" in told
     document = json.loads(project.call("status", second[0], "--json").stdout)
     assert (document["schema"], document["state"], document["failed"], document["left"]) == (1, "done", 1, 0)
     assert document["failures"][0]["stderr"] == "no data"

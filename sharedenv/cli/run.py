@@ -27,9 +27,9 @@ from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import printable, summarize, summary_lines
 from sharedenv.report.words import count, short_path
-from sharedenv.run.batch import Options
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
+from sharedenv.run.orders import Options
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.queued import job_in_queue
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment

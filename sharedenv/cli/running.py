@@ -21,10 +21,11 @@ from sharedenv.pool.store import Environment, look_up
 from sharedenv.process import stop_all
 from sharedenv.report.console import Console
 from sharedenv.report.running import Screen, ScreenConsole
-from sharedenv.run.batch import Batch, Options, Outcome
+from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.joblog import Joblog, joblog_line
 from sharedenv.run.journal import Run
+from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool

@@ -20,9 +20,9 @@ from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import short_path
-from sharedenv.run.batch import Counts
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.orders import Counts
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
 from sharedenv.slurm.status import Standing, standing

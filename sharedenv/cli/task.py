@@ -18,9 +18,10 @@ from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.words import count
-from sharedenv.run.batch import Batch, Options, Outcome
+from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run, open_run
+from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Starter

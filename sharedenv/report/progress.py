@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sharedenv.report.console import Console
 from sharedenv.report.output import write_all
 from sharedenv.report.words import count, duration
-from sharedenv.run.batch import Counts
+from sharedenv.run.orders import Counts
 
 REDRAW = 0.1  #: seconds between two drawings of the line
 WINDOW = 30.0  #: seconds over which the rate is taken

@@ -15,14 +15,16 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
 from sharedenv.run.groups import Groups
+from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.signals import Stage, Stopping
+from sharedenv.run.slot import Slot, close_slot, spools_of
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended, Prepared, Starter
 from sharedenv.run.telling import last_lines, telling_line
@@ -31,57 +33,6 @@ from sharedenv.run.wakeup import Wakeup
 #: no process, descriptor or memory to be had now: wait for one that runs to end
 _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _TICK = 0.5  # seconds between looks at outputs that grow and at the display, when nothing else happens
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run.
-
-    jobs       at a time
-    timeout    seconds for each attempt, None for no end
-    grace      seconds between TERM and KILL
-    tries      attempts at most for each case
-    fail_fast  start nothing more after the first case that failed for good
-    delay      seconds between two starts
-    hesitation seconds to wait for a signal of our own when a script was ended by TERM: a batch system that ends a job tells
-               its processes one after the other, and such a script counts as not run. 0 outside of one
-    capture    name of a file in each case's folder that gets its output, None to keep it for the observer
-    """
-
-    jobs: int
-    timeout: float | None = None
-    grace: float = 10.0
-    tries: int = 1
-    fail_fast: bool = False
-    delay: float = 0.0
-    hesitation: float = 0.0
-    capture: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Where a batch stands.
-
-    building  environments that cases wait for
-    began     monotonic time of the first start, None before it
-    """
-
-    total: int
-    succeeded: int
-    failed: int
-    running: int
-    building: int
-    began: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a batch: the last result of each case that ended, by sequence; how many never did, and why."""
-
-    results: dict[int, Result]
-    left: int
-    reason: str = ""
-    interrupted: bool = False
 
 
 class Observer(Protocol):
@@ -107,20 +58,6 @@ class Observer(Protocol):
         """Something the user should know now."""
 
 
-class _Slot:
-    __slots__ = ("attempt", "began", "case", "deadline", "reason", "start", "stderr", "stdout")
-
-    def __init__(self, case: Case, attempt: int, stdout: Spool | Capture, stderr: Spool | Capture) -> None:
-        self.case = case
-        self.attempt = attempt
-        self.stdout = stdout
-        self.stderr = stderr
-        self.start = time.time()
-        self.began = time.monotonic()
-        self.deadline = float("inf")
-        self.reason = ""
-
-
 class Batch:
     """One batch of cases. `deliver` may be called from any thread, before and during `run`; the rest belongs to the
     loop.
@@ -134,7 +71,7 @@ class Batch:
         self._observer = observer
         self._prepared: dict[str, Prepared] = {}
         self._arrivals: deque[tuple[str, Prepared | SharedenvError]] = deque()
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._attempts: dict[int, int] = {}
         self._results: dict[int, Result] = {}
         self._succeeded = 0
@@ -250,13 +187,13 @@ class Batch:
             what = f"its output can't be kept in {self.options.capture}"
             stdout: Spool | Capture = Spool() if self.options.capture is None else Capture(self.options.capture)
             stderr = Spool() if self.options.capture is None else stdout
-            slot = _Slot(case, attempt, stdout, stderr)
+            slot = Slot(case, attempt, stdout, stderr)
             what = "its Python can't be started"
             prepared = self._prepared[case.key]
             pid = self._starter.start(case, prepared, stdout.descriptor, stderr.descriptor)
         except OSError as error:
             if slot is not None:
-                _close(slot)
+                close_slot(slot)
             self._not_started(case, attempt, what, error)
             return
         finally:
@@ -293,9 +230,9 @@ class Batch:
             self._fill()
         for slot, one, seconds in slots:
             self._settle(slot.case, self._result(slot, one, seconds), slot.stdout, slot.stderr)
-            _close(slot)
+            close_slot(slot)
 
-    def _result(self, slot: _Slot, ended: Ended, seconds: float) -> Result:
+    def _result(self, slot: Slot, ended: Ended, seconds: float) -> Result:
         code = os.waitstatus_to_exitcode(ended.status)
         failed = code != 0 or bool(slot.reason)
         error = slot.reason
@@ -342,7 +279,7 @@ class Batch:
             if self.options.fail_fast and not result.succeeded:
                 self.drain("a script failed: starting nothing more (--fail-fast)")
 
-    def _hesitate(self, terminated: list[_Slot]) -> None:
+    def _hesitate(self, terminated: list[Slot]) -> None:
         """Whether the scripts that TERM has ended were ended with us, or each for itself."""
         asked = [slot for slot in terminated if not slot.reason]
         deadline = time.monotonic() + self.options.hesitation
@@ -387,7 +324,7 @@ class Batch:
         if self._groups.busy:
             self._groups.watch(now, set(self._slots))
         if now >= self._watching:
-            large = [spool.relieve() for slot in self._slots.values() for spool in _spools(slot)]
+            large = [spool.relieve() for slot in self._slots.values() for spool in spools_of(slot)]
             self._watching = now + (_TICK / 10 if any(large) else _TICK)
 
     def _abandon(self) -> None:
@@ -395,14 +332,4 @@ class Batch:
         now = time.monotonic()
         for pid, slot in self._slots.items():
             self._groups.kill(pid, now)
-            _close(slot)
-
-
-def _spools(slot: _Slot) -> tuple[Spool, ...]:
-    return tuple(spool for spool in (slot.stdout, slot.stderr) if isinstance(spool, Spool))
-
-
-def _close(slot: _Slot) -> None:
-    slot.stdout.close()
-    if slot.stderr is not slot.stdout:
-        slot.stderr.close()
+            close_slot(slot)
