@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from sharedenv.errors import SharedenvError
-from sharedenv.run.batch import Batch, Options, Outcome, last_lines
+from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
+from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
+from sharedenv.run.telling import last_lines
 
 KEY = "k" * 64
 
@@ -43,6 +45,9 @@ class Watcher:
 
     def tick(self, batch: Batch) -> None:
         pass
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        self.notices.append(f"{len(cases)}: {text}")
 
     def notice(self, text: str) -> None:
         self.notices.append(text)

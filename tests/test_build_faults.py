@@ -325,12 +325,20 @@ def test_a_quota_that_is_spent_leaves_no_environment(project: Project, tmp_path:
 def test_a_pool_that_is_mounted_read_only_runs_and_says_why_it_does_not_build(project: Project, tmp_path: Path) -> None:
     require("mount")
     project.script("s.py", ["alpha"], RUNS)
+    project.script("fails.py", ["alpha"], "raise SystemExit(5)")
     project.script("new.py", ["beta"])
     project.call("build", "s.py")
     with mounted(tmp_path / "ro", "--bind", project.path) as folder:
         subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
         there = Project(folder, project.env)
         assert there.call("exec", "s.py").stdout == "ran\n"
+        ran = there.call("run", "s.py")
+        assert ran.stdout == "ran\n"
+        assert "no journal: the pool is read-only; --resume will not know this run" in ran.stderr
+        assert "no run in" in there.call("run", "--resume", status=2).stderr
+        failed = there.call("run", "fails.py", status=1)
+        assert "--run-id" not in failed.stderr
+        assert "is read-only here" in there.call("run", "new.py", status=3).stderr
         assert there.call("which", "s.py").stdout
         assert there.call("list").stdout
         assert there.call("show", "s.py").stdout

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -280,3 +282,68 @@ def test_which_run_is_meant(tmp_path: Path) -> None:
     assert find_run(found, ["/p/case1/s.py", "/p/case2/s.py"]) == all_
     assert find_run(found, ["/p/case3/s.py", "/p/case9/s.py"]) == all_
     assert find_run(found, ["/p/case9/s.py"]) is None
+
+
+def test_cancel_ends_a_run_that_ignores_int(project: Project) -> None:
+    # as a shell without job control starts what is to run in the background
+    project.copies(3, body=WAITING)
+    command = [sys.executable, "-m", "sharedenv", "run", "-j2", "case*/script.py"]
+    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    with subprocess.Popen(shell, env=project.env, cwd=project.path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: len(started(project)) >= 2 or process.poll() is not None)
+        told = project.call("cancel").stderr
+        assert "has ended" in told, told
+        process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert alone(project)
+    assert "interrupted, ended by the user" in project.call("status").stdout
+    assert "is not at work" in project.call("cancel").stderr
+
+
+def test_cancel_does_not_call_ended_what_goes_on(project: Project) -> None:
+    body = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITING
+    process = begin(project, "--grace", "100", count=2, body=body)
+    assert "is ending" in project.call("cancel").stderr
+    (project.path / "go").touch()
+    process.communicate(timeout=120)
+
+
+def test_the_options_of_a_run_are_taken_over_and_overridden(project: Project) -> None:
+    body = "import os, sys\nprint(os.environ.get('OMP_NUM_THREADS'))\nsys.exit(not os.path.exists('../go'))"
+    project.copies(3, body=body)
+    options = ["--capture", "out", "--threads", "3", "--retries", "2", "--joblog", "log"]
+    told = project.call("run", "case*/script.py", *options, status=1).stderr
+    assert re.search(r"to run them again: sharedenv run --retry-failed --run-id [0-9-]+$", told)
+    (project.path / "case1/out").write_text("")
+    done = project.call("run", "--retry-failed", "--retries", "1", status=1, cwd=project.path / "case2")
+    assert done.stdout == ""
+    assert (project.path / "case1/out").read_text() == "3\n"
+    assert len((project.path / "log").read_text().splitlines()) == 1 + 6 + 3
+    (project.path / "go").touch()
+    project.call("run", "--resume", "--threads", "2", "--capture", "other")
+    assert (project.path / "case1/other").read_text() == "2\n"
+
+
+def test_an_unfinished_run_is_not_hidden_by_a_smaller_later_one(project: Project) -> None:
+    process = begin(project)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    (project.path / "go").touch()
+    project.call("run", "case1/script.py")
+    [_, first] = list_runs(str(project.pool / "runs"))
+    said = f"run {first.id} is unfinished (5 not run): sharedenv run --resume --run-id {first.id}"
+    assert said in project.call("run", "--resume").stderr
+    assert said in project.call("status").stdout
+    project.call("run", "--resume", "--run-id", first.id)
+    assert "unfinished" not in project.call("run", "--resume").stderr
+    assert "unfinished" not in project.call("status").stdout
+
+
+def test_a_resume_of_what_is_at_work_says_nothing_but_that(project: Project) -> None:
+    process = begin(project)
+    told = project.call("run", "--resume", status=2).stderr
+    assert "is at work: process" in told and "going on with" not in told
+    process.send_signal(signal.SIGTERM)
+    (project.path / "go").touch()
+    process.communicate(timeout=120)
+    assert "stopped, it ended before every script was run" in project.call("status").stdout

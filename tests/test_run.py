@@ -59,6 +59,15 @@ def test_a_build_that_fails_is_exit_3_and_the_others_run(project: Project) -> No
     assert "1 succeeded, 1 failed" in done.stderr
 
 
+def test_an_environment_that_cannot_be_built_is_told_once_with_its_cause(project: Project) -> None:
+    project.copies(3, ["nothing-of-this-name"])
+    told = project.call("run", "case*/script.py", status=3).stderr
+    [line] = [line for line in told.splitlines() if line.startswith("failed:")]
+    assert line.startswith("failed: case1/script.py and 2 more: its environment could not be built: Because nothing-of-this-name was")
+    summary = [line for line in project.call("status").stdout.splitlines() if " × " in line]
+    assert len(summary) == 1 and "3 × its environment could not be built: Because nothing-of-this-name was" in summary[0]
+
+
 def test_no_build_runs_nothing(project: Project) -> None:
     project.copies(2, body="print('x')")
     done = project.call("run", "--no-build", "case*/script.py", status=3)
@@ -74,6 +83,26 @@ def test_bad_scripts_run_nothing(project: Project) -> None:
     done = project.call("run", "case*/script.py", status=2)
     assert done.stdout == ""
     assert not project.pool.exists()
+
+
+def test_an_empty_name_is_called_so(project: Project) -> None:
+    project.copies(1)
+    assert "an empty name among the scripts" in project.call("run", "case1/script.py", "", status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("run", "-q", "case1/script.py"), "hint: sharedenv -q run …"),
+        (("run", "case1/script.py", "--pool", "x"), "hint: sharedenv --pool DIR run …"),
+        (("run", "case1/script.py", "--steps", "5"), "hint: sharedenv run SCRIPT -- --steps 5, when"),
+        (("submit", "case1/script.py", "--steps=5"), "hint: sharedenv submit SCRIPT -- --steps=5, when"),
+        (("run", "case1/script.py", "--captur", "x"), "; or sharedenv run --help"),
+        (("list", "--steps"), "hint: sharedenv list --help"),
+    ],
+)
+def test_an_option_in_the_wrong_place_is_told_its_own(project: Project, words: tuple[str, ...], hint: str) -> None:
+    assert hint in project.call(*words, status=2).stderr
 
 
 def test_arguments_reach_every_script_as_they_are(project: Project) -> None:

@@ -108,7 +108,7 @@ def test_a_failing_case_is_named_and_resume_runs_exactly_it(on: Submitting) -> N
     assert "case7/script.py" in done.stderr
     run = done.stdout.strip()
     [again] = re.findall("to go on: sharedenv (.*)", done.stderr)
-    assert again == f"submit --resume --run-id {run} --wait"
+    assert again == f"submit --resume --run-id {run}"  # it waits as the first did
     (on.path / "case7" / "bad").unlink()
     on.call(*again.split())
     assert on.ran() == cases(*range(1, 11)) + cases(7)

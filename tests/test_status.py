@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from sharedenv.pool.owner import this_process
-from sharedenv.report.progress import Pace, live_line, next_plain, plain_line, rate_text
-from sharedenv.report.standing import command_text
+from sharedenv.report.console import Console
+from sharedenv.report.progress import Pace, Progress, live_line, next_plain, plain_line, rate_text
+from sharedenv.report.standing import command_text, pace_lines
 from sharedenv.report.summary import group, summarize, summary_lines, words
-from sharedenv.run.batch import Counts
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import SessionState, create_run
+from sharedenv.run.orders import Counts
 from sharedenv.run.standing import stand
 from tests.conftest import Project
 
@@ -57,6 +58,18 @@ def test_the_line_of_a_log() -> None:
     assert plain_line(Counts(5, 5, 0, 0, 0), Pace(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
 
 
+def test_the_pace_counts_from_the_first_start_not_from_the_build(capfd: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    progress = Progress(Console(), lambda: now)
+    now = 100.0
+    progress.show(Counts(20, 0, 0, 0, 1))
+    now = 110.0
+    progress.show(Counts(20, 10, 0, 2, 0, began=100.0))
+    assert capfd.readouterr().err.splitlines() == [
+        "1 min 40 s: 0 of 20, building 1 environment", "1 min 50 s: 10 of 20, 2 running, 10 s left, 1.0/s",
+    ]  # fmt: skip
+
+
 def test_plain_lines_come_at_sensible_intervals() -> None:
     times, now = [], 0.0
     while now < 2400:
@@ -83,12 +96,21 @@ def test_words_of_a_failure(fields: dict[str, object], said: str) -> None:
 
 
 def test_failures_that_say_the_same_are_one_group_the_largest_first() -> None:
-    pairs = [failed(1, "A: 1"), failed(2, "B: /p/case2/x"), failed(3, "B: /p/case3/x"), failed(4, "A: 2")]
+    pairs = [failed(1, "A: 1"), failed(2, "B: /p/case2/x"), failed(3, "B: /p/case3/x"), failed(4, "B: /p/case4/x"), failed(5, "A: -2.5e-3")]
     assert [(one.said, [c.sequence for c in one.cases]) for one in group(pairs)] == [
-        ("exit 1: B: x", [2, 3]), ("exit 1: A: 1", [1]), ("exit 1: A: 2", [4]),
+        ("exit 1: B: x", [2, 3, 4]), ("exit 1: A: 1, and the like", [1, 5]),
     ]  # fmt: skip
-    many = [failed(number, f"no convergence at step {number}") for number in range(1, 30)]
-    assert [(one.said, len(one.cases)) for one in group(many)] == [("exit 1: no convergence at step 1", 29)]
+    assert [one.said for one in group([failed(1, "A", status=2), failed(2, "A")])] == ["exit 2: A", "exit 1: A"]
+
+
+def test_a_run_at_work_has_running_ones_and_a_pace() -> None:
+    cases = [case(number) for number in range(1, 8)]
+    results = {number: Result(number, 1, 90.0, 5.0, status=0) for number in (1, 2)}
+    stands = stand(7, results, [session(1, started=80.0, alive=True, running=(3, 4))], 100.0)
+    summary = summarize(cases, results, 20.0, running=len(stands.running), going=True)
+    assert summary_lines(summary, str, plain)[0] == "7 scripts in 20 s: 2 succeeded, 2 running, 3 to go"
+    assert pace_lines(stands, results, 100.0) == ["25 s left, 12/min"]
+    assert pace_lines(stands, {}, 100.0) == []
 
 
 def test_a_summary() -> None:
@@ -154,7 +176,7 @@ def test_status_of_runs(project: Project) -> None:
     assert (second[1], second[2], second[3]) == ("done", "3/3", "1")
     told = project.call("status", second[0]).stdout
     assert "1 × exit 1: no data" in told
-    assert f"to go on: sharedenv run --retry-failed --run-id {second[0]} --timeout 60" in told
+    assert f"to go on: sharedenv run --retry-failed --run-id {second[0]}\n" in told
     document = json.loads(project.call("status", second[0], "--json").stdout)
     assert (document["schema"], document["state"], document["failed"], document["left"]) == (1, "done", 1, 0)
     assert document["failures"][0]["stderr"] == "no data"

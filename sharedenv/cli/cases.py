@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Collection, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -14,7 +17,12 @@ from sharedenv.cli.arguments import Duration, script_arguments
 from sharedenv.cli.common import Selection
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.work import Wanted, Work
+from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.create import create_pool
+from sharedenv.pool.layout import Layout
+from sharedenv.report.console import Console
 from sharedenv.run.journal import Run, create_run
 from sharedenv.slurm.share import Share
 
@@ -24,7 +32,7 @@ _CASE_OPTIONS = (
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
     option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]"),
-    option("--capture", metavar="NAME", help="Write each script's output to this file in its folder."),
+    option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
     option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
 )
@@ -76,6 +84,71 @@ def repeated(context: click.Context, without: Collection[str]) -> list[str]:
             for one in value if isinstance(value, tuple) else (value,):
                 words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
     return words
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """The options of a command line that goes on with a run: its own, and of that run those that it does not give."""
+
+    selection: Selection
+    build_options: BuildOptions
+    given: Mapping[str, Any]
+
+
+def inherit(
+    context: click.Context, run: Run, selection: Selection, build_options: BuildOptions, given: Mapping[str, Any]
+) -> Inherited:
+    """Takes over the options that the run was begun with. A run begun by another command has none to give."""
+    own = Inherited(selection, build_options, given)
+    words = list(run.asked.extra.get("again", ()))
+    if not words or bool(run.asked.extra.get("slurm")) != (context.info_name == "submit"):
+        return own
+    try:
+        earlier = context.command.make_context(context.info_name, words, parent=context.parent)
+    except click.UsageError:  # of a version with other options
+        return own
+    source = click.core.ParameterSource.COMMANDLINE
+    taken = {
+        name: value
+        for name, value in earlier.params.items()
+        if earlier.get_parameter_source(name) is source and context.get_parameter_source(name) is not source
+    }
+    return Inherited(
+        replace(selection, python=taken.get("python", selection.python)),
+        BuildOptions(
+            compile=build_options.compile and not taken.get("no_compile", False),
+            offline=taken.get("offline", build_options.offline),
+            lock_timeout=taken.get("lock_timeout", build_options.lock_timeout),
+        ),
+        {name: taken.get(name, value) for name, value in given.items()},
+    )
+
+
+@contextlib.contextmanager
+def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: Console) -> Iterator[Run]:
+    """The run's journal. Where the pool is read-only, one that goes when the run ends, which is said. Raises SharedenvError."""
+    if work.run is not None:
+        if not os.access(work.run.path, os.W_OK):
+            raise SharedenvError(
+                f"can't go on with run {work.run.id}: the pool is read-only here",
+                cause=f"{work.run.path} can't be written",
+                hint="sharedenv run SCRIPT…, which runs them all without a journal",
+            )
+        create_pool(work.layout)
+        yield work.run
+    elif is_read_only(work.layout):
+        console.warn("no journal: the pool is read-only; --resume will not know this run")
+        with tempfile.TemporaryDirectory(prefix="sharedenv-run-") as folder:
+            yield create_journal(replace(work, layout=Layout(os.path.join(folder, POOL))), asked, extra)
+    else:
+        create_pool(work.layout)
+        yield create_journal(work, asked, extra)
+
+
+def is_read_only(layout: Layout) -> bool:
+    """Whether the pool is there and takes no journal from this process."""
+    folder = layout.runs if os.path.isdir(layout.runs) else layout.path
+    return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
 def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any]) -> Run:

@@ -83,6 +83,9 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
     """Absolute paths of all scripts that a command line names. Raises SharedenvError when it names none."""
     if selection.empty:
         raise SharedenvError("no script named", hint="sharedenv run 'case*/script.py'")
+    if "" in selection.arguments:
+        cause = 'a variable of the shell that is not set, as in "$SCRIPT", gives one'
+        raise SharedenvError("an empty name among the scripts", cause=cause)
     listed: Sequence[str] = ()
     if selection.from_file is not None:
         data = sys.stdin.buffer.read() if selection.from_file == "-" else _read_list(selection.from_file)

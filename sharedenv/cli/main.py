@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import signal
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -89,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         _console(context).say("interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:  # the one place where a bug becomes a report
-        told = _as_told(error)
+        told = _as_told(error, list(sys.argv[1:] if arguments is None else arguments))
         _console(context).error(told)
         return told.exit_code
 
@@ -98,13 +100,33 @@ def _console(context: click.Context | None) -> Console:
     return context.obj.console if context is not None and context.obj is not None else Console()
 
 
-def _as_told(error: Exception) -> SharedenvError:
+def _as_told(error: Exception, words: Sequence[str]) -> SharedenvError:
     if isinstance(error, SharedenvError):
         return error
     if isinstance(error, click.ClickException):
         message = error.format_message().rstrip(".")
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "sharedenv"
-        return SharedenvError(message[:1].lower() + message[1:], hint=f"{command} --help", exit_code=EXIT_USAGE)
+        hint = (_misplaced(error, words) if isinstance(error, click.NoSuchOption) else None) or f"{command} --help"
+        return SharedenvError(message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
     from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
 
     return write_report(error)
+
+
+def _misplaced(error: click.NoSuchOption, words: Sequence[str]) -> str | None:
+    """Where an option belongs that stands where it is not known: before the command, or behind `--`."""
+    name = error.ctx.info_name if error.ctx else None
+    if name not in COMMANDS:
+        return None
+    known = {flag for parameter in cli.params if isinstance(parameter, click.Option) for flag in parameter.opts}
+    if error.option_name in known:
+        flag = next(parameter for parameter in cli.params if error.option_name in parameter.opts)
+        value = "" if isinstance(flag, click.Option) and flag.is_flag else f" {flag.metavar or 'VALUE'}"
+        return f"sharedenv {error.option_name}{value} {name} …"
+    if name not in ("run", "submit"):
+        return None
+    # where the value is a word of its own, it goes with its option
+    where = next((index for index, word in enumerate(words) if word.split("=")[0] == error.option_name), len(words))
+    own = [*words[where : where + 1], *(word for word in words[where + 1 : where + 2] if not word.startswith("-"))]
+    text = " ".join(shlex.quote(word) for word in own or [error.option_name])
+    return f"sharedenv {name} SCRIPT -- {text}, when it is the script's own; or sharedenv {name} --help"

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
+from sharedenv.cli.cases import case_options, inherit, kept_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, script_options
 from sharedenv.cli.options import option
+from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, require_all
-from sharedenv.cli.work import Wanted, Work, new_work, resumed_work
+from sharedenv.cli.unfinished import hidden_run
+from sharedenv.cli.work import Wanted, Work, earlier_run, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.create import create_pool
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import printable, summarize, summary_lines
 from sharedenv.report.words import count, short_path
-from sharedenv.run.batch import Options
-from sharedenv.run.case import Case
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
+from sharedenv.run.orders import Options
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.queued import job_in_queue
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
-#: options that a hint to go on does not repeat: they name the work itself, or say what is done beside it
+#: options that --resume does not take over: they name the work itself, which the plan holds, or are said anew each time
 _ONCE = frozenset({"from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "array", "shard", "dry_run"})
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
@@ -45,7 +46,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @option("--delay", type=Duration(), default=0.0, metavar="TIME", help="Wait this long between two starts.")
 @option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")
 @option("--keep-order", "-k", is_flag=True, help="Pass outputs on in the order of the scripts, not as they end.")
-@option("--joblog", metavar="FILE", help="Write GNU parallel's log.")
+@option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced, --resume goes on in it.")
 @resume_options
 @option("--array", is_flag=True, help="Only this array task's share (Slurm, PBS, LSF, SGE).")
 @option("--shard", metavar="I/N", help="Only the I-th of N shares.")
@@ -63,45 +64,57 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     here = os.getcwd()
     asked = wanted(context, selection, given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
-    work = resumed_work(context, asked, here) if again else new_work(context, asked, here)
-    if work.run is not None and (job := job_in_queue(work.run.path, os.environ)):
-        raise SharedenvError(
-            f"run {work.run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
-            hint=f"sharedenv cancel {work.run.id}, or wait: sharedenv status {work.run.id}",
-        )
+    if again:
+        found = earlier_run(context, asked, here)
+        if job := job_in_queue(found.run.path, os.environ):
+            raise _queued(found.run, job)
+        own = inherit(context, found.run, selection, build_options, given)
+        build_options, given = own.build_options, dict(own.given)
+        work = resumed_work(found, replace(asked, selection=own.selection))
+    else:
+        work = new_work(context, asked, here)
+    joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
+    check_outputs(work.cases, given["capture"], joblog_path)
     for note in work.notes:
         console.say(note)
     if given["dry_run"]:
         return _dry_run(work, console)
-    _check_capture(work.cases, given["capture"])
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     if given["no_build"]:
         require_all(work, thorough=thorough)
     if not work.cases and not work.settled:
         console.say("nothing to run")
+        if work.run is not None and given["run_id"] is None and (text := hidden_run(work.layout, work.run, context.obj.pool)):
+            console.say(text)
         return 0
-    create_pool(work.layout)
-    joblog = _open_joblog(given["joblog"], append=again)
-    journal = work.run or create_journal(work, asked, _extra(context, asked))
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
-    starter = _starter(screen) if given["preload"] else PlainStarter()
-    try:
-        ended = execute(
-            work,
-            journal,
-            starter=starter,
-            options=_options(given),
-            build_options=build_options,
-            screen=screen,
-            joblog=joblog,
-            threads=given["threads"],
-            thorough=thorough,
-        )
-    finally:
-        starter.close()
-    return _tell(console, work, journal, ended, here, _hint(context))
+    joblog = _open_joblog(joblog_path, append=again)
+    with kept_journal(work, asked, _extra(context, asked, joblog_path), console) as journal:
+        starter = _starter(screen) if given["preload"] else PlainStarter()
+        try:
+            ended = execute(
+                work,
+                journal,
+                starter=starter,
+                options=_options(given),
+                build_options=build_options,
+                screen=screen,
+                joblog=joblog,
+                threads=given["threads"],
+                thorough=thorough,
+            )
+        finally:
+            starter.close()
+        return _tell(console, work, journal, ended, here, context.obj.pool)
+
+
+def _queued(run: Run, job: str) -> SharedenvError:
+    return SharedenvError(
+        f"run {run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
+        hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
+    )
 
 
 def _share(given: Mapping[str, Any]) -> Share | None:
@@ -146,23 +159,6 @@ def _tag(here: str) -> Any:
     return lambda case: os.fsencode(short_path(case.script, here).replace("\n", "\\n")) + b"\t"
 
 
-def _check_capture(cases: Sequence[Case], name: str | None) -> None:
-    """Two scripts that write one file would leave the output of one of them only."""
-    if name is None:
-        return
-    if not name or name.endswith("/"):
-        raise SharedenvError("--capture needs the name of a file")
-    seen: dict[str, Case] = {}
-    for case in cases:
-        path = os.path.join(case.folder, name)
-        if (other := seen.setdefault(path, case)) is not case:
-            raise SharedenvError(
-                f"--capture {name} would be written by several scripts",
-                cause=f"{other.script} and {case.script} start in the same folder",
-                hint="sharedenv run --tag … > FILE keeps them in one file",
-            )
-
-
 def _open_joblog(path: str | None, *, append: bool) -> Joblog | None:
     if path is None:
         return None
@@ -172,9 +168,12 @@ def _open_joblog(path: str | None, *, append: bool) -> Joblog | None:
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
 
 
-def _extra(context: click.Context, asked: Wanted) -> dict[str, Any]:
+def _extra(context: click.Context, asked: Wanted, joblog: str | None) -> dict[str, Any]:
     share = {} if asked.share is None else {"share": str(asked.share)}
-    return {"again": repeated(context, _ONCE), **share}
+    words = repeated(context, _ONCE)
+    if joblog is not None:  # wherever it goes on, it is this file
+        words += ["--joblog", joblog]
+    return {"again": words, **share}
 
 
 def _dry_run(work: Work, console: Console) -> int:
@@ -193,7 +192,7 @@ def _dry_run(work: Work, console: Console) -> int:
     return 0
 
 
-def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, again: str) -> int:
+def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, pool: str | None) -> int:
     results = dict(ended.outcome.results)
     summary = summarize(work.cases, results, ended.seconds)
     for error in ended.errors:
@@ -210,17 +209,13 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, a
             hint=f"df -h -i {shlex.quote(work.layout.path)}",
         ))
     left = summary.left or ended.unwritten
-    if left or summary.failed or work.settled:
+    kept = journal.path.startswith(work.layout.path + os.sep)
+    if kept and (left or summary.failed or work.settled):
         flag = "--resume" if left else "--retry-failed"
-        console.say(f"{'to go on' if left else 'to run them again'}: {again.format(flag=flag, run=journal.id)}")
+        words = ["sharedenv", *(["--pool", pool] if pool else []), "run", flag, "--run-id", journal.id]
+        console.say(f"{'to go on' if left else 'to run them again'}: {shlex.join(words)}")
     if ended.outcome.interrupted or (ended.outcome.left and ended.outcome.reason.startswith("SIG")):
         return EXIT_INTERRUPTED
     if ended.errors:
         return EXIT_BUILD
     return EXIT_FAILED if summary.failed or left or work.settled else 0
-
-
-def _hint(context: click.Context) -> str:
-    pool = context.obj.pool
-    words = ["sharedenv", *(["--pool", pool] if pool else []), "run", "{flag}", "--run-id", "{run}", *repeated(context, _ONCE)]
-    return " ".join(word if word.startswith("{") else shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in words)

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,10 +21,11 @@ from sharedenv.pool.store import Environment, look_up
 from sharedenv.process import stop_all
 from sharedenv.report.console import Console
 from sharedenv.report.running import Screen, ScreenConsole
-from sharedenv.run.batch import Batch, Options, Outcome
+from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.joblog import Joblog, joblog_line
 from sharedenv.run.journal import Run
+from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
@@ -86,6 +87,10 @@ class Recorder:
             trouble = trouble or f"can't write ({error.strerror}): starting nothing more"
         self._screen.ended(case, result, last)
         return trouble
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """Tells of scripts that have no environment."""
+        self._screen.unbuilt(cases, text)
 
     def tick(self, batch: Batch) -> None:
         """Draws, and looks whether the run is still ours."""

@@ -15,20 +15,22 @@ import click
 from sharedenv.cli.options import Globals
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import find_pool
-from sharedenv.pool.owner import this_process
+from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import short_path
-from sharedenv.run.batch import Counts
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.orders import Counts
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
 from sharedenv.slurm.status import Standing, standing
 
 _LOOK = 1.0  # seconds between looks at the journal, ten times as long as a look takes where that is more
 _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the end
+
+_WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of its scripts, and some
 
 
 @click.command()
@@ -89,8 +91,7 @@ def _lines(
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
     if stands.over and stands.count("failed", "lost", "left"):
         pool = ["--pool", globals_.pool] if globals_.pool else []
-        again = run.asked.extra.get("again", ()) if run.asked.extra.get("slurm") else ()
-        lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id, *again])}")
+        lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id])}")
     return lines
 
 
@@ -140,16 +141,45 @@ def _ended(run: Run, array: Array) -> dict[int, Result]:
 
 
 def _cancel_local(run: Run, console: Console) -> int:
-    alive = [state for state in run.sessions() if state.alive and state.owner]
+    alive = [state.owner for state in run.sessions() if state.alive and state.owner]
     if not alive:
         console.say(f"run {run.id} is not at work")
         return 0
-    here = this_process().machine
-    for state in alive:
-        owner = state.owner
-        if owner is None or owner.machine != here:
-            host = owner.host if owner else "another machine"
-            raise SharedenvError(f"run {run.id} is at work on {host}", hint=f"ssh {host} kill -INT {owner.pid if owner else ''}")
-        os.kill(owner.pid, signal.SIGINT)
-        console.say(f"interrupted process {owner.pid} of run {run.id}")
+    for owner in alive:
+        if not is_here(owner):
+            raise SharedenvError(
+                f"run {run.id} is at work on {owner.host}",
+                hint=f"ssh {owner.host} 'kill {owner.pid}; sleep 1; kill {owner.pid}'",
+            )
+    deadline = time.monotonic() + _WAIT
+    # TERM twice, not INT: a run in the background of a script was started with INT ignored, and INT is to stay ignored
+    # there. The first TERM starts nothing more, the second ends what runs; a third would cut its grace short
+    for _ in range(2):
+        for owner in alive:
+            _terminate(run, owner)
+        _await_end(alive, min(deadline, time.monotonic() + 1.0))
+    _await_end(alive, deadline)
+    left = [str(owner.pid) for owner in alive if lives(owner, 0.0)]
+    if left:
+        console.say(f"run {run.id} is ending: process {', '.join(left)} waits for its scripts; sharedenv status {run.id}")
+    else:
+        console.say(f"run {run.id} has ended; to go on: sharedenv run --resume --run-id {run.id}")
     return 0
+
+
+def _terminate(run: Run, owner: Owner) -> None:
+    if not lives(owner, 0.0):
+        return
+    try:
+        os.kill(owner.pid, signal.SIGTERM)
+        os.kill(owner.pid, signal.SIGCONT)  # one that Ctrl-Z has stopped could not answer
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        message = f"run {run.id} is another user's: process {owner.pid}"
+        raise SharedenvError(message, hint=f"ps -o user= -p {owner.pid}", exit_code=EXIT_FAILED) from None
+
+
+def _await_end(owners: list[Owner], deadline: float) -> None:
+    while any(lives(owner, 0.0) for owner in owners) and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -11,11 +11,12 @@ import click
 
 from sharedenv.cli.options import Globals, option
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, tell_slurm
+from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.report.console import Console
-from sharedenv.report.standing import failure_values, head_lines, listed, running_lines, value
+from sharedenv.report.standing import failure_values, head_lines, listed, pace_lines, running_lines, value
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import short_path
@@ -52,6 +53,8 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, as_j
         tell_slurm(run, globals_, os.getcwd())
     else:
         _tell(run, globals_)
+    if not as_json and run_id is None and (text := hidden_run(layout, run, globals_.pool)):
+        globals_.console.result(text)
     return 0
 
 
@@ -73,7 +76,8 @@ def _tell(run: Run, globals_: Globals) -> None:
     style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
     lines = head_lines(run, standing, now, style)
     lines += running_lines([case for case in cases if case.sequence in running], lambda path: short_path(path, here))
-    summary = summarize(cases, results, standing.seconds)
+    lines += pace_lines(standing, results, now) if standing.alive else []
+    summary = summarize(cases, results, standing.seconds, running=len(running), going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style)
     for line in lines:
         console.result(line)
@@ -84,7 +88,7 @@ def _tell(run: Run, globals_: Globals) -> None:
 def _again(run: Run, standing: Standing, globals_: Globals) -> str:
     flag = "--resume" if standing.left else "--retry-failed"
     pool = ["--pool", globals_.pool] if globals_.pool else []
-    return shlex.join(["sharedenv", *pool, "run", flag, "--run-id", run.id, *run.asked.extra.get("again", ())])
+    return shlex.join(["sharedenv", *pool, "run", flag, "--run-id", run.id])
 
 
 def _list(layout: Layout, console: Console, as_json: bool) -> int:

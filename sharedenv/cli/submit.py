@@ -13,13 +13,14 @@ import click
 
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
+from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, Session, script_options
 from sharedenv.cli.options import option
+from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import require_all
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
-from sharedenv.cli.work import Work, new_work, resumed_work
+from sharedenv.cli.work import Work, earlier_run, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
@@ -34,7 +35,7 @@ from sharedenv.slurm.sbatch import Options, script_text
 from sharedenv.slurm.status import standing
 from sharedenv.slurm.submit import Order, array_job, plan_tasks, submit_array
 
-#: options that a hint to go on does not repeat: they name the work itself, or how it was shared out
+#: options that --resume does not take over: they name the work itself, or how it was shared out
 _ONCE = frozenset({"from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only"})
 
 
@@ -73,16 +74,24 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     """
     console: Console = context.obj.console
     here = os.getcwd()
-    order = _order(given, here, console)
     again = given["resume"] or given["retry_failed"]
     asked = wanted(context, selection, given, here)
-    work = resumed_work(context, asked, here) if again else new_work(context, asked, here)
+    if again:
+        found = earlier_run(context, asked, here)
+        own = inherit(context, found.run, selection, build_options, given)
+        selection, build_options, given = own.selection, own.build_options, dict(own.given)
+        order = _order(given, here, console)
+        work = resumed_work(found, replace(asked, selection=selection))
+    else:
+        order = _order(given, here, console)
+        work = new_work(context, asked, here)
     work = _without_live(work, console)
     for note in work.notes:
         console.say(note)
     if not work.cases:
         console.say("nothing to submit")
         return 0
+    check_outputs(work.cases, given["capture"], None)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
         console.result(_preview(work, tasks, order).rstrip("\n"))

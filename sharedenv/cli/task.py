@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
@@ -18,9 +18,10 @@ from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.words import count
-from sharedenv.run.batch import Batch, Options, Outcome
+from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run, open_run
+from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Starter
@@ -134,6 +135,9 @@ class _Observer:
     def tick(self, batch: Batch) -> None:
         if self._session.lost:
             batch.drain("another process works on this task now: starting nothing more")
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        self._screen.unbuilt(cases, text)
 
     def notice(self, text: str) -> None:
         self._screen.say(text)

@@ -15,7 +15,7 @@ from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.journal import Run, list_runs, open_run, refuse_live
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.settings import Settings, gather_settings
 from sharedenv.slurm.share import Share, take
@@ -72,22 +72,38 @@ def new_work(context: click.Context, wanted: Wanted, here: str) -> Work:
     return Work(session.layout, session.settings, plan, None, cases, cases)
 
 
-def resumed_work(context: click.Context, wanted: Wanted, here: str) -> Work:
-    """What an earlier run left to do. Raises SharedenvError when there is no such run."""
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run to go on with; ``paths``: the scripts of it that are meant, none for all."""
+
+    layout: Layout
+    run: Run
+    paths: tuple[str, ...]
+
+
+def earlier_run(context: click.Context, wanted: Wanted, here: str) -> Earlier:
+    """The run that --resume and --retry-failed mean. Raises SharedenvError when there is none."""
     paths = () if wanted.selection.empty else tuple(find_scripts(wanted.selection, here))
     if wanted.share is not None:
         paths = tuple(take(paths, wanted.share))
     layout = _pool(context, paths, here)
-    run = _find(layout, wanted, paths)
+    return Earlier(layout, _find(layout, wanted, paths), paths)
+
+
+def resumed_work(found: Earlier, wanted: Wanted) -> Work:
+    """What an earlier run left to do. Raises SharedenvError when a process of this run is at work."""
+    layout, run = found.layout, found.run
+    results, sessions = run.read()
+    refuse_live(run.id, sessions)
     old = run.cases()
-    asked, added = _asked(old, paths, wanted, run)
+    asked, added = _asked(old, found.paths, wanted, run)
     settings = gather_settings(layout.root, os.environ, wanted.selection.python)
     present = [case for case in asked if os.path.lexists(case.script)]
     gone = [case for case in asked if not os.path.lexists(case.script)]
     plan = make_plan(dict.fromkeys(case.script for case in present), settings)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
     current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
-    earlier = outcomes(old, run.results())
+    earlier = outcomes(old, results)
     choice = choose(current, earlier, failed_only=wanted.failed_only)
     lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
                   failed_only=wanted.failed_only)

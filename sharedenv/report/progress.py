@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sharedenv.report.console import Console
 from sharedenv.report.output import write_all
 from sharedenv.report.words import count, duration
-from sharedenv.run.batch import Counts
+from sharedenv.run.orders import Counts
 
 REDRAW = 0.1  #: seconds between two drawings of the line
 WINDOW = 30.0  #: seconds over which the rate is taken
@@ -95,6 +95,7 @@ class Progress:
         self._console = console
         self._now = now
         self._start = now()
+        self._first = self._start  # when the first case started, as far as is known: builds before it tell nothing of the pace
         self._samples: deque[tuple[float, int]] = deque([(self._start, 0)])
         self._due = self._start if console.live else self._start + next_plain(0.0)
         self._shown = False
@@ -106,6 +107,9 @@ class Progress:
     def show(self, counts: Counts) -> None:
         """Draws the line, or writes a plain one."""
         now = self._now()
+        if counts.began is not None and counts.began > self._first:
+            self._first = counts.began
+            self._samples = deque([(self._first, 0)])
         pace = self._pace(now, counts.succeeded + counts.failed)
         if self._console.live:
             self._due = now + REDRAW
@@ -131,7 +135,7 @@ class Progress:
             samples.popleft()
         since, before = samples[0]
         if done == before:  # slow scripts: none ended of late, the whole run tells more
-            since, before = self._start, 0
+            since, before = self._first, 0
         return Pace(now - self._start, (done - before) / (now - since) if done > before and now > since else None)
 
 

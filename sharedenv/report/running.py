@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sharedenv.report.console import Console
@@ -53,7 +53,7 @@ class Screen:
             if self.console.verbosity > 0:
                 self.say(f"done: {printable(self._name(case.script))} ({duration(result.seconds)})")
             return
-        if result.interrupted:
+        if result.interrupted or result.unbuilt:
             return
         self._failures += last
         if self._failures <= FAILURES or self.console.verbosity > 0:
@@ -61,6 +61,11 @@ class Screen:
             self.say(f"{how} {printable(self._name(case.script))}: {words(case, result)}")
         if self._failures == FAILURES + 1 and last and self.console.verbosity == 0:
             self.say("further failures are told at the end")
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """A line for an environment that could not be built, whatever the number of its scripts."""
+        more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
+        self.say(f"{self.console.style('error', 'failed:')} {printable(self._name(cases[0].script))}{more}: {printable(text)}")
 
     def tick(self, batch: Batch) -> None:
         """Draws the progress line when it is time."""

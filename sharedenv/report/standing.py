@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sharedenv.report.progress import rate_text
 from sharedenv.report.summary import printable
 from sharedenv.report.words import ago, duration
 from sharedenv.run.case import Case, Result
@@ -34,6 +35,17 @@ def running_lines(running: Sequence[Case], name: Callable[[str], str]) -> list[s
     named = ", ".join(printable(name(case.script)) for case in running[:NAMED])
     more = f" and {len(running) - NAMED:,} more" if len(running) > NAMED else ""
     return [f"running: {named}{more}"] if running else []
+
+
+def pace_lines(standing: Standing, results: Mapping[int, Result], now: float) -> list[str]:
+    """How fast a run at work goes and how long it has still to go, by what has ended since its session began."""
+    since = min((session.started for session in standing.alive), default=now)
+    recent = [result for result in results.values() if result.start >= since and not result.interrupted]
+    seconds = now - min((result.start for result in recent), default=now)
+    if not recent or seconds <= 0 or not standing.left:
+        return []
+    rate = len(recent) / seconds
+    return [f"{duration(standing.left / rate)} left, {rate_text(rate)}"]
 
 
 def listed(runs: Sequence[tuple[Run, Standing]], now: float) -> list[tuple[str, ...]]:

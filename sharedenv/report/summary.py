@@ -13,6 +13,7 @@ from sharedenv.run.case import Case, Result
 GROUPS = 10  #: groups of failures shown
 NAMED = 3  #: scripts named in each group
 _WIDTH = 160  # characters of a script's own words
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Summary:
     """What there is to tell of a run.
 
     left     cases that have not been run to their end
+    running  those of them that are at work
+    going    whether the run is: what is left is to come
     seconds  wall time of the run, None where it can't be known
     cpu      CPU seconds of all scripts
     slowest  case and seconds, slowest first
@@ -43,9 +46,13 @@ class Summary:
     groups: tuple[Group, ...]
     slowest: tuple[tuple[Case, float], ...]
     largest: tuple[Case, int] | None
+    running: int = 0
+    going: bool = False
 
 
-def summarize(cases: Sequence[Case], results: Mapping[int, Result], seconds: float | None) -> Summary:
+def summarize(
+    cases: Sequence[Case], results: Mapping[int, Result], seconds: float | None, *, running: int = 0, going: bool = False
+) -> Summary:
     """The summary of a run: its cases in the order asked, the last result of each by sequence."""
     ended = [
         (case, result) for case in cases if (result := results.get(case.sequence)) is not None and not result.interrupted
@@ -63,19 +70,25 @@ def summarize(cases: Sequence[Case], results: Mapping[int, Result], seconds: flo
         group(failed),
         tuple((case, result.seconds) for case, result in slowest),
         (largest[0], largest[1].memory) if largest and largest[1].memory else None,
+        running,
+        going,
     )
 
 
 def group(failed: Iterable[tuple[Case, Result]]) -> tuple[Group, ...]:
     """Failures by what they said, the largest group first.
 
-    A script's own folder is left out of its words, so that copies say the same. When that leaves more groups than can
-    be shown, words that differ in numbers only count as the same too.
+    A script's own folder is left out of its words, so that copies say the same; words that differ in numbers only count as
+    the same too, and the first of them stand for all. The exit status is no such number.
     """
-    pairs = [(case, words(case, result)) for case, result in failed]
-    groups = _grouped(pairs, lambda said: said)
-    if len(groups) > GROUPS:
-        groups = _grouped(pairs, lambda said: re.sub(r"\d+", "#", said))
+    found: dict[tuple[int, int, str], tuple[list[str], list[Case]]] = {}
+    for case, result in failed:
+        said = words(case, result)
+        texts, cases = found.setdefault((result.status, result.signal, _NUMBER.sub("#", said)), ([], []))
+        cases.append(case)
+        if said not in texts[:1]:
+            texts.append(said)
+    groups = [Group(texts[0] + (", and the like" if texts[1:] else ""), tuple(cases)) for texts, cases in found.values()]
     return tuple(sorted(groups, key=lambda one: -len(one.cases)))
 
 
@@ -127,17 +140,12 @@ def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
         said.append(style("good", f"{summary.succeeded:,} succeeded"))
     if summary.failed:
         said.append(style("error", f"{summary.failed:,} failed"))
-    if summary.left:
-        said.append(style("warning", f"{summary.left:,} not run"))
+    if summary.running:
+        said.append(f"{summary.running:,} running")
+    if left := summary.left - summary.running:
+        said.append(f"{left:,} to go" if summary.going else style("warning", f"{left:,} not run"))
     cpu = f" (CPU {duration(summary.cpu)})" if summary.cpu >= 1 else ""
     return f"{count(summary.total, 'script')}{took}: {', '.join(said) or 'nothing to do'}{cpu}"
-
-
-def _grouped(pairs: Iterable[tuple[Case, str]], same: Callable[[str], str]) -> list[Group]:
-    found: dict[str, tuple[str, list[Case]]] = {}
-    for case, said in pairs:
-        found.setdefault(same(said), (said, []))[1].append(case)
-    return [Group(said, tuple(cases)) for said, cases in found.values()]
 
 
 def _signal_name(number: int) -> str:

@@ -14,68 +14,25 @@ import platform
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from sharedenv.errors import SharedenvError
-from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
 from sharedenv.run.groups import Groups
+from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.signals import Stage, Stopping
+from sharedenv.run.slot import Slot, close_slot, spools_of
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended, Prepared, Starter
+from sharedenv.run.telling import last_lines, telling_line
 from sharedenv.run.wakeup import Wakeup
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
 _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _TICK = 0.5  # seconds between looks at outputs that grow and at the display, when nothing else happens
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run.
-
-    jobs       at a time
-    timeout    seconds for each attempt, None for no end
-    grace      seconds between TERM and KILL
-    tries      attempts at most for each case
-    fail_fast  start nothing more after the first case that failed for good
-    delay      seconds between two starts
-    hesitation seconds to wait for a signal of our own when a script was ended by TERM: a batch system that ends a job tells
-               its processes one after the other, and such a script counts as not run. 0 outside of one
-    capture    name of a file in each case's folder that gets its output, None to keep it for the observer
-    """
-
-    jobs: int
-    timeout: float | None = None
-    grace: float = 10.0
-    tries: int = 1
-    fail_fast: bool = False
-    delay: float = 0.0
-    hesitation: float = 0.0
-    capture: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Where a batch stands; ``building``: environments that cases wait for."""
-
-    total: int
-    succeeded: int
-    failed: int
-    running: int
-    building: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a batch: the last result of each case that ended, by sequence; how many never did, and why."""
-
-    results: dict[int, Result]
-    left: int
-    reason: str = ""
-    interrupted: bool = False
 
 
 class Observer(Protocol):
@@ -94,22 +51,11 @@ class Observer(Protocol):
     def tick(self, batch: Batch) -> None:
         """Something may have changed, or half a second went by."""
 
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """Cases that need one environment will never run, and why; `record` follows for each."""
+
     def notice(self, text: str) -> None:
         """Something the user should know now."""
-
-
-class _Slot:
-    __slots__ = ("attempt", "began", "case", "deadline", "reason", "start", "stderr", "stdout")
-
-    def __init__(self, case: Case, attempt: int, stdout: Spool | Capture, stderr: Spool | Capture) -> None:
-        self.case = case
-        self.attempt = attempt
-        self.stdout = stdout
-        self.stderr = stderr
-        self.start = time.time()
-        self.began = time.monotonic()
-        self.deadline = float("inf")
-        self.reason = ""
 
 
 class Batch:
@@ -125,13 +71,14 @@ class Batch:
         self._observer = observer
         self._prepared: dict[str, Prepared] = {}
         self._arrivals: deque[tuple[str, Prepared | SharedenvError]] = deque()
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._attempts: dict[int, int] = {}
         self._results: dict[int, Result] = {}
         self._succeeded = 0
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
         self._crowded = False
+        self._began: float | None = None
         self._next_start = 0.0
         self._watching = 0.0
         self._host = platform.node()
@@ -152,7 +99,8 @@ class Batch:
     def counts(self) -> Counts:
         """Where it stands."""
         done = len(self._results)
-        return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), len(self._queue.keys))
+        building = len(self._queue.keys)
+        return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), building, self._began)
 
     def running(self) -> list[int]:
         """Sequences at work; from any thread."""
@@ -206,8 +154,11 @@ class Batch:
                 self._prepared[key] = outcome
                 self._queue.open(key)
                 continue
-            for case in self._queue.drop(key):
-                text = f"its environment could not be built: {outcome.message}"
+            dropped = self._queue.drop(key)
+            text = f"{UNBUILT}: {telling_line(outcome)}"
+            if dropped:
+                self._observer.unbuilt(dropped, text)
+            for case in dropped:
                 self._settle(case, Result(case.sequence, 1, time.time(), host=self._host, error=text), None, None)
 
     def _fill(self) -> None:
@@ -236,13 +187,13 @@ class Batch:
             what = f"its output can't be kept in {self.options.capture}"
             stdout: Spool | Capture = Spool() if self.options.capture is None else Capture(self.options.capture)
             stderr = Spool() if self.options.capture is None else stdout
-            slot = _Slot(case, attempt, stdout, stderr)
+            slot = Slot(case, attempt, stdout, stderr)
             what = "its Python can't be started"
             prepared = self._prepared[case.key]
             pid = self._starter.start(case, prepared, stdout.descriptor, stderr.descriptor)
         except OSError as error:
             if slot is not None:
-                _close(slot)
+                close_slot(slot)
             self._not_started(case, attempt, what, error)
             return
         finally:
@@ -250,6 +201,8 @@ class Batch:
         if self.options.timeout is not None:
             slot.deadline = slot.began + self.options.timeout
         self._slots[pid] = slot
+        if self._began is None:
+            self._began = slot.began
 
     def _not_started(self, case: Case, attempt: int, what: str, error: OSError) -> None:
         if error.errno in _CROWDED and self._slots:
@@ -277,9 +230,9 @@ class Batch:
             self._fill()
         for slot, one, seconds in slots:
             self._settle(slot.case, self._result(slot, one, seconds), slot.stdout, slot.stderr)
-            _close(slot)
+            close_slot(slot)
 
-    def _result(self, slot: _Slot, ended: Ended, seconds: float) -> Result:
+    def _result(self, slot: Slot, ended: Ended, seconds: float) -> Result:
         code = os.waitstatus_to_exitcode(ended.status)
         failed = code != 0 or bool(slot.reason)
         error = slot.reason
@@ -326,7 +279,7 @@ class Batch:
             if self.options.fail_fast and not result.succeeded:
                 self.drain("a script failed: starting nothing more (--fail-fast)")
 
-    def _hesitate(self, terminated: list[_Slot]) -> None:
+    def _hesitate(self, terminated: list[Slot]) -> None:
         """Whether the scripts that TERM has ended were ended with us, or each for itself."""
         asked = [slot for slot in terminated if not slot.reason]
         deadline = time.monotonic() + self.options.hesitation
@@ -371,7 +324,7 @@ class Batch:
         if self._groups.busy:
             self._groups.watch(now, set(self._slots))
         if now >= self._watching:
-            large = [spool.relieve() for slot in self._slots.values() for spool in _spools(slot)]
+            large = [spool.relieve() for slot in self._slots.values() for spool in spools_of(slot)]
             self._watching = now + (_TICK / 10 if any(large) else _TICK)
 
     def _abandon(self) -> None:
@@ -379,20 +332,4 @@ class Batch:
         now = time.monotonic()
         for pid, slot in self._slots.items():
             self._groups.kill(pid, now)
-            _close(slot)
-
-
-def last_lines(data: bytes, count: int = 5) -> str:
-    """The last lines of a stream, blank ones left out, as text; bytes that are no UTF-8 are spelled out."""
-    lines = [line for line in data.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
-    return "\n".join(lines[-count:])
-
-
-def _spools(slot: _Slot) -> tuple[Spool, ...]:
-    return tuple(spool for spool in (slot.stdout, slot.stderr) if isinstance(spool, Spool))
-
-
-def _close(slot: _Slot) -> None:
-    slot.stdout.close()
-    if slot.stderr is not slot.stdout:
-        slot.stderr.close()
+            close_slot(slot)

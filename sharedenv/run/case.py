@@ -74,9 +74,15 @@ class Result:
         return self.status == 0 and not self.signal and not self.error
 
     @property
+    def unbuilt(self) -> bool:
+        """Whether it failed for want of its environment, as others that need the same did."""
+        return self.error.startswith(UNBUILT)
+
+    @property
     def interrupted(self) -> bool:
         """Whether it failed only because the run was ended: it counts as not run yet."""
         return self.error == INTERRUPTED
 
 
 INTERRUPTED = "ended with the run"
+UNBUILT = "its environment could not be built"  #: how the error of a case begins that had no environment to run in

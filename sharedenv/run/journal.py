@@ -156,8 +156,7 @@ class Run:
     def begin(self, *, jobs: int = 1, writer: str = LOCAL, keys: Iterable[str] = ()) -> Session:
         """Takes the run for this process and ``writer``. Raises SharedenvError when another process has it."""
         taken = [state for state in self.sessions() if state.writer == writer]
-        if busy := [state for state in taken if state.alive]:
-            raise _busy(self.id, busy[-1])
+        refuse_live(self.id, taken, writer)
         number = max((state.number for state in taken), default=0) + 1
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
@@ -179,6 +178,12 @@ class Run:
                 if number.isdigit():
                     found.append((writer, int(number), name))
         return sorted(found)
+
+
+def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
+    """Raises SharedenvError when one of a run's sessions is at work as ``writer``."""
+    if busy := [state for state in sessions if state.writer == writer and state.alive]:
+        raise _busy(run_id, busy[-1])
 
 
 def create_run(

@@ -20,7 +20,7 @@ MEANING = {
     RUNNING: "at work",
     DONE: "every script was run",
     INTERRUPTED: "ended by the user",
-    STOPPED: "stopped before every script was run",
+    STOPPED: "it ended before every script was run",
     LOST: "its process died without a word: killed, or its machine went down",
     PLANNED: "nothing was started yet",
 }

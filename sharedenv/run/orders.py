@@ -1,0 +1,58 @@
+"""What a batch is told of how to run, and what it tells of where it stands and what came of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sharedenv.run.case import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run.
+
+    jobs       at a time
+    timeout    seconds for each attempt, None for no end
+    grace      seconds between TERM and KILL
+    tries      attempts at most for each case
+    fail_fast  start nothing more after the first case that failed for good
+    delay      seconds between two starts
+    hesitation seconds to wait for a signal of our own when a script was ended by TERM: a batch system that ends a job tells
+               its processes one after the other, and such a script counts as not run. 0 outside of one
+    capture    name of a file in each case's folder that gets its output, None to keep it for the observer
+    """
+
+    jobs: int
+    timeout: float | None = None
+    grace: float = 10.0
+    tries: int = 1
+    fail_fast: bool = False
+    delay: float = 0.0
+    hesitation: float = 0.0
+    capture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Where a batch stands.
+
+    building  environments that cases wait for
+    began     monotonic time of the first start, None before it
+    """
+
+    total: int
+    succeeded: int
+    failed: int
+    running: int
+    building: int
+    began: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a batch: the last result of each case that ended, by sequence; how many never did, and why."""
+
+    results: dict[int, Result]
+    left: int
+    reason: str = ""
+    interrupted: bool = False

@@ -1,0 +1,58 @@
+"""--capture and --joblog never write over what a run reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sharedenv.cli.outputs import check_outputs
+from sharedenv.errors import SharedenvError
+from sharedenv.run.case import Case
+from tests.conftest import Project
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--capture", "script.py"), "would overwrite"),
+        (("--capture", "script.py.lock"), "would overwrite"),
+        (("--capture", "./alias"), "would overwrite"),
+        (("--joblog", "case2/script.py"), "would overwrite"),
+        (("--joblog", "case2/alias"), "would overwrite"),
+        (("--joblog", "case2/out", "--capture", "out"), "both name"),
+        (("--capture", "../out"), "written by several scripts"),
+        (("--capture", "sub/out"), "there is no folder"),
+        (("--capture", "folder"), "is a folder"),
+    ],
+)
+def test_what_a_run_reads_is_not_written(project: Project, options: tuple[str, ...], said: str) -> None:
+    scripts = project.copies(2, body="print('x')")
+    (project.path / "case1/folder").mkdir()
+    os.link(scripts[1], project.path / "case2/alias")
+    before = [script.read_bytes() for script in scripts]
+    commands = [("run",), ("submit", "--print")] if "--joblog" not in options else [("run",)]
+    for command in commands:
+        told = project.call(*command, "case*/script.py", *options, status=2)
+        assert said in told.stderr
+        assert not project.pool.exists()
+    assert [script.read_bytes() for script in scripts] == before
+
+
+def test_an_earlier_capture_is_replaced(project: Project) -> None:
+    project.copies(2, body="print('x')")
+    for _ in range(2):
+        project.call("run", "--capture", "out", "case*/script.py")
+    assert (project.path / "case2/out").read_text() == "x\n"
+    project.call("run", "--joblog", "/dev/null", "case1/script.py")
+
+
+def test_a_link_to_another_cases_script_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/s.py").touch()
+    (tmp_path / "a/out").symlink_to("../b/s.py")
+    cases = [Case(1, str(tmp_path / "a/s.py")), Case(2, str(tmp_path / "b/s.py"))]
+    with pytest.raises(SharedenvError, match="would overwrite"):
+        check_outputs(cases, "out", None)
