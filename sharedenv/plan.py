@@ -86,7 +86,7 @@ class _Keyer:
         self._parsed: dict[tuple[bytes, int], tuple[Metadata | ScriptError, bool]] = {}
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
         self._locks: dict[bytes, bytes] = {}
-        self._last: tuple[bytes, Block] = (b"", Block(b"", 0))
+        self._last: tuple[bytes, Block] | None = None
         self._plain: Payload | None = None  # of the last bytes, wherever they lie, without a lock file
         self.digest = ""  #: of the script that `payload` was last called for
 
@@ -118,7 +118,7 @@ class _Keyer:
         return self._locks.setdefault(data, data)  # one copy in memory, however many scripts have it
 
     def _block(self, data: bytes) -> Block:
-        if data != self._last[0]:
+        if self._last is None or data != self._last[0]:
             self._plain = None
             self._last = data, read_block(data)
             self.digest = hashlib.sha256(data).hexdigest()

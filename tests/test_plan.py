@@ -228,3 +228,9 @@ def test_lock_files_of_copies_are_held_once(folder: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_an_empty_file_is_no_script(folder: Path) -> None:
+    write(folder, {"s.py": "", "good/s.py": GOOD, "late/s.py": ""})
+    assert "no `# /// script` block in it" in str(bad(folder, "s.py").cause)
+    assert len(bad(folder, "s.py", "good/s.py", "late/s.py").problems) == 2
