@@ -102,13 +102,23 @@ def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str])
     return {**kept, "UV_NO_WRAP": "1", **variables}
 
 
-def lock_fault(words: str) -> str | None:
-    """What uv has against a lock file, to be said after the file's name; None when it failed for another reason."""
+@dataclass(frozen=True, slots=True)
+class LockFault:
+    """What uv has against a lock file. ``reason`` is said after the file's name; ``readable``: `uv lock` can renew it."""
+
+    reason: str
+    readable: bool
+
+
+def lock_fault(words: str) -> LockFault | None:
+    """What uv has against a lock file; None when it failed for another reason."""
     said = " ".join(words.split())
     if "needs to be updated, but `--locked` was provided" in said:
-        return "does not match it"
+        return LockFault("does not match it", readable=True)
     # uv calls every lock file so
-    return "is damaged, or from another uv" if "Failed to parse `uv.lock`" in said else None
+    if "Failed to parse `uv.lock`" in said or "The lockfile at `uv.lock` uses an unsupported schema version" in said:
+        return LockFault(f"is damaged, or from another uv\n{words}", readable=False)
+    return None
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:

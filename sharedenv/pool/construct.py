@@ -252,7 +252,9 @@ def _build_error(need: Need, work: Construction, words: str, log: str | None) ->
     if log is None:
         cause, hint = words, f"df -h -i {work.layout.path}"
     elif fault := lock_fault(words):
-        cause, hint = f"its lock file {first}.lock {fault}", f"uv lock --script {shlex.quote(first)}"
+        cause, hint = f"its lock file {first}.lock {fault.reason}", f"uv lock --script {shlex.quote(first)}"
+        if not fault.readable:  # uv reads the one that is there first, and fails on it again
+            hint = f"rm {shlex.quote(first + '.lock')} && {hint}"
     else:
         cause = f"{words}\n(all that uv said: {_below(work.cwd, log)})"
         hint = f"sharedenv build {shlex.quote(first)}, after mending the cause"
