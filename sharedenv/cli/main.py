@@ -74,8 +74,9 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status. Nothing escapes but the status: errors have been told."""
     context: click.Context | None = None
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        context = cli.make_context("sharedenv", list(sys.argv[1:] if arguments is None else arguments))
+        context = cli.make_context("sharedenv", list(words))
         with context:
             result = cli.invoke(context)
         return result if isinstance(result, int) else 0
@@ -89,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         _console(context).say("interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:  # the one place where a bug becomes a report
-        told = _as_told(error)
+        told = _as_told(error, words)
         _console(context).error(told)
         return told.exit_code
 
@@ -98,7 +99,7 @@ def _console(context: click.Context | None) -> Console:
     return context.obj.console if context is not None and context.obj is not None else Console()
 
 
-def _as_told(error: Exception) -> SharedenvError:
+def _as_told(error: Exception, words: list[str]) -> SharedenvError:
     if isinstance(error, SharedenvError):
         return error
     if isinstance(error, click.ClickException):
@@ -107,4 +108,21 @@ def _as_told(error: Exception) -> SharedenvError:
         return SharedenvError(message[:1].lower() + message[1:], hint=f"{command} --help", exit_code=EXIT_USAGE)
     from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
 
-    return write_report(error)
+    return write_report(error, " ".join(_own_words(words)))
+
+
+def _own_words(words: list[str]) -> list[str]:
+    """The command and the names of our options, without values: those, and all that is the script's, may be secret."""
+    own: list[str] = []
+    command = None
+    for word in words:
+        if word == "--" or (command == "exec" and not word.startswith("-")):
+            break
+        if word.startswith("--"):
+            own.append(word.partition("=")[0])
+        elif word.startswith("-"):
+            own.append(word[:2])
+        elif command is None and word in COMMANDS:
+            command = word
+            own.append(word)
+    return own

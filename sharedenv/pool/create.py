@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import stat
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.pool.layout import FORMAT, Layout
-
-FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
+from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
 
 
 def create_pool(layout: Layout, *, shared: bool = False) -> None:
@@ -66,6 +65,10 @@ def check_format(layout: Layout) -> None:
             found = json.load(file)["format"]
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise SharedenvError(
+            f"can't use the pool {layout.path}", cause=error.strerror, hint=f"ls -ld {shlex.quote(layout.path)}"
+        ) from None
     except (ValueError, KeyError, TypeError):
         found = "damaged"
     if found != FORMAT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.place import FOLDER, nearest_above
 
 FORMAT = 1
+FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
+_FILES = ("archives", "CACHEDIR.TAG", ".CACHEDIR.TAG.", ".gitignore", ".pool.json.")  #: how the rest in a pool begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,10 @@ class Layout:
 def find_pool(option: str | None, environ: Mapping[str, str], scripts: Sequence[str], cwd: str) -> Layout | None:
     """The pool to use: --pool, SHAREDENV_POOL, the nearest `.sharedenv/` above the scripts' common folder, then above ``cwd``.
 
-    ``scripts`` are absolute. None when there is none yet.
+    ``scripts`` are absolute. None when there is none yet. Raises SharedenvError when what was named can't be one.
     """
     if chosen := option or environ.get("SHAREDENV_POOL"):
-        return Layout(os.path.normpath(os.path.join(cwd, chosen)))
+        return Layout(_named(os.path.normpath(os.path.join(cwd, chosen))))
     # what the first and the last in the order of their bytes share, all between them share
     ends = (min(scripts), max(scripts)) if scripts else ()
     starts = [os.path.commonpath([os.path.dirname(path) for path in ends])] if ends else []
@@ -98,6 +101,35 @@ def find_pool(option: str | None, environ: Mapping[str, str], scripts: Sequence[
         if found := nearest_above(start):
             return Layout(found)
     return None
+
+
+def _named(path: str) -> str:
+    """The pool that a path stands for: the pool itself, the `.sharedenv` in a project's folder, or where a new one goes.
+
+    No pool is made among other people's files. Raises SharedenvError.
+    """
+    inside = os.path.join(path, FOLDER)
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise SharedenvError(
+            f"{path} can't be a pool", cause=error.strerror, hint=f"ls -ld {shlex.quote(path)}", exit_code=EXIT_USAGE
+        ) from None
+    if "pool.json" in names or os.path.basename(path) == FOLDER:
+        return path
+    if os.path.isdir(inside):
+        return inside
+    # what holds nothing but a pool's own folders is one that is being made, or was purged
+    if all(name in FOLDERS or name.startswith(_FILES) for name in names):
+        return path
+    raise SharedenvError(
+        f"{path} is a folder with other files in it, and no pool",
+        cause=f"a pool of its own would go into {inside}",
+        hint=f"sharedenv --pool {shlex.quote(inside)} build 'case*/script.py'",
+        exit_code=EXIT_USAGE,
+    )
 
 
 def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
