@@ -87,7 +87,7 @@ def test_what_differs_in_words(project: Project) -> None:
     assert project.call("key", "--diff", "b/script.py", "b/script.py").stdout.startswith("nothing differs")
     done = project.call("key", "--diff", "a/script.py", status=2)
     assert "--diff compares two scripts" in done.stderr
-    assert project.call("key", "--diff", "--json", "a/script.py", status=2).stdout == ""
+    assert project.call("key", "--diff", "--explain", "a/script.py", status=2).stdout == ""
 
 
 def test_a_missing_environment_is_told_in_the_same_words(project: Project) -> None:

@@ -10,7 +10,7 @@ import click
 
 from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.common import Selection, Session, open_session, script_options
-from sharedenv.cli.options import option
+from sharedenv.cli.options import json_option, option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.construct import BuildOptions
@@ -29,7 +29,7 @@ from sharedenv.report.words import count, short_path, size
 @option("--upgrade", is_flag=True, help="As --rebuild, with the newest versions that the requirements admit.")
 @option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
 @option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
-@option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @build_options
 @click.pass_context
 def build(

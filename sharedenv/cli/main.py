@@ -10,9 +10,9 @@ import sys
 import click
 
 from sharedenv import __version__
-from sharedenv.cli.options import Globals, option
+from sharedenv.cli.options import Globals, option, wants_document
 from sharedenv.errors import EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
-from sharedenv.report.console import Console
+from sharedenv.report.console import Console, error_value
 
 #: command → (where it is, its line in --help): the line stands here so that `--help` loads no command
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -92,6 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # the one place where a bug becomes a report
         told = _as_told(error, words)
         _console(context).error(told)
+        if wants_document(context, words):
+            _console(context).document({"errors": [error_value(told)]})
         return told.exit_code
 
 

@@ -9,8 +9,8 @@ import click
 
 from sharedenv.cli.common import Selection, Session, find_scripts, open_session, script_options
 from sharedenv.cli.needs import unfinished_needs
-from sharedenv.cli.options import option
-from sharedenv.cli.pools import existing_pool, json_option
+from sharedenv.cli.options import json_option, option
+from sharedenv.cli.pools import existing_pool
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.layout import Layout
@@ -59,6 +59,7 @@ class Size(click.ParamType[int]):
 @click.option("--keep", is_flag=True, help="All that the scripts named don't need.")
 @option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @json_option
+@click.pass_context
 def prune_(
     context: click.Context,
     selection: Selection,

@@ -9,8 +9,8 @@ import click
 
 from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.list import environment_value, fault
-from sharedenv.cli.options import option
-from sharedenv.cli.pools import current, existing_pool, is_key, json_option, select
+from sharedenv.cli.options import json_option, option
+from sharedenv.cli.pools import current, existing_pool, is_key, select
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.holders import processes
@@ -27,6 +27,7 @@ from sharedenv.report.words import ago, count, duration, short_path, size
 @click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @json_option
+@click.pass_context
 def show(context: click.Context, name: str, python: str | None, as_json: bool) -> int:
     """Show one environment: what is in it, who built it from what, who uses it.
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import click
 
 from sharedenv.cli.building import build_options
-from sharedenv.cli.options import option
-from sharedenv.cli.pools import existing_pool, json_option, select
+from sharedenv.cli.options import json_option, option
+from sharedenv.cli.pools import existing_pool, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.layout import Layout
@@ -30,6 +30,7 @@ SHOWN = 5  #: entries named a kind, unless -v
 @option("--repair", "mend", is_flag=True, help="Build anew what fails; what runs stays on the old.")
 @build_options
 @json_option
+@click.pass_context
 def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_options: BuildOptions, as_json: bool) -> int:
     """Hold each file against its recorded hash, and see that all else is in order. Exit 1 if anything is not.
 
