@@ -19,12 +19,10 @@ from sharedenv.settings import Settings, gather_settings
 
 def repair(
     layout: Layout, item: Found, options: BuildOptions, environ: Mapping[str, str], observer: Observer
-) -> Environment | None:
-    """The new generation in place of a damaged environment. None when there is nothing to do: no key leads to it, and
-    prune takes it. Raises SharedenvError (exit status 3) when it can't be built from what is known.
+) -> Environment:
+    """The new generation in place of a damaged environment that its key leads to. Raises SharedenvError (exit status 3)
+    when it can't be built from what is known.
     """
-    if not item.published:
-        return None
     if item.manifest is None:
         raise SharedenvError(
             f"environment {item.name} can't be built anew from its manifest",
