@@ -9,10 +9,10 @@ from dataclasses import replace
 import click
 
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, open_session, script_options
+from sharedenv.cli.common import Selection, Session, open_session, plan_of, script_options
 from sharedenv.cli.options import json_option, option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.plan import Plan, make_plan
+from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.index import remember
@@ -49,7 +49,7 @@ def build(
     """
     console: Console = context.obj.console
     session = open_session(context, selection)
-    plan = make_plan(session.paths, session.settings)
+    plan = plan_of(session, console)
     if check:
         return _check(session, plan, console, as_json)
     if upgrade:

@@ -14,9 +14,11 @@ import click
 from sharedenv import discover
 from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool, place_pool
 from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.report.console import Console
 from sharedenv.settings import Settings, gather_settings
 
 
@@ -69,6 +71,18 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
     trusted(layout)
     check_format(layout)
     return Session(layout, tuple(paths), gather_settings(layout.root, os.environ, selection.python))
+
+
+def plan_of(session: Session, console: Console) -> Plan:
+    """The plan of a session's scripts; what it warns of is told. Raises BadScripts."""
+    return warned(make_plan(session.paths, session.settings), console)
+
+
+def warned(plan: Plan, console: Console) -> Plan:
+    """The same plan, its warnings told."""
+    for text in plan.warnings:
+        console.warn(text)
+    return plan
 
 
 def trusted(layout: Layout) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from sharedenv.cli.common import Selection, find_scripts, script_options
+from sharedenv.cli.common import Selection, find_scripts, script_options, warned
 from sharedenv.cli.options import json_option
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
@@ -53,7 +53,7 @@ def _plan(context: click.Context, selection: Selection) -> Plan:
     here = os.getcwd()
     paths = find_scripts(selection, here)
     layout = find_pool(context.obj.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
-    return make_plan(paths, gather_settings(layout.root, os.environ, selection.python))
+    return warned(make_plan(paths, gather_settings(layout.root, os.environ, selection.python)), context.obj.console)
 
 
 def _print_difference(plan: Plan, name: Callable[[str], str], console: Console, arguments: int) -> None:
