@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sharedenv.block import Block
 from sharedenv.key import Payload, make_payload
 from sharedenv.lock import places
-from sharedenv.problems import NO_FILE, BadScripts, Problem, shown, unknown_key
+from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.settings import Settings
 from sharedenv.tool_uv import may_hold_paths
@@ -203,4 +203,4 @@ def _reason(path: str, error: OSError) -> str:
         return f"its lock file can't be read: {words}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return "a link to a file that isn't there" if os.path.islink(path) else NO_FILE
-    return "a folder; name the scripts in it" if error.errno == errno.EISDIR else f"can't be read: {words}"
+    return FOLDER if error.errno == errno.EISDIR else f"can't be read: {words}"

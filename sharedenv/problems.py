@@ -14,6 +14,7 @@ from sharedenv.script import KEYS, NO_BLOCK
 LINES = 20  #: at most about so many lines of places, so that the message stays on one screen
 GROUPS = 12  #: at most so many kinds of errors are told apart on it
 NO_FILE = "no such file"
+FOLDER = "a folder; name the scripts in it"
 NO_MATCH = "no file matches this pattern"
 
 
@@ -38,11 +39,11 @@ class BadScripts(SharedenvError):
             groups.setdefault(problem.message, []).append(problem)
         largest = sorted(groups.values(), key=len, reverse=True)
         if len(problems) == total == 1:
-            message = f"{_place(told[0])} can't be used; nothing was run"
+            message = f"{_place(told[0])} can't be used; nothing was done"
             cause = told[0].message
         else:
             count = f"{len(problems):,} of {total:,}" if len(problems) < total else f"all {total:,}"
-            message = f"{count} scripts can't be used; nothing was run"
+            message = f"{count} scripts can't be used; nothing was done"
             cause = "\n".join(_report(largest, everything=len(problems) <= LINES))
         super().__init__(message, cause=cause, hint=_hint(largest[0][0]), exit_code=EXIT_USAGE)
         self.problems = tuple(problems)
@@ -106,5 +107,7 @@ def _hint(problem: Problem) -> str:
         while is_pattern(folder):
             folder = os.path.dirname(folder)
         return f"ls {shlex.quote(folder or '.')}"
+    if problem.message == FOLDER:
+        return f"sharedenv run {shlex.quote(os.path.join(problem.path, '*.py'))}"
     path = shlex.quote(problem.path)
     return f"uv init --script {path}" if problem.message == NO_BLOCK else f"sharedenv key {path}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,24 @@ def test_long_words_lose_their_middle() -> None:
     assert len(lines) == LINES
     assert lines[0] == "0" and lines[-1] == "99" and "more lines" in lines[-4]
     assert gist("one\n\ntwo") == "one\ntwo"
+
+
+def test_hints_name_what_was_called_and_what_is_there(project: Project, tmp_path: Path) -> None:
+    project.script("case 1/s.py", ["alpha"])
+    assert project.call("key", "case 1", status=2).stderr.endswith("hint: sharedenv run 'case 1/*.py'\n")
+    for command in ("build", "key", "which", "run"):
+        assert f"hint: sharedenv {command} 'case*/script.py'" in project.call(command, status=2).stderr
+        assert "nothing was done" in project.call(command, "nowhere.py", status=2).stderr
+    which = project.call("which", "case 1/s.py", status=1).stderr
+    assert "an environment is not built in the pool" in which and which.endswith("hint: sharedenv build 'case 1/s.py'\n")
+    assert "no pool at" in project.call("show", "zzzz", status=2).stderr
+    project.call("build", "case 1/s.py")
+    assert "no environment's key begins with 'zzzz'" in project.call("show", "zzzz", status=2).stderr
+
+
+def test_the_pool_above_scripts_that_lie_elsewhere_is_worked_out(project: Project, tmp_path: Path) -> None:
+    scripts = [str(path) for path in project.copies(2)]
+    hint = project.call("build", *scripts, cwd=tmp_path / "project" / "case1", status=2).stderr.splitlines()[-1]
+    assert hint == f"hint: sharedenv --pool {project.pool} build '{project.path}/**/script.py'"
+    project.call(*shlex.split(hint)[2:], cwd=tmp_path)
+    assert len(project.environments) == 1

@@ -133,7 +133,7 @@ def test_repair_says_what_to_do_when_the_manifest_is_gone(project: Project) -> N
     (environment / "sharedenv.json").unlink()
     told = project.call("verify", "--repair", status=3)
     assert "can't be built anew from its manifest" in told.stderr
-    assert "hint: sharedenv build with the scripts that need it" in told.stderr
+    assert "hint: sharedenv build 'case*/script.py'" in told.stderr
     project.call("build", "s.py")
     assert project.call("exec", "s.py").stdout
 

@@ -96,14 +96,19 @@ def trusted(layout: Layout) -> None:
 def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
     """Absolute paths of all scripts that a command line names. Raises SharedenvError when it names none."""
     if selection.empty:
-        raise SharedenvError("no script named", hint="sharedenv run 'case*/script.py'")
+        raise SharedenvError("no script named", hint=f"sharedenv {_command()} 'case*/script.py'")
     listed: Sequence[str] = ()
     if selection.from_file is not None:
         data = sys.stdin.buffer.read() if selection.from_file == "-" else _read_list(selection.from_file)
         listed = discover.read_list(data, nul=selection.null)
         if not listed and not selection.arguments:
-            raise SharedenvError(f"no script in the list {selection.from_file}", hint="sharedenv run --help")
+            raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {_command()} --help")
     return discover.expand(selection.arguments, cwd, listed)
+
+
+def _command() -> str:
+    """The name of the command that was called."""
+    return str(click.get_current_context().info_name)
 
 
 def _read_list(path: str) -> bytes:

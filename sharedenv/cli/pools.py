@@ -71,6 +71,6 @@ def _unclear(argument: str, keys: list[str]) -> SharedenvError:
     return SharedenvError(
         f"{argument} is the beginning of {len(keys)} keys",
         cause="\n".join(keys),
-        hint=f"give more digits, such as {keys[0][:SHORT]}",
+        hint=f"sharedenv {click.get_current_context().info_name} {keys[0][:SHORT]}",
         exit_code=EXIT_USAGE,
     )

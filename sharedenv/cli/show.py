@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 
 import click
@@ -53,7 +54,7 @@ def show(context: click.Context, name: str, python: str | None, as_json: bool) -
 
 
 def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout, Found]:
-    if is_key(name) and not os.path.exists(name):
+    if (is_key(name) or name.isalnum()) and not os.path.exists(name):
         layout = existing_pool(context, trust=False)
         return layout, current(select(survey(layout), [name]))
     session = open_session(context, Selection((name,), None, False, python))
@@ -65,7 +66,7 @@ def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout
     found = [item for item in survey(session.layout) if item.path == path]
     if not found:
         raise SharedenvError(
-            f"the environment of {name} is not built", hint=f"sharedenv build {name}", exit_code=EXIT_FAILED
+            f"the environment of {name} is not built", hint=f"sharedenv build {shlex.quote(name)}", exit_code=EXIT_FAILED
         )
     return session.layout, found[0]
 

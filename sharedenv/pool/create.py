@@ -44,7 +44,7 @@ def create_pool(layout: Layout, *, shared: bool = False) -> None:
         raise SharedenvError(
             f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
             cause=error.strerror,
-            hint="sharedenv --pool DIR/.sharedenv build …, where DIR is a folder that you may write",
+            hint=f"ls -ld {shlex.quote(layout.root)}",
             exit_code=EXIT_BUILD,
         ) from None
     check_format(layout)

@@ -139,7 +139,15 @@ def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
         raise SharedenvError(
             "no pool found, and none can be made here",
             cause=f"{outside[0]} does not lie below the current folder {cwd}",
-            hint="sharedenv --pool DIR/.sharedenv … with a folder above all the scripts",
+            hint=_build_above(scripts),
             exit_code=EXIT_USAGE,
         )
     return Layout(os.path.join(cwd, FOLDER))
+
+
+def _build_above(scripts: Sequence[str]) -> str:
+    """The command that builds for these scripts, with a pool in the nearest folder above all of them."""
+    common = os.path.commonpath([os.path.dirname(path) for path in scripts])
+    names = {os.path.basename(path) for path in scripts}
+    pattern = os.path.join(common, "**", names.pop() if len(names) == 1 else "*.py")
+    return shlex.join(["sharedenv", "--pool", os.path.join(common, FOLDER), "build", *(scripts if len(scripts) == 1 else [pattern])])
