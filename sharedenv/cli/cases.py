@@ -20,7 +20,7 @@ from sharedenv.slurm.share import Share
 
 _CASE_OPTIONS = (
     option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h."),
-    option("--grace", type=Duration(), default=10.0, show_default="10", metavar="TIME", help="From TERM to KILL."),
+    option("--grace", type=Duration(), default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
     option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]"),

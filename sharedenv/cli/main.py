@@ -55,7 +55,7 @@ class Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sharedenv")
 @option("--pool", metavar="DIR", help="The pool to use. [default: the nearest .sharedenv/ above the scripts]")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -68,6 +68,9 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
     Reads each script's inline metadata (PEP 723), builds every distinct environment once into a pool
     that belongs to the project (.sharedenv/), and runs all the copies in it.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_USAGE)
     context.obj = Globals(pool, Console(verbosity=-1 if quiet else int(verbose), color=color))
 
 

@@ -52,7 +52,12 @@ class Size(click.ParamType[int]):
         return int(float(found[1]) * _BYTES[found[2]])
 
 
-@click.command("prune")
+class _Usage(click.Command):
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return ["[OPTIONS]", "[--keep SCRIPT...]"]
+
+
+@click.command("prune", cls=_Usage)
 @script_options
 @option("--unused-for", type=Age(), metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
 @option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
