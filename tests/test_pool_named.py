@@ -70,3 +70,11 @@ def test_the_report_of_a_bug_names_options_without_values() -> None:
     words = ["--pool", "/secret", "build", "--python=secret", "-j4", "s.py", "--", "--token=secret"]
     assert _own_words(words) == ["--pool", "build", "--python", "-j"]
     assert _own_words(["exec", "--no-build", "s.py", "--password", "secret"]) == ["exec", "--no-build"]
+
+
+def test_a_new_pool_is_announced_once(project: Project) -> None:
+    project.script("s.py")
+    assert f"made the pool {project.pool}\n" in project.call("build", "s.py").stderr
+    assert "made the pool" not in project.call("build", "--rebuild", "s.py").stderr
+    assert "made the pool" not in project.call("-q", "--pool", "other", "build", "s.py").stderr
+    assert "made the pool" in project.call("--pool", "third", "build", "--shared-group", "s.py").stderr

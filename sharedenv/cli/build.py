@@ -9,12 +9,11 @@ from dataclasses import replace
 import click
 
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, open_session, plan_of, script_options
+from sharedenv.cli.common import Selection, Session, make_pool, open_session, plan_of, script_options
 from sharedenv.cli.options import json_option, option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.create import create_pool
 from sharedenv.pool.index import remember
 from sharedenv.pool.store import SHORT, Environment, Unusable, inspect
 from sharedenv.pool.trust import is_shared
@@ -57,7 +56,7 @@ def build(
     if shared_group:
         # what was built before is links into its builder's cache, which the group may be unable to read
         rebuild |= not is_shared(session.layout.path)
-        create_pool(session.layout, shared=True)
+        make_pool(session.layout, console, shared=True)
     options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)
     if selection.python is None:

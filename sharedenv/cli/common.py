@@ -15,9 +15,10 @@ from sharedenv import discover
 from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan, make_plan
-from sharedenv.pool.create import check_format
+from sharedenv.pool.create import check_format, create_pool
 from sharedenv.pool.layout import Layout, find_pool, place_pool
 from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
 from sharedenv.settings import Settings, gather_settings
 
@@ -83,6 +84,12 @@ def warned(plan: Plan, console: Console) -> Plan:
     for text in plan.warnings:
         console.warn(text)
     return plan
+
+
+def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None:
+    """Makes the pool where there is none, and says so. Raises SharedenvError."""
+    if create_pool(layout, shared=shared):
+        console.say(made_pool(layout.path))
 
 
 def trusted(layout: Layout) -> None:

@@ -12,8 +12,8 @@ from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
 
 
-def create_pool(layout: Layout, *, shared: bool = False) -> None:
-    """Makes the pool's folders, or sees that they are there (purges take empty ones).
+def create_pool(layout: Layout, *, shared: bool = False) -> bool:
+    """Makes the pool's folders, or sees that they are there (purges take empty ones). Returns whether it is a new pool.
 
     Nobody else may write into them, whatever the umask. ``shared``: the group may, from now on (setgid, so that what is
     made there is the group's). Raises SharedenvError (read-only, or of another format).
@@ -48,6 +48,7 @@ def create_pool(layout: Layout, *, shared: bool = False) -> None:
             exit_code=EXIT_BUILD,
         ) from None
     check_format(layout)
+    return new
 
 
 def _make_folder(path: str) -> bool:
