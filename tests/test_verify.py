@@ -167,3 +167,11 @@ def test_show_and_list_tell_what_is_there(project: Project) -> None:
     missing = project.script("other.py", ["gamma"])
     told = project.call("show", str(missing), status=1)
     assert "is not built" in told.stderr
+
+
+def test_show_counts_the_scripts_it_does_not_name(project: Project) -> None:
+    project.copies(5)
+    project.call("build", "case*/script.py")
+    assert "case1/script.py, case2/script.py, case3/script.py and 2 more" in project.call("show", "case1/script.py").stdout
+    shown = json.loads(project.call("show", "--json", "case1/script.py").stdout)["environment"]
+    assert len(shown["scripts"]) == 3 and shown["scripts_count"] == 5

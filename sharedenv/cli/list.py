@@ -76,6 +76,7 @@ def environment_value(layout: Layout, item: Found) -> dict[str, object]:
             "libc": manifest.libc,
             "glibc_needed": manifest.glibc,
             "scripts": list(manifest.scripts),
+            "scripts_count": max(manifest.scripts_count, len(manifest.scripts)),
         }
     return value
 

@@ -95,6 +95,11 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
         ("holds", holds),
         ("built", f"{built} in {duration(manifest.seconds)}, by {manifest.user} on {manifest.host} with uv {manifest.uv}"),
         ("runs on", f"{manifest.payload.document['platform']}, {requires}"),
-        ("built for", ", ".join(manifest.scripts) or "unknown"),
+        ("built for", _users(manifest)),
         ("logs", short_path(os.path.join(layout.logs, f"{manifest.payload.key[:12]}.log"), os.getcwd())),
     ]
+
+
+def _users(manifest: Manifest) -> str:
+    more = manifest.scripts_count - len(manifest.scripts)
+    return ", ".join(manifest.scripts) + (f" and {more:,} more" if more > 0 else "") or "unknown"

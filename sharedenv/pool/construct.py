@@ -112,7 +112,8 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     if inputs.in_place and _read_file(script + ".lock") != inputs.lock:
         raise UvFailed(f"{script}.lock was changed while the environment was built", 1)
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
-    seal(installed, need.payload, Circumstances(work.uv.version, started, scripts, dict(inputs.notes), shared))
+    how = Circumstances(work.uv.version, started, scripts, len(need.scripts), dict(inputs.notes), shared)
+    seal(installed, need.payload, how)
     return installed.venv
 
 
