@@ -103,6 +103,11 @@ def find_pool(option: str | None, environ: Mapping[str, str], scripts: Sequence[
     return None
 
 
+def is_part(name: str) -> bool:
+    """Whether this is what a file or a folder right inside a pool is called."""
+    return name in FOLDERS or name == "pool.json" or name.startswith(_FILES)
+
+
 def _named(path: str) -> str:
     """The pool that a path stands for: the pool itself, the `.sharedenv` in a project's folder, or where a new one goes.
 
@@ -122,7 +127,7 @@ def _named(path: str) -> str:
     if os.path.isdir(inside):
         return inside
     # what holds nothing but a pool's own folders is one that is being made, or was purged
-    if all(name in FOLDERS or name.startswith(_FILES) for name in names):
+    if all(map(is_part, names)):
         return path
     raise SharedenvError(
         f"{path} is a folder with other files in it, and no pool",
