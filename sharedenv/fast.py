@@ -184,7 +184,8 @@ def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | No
     from sharedenv.pool.place import nearest_above
 
     if chosen := environ.get("SHAREDENV_POOL"):
-        return os.path.normpath(os.path.join(here, chosen))
+        pool = os.path.normpath(os.path.join(here, chosen))
+        return pool if os.path.exists(f"{pool}/pool.json") else None  # it may stand for the pool in a project's folder
     return nearest_above(os.path.commonpath([os.path.dirname(path) for path in paths])) or nearest_above(here)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sharedenv.block import Block
 from sharedenv.key import Payload, make_payload
 from sharedenv.lock import places
-from sharedenv.problems import NO_FILE, BadScripts, Problem
+from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.settings import Settings
 from sharedenv.tool_uv import may_hold_paths
@@ -40,12 +40,13 @@ class Need:
 class Plan:
     """``scripts``: each absolute path with its key, in the order asked; ``needs``: environments by key, in it too.
 
-    ``digests``: sha256 of each script's bytes, in the same order, 64 hex digits.
+    ``digests``: sha256 of each script's bytes, in the same order, 64 hex digits; ``warnings``: for people, a line each.
     """
 
     scripts: tuple[tuple[str, str], ...]
     needs: Mapping[str, Need]
     digests: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
@@ -59,6 +60,7 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
     digests: list[str] = []
     needs: dict[str, tuple[Payload, list[str]]] = {}
     problems: list[Problem] = []
+    unknown: dict[str, tuple[str, int, list[str]]] = {}  # key → where it was met first, scripts that have it
     total = 0
     for path in paths:
         total += 1
@@ -72,10 +74,14 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
             scripts.append((path, payload.key))
             digests.append(keyer.digest)
             needs.setdefault(payload.key, (payload, []))[1].append(path)
+            for name, line in keyer.unknown:
+                unknown.setdefault(name, (path, line, []))[2].append(path)
     if problems:
         raise BadScripts(problems, total, os.getcwd())
     found = {key: Need(payload, tuple(users)) for key, (payload, users) in needs.items()}
-    return Plan(tuple(scripts), found, tuple(digests))
+    here = os.getcwd()
+    warnings = tuple(unknown_key(shown(path, here), line, name, len(users)) for name, (path, line, users) in unknown.items())
+    return Plan(tuple(scripts), found, tuple(digests), warnings)
 
 
 class _Keyer:
@@ -86,9 +92,10 @@ class _Keyer:
         self._parsed: dict[tuple[bytes, int], tuple[Metadata | ScriptError, bool]] = {}
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
         self._locks: dict[bytes, bytes] = {}
-        self._last: tuple[bytes, Block] = (b"", Block(b"", 0))
+        self._last: tuple[bytes, Block] | None = None
         self._plain: Payload | None = None  # of the last bytes, wherever they lie, without a lock file
         self.digest = ""  #: of the script that `payload` was last called for
+        self.unknown: tuple[tuple[str, int], ...] = ()  #: its unknown keys, each with its line
 
     def payload(self, path: str) -> Payload:
         """The payload of one script and its lock file. Raises ScriptError, OSError."""
@@ -97,6 +104,7 @@ class _Keyer:
         if lock is None and self._plain is not None:
             return self._plain
         metadata, has_paths = self._metadata(block)
+        self.unknown = tuple((key, field_line(block, key)) for key in metadata.unknown)
         bound = has_paths or (lock is not None and places(lock))
         name = (block.content, block.line, lock, os.path.dirname(path) if bound else "")
         payload = self._payloads.get(name)
@@ -118,7 +126,7 @@ class _Keyer:
         return self._locks.setdefault(data, data)  # one copy in memory, however many scripts have it
 
     def _block(self, data: bytes) -> Block:
-        if data != self._last[0]:
+        if self._last is None or data != self._last[0]:
             self._plain = None
             self._last = data, read_block(data)
             self.digest = hashlib.sha256(data).hexdigest()
@@ -195,4 +203,4 @@ def _reason(path: str, error: OSError) -> str:
         return f"its lock file can't be read: {words}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return "a link to a file that isn't there" if os.path.islink(path) else NO_FILE
-    return "a folder; name the scripts in it" if error.errno == errno.EISDIR else f"can't be read: {words}"
+    return FOLDER if error.errno == errno.EISDIR else f"can't be read: {words}"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from sharedenv.discover import is_pattern
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.script import NO_BLOCK
+from sharedenv.script import KEYS, NO_BLOCK
 
 LINES = 20  #: at most about so many lines of places, so that the message stays on one screen
 GROUPS = 12  #: at most so many kinds of errors are told apart on it
 NO_FILE = "no such file"
+FOLDER = "a folder; name the scripts in it"
 NO_MATCH = "no file matches this pattern"
 
 
@@ -38,11 +39,11 @@ class BadScripts(SharedenvError):
             groups.setdefault(problem.message, []).append(problem)
         largest = sorted(groups.values(), key=len, reverse=True)
         if len(problems) == total == 1:
-            message = f"{_place(told[0])} can't be used; nothing was run"
+            message = f"{_place(told[0])} can't be used; nothing was done"
             cause = told[0].message
         else:
             count = f"{len(problems):,} of {total:,}" if len(problems) < total else f"all {total:,}"
-            message = f"{count} scripts can't be used; nothing was run"
+            message = f"{count} scripts can't be used; nothing was done"
             cause = "\n".join(_report(largest, everything=len(problems) <= LINES))
         super().__init__(message, cause=cause, hint=_hint(largest[0][0]), exit_code=EXIT_USAGE)
         self.problems = tuple(problems)
@@ -53,6 +54,18 @@ def shown(path: str, cwd: str) -> str:
     text = min(path, os.path.relpath(path, cwd), key=len)
     text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def unknown_key(path: str, line: int, key: str, scripts: int) -> str:
+    """The warning for a top-level key of a block that neither PEP 723 nor uv knows, first met in this line.
+
+    ``path``: as it is shown; ``scripts``: how many have it.
+    """
+    import difflib  # noqa: PLC0415 - rarely needed
+
+    like = difflib.get_close_matches(key.lower().replace("_", "-"), KEYS, 1)
+    meant = f"did you mean `{like[0]}`?" if like else "it is ignored"
+    return f"{path}:{line}: unknown key `{key}`; {meant}{f' (in {scripts:,} scripts)' if scripts > 1 else ''}"
 
 
 def _in_words(problem: Problem, cwd: str) -> Problem:
@@ -94,5 +107,7 @@ def _hint(problem: Problem) -> str:
         while is_pattern(folder):
             folder = os.path.dirname(folder)
         return f"ls {shlex.quote(folder or '.')}"
+    if problem.message == FOLDER:
+        return f"sharedenv run {shlex.quote(os.path.join(problem.path, '*.py'))}"
     path = shlex.quote(problem.path)
     return f"uv init --script {path}" if problem.message == NO_BLOCK else f"sharedenv key {path}"

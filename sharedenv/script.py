@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from sharedenv.locate import line_of
 
 NO_BLOCK = "no `# /// script` block in it"
 MAX_DEPTH = 80  #: levels of nesting; uv's TOML reader stops here, and Python's stack would soon
+KEYS = ("dependencies", "requires-python", "tool")  #: all that PEP 723 knows
+_NEARLY = re.compile(rb"^#[ \t]*///[ \t]*script[ \t]*\r?$", re.MULTILINE)
 _INVALID = "the block is not valid TOML: "
 _NUMBERS = range(-(2**127), 2**128)  # what uv's TOML reader holds
 
@@ -35,6 +38,7 @@ class Metadata:
     dependencies: tuple[str, ...]
     uv: Mapping[str, Any]  # the table [tool.uv], as TOML gave it
     block: Block  # where it came from: errors found later point into it
+    unknown: tuple[str, ...] = ()  # top-level keys that nobody reads: often a slip of the pen
 
 
 def parse_script(data: bytes) -> Metadata:
@@ -49,6 +53,9 @@ def read_block(data: bytes) -> Block:
     except BlockError as error:
         raise ScriptError(error.message, line=error.line) from None
     if block is None:
+        if meant := _NEARLY.search(data):
+            line = data.count(b"\n", 0, meant.start()) + 1
+            raise ScriptError(f"the opening line must be `# /// script`, not `{meant[0].decode().strip()}`", line=line)
         raise ScriptError(NO_BLOCK)
     return block
 
@@ -74,7 +81,7 @@ def parse_block(block: Block) -> Metadata:
     uv = tool.get("uv", {})
     if not isinstance(uv, dict):
         raise _wrong(block, "tool.uv", "a table", uv)
-    return Metadata(requires_python, tuple(dependencies), uv, block)
+    return Metadata(requires_python, tuple(dependencies), uv, block, tuple(key for key in document if key not in KEYS))
 
 
 def field_line(block: Block, field: str) -> int:

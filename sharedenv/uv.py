@@ -16,6 +16,10 @@ from sharedenv.process import Finished, capture, capture_to
 #: the oldest uv whose `sync --script --active --output-format json` was seen to work
 MINIMUM = (0, 8, 4)
 
+LINES = 14  #: at most so many lines of uv's words in a message; all of them are in the log
+#: from "[stderr]" on, what a shim says of versions of Python that pyenv has, and how to choose one
+_SHIM = re.compile(r"\n\s*\[stderr\]\s*\n\s*pyenv: .*", re.DOTALL)
+
 #: variables beside UV_* that would send uv to another environment or interpreter than the one we name
 _MISLEADING = ("CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PYTHONHOME", "VIRTUAL_ENV")
 
@@ -29,10 +33,14 @@ class Uv:
 
 
 class UvFailed(Exception):
-    """uv ended with an error: what it said, its status (1: requirements that can't be met; 2: all else)."""
+    """uv ended with an error: what it said, its status (1: requirements that can't be met; 2: all else).
 
-    def __init__(self, words: str, status: int) -> None:
+    ``hint``: the command to run next, where the failure tells it.
+    """
+
+    def __init__(self, words: str, status: int, hint: str | None = None) -> None:
         super().__init__(words)
+        self.hint = hint
         self.words = words
         self.status = status
 
@@ -102,13 +110,32 @@ def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str])
     return {**kept, "UV_NO_WRAP": "1", **variables}
 
 
-def lock_fault(words: str) -> str | None:
-    """What uv has against a lock file, to be said after the file's name; None when it failed for another reason."""
+def gist(words: str) -> str:
+    """uv's words on one screen: without what a shim of pyenv adds to them, and without the middle of what is long."""
+    lines = [line for line in _SHIM.sub("", words).splitlines() if line.strip()]
+    if len(lines) > LINES:
+        left = len(lines) - LINES + 1
+        lines[LINES - 4 : -3] = [f"… {left:,} more lines …"]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class LockFault:
+    """What uv has against a lock file. ``reason`` is said after the file's name; ``readable``: `uv lock` can renew it."""
+
+    reason: str
+    readable: bool
+
+
+def lock_fault(words: str) -> LockFault | None:
+    """What uv has against a lock file; None when it failed for another reason."""
     said = " ".join(words.split())
     if "needs to be updated, but `--locked` was provided" in said:
-        return "does not match it"
+        return LockFault("does not match it", readable=True)
     # uv calls every lock file so
-    return "is damaged, or from another uv" if "Failed to parse `uv.lock`" in said else None
+    if "Failed to parse `uv.lock`" in said or "The lockfile at `uv.lock` uses an unsupported schema version" in said:
+        return LockFault(f"is damaged, or from another uv\n{gist(words)}", readable=False)
+    return None
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:

@@ -130,6 +130,7 @@ def test_a_python_that_is_not_here(project: Project) -> None:
     project.script("a.py", ["alpha"], requires_python=">=3.99")
     done = project.call("build", "a.py", status=3)
     assert "no Python here meets requires-python >=3.99" in done.stderr
+    assert done.stderr.endswith("hint: uv python install 3.99\n")
     assert not project.environments
     project.script("b.py", ["alpha"])
     done = project.call("build", "--python", "3.99", "b.py", status=3)

@@ -247,13 +247,19 @@ def test_the_lock_is_what_is_installed(project: Project) -> None:
     assert "uv lock --script" in project.call("build", "case1/s.py", status=3, env={"UV_RESOLUTION": "lowest"}).stderr
 
 
-@pytest.mark.parametrize("text", ["", "x", "version = 99\n"])
+@pytest.mark.parametrize("text", ["", "x", "version = 99\n", 'version = 99\nrequires-python = ">=3.8"\n'])
 def test_a_damaged_lock_is_told_with_the_way_to_renew_it(project: Project, text: str) -> None:
     project.script("my script.py", ["alpha"])
     (project.path / "my script.py.lock").write_text(text)
     done = project.call("build", "my script.py", status=3)
     assert "its lock file my script.py.lock is damaged, or from another uv" in done.stderr
-    assert "hint: uv lock --script 'my script.py'" in done.stderr
+    assert "uv.lock`" in done.stderr  # in uv's own words
+    hint = done.stderr.split("hint: ")[1]
+    assert hint.startswith("rm 'my script.py.lock' && uv lock --script 'my script.py'")
+    bin_folder = os.path.dirname(UV)
+    env = {**project.env, "PATH": bin_folder + os.pathsep + project.env["PATH"]}
+    subprocess.run(hint, shell=True, cwd=project.path, env=env, check=True)
+    project.call("build", "my script.py")
 
 
 def test_a_lock_with_a_local_source_installs(project: Project) -> None:

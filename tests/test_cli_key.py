@@ -87,7 +87,7 @@ def test_what_differs_in_words(project: Project) -> None:
     assert project.call("key", "--diff", "b/script.py", "b/script.py").stdout.startswith("nothing differs")
     done = project.call("key", "--diff", "a/script.py", status=2)
     assert "--diff compares two scripts" in done.stderr
-    assert project.call("key", "--diff", "--json", "a/script.py", status=2).stdout == ""
+    assert project.call("key", "--diff", "--explain", "a/script.py", status=2).stdout == ""
 
 
 def test_a_missing_environment_is_told_in_the_same_words(project: Project) -> None:
@@ -123,3 +123,27 @@ def test_no_credential_is_seen_anywhere(project: Project) -> None:
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
                 assert secret.encode() not in file.read(), os.path.join(folder, name)
+
+
+def test_a_misspelt_key_of_the_block_is_told_once(project: Project) -> None:
+    text = "# /// script\n# dependences = []\n# other = 1\n# ///\n"
+    for i in (1, 2, 3):
+        project.script(f"case{i}/s.py").write_text(text)
+    project.script("tool.py", extra="[tool.other]\nunknown = 1")
+    for command in ("key", "build"):
+        lines = project.call(command, "case*/s.py", "tool.py").stderr.splitlines()
+        assert [line for line in lines if "unknown" in line] == [
+            "warning: case1/s.py:2: unknown key `dependences`; did you mean `dependencies`? (in 3 scripts)",
+            "warning: case1/s.py:3: unknown key `other`; it is ignored (in 3 scripts)",
+        ]
+    assert project.call("-q", "key", "case1/s.py").stderr == ""
+    project.script("case1/s.py").write_text("# /// script\n# requires_python = '>=3.8'\n# ///\n")
+    assert "case1/s.py:2: unknown key `requires_python`; did you mean `requires-python`?\n" in project.call("exec", "case1/s.py").stderr
+
+
+def test_an_opening_line_that_is_nearly_one_is_named(project: Project) -> None:
+    for line in ("#/// script", "# ///script", "#///script "):
+        project.script("s.py").write_text(f"import os\n{line}\n# dependencies = []\n# ///\n")
+        done = project.call("key", "s.py", status=2)
+        assert "s.py:2" in done.stderr and "must be `# /// script`" in done.stderr
+        assert "uv init" not in done.stderr

@@ -68,7 +68,7 @@ def test_bad_scripts_are_all_named_and_nothing_runs(project: Project) -> None:
         (project.path / name).mkdir()
         (project.path / name / "script.py").write_text(text)
     done = project.call("run", "*/script.py", "missing/script.py", status=2)
-    assert "error: 8 of 10 scripts can't be used; nothing was run" in done.stderr
+    assert "error: 8 of 10 scripts can't be used; nothing was done" in done.stderr
     for name in [*blocks, "missing"]:
         assert f"{name}/script.py" in done.stderr
     assert "specifier/script.py:2:" in done.stderr

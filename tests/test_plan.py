@@ -126,7 +126,7 @@ def test_every_bad_script_is_named_at_once(folder: Path) -> None:
     in_a_line = "unclosed/s.py:1 toml/s.py:3 list/s.py:3 entry/s.py:4 two/s.py:5 python/s.py:2 bytes/s.py:4"
     as_a_whole = "none/s.py lock/s.py missing.py cas*/s.py good"
     assert error.exit_code == EXIT_USAGE
-    assert error.message == "12 of 13 scripts can't be used; nothing was run"
+    assert error.message == "12 of 13 scripts can't be used; nothing was done"
     assert error.cause is not None
     for place in f"{in_a_line} {as_a_whole}".split():
         assert f"\n{place}: " in "\n" + error.cause
@@ -150,7 +150,7 @@ def test_equal_errors_of_thousands_stay_on_one_screen(folder: Path) -> None:
     write(folder, {f"case{i}/script.py": "# /// script\nprint()\n" for i in range(1, 2001)})
     write(folder, {f"case{i}/script.py": GOOD for i in range(2001, 2004)})
     error = bad(folder, "case*/script.py")
-    assert error.message == "2,000 of 2,003 scripts can't be used; nothing was run"
+    assert error.message == "2,000 of 2,003 scripts can't be used; nothing was done"
     assert error.cause == (
         "2,000 scripts: the `# /// script` block is never closed by a line `# ///`\n"
         "    case1/script.py:1\n"
@@ -177,7 +177,7 @@ def test_errors_of_many_kinds_stay_on_one_screen(folder: Path) -> None:
 def test_one_script_alone_is_one_sentence(folder: Path) -> None:
     write(folder, {"s.py": "# /// script\n# dependencies = 3\n# ///\n"})
     error = bad(folder, "s.py")
-    assert error.message == "s.py:2 can't be used; nothing was run"
+    assert error.message == "s.py:2 can't be used; nothing was done"
     assert error.cause == 'dependencies is a number; it must be a list of strings, such as ["numpy>=1.26"]'
     assert error.hint == "sharedenv key s.py"
 
@@ -228,3 +228,9 @@ def test_lock_files_of_copies_are_held_once(folder: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_an_empty_file_is_no_script(folder: Path) -> None:
+    write(folder, {"s.py": "", "good/s.py": GOOD, "late/s.py": ""})
+    assert "no `# /// script` block in it" in str(bad(folder, "s.py").cause)
+    assert len(bad(folder, "s.py", "good/s.py", "late/s.py").problems) == 2

@@ -206,7 +206,7 @@ def test_relative_entries_of_pythonpath(bench: Bench) -> None:
 
 def test_random_numbers_differ(bench: Bench) -> None:
     bench.module("numpy/__init__.py", "")
-    bench.module("numpy/random.py", "state = 1\ndef seed():\n    global state\n    import os\n    state = os.urandom(8)\n")
+    bench.module("numpy/random.py", "state = 1\ndef seed():\n    global state\n    import os\n    state = os.urandom(8).hex()\n")
     text = "import random, numpy.random, tempfile, uuid\nprint(random.random(), numpy.random.state)\n"
     seen = [bench.run(text)[1].split() for _ in range(3)]
     assert len({first for first, _ in seen}) == 3

@@ -62,6 +62,7 @@ def test_what_changed_is_missing_or_was_added_is_named(project: Project) -> None
     assert "1 entry changed; 1 entry missing; 2 entries that nobody recorded" in told.stdout
     assert f"  changed: {inside}/alpha.py" in told.stdout
     assert "0 of 1 environment sound" in told.stderr
+    assert told.stderr.endswith("\nhint: sharedenv verify --repair\n")
 
 
 def test_a_link_or_a_fifo_in_the_place_of_a_file_is_a_change_and_is_not_followed(project: Project, tmp_path: Path) -> None:
@@ -109,6 +110,10 @@ def test_repair_builds_a_new_generation_and_leaves_the_old_to_those_who_run_in_i
     assert old == environment and module(old).read_text() == "VERSION = 'changed'\n"
     assert project.call("exec", "s.py").stdout == "2.0\n"
     assert project.call("which", "s.py").stdout.strip().startswith(str(new))
+    assert f"repaired {old.name} as {new.name}" in told.stderr
+    again = project.call("verify")
+    assert f"{old.name} (replaced by {new.name}): 1 entry changed" in again.stdout
+    assert "1 of 1 environment sound" in again.stderr and "hint" not in again.stderr
     project.call("verify", new.name)
 
 
@@ -128,7 +133,7 @@ def test_repair_says_what_to_do_when_the_manifest_is_gone(project: Project) -> N
     (environment / "sharedenv.json").unlink()
     told = project.call("verify", "--repair", status=3)
     assert "can't be built anew from its manifest" in told.stderr
-    assert "hint: sharedenv build with the scripts that need it" in told.stderr
+    assert "hint: sharedenv build 'case*/script.py'" in told.stderr
     project.call("build", "s.py")
     assert project.call("exec", "s.py").stdout
 
@@ -162,3 +167,11 @@ def test_show_and_list_tell_what_is_there(project: Project) -> None:
     missing = project.script("other.py", ["gamma"])
     told = project.call("show", str(missing), status=1)
     assert "is not built" in told.stderr
+
+
+def test_show_counts_the_scripts_it_does_not_name(project: Project) -> None:
+    project.copies(5)
+    project.call("build", "case*/script.py")
+    assert "case1/script.py, case2/script.py, case3/script.py and 2 more" in project.call("show", "case1/script.py").stdout
+    shown = json.loads(project.call("show", "--json", "case1/script.py").stdout)["environment"]
+    assert len(shown["scripts"]) == 3 and shown["scripts_count"] == 5

@@ -8,11 +8,10 @@ import click
 
 from sharedenv.activation import FAILURE, SHELLS, activation, shell_of, taskprolog
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session
+from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import SharedenvError
-from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.index import remember
 from sharedenv.pool.staged import path_to_use
@@ -46,7 +45,7 @@ def activate(
     kind = shell or shell_of(os.environ)
     try:
         session = open_session(context, Selection((script,), None, False, python))
-        plan = make_plan(session.paths, session.settings)
+        plan = plan_of(session, console)
         environment = require_one(session, plan, build_options, no_build, console)
         path = path_to_use(environment.path, os.environ)
         prompt = f"sharedenv {environment.key[:SHORT]}"

@@ -29,6 +29,10 @@ class Duration(click.ParamType[float]):
 class CommandWithArguments(click.Command):
     """A command whose words after the first `--` are the scripts' own: see `script_arguments`."""
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Its usage, with them."""
+        return [*super().collect_usage_pieces(ctx), "[-- ARG...]"]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Takes them off before click, to whom `--` only ends the options, can mix them with the scripts."""
         if "--" in args:

@@ -9,12 +9,11 @@ from dataclasses import replace
 import click
 
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, open_session, script_options
-from sharedenv.cli.options import option
+from sharedenv.cli.common import Selection, Session, make_pool, open_session, plan_of, script_options
+from sharedenv.cli.options import json_option, option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.plan import Plan, make_plan
+from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.create import create_pool
 from sharedenv.pool.index import remember
 from sharedenv.pool.store import SHORT, Environment, Unusable, inspect
 from sharedenv.pool.trust import is_shared
@@ -29,7 +28,7 @@ from sharedenv.report.words import count, short_path, size
 @option("--upgrade", is_flag=True, help="As --rebuild, with the newest versions that the requirements admit.")
 @option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
 @option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
-@option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @build_options
 @click.pass_context
 def build(
@@ -49,7 +48,7 @@ def build(
     """
     console: Console = context.obj.console
     session = open_session(context, selection)
-    plan = make_plan(session.paths, session.settings)
+    plan = plan_of(session, console)
     if check:
         return _check(session, plan, console, as_json)
     if upgrade:
@@ -57,7 +56,7 @@ def build(
     if shared_group:
         # what was built before is links into its builder's cache, which the group may be unable to read
         rebuild |= not is_shared(session.layout.path)
-        create_pool(session.layout, shared=True)
+        make_pool(session.layout, console, shared=True)
     options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)
     if selection.python is None:

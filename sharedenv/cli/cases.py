@@ -14,13 +14,12 @@ from typing import Any
 import click
 
 from sharedenv.cli.arguments import Duration, script_arguments
-from sharedenv.cli.common import Selection
+from sharedenv.cli.common import Selection, make_pool
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.work import Wanted, Work
 from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run, create_run
@@ -28,7 +27,7 @@ from sharedenv.slurm.share import Share
 
 _CASE_OPTIONS = (
     option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h."),
-    option("--grace", type=Duration(), default=10.0, show_default="10", metavar="TIME", help="From TERM to KILL."),
+    option("--grace", type=Duration(), default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
     option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]"),
@@ -134,14 +133,14 @@ def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: C
                 cause=f"{work.run.path} can't be written",
                 hint="sharedenv run SCRIPT…, which runs them all without a journal",
             )
-        create_pool(work.layout)
+        make_pool(work.layout, console)
         yield work.run
     elif is_read_only(work.layout):
         console.warn("no journal: the pool is read-only; --resume will not know this run")
         with tempfile.TemporaryDirectory(prefix="sharedenv-run-") as folder:
             yield create_journal(replace(work, layout=Layout(os.path.join(folder, POOL))), asked, extra)
     else:
-        create_pool(work.layout)
+        make_pool(work.layout, console)
         yield create_journal(work, asked, extra)
 
 

@@ -14,9 +14,12 @@ import click
 from sharedenv import discover
 from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.pool.create import check_format
+from sharedenv.plan import Plan, make_plan
+from sharedenv.pool.create import check_format, create_pool
 from sharedenv.pool.layout import Layout, find_pool, place_pool
 from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.report.building import made_pool
+from sharedenv.report.console import Console
 from sharedenv.settings import Settings, gather_settings
 
 
@@ -38,7 +41,7 @@ class Selection:
 def script_options(function: Function) -> Function:
     """Adds SCRIPT…, --from-file, -0 and --python; the command receives them as one ``selection``."""
 
-    @click.argument("scripts", nargs=-1, metavar="SCRIPT...", type=click.UNPROCESSED)
+    @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED)
     @option("--from-file", metavar="LIST", help="Read the scripts from LIST, one a line ('-': standard input).")
     @click.option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
     @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
@@ -71,6 +74,24 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
     return Session(layout, tuple(paths), gather_settings(layout.root, os.environ, selection.python))
 
 
+def plan_of(session: Session, console: Console) -> Plan:
+    """The plan of a session's scripts; what it warns of is told. Raises BadScripts."""
+    return warned(make_plan(session.paths, session.settings), console)
+
+
+def warned(plan: Plan, console: Console) -> Plan:
+    """The same plan, its warnings told."""
+    for text in plan.warnings:
+        console.warn(text)
+    return plan
+
+
+def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None:
+    """Makes the pool where there is none, and says so. Raises SharedenvError."""
+    if create_pool(layout, shared=shared):
+        console.say(made_pool(layout.path))
+
+
 def trusted(layout: Layout) -> None:
     """Raises SharedenvError when others decide what lies in the pool: nothing in it is run or believed then."""
     try:
@@ -82,7 +103,7 @@ def trusted(layout: Layout) -> None:
 def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
     """Absolute paths of all scripts that a command line names. Raises SharedenvError when it names none."""
     if selection.empty:
-        raise SharedenvError("no script named", hint="sharedenv run 'case*/script.py'")
+        raise SharedenvError("no script named", hint=f"sharedenv {_command()} 'case*/script.py'")
     if "" in selection.arguments:
         cause = 'a variable of the shell that is not set, as in "$SCRIPT", gives one'
         raise SharedenvError("an empty name among the scripts", cause=cause)
@@ -91,8 +112,13 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
         data = sys.stdin.buffer.read() if selection.from_file == "-" else _read_list(selection.from_file)
         listed = discover.read_list(data, nul=selection.null)
         if not listed and not selection.arguments:
-            raise SharedenvError(f"no script in the list {selection.from_file}", hint="sharedenv run --help")
+            raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {_command()} --help")
     return discover.expand(selection.arguments, cwd, listed)
+
+
+def _command() -> str:
+    """The name of the command that was called."""
+    return str(click.get_current_context().info_name)
 
 
 def _read_list(path: str) -> bytes:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from sharedenv.cli.pools import json_option
+from sharedenv.cli.options import json_option
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.doctor import Finding, Level, examine_machine
 from sharedenv.pool.layout import Layout, find_pool
@@ -19,6 +19,7 @@ _STYLE = {Level.GOOD: "good", Level.NOTE: "dim", Level.WARNING: "warning", Level
 
 @click.command()
 @json_option
+@click.pass_context
 def doctor(context: click.Context, as_json: bool) -> int:
     """Find what on this machine would hurt, each with the one line that mends it. Exit 1 if there is a problem."""
     console: Console = context.obj.console

@@ -8,12 +8,11 @@ from typing import NoReturn
 import click
 
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session
+from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
 from sharedenv.environ import environ_in
 from sharedenv.errors import SharedenvError
-from sharedenv.plan import make_plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.index import remember
@@ -45,7 +44,7 @@ def exec_(
     console: Console = context.obj.console
     try:
         session = open_session(context, Selection((script,), None, False, python))
-        plan = make_plan(session.paths, session.settings)
+        plan = plan_of(session, console)
         while True:
             environment = require_one(session, plan, build_options, no_build, console)
             try:

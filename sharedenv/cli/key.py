@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import click
 
-from sharedenv.cli.common import Selection, find_scripts, script_options
-from sharedenv.cli.options import option
+from sharedenv.cli.common import Selection, find_scripts, script_options, warned
+from sharedenv.cli.options import json_option
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.place import FOLDER
-from sharedenv.report.console import Console, error_value
+from sharedenv.report.console import Console
 from sharedenv.report.payload import explained
 from sharedenv.settings import gather_settings
 
@@ -23,7 +23,7 @@ from sharedenv.settings import gather_settings
 @script_options
 @click.option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
 @click.option("--diff", is_flag=True, help="Say in words what differs between two scripts.")
-@option("--json", "as_json", is_flag=True, help="One JSON document on stdout: keys, and the payload of each.")
+@json_option
 @click.pass_context
 def key(context: click.Context, selection: Selection, explain: bool, diff: bool, as_json: bool) -> int:
     """Print the key of each script as sha256sum does: the key, two spaces, the path.
@@ -33,13 +33,7 @@ def key(context: click.Context, selection: Selection, explain: bool, diff: bool,
     console: Console = context.obj.console
     if explain + diff + as_json > 1:
         raise click.UsageError("choose one of --explain, --diff and --json")
-    try:
-        plan = _plan(context, selection)
-    except SharedenvError as error:
-        if not as_json:
-            raise
-        console.document({"scripts": [], "payloads": {}, "errors": [error_value(error)]})
-        return error.exit_code
+    plan = _plan(context, selection)
     if as_json:
         scripts = [{"path": path, "key": found} for path, found in plan.scripts]
         payloads = {found: need.payload.document for found, need in plan.needs.items()}
@@ -59,7 +53,7 @@ def _plan(context: click.Context, selection: Selection) -> Plan:
     here = os.getcwd()
     paths = find_scripts(selection, here)
     layout = find_pool(context.obj.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
-    return make_plan(paths, gather_settings(layout.root, os.environ, selection.python))
+    return warned(make_plan(paths, gather_settings(layout.root, os.environ, selection.python)), context.obj.console)
 
 
 def _print_difference(plan: Plan, name: Callable[[str], str], console: Console, arguments: int) -> None:

@@ -7,7 +7,8 @@ import time
 
 import click
 
-from sharedenv.cli.pools import existing_pool, json_option
+from sharedenv.cli.options import json_option
+from sharedenv.cli.pools import existing_pool
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import SHORT, Unusable, examine
@@ -19,6 +20,7 @@ from sharedenv.report.words import ago, count, size
 
 @click.command("list")
 @json_option
+@click.pass_context
 def list_(context: click.Context, as_json: bool) -> int:
     """List the environments of the pool: key, Python, packages, size, last use, the script it was first built for."""
     console: Console = context.obj.console
@@ -74,6 +76,7 @@ def environment_value(layout: Layout, item: Found) -> dict[str, object]:
             "libc": manifest.libc,
             "glibc_needed": manifest.glibc,
             "scripts": list(manifest.scripts),
+            "scripts_count": max(manifest.scripts_count, len(manifest.scripts)),
         }
     return value
 

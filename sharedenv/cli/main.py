@@ -7,14 +7,13 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
 
 import click
 
 from sharedenv import __version__
-from sharedenv.cli.options import Globals, option
+from sharedenv.cli.options import Globals, option, wants_document
 from sharedenv.errors import EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
-from sharedenv.report.console import Console
+from sharedenv.report.console import Console, error_value
 
 #: command → (where it is, its line in --help): the line stands here so that `--help` loads no command
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -57,7 +56,7 @@ class Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sharedenv")
 @option("--pool", metavar="DIR", help="The pool to use. [default: the nearest .sharedenv/ above the scripts]")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -70,14 +69,18 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
     Reads each script's inline metadata (PEP 723), builds every distinct environment once into a pool
     that belongs to the project (.sharedenv/), and runs all the copies in it.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_USAGE)
     context.obj = Globals(pool, Console(verbosity=-1 if quiet else int(verbose), color=color))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status. Nothing escapes but the status: errors have been told."""
     context: click.Context | None = None
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        context = cli.make_context("sharedenv", list(sys.argv[1:] if arguments is None else arguments))
+        context = cli.make_context("sharedenv", list(words))
         with context:
             result = cli.invoke(context)
         return result if isinstance(result, int) else 0
@@ -91,8 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
         _console(context).say("interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:  # the one place where a bug becomes a report
-        told = _as_told(error, list(sys.argv[1:] if arguments is None else arguments))
+        told = _as_told(error, words)
         _console(context).error(told)
+        if wants_document(context, words):
+            _console(context).document({"errors": [error_value(told)]})
         return told.exit_code
 
 
@@ -100,7 +105,7 @@ def _console(context: click.Context | None) -> Console:
     return context.obj.console if context is not None and context.obj is not None else Console()
 
 
-def _as_told(error: Exception, words: Sequence[str]) -> SharedenvError:
+def _as_told(error: Exception, words: list[str]) -> SharedenvError:
     if isinstance(error, SharedenvError):
         return error
     if isinstance(error, click.ClickException):
@@ -110,10 +115,10 @@ def _as_told(error: Exception, words: Sequence[str]) -> SharedenvError:
         return SharedenvError(message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
     from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
 
-    return write_report(error)
+    return write_report(error, " ".join(_own_words(words)))
 
 
-def _misplaced(error: click.NoSuchOption, words: Sequence[str]) -> str | None:
+def _misplaced(error: click.NoSuchOption, words: list[str]) -> str | None:
     """Where an option belongs that stands where it is not known: before the command, or behind `--`."""
     name = error.ctx.info_name if error.ctx else None
     if name not in COMMANDS:
@@ -130,3 +135,20 @@ def _misplaced(error: click.NoSuchOption, words: Sequence[str]) -> str | None:
     own = [*words[where : where + 1], *(word for word in words[where + 1 : where + 2] if not word.startswith("-"))]
     text = " ".join(shlex.quote(word) for word in own or [error.option_name])
     return f"sharedenv {name} SCRIPT -- {text}, when it is the script's own; or sharedenv {name} --help"
+
+
+def _own_words(words: list[str]) -> list[str]:
+    """The command and the names of our options, without values: those, and all that is the script's, may be secret."""
+    own: list[str] = []
+    command = None
+    for word in words:
+        if word == "--" or (command == "exec" and not word.startswith("-")):
+            break
+        if word.startswith("--"):
+            own.append(word.partition("=")[0])
+        elif word.startswith("-"):
+            own.append(word[:2])
+        elif command is None and word in COMMANDS:
+            command = word
+            own.append(word)
+    return own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from sharedenv.report.console import Console
 
 Function = Callable[..., Any]
+_JSON = "sharedenv.json"
 
 
 def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
@@ -18,6 +19,26 @@ def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     long = next(name for name in names if name.startswith("--"))
     attributes.setdefault("envvar", "SHAREDENV_" + long.split("/")[0].strip("-").upper().replace("-", "_"))
     return click.option(*names, **attributes)
+
+
+def json_option(function: Function) -> Function:
+    """Adds --json, the command's ``as_json``; with it, an error that ends the command is a document too (see cli.main)."""
+    return option("--json", "as_json", is_flag=True, callback=_note, help="One JSON document on stdout.")(function)
+
+
+def wants_document(context: click.Context | None, words: Sequence[str]) -> bool:
+    """Whether a command line that failed asked for --json: by an option or its variable, or, where it could not be read,
+    by the word.
+    """
+    if context is not None and _JSON in context.meta:
+        return bool(context.meta[_JSON])
+    ours = words[: words.index("--")] if "--" in words else words
+    return "--json" in ours and "exec" not in ours  # after exec it is the script's
+
+
+def _note(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    context.meta[_JSON] = value
+    return value
 
 
 @dataclass(frozen=True, slots=True)

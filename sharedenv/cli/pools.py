@@ -1,43 +1,21 @@
-"""What the commands on a whole pool share: finding it, naming environments by KEY, errors inside the JSON document."""
+"""What the commands on a whole pool share: finding it, naming environments by KEY."""
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import click
 
 from sharedenv.cli.common import trusted
-from sharedenv.cli.options import Function, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.store import SHORT
 from sharedenv.pool.survey import Found
-from sharedenv.report.console import error_value
 
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
-
-
-def json_option(function: Function) -> Function:
-    """Adds --json, the command's ``as_json``: with it an error that ends the command stands in the document too."""
-
-    @option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-    @functools.wraps(function)
-    def with_errors_inside(*args: Any, as_json: bool, **options: Any) -> Any:
-        context = click.get_current_context()
-        try:
-            return function(context, *args, as_json=as_json, **options)
-        except SharedenvError as error:
-            if not as_json:
-                raise
-            context.obj.console.document({"errors": [error_value(error)]})
-            return error.exit_code
-
-    return with_errors_inside
 
 
 def existing_pool(context: click.Context, *, trust: bool = True) -> Layout:
@@ -93,6 +71,6 @@ def _unclear(argument: str, keys: list[str]) -> SharedenvError:
     return SharedenvError(
         f"{argument} is the beginning of {len(keys)} keys",
         cause="\n".join(keys),
-        hint=f"give more digits, such as {keys[0][:SHORT]}",
+        hint=f"sharedenv {click.get_current_context().info_name} {keys[0][:SHORT]}",
         exit_code=EXIT_USAGE,
     )

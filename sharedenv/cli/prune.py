@@ -9,12 +9,12 @@ import click
 
 from sharedenv.cli.common import Selection, Session, find_scripts, open_session, script_options
 from sharedenv.cli.needs import unfinished_needs
-from sharedenv.cli.options import option
-from sharedenv.cli.pools import existing_pool, json_option
+from sharedenv.cli.options import json_option, option
+from sharedenv.cli.pools import existing_pool
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune
+from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, size
 
@@ -52,36 +52,50 @@ class Size(click.ParamType[int]):
         return int(float(found[1]) * _BYTES[found[2]])
 
 
-@click.command("prune")
+class _Usage(click.Command):
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return ["[OPTIONS]", "[--keep SCRIPT...]"]
+
+
+@click.command("prune", cls=_Usage)
 @script_options
 @option("--unused-for", type=Age(), metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
 @option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
 @click.option("--keep", is_flag=True, help="All that the scripts named don't need.")
+@option("--all", "everything", is_flag=True, help="All that is not in use; the pool's folder too when nothing is left.")
 @option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @json_option
+@click.pass_context
 def prune_(
     context: click.Context,
     selection: Selection,
     unused_for: float | None,
     max_size: int | None,
     keep: bool,
+    everything: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
     """Remove environments that are no longer wanted, and what killed builds left behind.
 
+    Folders of environments are read-only, so rm -rf fails on a pool: --all removes it, with the journals of its runs.
     Never waits: what runs, what an unfinished run needs and what is in doubt stays, and is named.
     """
     console: Console = context.obj.console
     if keep == selection.empty:
         raise click.UsageError("--keep wants the scripts to keep for" if keep else "scripts are named with --keep: --keep SCRIPT...")
+    if everything and (keep or unused_for is not None or max_size is not None):
+        raise click.UsageError("--all stands alone: nothing is left to choose")
     layout, kept = _kept(context, selection) if keep else (existing_pool(context), None)
-    policy = Policy(unused_for, max_size, kept, unfinished_needs(layout), dry_run)
+    policy = Policy(unused_for, max_size, frozenset() if everything else kept, unfinished_needs(layout), dry_run)
     pruned = prune(layout, policy)
+    gone = everything and remove_pool(layout, pruned, policy)
     if as_json:
-        console.document(_value(layout, pruned, policy))
+        console.document({**_value(layout, pruned, policy), "pool_removed": gone})
         return 0
     _print(layout, pruned, policy, console)
+    if gone:
+        console.say(f"removed the pool {layout.path}")
     return 0
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 
 import click
 
 from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.list import environment_value, fault
-from sharedenv.cli.options import option
-from sharedenv.cli.pools import current, existing_pool, is_key, json_option, select
+from sharedenv.cli.options import json_option, option
+from sharedenv.cli.pools import current, existing_pool, is_key, select
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.plan import make_plan
 from sharedenv.pool.holders import processes
@@ -27,6 +28,7 @@ from sharedenv.report.words import ago, count, duration, short_path, size
 @click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @json_option
+@click.pass_context
 def show(context: click.Context, name: str, python: str | None, as_json: bool) -> int:
     """Show one environment: what is in it, who built it from what, who uses it.
 
@@ -52,7 +54,7 @@ def show(context: click.Context, name: str, python: str | None, as_json: bool) -
 
 
 def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout, Found]:
-    if is_key(name) and not os.path.exists(name):
+    if (is_key(name) or name.isalnum()) and not os.path.exists(name):
         layout = existing_pool(context, trust=False)
         return layout, current(select(survey(layout), [name]))
     session = open_session(context, Selection((name,), None, False, python))
@@ -64,7 +66,7 @@ def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout
     found = [item for item in survey(session.layout) if item.path == path]
     if not found:
         raise SharedenvError(
-            f"the environment of {name} is not built", hint=f"sharedenv build {name}", exit_code=EXIT_FAILED
+            f"the environment of {name} is not built", hint=f"sharedenv build {shlex.quote(name)}", exit_code=EXIT_FAILED
         )
     return session.layout, found[0]
 
@@ -93,6 +95,11 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
         ("holds", holds),
         ("built", f"{built} in {duration(manifest.seconds)}, by {manifest.user} on {manifest.host} with uv {manifest.uv}"),
         ("runs on", f"{manifest.payload.document['platform']}, {requires}"),
-        ("built for", ", ".join(manifest.scripts) or "unknown"),
+        ("built for", _users(manifest)),
         ("logs", short_path(os.path.join(layout.logs, f"{manifest.payload.key[:12]}.log"), os.getcwd())),
     ]
+
+
+def _users(manifest: Manifest) -> str:
+    more = manifest.scripts_count - len(manifest.scripts)
+    return ", ".join(manifest.scripts) + (f" and {more:,} more" if more > 0 else "") or "unknown"

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.cli.common import Selection, open_session, script_options
+from sharedenv.cli.common import Selection, open_session, plan_of, script_options
 from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.plan import make_plan
 from sharedenv.pool.archive import Archive, make_archive
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
@@ -34,7 +33,7 @@ def stage_(context: click.Context, selection: Selection, to: str | None) -> int:
     """
     console: Console = context.obj.console
     session = open_session(context, selection)
-    plan = make_plan(session.paths, session.settings)
+    plan = plan_of(session, console)
     ready, missing = look_up_all(session.layout, plan)
     if missing:
         raise missing_error(session.layout, plan.needs, missing)

@@ -9,7 +9,7 @@ import time
 
 import click
 
-from sharedenv.cli.options import Globals, option
+from sharedenv.cli.options import Globals, json_option, option
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
@@ -27,7 +27,7 @@ from sharedenv.run.standing import Standing, stand
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
-@option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @click.pass_context
 def status(context: click.Context, /, run_id: str | None, everything: bool, as_json: bool) -> int:
     """Where a run stands, or how it ended: counts, failures by what they said, how to go on.

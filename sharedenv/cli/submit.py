@@ -14,7 +14,7 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, Session, script_options
+from sharedenv.cli.common import Selection, Session, make_pool, script_options
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import require_all
@@ -24,7 +24,6 @@ from sharedenv.cli.work import Work, earlier_run, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
-from sharedenv.pool.create import create_pool
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
@@ -100,7 +99,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         require_all(work)
     elif not given["build_job"] and build_plan(_session(work), _needed(work), build_options, 2, console).errors:
         return EXIT_BUILD
-    create_pool(work.layout)
+    make_pool(work.layout, console)
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
     order = _prepared(work, run, order, given["build_job"], selection.python, console)
     array = _submit(work, run, tasks, order)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 
 import click
 
 from sharedenv.cli.building import build_options
-from sharedenv.cli.options import option
-from sharedenv.cli.pools import existing_pool, json_option, select
+from sharedenv.cli.options import json_option, option
+from sharedenv.cli.pools import existing_pool, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.layout import Layout
@@ -30,10 +31,12 @@ SHOWN = 5  #: entries named a kind, unless -v
 @option("--repair", "mend", is_flag=True, help="Build anew what fails; what runs stays on the old.")
 @build_options
 @json_option
+@click.pass_context
 def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_options: BuildOptions, as_json: bool) -> int:
     """Hold each file against its recorded hash, and see that all else is in order. Exit 1 if anything is not.
 
-    KEY is the beginning of a key; without one, all environments are verified.
+    KEY is the beginning of a key; without one, all environments are verified. One that no key leads to (a newer one has
+    replaced it) is looked at too, and is no failure: nothing more is started in it, and prune takes it.
     """
     console: Console = context.obj.console
     layout = existing_pool(context)
@@ -42,8 +45,9 @@ def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_opt
     for item in chosen:
         results.append((item, verify(layout, item.path)))
         if not as_json:
-            _print(results[-1][1], console)
-    bad = [item for item, result in results if not result.sound]
+            _print(*results[-1], console)
+    wanted = [(item, result) for item, result in results if item.published]
+    bad = [item for item, result in wanted if not result.sound]
     repaired, errors = _repair(layout, bad, build_options, console) if mend else ({}, ())
     if as_json:
         values = [_value(item, result, repaired.get(item.name)) for item, result in results]
@@ -53,25 +57,33 @@ def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_opt
     else:
         total = sum(result.bytes for _, result in results)
         files = sum(result.files for _, result in results)
-        sound = f"{len(results) - len(bad)} of {count(len(results), 'environment')} sound"
+        sound = f"{len(wanted) - len(bad)} of {count(len(wanted), 'environment')} sound"
         console.say(f"{sound} ({size(total)}, {count(files, 'file')} read)")
         for error in errors:
             console.error(error)
+        if bad and not mend:
+            console.say(f"\n{console.style('hint', 'hint:')} {_again(context, keys)}")
     if errors:
         return EXIT_BUILD
     return EXIT_FAILED if len(bad) > len(repaired) else 0
 
 
+def _again(context: click.Context, keys: Sequence[str]) -> str:
+    pool = ["--pool", context.obj.pool] if context.obj.pool else []
+    return shlex.join(["sharedenv", *pool, "verify", "--repair", *keys])
+
+
 def _repair(
     layout: Layout, bad: Sequence[Found], options: BuildOptions, console: Console
-) -> tuple[dict[str, Environment | None], tuple[SharedenvError, ...]]:
-    """The new environment of each one repaired, by the old one's name (None: it needed none), and what could not be."""
-    repaired: dict[str, Environment | None] = {}
+) -> tuple[dict[str, Environment], tuple[SharedenvError, ...]]:
+    """The new environment of each one repaired, by the old one's name, and what could not be."""
+    repaired: dict[str, Environment] = {}
     errors = []
     with BuildProgress(console) as progress:
         for item in bad:
             try:
                 repaired[item.name] = repair(layout, item, options, os.environ, progress)
+                console.say(f"repaired {item.name} as {repaired[item.name].name}")
             except SharedenvError as error:
                 errors.append(error)
             except BaseException:
@@ -80,11 +92,12 @@ def _repair(
     return repaired, tuple(errors)
 
 
-def _print(result: Verified, console: Console) -> None:
+def _print(item: Found, result: Verified, console: Console) -> None:
     if result.sound:
         console.detail(f"{result.name}: sound ({count(result.files, 'file')}, {size(result.bytes)})")
         return
-    console.result(f"{result.name}: {'; '.join(_summary(result))}")
+    label = f" (replaced by {item.replaced_by})" if item.replaced_by else "" if item.published else " (no key leads to it)"
+    console.result(f"{result.name}{label}: {'; '.join(_summary(result))}")
     for what, names in (("changed", result.changed), ("missing", result.missing), ("not recorded", result.unrecorded)):
         shown = names if console.verbosity > 0 else names[:SHOWN]
         for name in shown:
@@ -107,6 +120,8 @@ def _value(item: Found, result: Verified, environment: Environment | None) -> di
         "name": item.name,
         "key": item.key,
         "path": item.path,
+        "published": item.published,
+        "replaced_by": item.replaced_by,
         "sound": result.sound,
         "faults": list(result.faults),
         "changed": list(result.changed),

@@ -6,9 +6,8 @@ import os
 
 import click
 
-from sharedenv.cli.common import Selection, open_session, script_options
+from sharedenv.cli.common import Selection, open_session, plan_of, script_options
 from sharedenv.errors import EXIT_FAILED
-from sharedenv.plan import make_plan
 from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.report.console import Console
@@ -21,7 +20,7 @@ def which(context: click.Context, selection: Selection) -> int:
     """Print each script's interpreter, a line each, in the order asked. Exit 1 if any is not built."""
     console: Console = context.obj.console
     session = open_session(context, selection)
-    plan = make_plan(session.paths, session.settings)
+    plan = plan_of(session, console)
     ready, missing = look_up_all(session.layout, plan)
     if selection.python is None:
         remember(session.layout, os.environ, {path: ready[key] for path, key in plan.scripts if key in ready})

@@ -32,6 +32,9 @@ class Observer(Protocol):
     def started(self, need: Need, reason: str | None) -> None:
         """A build begins; ``reason``: what is wrong with the environment that is there, None when there is none."""
 
+    def made_pool(self, path: str) -> None:
+        """There was no pool; now there is one."""
+
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Another process builds this one (``since``: seconds since the epoch)."""
 
@@ -76,7 +79,8 @@ class Builder:
             else:
                 missing.append(need)
         if missing:
-            create_pool(self._layout)
+            if create_pool(self._layout):
+                self._observer.made_pool(self._layout.path)
             executor = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
             for need in missing:
                 executor.submit(self._fulfil, need, futures[need.payload.key])

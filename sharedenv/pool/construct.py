@@ -25,7 +25,7 @@ from sharedenv.pool.trust import is_shared
 from sharedenv.process import capture
 from sharedenv.secret import redact
 from sharedenv.settings import Settings
-from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, lock_fault, make_venv, sync_script
+from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, gist, lock_fault, make_venv, sync_script
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = """\
@@ -79,7 +79,7 @@ def construct(need: Need, work: Construction, folder: str) -> str:
             finally:
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
-        raise _build_error(need, work, redact(failure.words, inputs.secrets), log_path) from None
+        raise _build_error(need, work, redact(failure.words, inputs.secrets), log_path, failure.hint) from None
     except OSError as error:
         raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None) from None
 
@@ -112,7 +112,8 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     if inputs.in_place and _read_file(script + ".lock") != inputs.lock:
         raise UvFailed(f"{script}.lock was changed while the environment was built", 1)
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
-    seal(installed, need.payload, Circumstances(work.uv.version, started, scripts, dict(inputs.notes), shared))
+    how = Circumstances(work.uv.version, started, scripts, len(need.scripts), dict(inputs.notes), shared)
+    seal(installed, need.payload, how)
     return installed.venv
 
 
@@ -199,9 +200,20 @@ def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str
         # whatever uv stumbled over on its way (a broken shim of pyenv counts as an error): there is none to be used
         if request:
             raise UvFailed(f"no Python here is {request} (from --python, SHAREDENV_PYTHON, UV_PYTHON or .python-version)\n"
-                           f"{failure.words}", 1) from None
+                           f"{failure.words}", 1, _way_to_python(request, "")) from None
         told = "\n".join(filter(None, [_upper_bound_advice(requires), failure.words]))
-        raise UvFailed(f"no Python here meets requires-python {requires}\n{told}", 1) from None
+        raise UvFailed(
+            f"no Python here meets requires-python {requires}\n{told}", 1, _way_to_python("", requires)
+        ) from None
+
+
+def _way_to_python(request: str, requires: str) -> str:
+    """The command that gets a Python for a request, or for requires-python; where it names no version, the list of all."""
+    found = re.fullmatch(r"(\d+\.\d+(?:\.\d+)?)", request) or re.search(r"(?:>=|~=|==)\s*(\d+\.\d+)", requires)
+    # the newest of that minor version is what uv installs
+    if found is None or (requires and not admits(requires, f"{found[1]}.99")):
+        return "uv python list"
+    return f"uv python install {found[1]}"
 
 
 def _upper_bound_advice(requires: str) -> str | None:
@@ -246,16 +258,20 @@ def _below(root: str, path: str) -> str:
     return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
 
 
-def _build_error(need: Need, work: Construction, words: str, log: str | None) -> SharedenvError:
+def _build_error(
+    need: Need, work: Construction, words: str, log: str | None, hint: str | None = None
+) -> SharedenvError:
     first = _below(work.cwd, need.scripts[0])
     more = len(need.scripts) - 1
     if log is None:
-        cause, hint = words, f"df -h -i {work.layout.path}"
+        cause, hint = words, f"df -h -i {shlex.quote(work.layout.path)}"
     elif fault := lock_fault(words):
-        cause, hint = f"its lock file {first}.lock {fault}", f"uv lock --script {shlex.quote(first)}"
+        cause, hint = f"its lock file {first}.lock {fault.reason}", f"uv lock --script {shlex.quote(first)}"
+        if not fault.readable:  # uv reads the one that is there first, and fails on it again
+            hint = f"rm {shlex.quote(first + '.lock')} && {hint}"
     else:
-        cause = f"{words}\n(all that uv said: {_below(work.cwd, log)})"
-        hint = f"sharedenv build {shlex.quote(first)}, after mending the cause"
+        cause = f"{gist(words)}\n(all that uv said: {_below(work.cwd, log)}; mend what it names, then build again)"
+        hint = hint or f"sharedenv build {shlex.quote(first)}"
     return SharedenvError(
         f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",
         cause=cause,

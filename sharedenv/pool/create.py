@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import stat
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.pool.layout import FORMAT, Layout
-
-FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
+from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
 
 
-def create_pool(layout: Layout, *, shared: bool = False) -> None:
-    """Makes the pool's folders, or sees that they are there (purges take empty ones).
+def create_pool(layout: Layout, *, shared: bool = False) -> bool:
+    """Makes the pool's folders, or sees that they are there (purges take empty ones). Returns whether it is a new pool.
 
     Nobody else may write into them, whatever the umask. ``shared``: the group may, from now on (setgid, so that what is
     made there is the group's). Raises SharedenvError (read-only, or of another format).
@@ -45,10 +44,11 @@ def create_pool(layout: Layout, *, shared: bool = False) -> None:
         raise SharedenvError(
             f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
             cause=error.strerror,
-            hint="sharedenv --pool DIR/.sharedenv build …, where DIR is a folder that you may write",
+            hint=f"ls -ld {shlex.quote(layout.root)}",
             exit_code=EXIT_BUILD,
         ) from None
     check_format(layout)
+    return new
 
 
 def _make_folder(path: str) -> bool:
@@ -66,6 +66,10 @@ def check_format(layout: Layout) -> None:
             found = json.load(file)["format"]
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise SharedenvError(
+            f"can't use the pool {layout.path}", cause=error.strerror, hint=f"ls -ld {shlex.quote(layout.path)}"
+        ) from None
     except (ValueError, KeyError, TypeError):
         found = "damaged"
     if found != FORMAT:

@@ -14,9 +14,8 @@ from enum import Enum
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.clock import file_system_time
-from sharedenv.pool.create import FOLDERS
 from sharedenv.pool.hold import NO_FLOCK
-from sharedenv.pool.layout import Layout
+from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments

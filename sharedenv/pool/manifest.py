@@ -46,6 +46,7 @@ class Manifest:
     entries: str  # digest of the names of all that it holds, bytecode aside
     inventory: str  # digest of sharedenv.inventory
     scripts: tuple[str, ...] = ()  # the first scripts it was built for, relative to the project's root where below it
+    scripts_count: int = 0  # how many it was built for; 0: not recorded
     notes: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 
 from sharedenv.difference import brief, nearest
@@ -11,6 +12,8 @@ from sharedenv.key import Payload
 from sharedenv.plan import Need, Plan
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import SHORT, Environment, Unusable, environments, inspect, look_up
+
+NAMED = 5  #: scripts in a hint: one of each of the first environments that are missing
 
 
 def look_up_all(
@@ -42,11 +45,11 @@ def missing_error(layout: Layout, needs: Mapping[str, Need], missing: Mapping[st
         why = f": {unusable.reason if unusable else _nearest(needs[key].payload, there)}".rstrip(": ")
         lines.append(f"{key[:SHORT]} for {os.path.relpath(scripts[0])}{more}{why}")
     number = "an environment is" if len(missing) == 1 else f"{len(missing):,} environments are"
-    first = os.path.relpath(needs[next(iter(missing))].scripts[0])
+    some = [os.path.relpath(needs[key].scripts[0]) for key in missing][:NAMED]
     return SharedenvError(
-        f"{number} not in the pool {layout.path}, and building is off",
+        f"{number} not built in the pool {layout.path}",
         cause="\n".join(lines),
-        hint=f"sharedenv build {first}" if len(missing) == 1 else "sharedenv build with the same scripts, where it may build",
+        hint=shlex.join(["sharedenv", "build", *some]),
         exit_code=EXIT_BUILD,
     )
 

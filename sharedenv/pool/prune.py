@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.holders import claimed, processes
-from sharedenv.pool.layout import Layout
+from sharedenv.pool.layout import Layout, is_part
 from sharedenv.pool.lease import try_lease
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import Rubbish, clear_rubbish
-from sharedenv.pool.store import bury, published, replace_link
+from sharedenv.pool.store import bury, published, remove_tree, replace_link
 from sharedenv.pool.survey import Found, survey
 
 HOUR = 3600.0
@@ -28,7 +28,7 @@ class Policy:
 
     unused_for  seconds since the last use; None: not asked for
     max_size    bytes that the environments may take together; None: not asked for
-    keep        keys that stay while all others go; None: not asked for
+    keep        keys that stay while all others go (none of them: all go); None: not asked for
     needed      keys that unfinished runs need, each with the name of a run
     dry_run     nothing is removed
     """
@@ -80,6 +80,22 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
     return Pruned(verdicts, rubbish, blind)
 
 
+def remove_pool(layout: Layout, pruned: Pruned, policy: Policy) -> bool:
+    """Removes the folder of a pool in which that prune has left nothing: no environment, no build or run at work, nothing
+    that isn't a pool's. Returns whether it is gone.
+    """
+    stays = any(not verdict.removed for verdict in pruned.verdicts) or any(item.live for item in pruned.rubbish)
+    if policy.dry_run or policy.needed or stays:
+        return False
+    try:
+        if os.listdir(layout.envs) or any(not is_part(name) for name in os.listdir(layout.path)):
+            return False
+    except OSError:
+        return False
+    remove_tree(layout.path)
+    return not os.path.lexists(layout.path)
+
+
 def decide(found: Iterable[Found], policy: Policy, now: float, *, blind: bool) -> list[Verdict]:
     """What should go by age, size and need; whether it may is seen when it is carried out. Pure.
 
@@ -121,7 +137,9 @@ def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[boo
     young = (blind and idle < DAY) or (policy.age is not None and idle < policy.age)
     if young or (policy.age is None and policy.keep is None):
         return False, used
-    return True, "not needed by the scripts named" if policy.keep is not None else f"unused for {_days(idle)}"
+    if policy.keep is None:
+        return True, f"unused for {_days(idle)}"
+    return True, "not needed by the scripts named" if policy.keep else "all were to go"
 
 
 def _needed_by(item: Found, policy: Policy) -> str | None:

@@ -19,17 +19,15 @@ from sharedenv.settings import Settings, gather_settings
 
 def repair(
     layout: Layout, item: Found, options: BuildOptions, environ: Mapping[str, str], observer: Observer
-) -> Environment | None:
-    """The new generation in place of a damaged environment. None when there is nothing to do: no key leads to it, and
-    prune takes it. Raises SharedenvError (exit status 3) when it can't be built from what is known.
+) -> Environment:
+    """The new generation in place of a damaged environment that its key leads to. Raises SharedenvError (exit status 3)
+    when it can't be built from what is known.
     """
-    if not item.published:
-        return None
     if item.manifest is None:
         raise SharedenvError(
             f"environment {item.name} can't be built anew from its manifest",
-            cause="its manifest is gone or damaged, so nothing here says what it was built for",
-            hint="sharedenv build with the scripts that need it",
+            cause="its manifest is gone or damaged, so only the scripts that need it say what to build",
+            hint="sharedenv build 'case*/script.py'",
             exit_code=EXIT_BUILD,
         )
     need, settings = _need(layout, item.manifest, environ)
@@ -51,7 +49,7 @@ def _need(layout: Layout, manifest: Manifest, environ: Mapping[str, str]) -> tup
         raise SharedenvError(
             f"environment {payload.key[:SHORT]} was built from a lock file that is not at hand",
             cause="of the scripts it was built for, none is where it was with the same lock file",
-            hint="sharedenv build --rebuild with a script that needs it",
+            hint="sharedenv build --rebuild 'case*/script.py'",
             exit_code=EXIT_BUILD,
         )
     return Need(payload, tuple(paths) or (layout.path,)), settings

@@ -46,7 +46,7 @@ class Circumstances:
 
     uv       version
     started  seconds since the epoch
-    scripts  it was built for, as they stand in the manifest
+    scripts  the first that it was built for, as they stand in the manifest; ``scripts_count``: of how many
     notes    what of the user's configuration was needed
     shared   the group may read all of it
     """
@@ -54,6 +54,7 @@ class Circumstances:
     uv: str
     started: float
     scripts: tuple[str, ...]
+    scripts_count: int
     notes: Mapping[str, Any]
     shared: bool
 
@@ -86,6 +87,7 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
         entries=entries_digest(without_bytecode([*contents.files, *contents.directories])),
         inventory=digest(data),
         scripts=how.scripts,
+        scripts_count=how.scripts_count,
         notes=dict(how.notes),
     )
     _write(os.path.join(venv, FILE), manifest.to_json().encode())

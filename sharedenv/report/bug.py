@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import tempfile
 import traceback
 
@@ -12,12 +11,14 @@ from sharedenv import __version__
 from sharedenv.errors import EXIT_BUG, SharedenvError
 
 
-def write_report(error: Exception) -> SharedenvError:
-    """Writes the traceback to a file under TMPDIR and returns the error that names it (exit status 70, EX_SOFTWARE of sysexits)."""
+def write_report(error: Exception, command: str) -> SharedenvError:
+    """Writes the traceback to a file under TMPDIR and returns the error that names it (exit status 70, EX_SOFTWARE of sysexits).
+
+    ``command`` is the command line without what may be secret.
+    """
     lines = [
         f"sharedenv {__version__}, Python {platform.python_version()}, {platform.platform()}",
-        # the options only: what follows `--` and the arguments of exec are the script's, and may hold secrets
-        f"command: {' '.join(sys.argv[1:2])}",
+        f"command: {command}",
         "",
         *traceback.format_exception(error),
     ]

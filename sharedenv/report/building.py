@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+def made_pool(path: str) -> str:
+    """The line for a pool that a command has made."""
+    return f"made the pool {path}"
+
+
 class BuildProgress:
     """Tells of builds, from the threads that do them. A context manager: the live lines are gone when it is left."""
 
@@ -47,6 +52,10 @@ class BuildProgress:
         if reason is not None:
             self._say(f"rebuilding environment {name}: {reason}")
         self._show(need, f"building environment {name} for {_users(need, self._cwd)}")
+
+    def made_pool(self, path: str) -> None:
+        """There was no pool; now there is one."""
+        self._say(made_pool(path))
 
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Somebody else builds it."""

@@ -1,0 +1,74 @@
+"""Hints are commands that work when they are copied; causes stay on one screen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sharedenv.pool.construct import _way_to_python
+from sharedenv.uv import LINES, gist
+from tests.conftest import Project
+
+
+def test_what_can_not_be_met_is_mended_and_built_again(project: Project) -> None:
+    project.script("my script.py", ["alpha==99"])
+    done = project.call("build", "my script.py", status=3)
+    assert done.stderr.endswith("hint: sharedenv build 'my script.py'\n")
+    assert "mend what it names" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("request_", "requires", "hint"),
+    [
+        ("3.12", "", "uv python install 3.12"),
+        ("", ">=3.14,<3.15", "uv python install 3.14"),
+        ("", "==3.9.*", "uv python install 3.9"),
+        ("", ">=3.10,<=3.10", "uv python list"),
+        ("", "<3.7", "uv python list"),
+        ("/opt/python", "", "uv python list"),
+    ],
+)
+def test_the_way_to_a_python_that_is_not_here(request_: str, requires: str, hint: str) -> None:
+    assert _way_to_python(request_, requires) == hint
+
+
+def test_a_shim_of_pyenv_adds_no_noise(project: Project, tmp_path: Path) -> None:
+    shim = tmp_path / "python3.9"
+    shim.write_text("#!/bin/sh\necho \"pyenv: python3.9: command not found\n\nThe python3.9 command exists in 3.9.18\" >&2\nexit 127\n")
+    shim.chmod(0o755)
+    project.script("s.py", requires_python="==3.9.*")
+    done = project.call("build", "s.py", status=3, env={"PATH": f"{tmp_path}{os.pathsep}/usr/bin:/bin"})
+    assert str(shim) in done.stderr and "pyenv:" not in done.stderr
+    (log,) = (project.pool / "logs").iterdir()
+    assert "pyenv: python3.9: command not found" in log.read_text()
+
+
+def test_long_words_lose_their_middle() -> None:
+    lines = gist("\n".join(map(str, range(100)))).splitlines()
+    assert len(lines) == LINES
+    assert lines[0] == "0" and lines[-1] == "99" and "more lines" in lines[-4]
+    assert gist("one\n\ntwo") == "one\ntwo"
+
+
+def test_hints_name_what_was_called_and_what_is_there(project: Project, tmp_path: Path) -> None:
+    project.script("case 1/s.py", ["alpha"])
+    assert project.call("key", "case 1", status=2).stderr.endswith("hint: sharedenv run 'case 1/*.py'\n")
+    for command in ("build", "key", "which", "run"):
+        assert f"hint: sharedenv {command} 'case*/script.py'" in project.call(command, status=2).stderr
+        assert "nothing was done" in project.call(command, "nowhere.py", status=2).stderr
+    which = project.call("which", "case 1/s.py", status=1).stderr
+    assert "an environment is not built in the pool" in which and which.endswith("hint: sharedenv build 'case 1/s.py'\n")
+    assert "no pool at" in project.call("show", "zzzz", status=2).stderr
+    project.call("build", "case 1/s.py")
+    assert "no environment's key begins with 'zzzz'" in project.call("show", "zzzz", status=2).stderr
+
+
+def test_the_pool_above_scripts_that_lie_elsewhere_is_worked_out(project: Project, tmp_path: Path) -> None:
+    scripts = [str(path) for path in project.copies(2)]
+    hint = project.call("build", *scripts, cwd=tmp_path / "project" / "case1", status=2).stderr.splitlines()[-1]
+    assert hint == f"hint: sharedenv --pool {project.pool} build '{project.path}/**/script.py'"
+    project.call(*shlex.split(hint)[2:], cwd=tmp_path)
+    assert len(project.environments) == 1

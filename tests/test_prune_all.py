@@ -1,0 +1,44 @@
+"""prune --all: the way to be rid of a pool, whose read-only folders stop rm -rf; what is in use stays."""
+
+from __future__ import annotations
+
+import os
+
+from sharedenv.pool.place import hold
+from tests.conftest import Project
+
+
+def test_all_of_a_pool_goes_when_nothing_holds_it(project: Project) -> None:
+    project.script("a.py", ["alpha"])
+    project.script("b.py", ["beta"])
+    project.call("build", "a.py", "b.py")
+    assert project.call("prune", "--all", "--dry-run").stdout.count("would remove") == 2
+    assert len(project.environments) == 2
+    done = project.call("prune", "--all")
+    assert "all were to go" in done.stdout and f"removed the pool {project.pool}" in done.stderr
+    assert sorted(os.listdir(project.path)) == ["a.py", "b.py"]
+
+
+def test_what_is_in_use_stays_and_the_pool_with_it(project: Project) -> None:
+    project.script("a.py", ["alpha"])
+    project.script("b.py", ["beta"])
+    project.call("build", "a.py", "b.py")
+    held = project.environments[0]
+    descriptor = hold(str(held))
+    try:
+        assert "in use" in project.call("prune", "--all").stdout
+    finally:
+        os.close(descriptor)
+    assert project.environments == [held]
+
+
+def test_what_is_not_the_pools_own_stays(project: Project) -> None:
+    project.script("a.py")
+    project.call("build", "a.py")
+    (project.pool / "notes.txt").write_text("mine")
+    project.call("prune", "--all")
+    assert project.environments == [] and (project.pool / "notes.txt").read_text() == "mine"
+
+
+def test_all_stands_alone(project: Project) -> None:
+    assert "--all stands alone" in project.call("prune", "--all", "--unused-for", "1d", status=2).stderr
