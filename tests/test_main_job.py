@@ -89,3 +89,10 @@ def test_names_of_folders(project: Project, name: str) -> None:
     project.script(f"{name}/script.py", ["alpha"], BODY)
     project.call("run", "*/script.py")
     assert os.path.exists(project.path / name / "result.txt")
+
+
+def test_a_misspelt_key_is_a_warning_once_for_all_copies(project: Project) -> None:
+    for script in project.copies(3, [], "print('x')"):
+        script.write_text(script.read_text().replace("dependencies", "dependences"))
+    done = project.call("run", "case*/script.py")
+    assert done.stderr.count("unknown key `dependences`; did you mean `dependencies`? (in 3 scripts)") == 1

@@ -13,7 +13,7 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, inherit, kept_journal, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, script_options
+from sharedenv.cli.common import Selection, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, require_all
@@ -75,6 +75,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         work = new_work(context, asked, here)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog_path)
+    warned(work.plan, console)
     for note in work.notes:
         console.say(note)
     if given["dry_run"]:

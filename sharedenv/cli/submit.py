@@ -14,7 +14,7 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, Session, make_pool, script_options
+from sharedenv.cli.common import Selection, Session, make_pool, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import require_all
@@ -85,6 +85,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         order = _order(given, here, console)
         work = new_work(context, asked, here)
     work = _without_live(work, console)
+    warned(work.plan, console)
     for note in work.notes:
         console.say(note)
     if not work.cases:
