@@ -408,7 +408,8 @@ def test_a_task_without_its_environment_says_so(on: Submitting) -> None:
     assert not on.ran()
     assert "it is not in the pool" in on.log(run, job, 1)
     assert on.counts(run) == {"left": 2}
-    on.call("submit", "--resume", "--wait")
+    # what was asked of sbatch is asked again, --hold too, unless something else is asked now
+    on.call("submit", "--resume", "--wait", "--sbatch", "--comment=again")
     assert on.counts(run) == {"done": 2}
 
 
