@@ -208,9 +208,15 @@ def member(project: Project, *arguments: str, **env: str) -> subprocess.Complete
     )
 
 
+MEMBERS = pytest.mark.xdist_group("members")
+
+
 @pytest.fixture
 def group_project(project: Project, tmp_path: Path, wheels: Path) -> Iterator[Project]:
-    """A project shared in a group, one environment built by root with the tightest umask."""
+    """A project shared in a group, one environment built by root with the tightest umask.
+
+    Its tests run in one worker (MEMBERS): each opens the folders above it, which all workers share, and closes them again.
+    """
     require("setpriv", "python3")
     opened = []
     for folder in {*wheels.parents, *project.path.parents, project.path}:
@@ -232,6 +238,7 @@ def group_project(project: Project, tmp_path: Path, wheels: Path) -> Iterator[Pr
 
 
 @pytest.mark.root
+@MEMBERS
 def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project, tmp_path: Path) -> None:
     project = group_project
     assert json.loads((project.pool / "pool.json").read_text())["shared"] == "group"
@@ -260,6 +267,7 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
 
 
 @pytest.mark.root
+@MEMBERS
 def test_a_mark_of_somebody_else_does_not_share_a_pool(group_project: Project) -> None:
     project = group_project
     for path in (project.pool, project.pool / "pool.json"):
