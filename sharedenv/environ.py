@@ -1,15 +1,21 @@
 """What a script is started in: the platform, and the variables it gets, whoever starts it (run, exec, activate or a task).
 
-Imports nothing but os: every start pays for it.
+Every start pays for what is imported here: posix, which is built in, is all that os has to offer but its paths, and os takes a
+millisecond to load.
 """
 
-import os
+import posix
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: variables that would send the environment's Python elsewhere, or tell it that it is another one
 MISLEADING = ("PYTHONHOME", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV_PROMPT")
 
 
-def environ_in(environment: str, environ: dict[str, str]) -> dict[str, str]:
+def environ_in(environment: str, environ: "Mapping[str, str]") -> dict[str, str]:
     """``environ`` as it is inside the environment at this path: VIRTUAL_ENV set, its bin first on PATH, PYTHONHOME gone.
 
     PYTHONPATH stays, as under `uv run`: it is the user's own way to add modules.
@@ -23,7 +29,7 @@ def environ_in(environment: str, environ: dict[str, str]) -> dict[str, str]:
 
 def platform_tag() -> str:
     """System, machine and libc family, such as ``linux-x86_64-gnu``; ``darwin-arm64`` where there is one libc alone."""
-    name = os.uname()
+    name = posix.uname()
     system, machine = name.sysname.lower(), name.machine
     return f"{system}-{machine}-{_libc_family()}" if system == "linux" else f"{system}-{machine}"
 
@@ -31,6 +37,27 @@ def platform_tag() -> str:
 def _libc_family() -> str:
     # asks the C library this process runs on, so no process and no file; musl has no such name, or nothing to say
     try:
-        return "gnu" if os.confstr("CS_GNU_LIBC_VERSION") else "musl"
+        return "gnu" if posix.confstr("CS_GNU_LIBC_VERSION") else "musl"
     except (ValueError, OSError):
         return "musl"
+
+
+def encoded(text: str) -> bytes:
+    """A path or a variable as the kernel has it (os.fsencode)."""
+    return text.encode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def own_environ() -> dict[str, str]:
+    """The variables of this process, as os.environ has them."""
+    encoding = sys.getfilesystemencoding()
+    return {
+        name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape") for name, value in posix.environ.items()
+    }
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a folder at this path, or a link to one (os.path.isdir)."""
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o040000
+    except (OSError, ValueError):
+        return False

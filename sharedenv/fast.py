@@ -1,10 +1,11 @@
 """The fast way of `exec`, `which` and `activate`: from a script's bytes to its environment by one link in the pool's index.
 
 It is taken when the command line is plain and the pool has seen the same bytes before; everything else, and every error,
-is left to the full way. It starts thousands of times: it imports next to nothing (a test pins the list) and looks at few files.
+is left to the full way. It starts thousands of times: it imports next to nothing (a test pins the list; posix is built in, and
+all that os has to offer but its paths) and looks at few files.
 """
 
-import os
+import posix
 import sys
 
 TYPE_CHECKING = False
@@ -21,9 +22,15 @@ def main() -> int:
     """The entry of every command: the fast way where it leads, else the full way. Returns the exit status."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in ("exec", "which", "activate"):
-        status = fast(arguments, os.environ)
+        from sharedenv.environ import own_environ
+
+        status = fast(arguments, own_environ())
         if status is not None:
             return status
+    if sys.flags.no_site and "site" not in sys.modules:
+        import site
+
+        site.main()  # what the command left out of Python's start (see console-script): packages, sys.prefix, .pth files
     from sharedenv.cli.main import main as run_command
 
     return run_command()
@@ -56,11 +63,11 @@ def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> No
         return
     environment = _near(found[0].environment, environ)
     python = f"{environment}/bin/python"
-    os.set_inheritable(descriptor, True)
+    posix.set_inheritable(descriptor, True)
     try:
-        os.execve(python, [python, script, *arguments], environ_in(environment, dict(environ)))
+        posix.execve(python, [python, script, *arguments], environ_in(environment, environ))
     except OSError:
-        os.close(descriptor)  # the full way says what is wrong
+        posix.close(descriptor)  # the full way says what is wrong
 
 
 def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
@@ -69,11 +76,11 @@ def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
         return None
     for environment in dict.fromkeys(entry.environment for entry in found):
         try:
-            descriptor = os.open(f"{environment}/sharedenv.json", os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = posix.open(f"{environment}/sharedenv.json", posix.O_RDONLY | posix.O_CLOEXEC)
         except OSError:
             return None
         fit = _as_built(descriptor, f"{environment}/bin/python")
-        os.close(descriptor)
+        posix.close(descriptor)
         if not fit:
             return None
     return _write("".join(f"{entry.environment}/bin/python\n" for entry in found))
@@ -88,7 +95,7 @@ def _activate(script: str, environ: "Mapping[str, str]") -> int | None:
         return None
     environment = found[0].environment
     try:
-        name = f"sharedenv {os.path.basename(environment)[:12]}"
+        name = f"sharedenv {environment.rpartition('/')[2][:12]}"
         text = activation(_near(environment, environ), shell_of(environ), name)
     except SharedenvError:
         return None
@@ -111,14 +118,14 @@ def _enter(entry: _Entry) -> int | None:
     from sharedenv.pool.place import Vanished, hold, indexed, note_use
 
     environment = entry.environment
-    note_use(f"{entry.pool}/used/{os.path.basename(environment)}")
+    note_use(f"{entry.pool}/used/{environment.rpartition('/')[2]}")
     try:
         descriptor = hold(environment)
     except (Vanished, OSError):
         return None
     if indexed(entry.pool, entry.fingerprint) == environment and _as_built(descriptor, f"{environment}/bin/python"):
         return descriptor
-    os.close(descriptor)
+    posix.close(descriptor)
     return None
 
 
@@ -134,9 +141,9 @@ def _near(environment: str, environ: "Mapping[str, str]") -> str:
 def _as_built(descriptor: int, python: str) -> bool:
     """Whether interpreter and C library are those that the manifest (open) names; else the full way looks closer."""
     try:
-        found = os.stat(python)
-        text = os.read(descriptor, 1 << 20)
-        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+        found = posix.stat(python)
+        text = posix.read(descriptor, 1 << 20)
+        libc = posix.confstr("CS_GNU_LIBC_VERSION") or ""
     except (OSError, ValueError):
         return False
     identity = f'"identity": "{found.st_size}-{found.st_mtime_ns}"'
@@ -152,8 +159,8 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
 
     if any(not script or script.startswith("-") or set(script) & set("*?[") for script in scripts):
         return None
-    here = os.getcwd()
-    paths = list(dict.fromkeys(os.path.normpath(os.path.join(here, script)) for script in scripts))
+    here = posix.getcwd()
+    paths = list(dict.fromkeys(_absolute(here, script) for script in scripts))
     pool = _pool(paths, here, environ)
     if pool is None:
         return None
@@ -161,7 +168,7 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
         trusted = check_pool(pool, environ)
     except (Distrust, OSError):
         return None
-    around = surroundings(os.path.dirname(pool), environ)
+    around = surroundings(pool.rpartition("/")[0] or "/", environ)
     if trusted is None or around is None:
         return None
     found = []
@@ -184,27 +191,50 @@ def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | No
     from sharedenv.pool.place import nearest_above
 
     if chosen := environ.get("SHAREDENV_POOL"):
-        pool = os.path.normpath(os.path.join(here, chosen))
-        return pool if os.path.exists(f"{pool}/pool.json") else None  # it may stand for the pool in a project's folder
-    return nearest_above(os.path.commonpath([os.path.dirname(path) for path in paths])) or nearest_above(here)
+        pool = _absolute(here, chosen)
+        try:
+            posix.stat(f"{pool}/pool.json")
+        except OSError:
+            return None  # it may stand for the pool in a project's folder
+        return pool
+    return nearest_above(_common({path.rpartition("/")[0] for path in paths})) or nearest_above(here)
+
+
+def _absolute(here: str, path: str) -> str:
+    path = path if path.startswith("/") else f"{here}/{path}"
+    if "/." not in path and "//" not in path and not path.endswith("/"):
+        return path  # nearly all are normal, and os.path is a millisecond
+    from os.path import normpath
+
+    return normpath(path)
+
+
+def _common(folders: set[str]) -> str:
+    if len(folders) == 1:
+        return folders.pop()
+    from os.path import commonpath
+
+    return commonpath([folder or "/" for folder in folders])
 
 
 def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         chunks = []
-        while chunk := os.read(descriptor, 1 << 20):
+        while chunk := posix.read(descriptor, 1 << 20):
             chunks.append(chunk)
         return b"".join(chunks)
     finally:
-        os.close(descriptor)
+        posix.close(descriptor)
 
 
 def _write(text: str) -> int | None:
-    data = os.fsencode(text)
+    from sharedenv.environ import encoded
+
+    data = encoded(text)
     try:
         while data:
-            data = data[os.write(1, data) :]
+            data = data[posix.write(1, data) :]
     except BrokenPipeError:
         return 141  # 128 + SIGPIPE, as the full way ends
     return 0

@@ -1,14 +1,14 @@
 """Raw bytes → fingerprint: the fast way in. Equal fingerprints have equal keys; different ones may, too.
 
 A fingerprint is sha256 over length-prefixed raw bytes: all that a key can depend on, nothing parsed. What makes a
-difference only sometimes is in whenever it might. Imports next to nothing: each of thousands of starts pays for it.
+difference only sometimes is in whenever it might. Imports next to nothing (see environ): each of thousands of starts pays for it.
 """
 
-import os
+import posix
 import sys
 
 from sharedenv import __version__
-from sharedenv.environ import platform_tag
+from sharedenv.environ import encoded, platform_tag
 
 try:
     # hashlib alone costs as much as all the rest
@@ -34,11 +34,11 @@ def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = N
     says why. File-system calls: one open for each of .python-version, uv.toml, pyproject.toml and the files that
     variables name.
     """
-    parts = [__version__.encode(), platform_tag().encode(), os.fsencode(root)]
+    parts = [__version__.encode(), platform_tag().encode(), encoded(root)]
     try:
         request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
-        parts.append(os.fsencode(request) if request else b"")
-        parts.append(os.fsencode(os.getcwd()) if request and "/" in request and request[0] != "/" else b"")
+        parts.append(encoded(request) if request else b"")
+        parts.append(encoded(posix.getcwd()) if request and "/" in request and request[0] != "/" else b"")
         parts.append(_read(root + "/.python-version") if not request else b"")
         parts += _variables(environ)
         parts += _configuration(root, environ)
@@ -58,7 +58,7 @@ def fingerprint(around: bytes, block: bytes, path: str) -> str | None:
         return None
     # paths start at the script's folder; only [tool.uv] holds any, and "tool" can be spelt otherwise with escapes alone
     bound = b"tool" in block or b"\\" in block or _may_name_places(lock)
-    return _digest([around, block, lock, os.fsencode(path.rpartition("/")[0]) if bound else b""]).hex()
+    return _digest([around, block, lock, encoded(path.rpartition("/")[0]) if bound else b""]).hex()
 
 
 def _may_name_places(lock: bytes) -> bool:
@@ -80,7 +80,7 @@ def _variables(environ: "Mapping[str, str]") -> list[bytes]:
         value = environ[name]
         if not value or (name not in _CHOOSERS and role(name) != "counted"):
             continue
-        parts += [os.fsencode(name), os.fsencode(value)]
+        parts += [encoded(name), encoded(value)]
         if name in FILES:
             words += value.split()
             # a missing one is an error, which the full way tells
@@ -90,7 +90,7 @@ def _variables(environ: "Mapping[str, str]") -> list[bytes]:
         elif name == "UV_CONFIG_FILE":
             words.append(value)
     if not all(word.strip().startswith("/") or "://" in word for word in words):
-        parts.append(os.fsencode(os.getcwd()))
+        parts.append(encoded(posix.getcwd()))
     return parts
 
 
@@ -104,18 +104,18 @@ def _configuration(root: str, environ: "Mapping[str, str]") -> list[bytes]:
 def _read(path: str, *, missing: bool = True) -> bytes:
     """``+`` and the bytes of a file, or ``b""`` when there is none and that may be. Raises OSError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except FileNotFoundError:
         if missing:
             return b""
         raise
     try:
         chunks = [b"+"]
-        while chunk := os.read(descriptor, 1 << 20):
+        while chunk := posix.read(descriptor, 1 << 20):
             chunks.append(chunk)
         return b"".join(chunks)
     finally:
-        os.close(descriptor)
+        posix.close(descriptor)
 
 
 def _digest(parts: list[bytes]) -> bytes:

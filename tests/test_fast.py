@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.conftest import Project
@@ -32,16 +33,16 @@ LOADED = {
     "sharedenv.uv_variables",  # since the suite sets some
 }
 MORE = {"activate": {"sharedenv.activation", "sharedenv.errors"}}
-#: prints what a command has loaded; os.execve is where `exec` leaves
+#: prints what a command has loaded; execve is where `exec` leaves
 PROBE = """
-import os, sys
+import os, posix, sys
 before = set(sys.modules)
 def leave(*_):
     report()
     os._exit(0)
 def report():
     os.write(2, ("LOADED " + " ".join(sorted(set(sys.modules) - before)) + "\\n").encode())
-os.execve = leave
+os.execve = posix.execve = leave
 sys.argv[0] = "sharedenv"
 from sharedenv.__main__ import main
 status = main()
@@ -187,16 +188,16 @@ def test_nothing_is_written_twice_within_an_hour(built: Project) -> None:
 @pytest.fixture
 def command(tmp_path: Path) -> Path:
     """The command `sharedenv` as pip installs it: in a plain environment of its own, no editable hook, no .pth file."""
-    folder = tmp_path / "tool"
+    return _installed(tmp_path / "tool")
+
+
+def _installed(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     shutil.copytree(PACKAGE, packages / "sharedenv", ignore=shutil.ignore_patterns("__pycache__"))
-    command = folder / "bin" / "sharedenv"
-    text = (PACKAGE / "console-script").read_text()
-    assert text.startswith("#!python\n"), "what an installer looks for"
-    command.write_text(text.replace("#!python", f"#!{folder}/bin/python", 1))
-    command.chmod(0o755)
-    return command
+    shutil.copy(PACKAGE / "console-script", folder / "bin" / "sharedenv")
+    (folder / "bin" / "sharedenv").chmod(0o755)
+    return folder / "bin" / "sharedenv"
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -212,7 +213,7 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
 
     calls(str(command), "exec", script)  # compiles
     ours = calls(str(command), "exec", script)
-    start = next(index for index, line in enumerate(ours) if "openat(" in line and str(command) in line)
+    start = max(index for index, line in enumerate(ours) if "openat(" in line and f'"{command}"' in line)  # Python's, behind the shell's
     last = max(index for index, line in enumerate(ours) if "execve(" in line)
     about_the_pool = [line for line in ours[start:last] if str(built.path) in line]
     assert len(about_the_pool) <= 22, "\n".join(about_the_pool)
@@ -223,9 +224,65 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
     assert not any("clone" in line or "fork" in line for line in ours)
 
 
-def test_the_command_is_found_by_its_own_package_alone(built: Project, command: Path) -> None:
-    (command.parent / "stat.py").write_text("raise SystemExit('not this one')")
-    done = subprocess.run([command, "which", "case1/script.py"], cwd=built.path, env={**built.env, "PYTHONPATH": ""}, capture_output=True, text=True, check=False)
+def test_what_a_start_of_the_command_loads(built: Project, command: Path) -> None:
+    """All of it, the interpreter's own start included: neither site nor os, each a tenth of a start."""
+    env = {**built.env, "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([command, "which", "case1/script.py"], cwd=built.path, env=env, check=True, stdout=subprocess.DEVNULL)
+    python = [command.parent / "python", "-I", "-S"]
+    plain, ours = (
+        set(re.findall(r"\| +([\w.]+)$", subprocess.run([*python, "-X", "importtime", *rest], cwd=built.path, env=env, capture_output=True, text=True, check=True).stderr, re.M))
+        for rest in (["-c", ""], [command, "which", "case1/script.py"])
+    )
+    assert not {"os", "site"} & ours
+    assert ours - plain - {"errno", "fcntl", "_sha2", "_sha256", "_stat", "time"} == {name for name in LOADED if name.startswith("sharedenv")} - {"sharedenv.__main__"}
+
+
+def _which(command: Path, project: Project, **variables: str) -> str:
+    env = {**project.env, "PYTHONPATH": "", **variables}
+    done = subprocess.run([command, "which", "case1/script.py"], cwd=project.path, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    safe = {**built.env, "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
-    assert subprocess.run([command, "which", "case1/script.py"], cwd=built.path, env=safe, capture_output=True, text=True, check=True).stdout == done.stdout
+    return done.stdout
+
+
+def test_the_command_is_found_by_its_own_package_alone(built: Project, command: Path, tmp_path: Path) -> None:
+    expected = f"{built.environments[0]}/bin/python\n"
+    (command.parent / "stat.py").write_text("raise SystemExit('not this one')")
+    assert _which(command, built) == expected
+    assert _which(command, built, PYTHONSAFEPATH="1") == expected
+    # what a cluster's modules set for another Python
+    (tmp_path / "modules").mkdir()
+    for name in ("posix", "errno", "sharedenv", "click"):
+        (tmp_path / "modules" / f"{name}.py").write_text("raise SystemExit('not this one')")
+    assert _which(command, built, PYTHONPATH=str(tmp_path / "modules"), PYTHONHOME=str(tmp_path)) == expected
+
+
+def test_the_command_bears_links_to_it_and_spaces_in_its_path(built: Project, tmp_path: Path) -> None:
+    command = _installed(tmp_path / "my tools")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sharedenv").symlink_to("../my tools/bin/sharedenv")  # as `uv tool install` and pipx make one
+    (tmp_path / "bin" / "again").symlink_to(tmp_path / "bin" / "sharedenv")
+    for way in (command, tmp_path / "bin" / "sharedenv", tmp_path / "bin" / "again"):
+        assert _which(way, built) == f"{built.environments[0]}/bin/python\n"
+
+
+def test_the_command_finds_its_python_where_there_is_no_virtual_environment(built: Project, tmp_path: Path) -> None:
+    """`pip install --user`, or into a system's Python: the one on PATH with the version that the packages are for."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = tmp_path / "local" / "lib" / version / "site-packages"
+    shutil.copytree(PACKAGE, packages / "sharedenv", ignore=shutil.ignore_patterns("__pycache__"))
+    command = tmp_path / "local" / "bin" / "sharedenv"
+    command.parent.mkdir()
+    shutil.copy(PACKAGE / "console-script", command)
+    command.chmod(0o755)
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / version).symlink_to(os.path.realpath(sys.executable))
+    user = {"PATH": f"{tmp_path / 'path'}:/usr/bin:/bin", "PYTHONUSERBASE": str(tmp_path / "local")}
+    assert _which(command, built, **user) == f"{built.environments[0]}/bin/python\n"
+
+
+def test_the_full_way_has_all_packages(built: Project, command: Path) -> None:
+    (packages,) = command.parent.parent.glob("lib/python*/site-packages")
+    (packages / "more.pth").write_text(os.path.dirname(os.path.dirname(click.__file__)) + "\n")
+    done = subprocess.run([command, "key", "case1/script.py"], cwd=built.path, env=built.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == built.call("key", "case1/script.py").stdout

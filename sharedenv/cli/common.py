@@ -95,7 +95,7 @@ def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None
 def trusted(layout: Layout) -> None:
     """Raises SharedenvError when others decide what lies in the pool: nothing in it is run or believed then."""
     try:
-        check_pool(layout.path)
+        check_pool(layout.path, os.environ)
     except Distrust as error:
         raise SharedenvError(error.message, cause=error.cause, hint=error.hint, exit_code=EXIT_USAGE) from None
 

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     console = Console()
     try:
         layout = Layout(os.path.dirname(os.path.dirname(path)))
-        check_pool(layout.path)
+        check_pool(layout.path, os.environ)
         run = open_run(layout.runs, os.path.basename(path))
         array = open_array(run.path, int(number))
         console = Console(array.how.verbosity)

@@ -204,7 +204,7 @@ def _pool(layout: Layout) -> Iterator[Finding]:
         return
     for path in (layout.path, *(os.path.join(layout.path, folder) for folder in FOLDERS)):
         try:
-            check_pool(path) if path == layout.path else _check_folder(layout, path)
+            check_pool(path, os.environ) if path == layout.path else _check_folder(layout, path)
         except Distrust as error:
             yield Finding("trust", Level.PROBLEM, error.message, error.hint)
             break

@@ -1,9 +1,11 @@
-"""What the fast way needs to know of a pool. Imports next to nothing: every start pays for it."""
+"""What the fast way needs to know of a pool. Imports next to nothing (see environ): every start pays for it."""
 
 import errno
 import fcntl
-import os
+import posix
 import time
+
+from sharedenv.environ import is_folder
 
 FOLDER = ".sharedenv"
 MANIFEST = "sharedenv.json"  #: in each environment
@@ -12,20 +14,18 @@ USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
 def nearest_above(folder: str) -> str | None:
     """The nearest `.sharedenv/` in this folder (absolute) or above it, or None."""
-    while True:
-        candidate = os.path.join(folder, FOLDER)
-        if os.path.isdir(candidate):
-            return candidate
-        parent = os.path.dirname(folder)
-        if parent == folder:
+    folder = folder.rstrip("/")
+    while not is_folder(candidate := f"{folder}/{FOLDER}"):
+        if not folder:
             return None
-        folder = parent
+        folder = folder.rpartition("/")[0]
+    return candidate
 
 
 def indexed(pool: str, fingerprint: str) -> str | None:
     """Path of the environment that a fingerprint is linked to, or None. A link that leads anywhere but envs/ is none."""
     try:
-        target = os.readlink(f"{pool}/index/{fingerprint}")
+        target = posix.readlink(f"{pool}/index/{fingerprint}")
     except OSError:
         return None
     head, _, name = target.rpartition("/")
@@ -35,18 +35,18 @@ def indexed(pool: str, fingerprint: str) -> str | None:
 def note_use(path: str) -> None:
     """Notes in this file of used/ that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
     try:
-        age = time.time() - os.stat(path).st_mtime
+        age = time.time() - posix.stat(path).st_mtime
     except OSError:
         age = None
     try:
         if age is None:
             _touch(path)
         elif age > USED_INTERVAL:
-            os.utime(path)
+            posix.utime(path)
     except PermissionError:
         # in a shared pool the note may be a colleague's: another takes its place
         try:
-            os.unlink(path)
+            posix.unlink(path)
             _touch(path)
         except OSError:
             pass
@@ -55,7 +55,7 @@ def note_use(path: str) -> None:
 
 
 def _touch(path: str) -> None:
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    posix.close(posix.open(path, posix.O_CREAT | posix.O_WRONLY | posix.O_CLOEXEC, 0o666))
 
 
 #: what a file system without flock answers (ENOSYS, ENOLCK, ENOTSUP, and the kernel's ENOTSUPP, which has no name here)
@@ -71,27 +71,28 @@ def hold(environment: str) -> int:
 
     Where flock is missing the descriptor holds nothing, and the other guards of `prune` stand alone. Raises Vanished.
     """
-    path = os.path.join(environment, MANIFEST)
+    path = f"{environment}/{MANIFEST}"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         raise Vanished from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         # only prune takes it exclusively, and what prune has taken is on its way out
-        os.close(descriptor)
+        posix.close(descriptor)
         raise Vanished from None
     except OSError as error:
         if error.errno not in NO_FLOCK:
-            os.close(descriptor)
+            posix.close(descriptor)
             raise
     # between open and flock the environment may have been pruned and built again: the file must still be the pool's
     try:
-        still = os.path.samestat(os.fstat(descriptor), os.stat(path))
+        held, found = posix.fstat(descriptor), posix.stat(path)
+        still = (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
     except OSError:
         still = False
     if not still:
-        os.close(descriptor)
+        posix.close(descriptor)
         raise Vanished
     return descriptor

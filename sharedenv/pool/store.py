@@ -80,7 +80,7 @@ def inspect(layout: Layout, payload: Payload) -> Environment | Unusable | None:
 def examine(layout: Layout, path: str) -> Environment | Unusable:
     """The environment at a path of this pool, if it may be run: it is ours, its manifest can be read, its Python is there."""
     try:
-        if fault := environment_fault(os.stat(layout.path), path):
+        if fault := environment_fault(os.stat(layout.path), path, os.environ):
             return Unusable(path, fault)
         manifest = read_manifest(path)
     except ManifestError as error:

@@ -5,11 +5,11 @@ write into it. Sharing in a group is done on purpose (`build --shared-group`): t
 was made by the pool's owner, who also owns the folder around the pool. That owner could put other scripts into the folder
 anyway, so running from the pool gives no further power away; a pool planted in /tmp or in a colleague's folder gets none.
 
-Only os and stat are imported here, since every start asks; one lstat of the pool and one of the environment.
+Imports next to nothing (see environ), since every start asks; one lstat of the pool and one of the environment.
 """
 
-import os
-import stat
+import _stat as stat
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ class Distrust(Exception):
         self.hint = hint
 
 
-def check_pool(pool: str, environ: "Mapping[str, str]" = os.environ) -> os.stat_result | None:
+def check_pool(pool: str, environ: "Mapping[str, str]") -> posix.stat_result | None:
     """The stat of a pool that may be used; None when there is none. Raises Distrust.
 
     A pool that is a link (to a scratch disk) is looked at where the link leads, and the link itself is looked at too.
     """
     try:
-        link = os.lstat(pool)
-        found = os.stat(pool) if stat.S_ISLNK(link.st_mode) else link
+        link = posix.lstat(pool)
+        found = posix.stat(pool) if stat.S_ISLNK(link.st_mode) else link
     except FileNotFoundError:
         return None
     shared = _marked(pool, found)
@@ -46,7 +46,7 @@ def check_pool(pool: str, environ: "Mapping[str, str]" = os.environ) -> os.stat_
     ):
         owner = user_name(found.st_uid if not _trusted(found.st_uid, pool, environ) else link.st_uid)
         raise Distrust(
-            f"the pool {pool} belongs to {owner}, and you are {user_name(os.geteuid())}",
+            f"the pool {pool} belongs to {owner}, and you are {user_name(posix.geteuid())}",
             "whoever owns a pool decides what runs in your scripts",
             f"export {VARIABLE}={owner}",
         )
@@ -60,10 +60,10 @@ def check_pool(pool: str, environ: "Mapping[str, str]" = os.environ) -> os.stat_
     return found
 
 
-def environment_fault(pool: os.stat_result, environment: str, environ: "Mapping[str, str]" = os.environ) -> str | None:
+def environment_fault(pool: posix.stat_result, environment: str, environ: "Mapping[str, str]") -> str | None:
     """Why an environment of a pool that is trusted (its stat is ``pool``) must not be run, in words, or None."""
     try:
-        found = os.lstat(environment)
+        found = posix.lstat(environment)
     except OSError as error:
         return f"it can't be looked at: {error.strerror}"
     if not stat.S_ISDIR(found.st_mode):
@@ -78,7 +78,7 @@ def environment_fault(pool: os.stat_result, environment: str, environ: "Mapping[
 def is_shared(pool: str) -> bool:
     """Whether a pool is shared in a group on purpose."""
     try:
-        return _marked(pool, os.stat(pool))
+        return _marked(pool, posix.stat(pool))
     except OSError:
         return False
 
@@ -104,10 +104,10 @@ def group_name(gid: int) -> str:
 
 
 def _trusted(uid: int, path: str, environ: "Mapping[str, str]") -> bool:
-    if uid in (os.geteuid(), ROOT):
+    if uid in (posix.geteuid(), ROOT):
         return True
     listed = environ.get(VARIABLE)
-    return bool(listed) and _listed(uid, path, (listed or "").split(os.pathsep))
+    return bool(listed) and _listed(uid, path, (listed or "").split(":"))
 
 
 def _listed(uid: int, path: str, items: list[str]) -> bool:
@@ -124,29 +124,29 @@ def _listed(uid: int, path: str, items: list[str]) -> bool:
     return False
 
 
-def _marked(pool: str, found: os.stat_result) -> bool:
+def _marked(pool: str, found: posix.stat_result) -> bool:
     if not found.st_mode & stat.S_IWGRP:
         return False  # what only its owner may write needs no mark: nothing more is read
     try:
-        descriptor = os.open(os.path.join(pool, "pool.json"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = posix.open(f"{pool}/pool.json", posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)
     except OSError:
         return False
     try:
-        marker = os.fstat(descriptor)
+        marker = posix.fstat(descriptor)
         # a member of the group may put another file there, but not one that belongs to the pool's owner
         return (
             stat.S_ISREG(marker.st_mode)
             and marker.st_uid == found.st_uid
             and not marker.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            and MARK in os.read(descriptor, 4096)
+            and MARK in posix.read(descriptor, 4096)
         )
     finally:
-        os.close(descriptor)
+        posix.close(descriptor)
 
 
-def _owner_of_the_folder(pool: str, found: os.stat_result) -> bool:
+def _owner_of_the_folder(pool: str, found: posix.stat_result) -> bool:
     try:
-        folder = os.stat(os.path.dirname(pool))
+        folder = posix.stat(pool.rpartition("/")[0] or "/")
     except OSError:
         return False
     return folder.st_uid == found.st_uid and not folder.st_mode & stat.S_IWOTH

@@ -122,7 +122,7 @@ def _check(layout: Layout, key: str, path: str, descriptor: int) -> None:
             manifest["key"] == key
             and manifest["interpreter"]["identity"] == f"{found.st_size}-{found.st_mtime_ns}"
             and manifest["libc"] == (os.confstr("CS_GNU_LIBC_VERSION") or "")
-            and environment_fault(os.stat(layout.path), path) is None
+            and environment_fault(os.stat(layout.path), path, os.environ) is None
         )
     except (OSError, ValueError, KeyError, TypeError):
         same = False
