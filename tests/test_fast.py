@@ -230,7 +230,7 @@ def test_what_a_start_of_the_command_loads(built: Project, command: Path) -> Non
     subprocess.run([command, "which", "case1/script.py"], cwd=built.path, env=env, check=True, stdout=subprocess.DEVNULL)
     python = [command.parent / "python", "-I", "-S"]
     plain, ours = (
-        set(re.findall(r"\| +([\w.]+)$", subprocess.run([*python, "-X", "importtime", *rest], cwd=built.path, env=env, capture_output=True, text=True, check=True).stderr, re.M))
+        set(re.findall(r"\| +([\w.]+)$", subprocess.run([*python, "-X", "importtime", *rest], cwd=built.path, env=env, capture_output=True, text=True, check=True).stderr, re.MULTILINE))
         for rest in (["-c", ""], [command, "which", "case1/script.py"])
     )
     assert not {"os", "site"} & ours
