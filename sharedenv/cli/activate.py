@@ -12,8 +12,8 @@ from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.index import remember
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staged import path_to_use
 from sharedenv.pool.store import SHORT, note_use
 from sharedenv.report.console import Console

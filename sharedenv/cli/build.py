@@ -13,8 +13,8 @@ from sharedenv.cli.common import Selection, Session, make_pool, open_session, pl
 from sharedenv.cli.options import json_option, option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.index import remember
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import SHORT, Environment, Unusable, inspect
 from sharedenv.pool.trust import is_shared
 from sharedenv.report.console import Console, error_value

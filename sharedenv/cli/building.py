@@ -14,8 +14,8 @@ from sharedenv.cli.common import Session
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.missing import look_up_all, missing_error
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import Environment
 from sharedenv.process import stop_all
 from sharedenv.report.building import BuildProgress, summary

@@ -19,8 +19,8 @@ from sharedenv.cli.options import Function, option
 from sharedenv.cli.work import Wanted, Work
 from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run, create_run
 from sharedenv.slurm.share import Share

@@ -13,9 +13,9 @@ from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
 from sharedenv.environ import environ_in
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.index import remember
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staged import path_to_use
 from sharedenv.report.console import Console
 

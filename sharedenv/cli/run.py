@@ -20,7 +20,7 @@ from sharedenv.cli.running import Ended, execute, require_all
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cli.work import Wanted, Work, earlier_run, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
-from sharedenv.pool.construct import BuildOptions
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output

@@ -34,7 +34,7 @@ from sharedenv.run.starter import Prepared, Starter
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from sharedenv.pool.construct import BuildOptions
+    from sharedenv.pool.options import BuildOptions
     from sharedenv.report.building import BuildProgress
 
 BUILDS = 2  #: environments built side by side while scripts run

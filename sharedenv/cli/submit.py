@@ -23,8 +23,8 @@ from sharedenv.cli.stage import archive_of
 from sharedenv.cli.work import Work, earlier_run, new_work, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.missing import look_up_all
+from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.journal import Run

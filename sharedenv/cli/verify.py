@@ -12,8 +12,8 @@ from sharedenv.cli.building import build_options
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import existing_pool, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.repair import repair
 from sharedenv.pool.store import Environment
 from sharedenv.pool.survey import Found, survey

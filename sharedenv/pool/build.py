@@ -14,12 +14,13 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import moves
 from sharedenv.plan import Need
 from sharedenv.pool import failure
-from sharedenv.pool.construct import BuildOptions, Construction, construct
+from sharedenv.pool.construct import Construction, construct
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish
 from sharedenv.settings import Settings

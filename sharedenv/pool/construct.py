@@ -18,6 +18,7 @@ from sharedenv.plan import Need
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.seal import Circumstances, Installed, Probed, seal
 from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import SHORT, remove_tree
@@ -37,19 +38,6 @@ base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable
 libc = " ".join(platform.libc_ver())
 print(json.dumps({"path": base, "version": version, "implementation": sys.implementation.name, "libc": libc.strip()}))
 """
-
-
-
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """How environments are built."""
-
-    compile: bool = True
-    offline: bool = False
-    upgrade: bool = False
-    rebuild: bool = False
-    drift: bool = False  # ask uv whether sources that can move have moved
-    lock_timeout: float | None = None  # seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from dataclasses import replace
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.build import Builder, Observer
-from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
+from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import SHORT, Environment
 from sharedenv.pool.survey import Found
 from sharedenv.settings import Settings, gather_settings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import stat
 import time
 from collections.abc import Mapping
@@ -77,7 +76,7 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
         uv=how.uv,
         libc=probed.libc,
         glibc=required_glibc(venv, contents, probed.libc.removeprefix("glibc ")),
-        host=socket.gethostname(),
+        host=os.uname().nodename,
         user=_user(),
         built=time.time(),
         seconds=round(time.time() - how.started, 3),

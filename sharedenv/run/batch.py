@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from sharedenv.errors import SharedenvError
+from sharedenv.run.calm import calm
 from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
 from sharedenv.run.groups import Groups
 from sharedenv.run.orders import Counts, Options, Outcome
@@ -32,6 +33,7 @@ from sharedenv.run.wakeup import Wakeup
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
 _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_MANY = 100  # cases from which on it pays to `calm` down first
 _TICK = 0.5  # seconds between looks at outputs that grow and at the display, when nothing else happens
 
 
@@ -108,6 +110,8 @@ class Batch:
 
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""
+        if self._total >= _MANY:
+            calm()
         self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
         with Wakeup() as wakeup:
             self._wakeup = wakeup

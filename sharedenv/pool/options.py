@@ -1,0 +1,17 @@
+"""How environments are built: what commands take as options and hand to the builder, which most of them never load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How environments are built."""
+
+    compile: bool = True
+    offline: bool = False
+    upgrade: bool = False
+    rebuild: bool = False
+    drift: bool = False  # ask uv whether sources that can move have moved
+    lock_timeout: float | None = None  # seconds
