@@ -276,8 +276,10 @@ def test_the_command_finds_its_python_where_there_is_no_virtual_environment(buil
     command.chmod(0o755)
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / version).symlink_to(os.path.realpath(sys.executable))
-    user = {"PATH": f"{tmp_path / 'path'}:/usr/bin:/bin", "PYTHONUSERBASE": str(tmp_path / "local")}
-    assert _which(command, built, **user) == f"{built.environments[0]}/bin/python\n"
+    path = f"{tmp_path / 'path'}:/usr/bin:/bin"
+    expected = f"{built.environments[0]}/bin/python\n"
+    assert _which(command, built, PATH=path, PYTHONUSERBASE=str(tmp_path / "local")) == expected
+    assert _which(command, built, PATH=path, PYTHONUSERBASE=str(tmp_path)) == expected, "pip install --prefix"
 
 
 def test_the_full_way_has_all_packages(built: Project, command: Path) -> None:
