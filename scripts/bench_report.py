@@ -92,7 +92,8 @@ def svg(rows: Sequence[Row], about: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="960" height="{total}" font-family="sans-serif" font-size="12">',
         f"<title>{escape('sharedenv over its reference; ' + about)}</title>",
         f'<rect width="960" height="{total}" fill="white"/>',
-        f'<text x="{left}" y="16">time, or calls, over the reference\'s (1 = the same; shorter is better); the stroke is the limit</text>',
+        '<text x="8" y="16" font-weight="bold">ours / the reference: left of 1 is less time, or fewer calls</text>',
+        f'<text x="{left + width}" y="16" text-anchor="end" fill="#666">black: the limit; green: kept; red: not kept</text>',
     ]
     for power in range(low, high + 1):
         x, bottom = place(10.0**power), top + height * len(shown)
@@ -103,7 +104,8 @@ def svg(rows: Sequence[Row], about: str) -> str:
         y = top + index * height
         colour = {None: "#9aa5b1", True: "#2f7d4f", False: "#b3432b"}[row.met]
         start, end = sorted((place(1.0), place(ratio)))
-        parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(row.what)} / {escape(row.reference)}</text>')
+        label = escape(f"{row.what} / {row.reference}".replace("`", ""))
+        parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{label}</text>')
         parts.append(f'<rect x="{start:.1f}" y="{y + 4}" width="{max(end - start, 1.5):.1f}" height="{height - 9}" fill="{colour}"/>')
         parts.append(f'<text x="{left + width + 12}" y="{y + 15}">{_ratio(ratio)}</text>')
         if row.limit:
