@@ -127,6 +127,64 @@ def test_a_key_that_leads_anywhere_else_counts_as_none(project: Project, target:
     assert project.call("which", "s.py").stdout.strip().startswith(str(project.pool / "envs" / key[:12]))
 
 
+@pytest.mark.parametrize("folder", ["envs", "keys", "index", "tmp", "trash"])
+def test_a_folder_of_the_pool_that_others_may_write_is_refused_before_anything_is_built_or_removed(
+    project: Project, folder: str
+) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py")
+    path = project.pool / folder
+    os.chmod(path, 0o777)
+    for command in ("build", "run", "prune", "verify"):
+        told = project.call(command, *(["s.py"] if command in ("build", "run") else []), status=2)
+        assert f"others may write into {path}" in told.stderr
+    (hint,) = [line.removeprefix("hint: ") for line in told.stderr.splitlines() if line.startswith("hint: ")]
+    subprocess.run(hint, shell=True, check=True)
+    assert project.call("run", "s.py").stdout == "ran\n"
+
+
+@pytest.mark.parametrize("folder", ["envs", "keys", "tmp", "trash", "runs"])
+def test_a_link_in_place_of_a_folder_of_the_pool_is_not_followed(project: Project, tmp_path: Path, folder: str) -> None:
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    elsewhere = tmp_path / "elsewhere"
+    (project.pool / folder).rename(elsewhere)
+    (project.pool / folder).symlink_to(elsewhere)
+    (elsewhere / "precious").mkdir()
+    for command in (["build", "--rebuild", "s.py"], ["prune", "--all"]):
+        assert f"{project.pool / folder} is a link" in project.call(*command, status=2).stderr
+    assert (elsewhere / "precious").is_dir()
+
+
+def test_hints_can_be_pasted_whatever_the_folder_is_called(project: Project, tmp_path: Path) -> None:
+    odd = Project(tmp_path / "a $(touch x); b", project.env)
+    odd.path.mkdir()
+    odd.script("s.py", ["alpha"], "print('ran')")
+    odd.call("build", "s.py")
+    os.chmod(odd.pool, 0o777)
+    told = odd.call("exec", "s.py", status=125)
+    (hint,) = [line.removeprefix("hint: ") for line in told.stderr.splitlines() if line.startswith("hint: ")]
+    subprocess.run(hint, shell=True, check=True, cwd=tmp_path)
+    assert odd.call("exec", "s.py").stdout == "ran\n"
+    assert not list(tmp_path.glob("**/x"))
+
+
+def test_a_whole_manifest_of_another_environment_is_named_by_verify_and_not_repaired_into_its_key(project: Project) -> None:
+    project.script("s.py", ["alpha"])
+    project.script("o.py", ["alpha>=1"])  # the same files
+    project.call("build", "s.py", "o.py")
+    key, other = (project.call("key", name).stdout.split()[0] for name in ("s.py", "o.py"))
+    one, two = ((project.pool / "keys" / each).resolve() for each in (key, other))
+    for name in ("sharedenv.json", "sharedenv.inventory"):
+        shutil.copy(two / name, one / name)
+    found = json.loads(project.call("verify", "--json", status=1).stdout)["environments"]
+    assert {item["name"]: item["sound"] for item in found} == {one.name: False, two.name: True}
+    assert f"its manifest is that of another environment, {other[:12]}" in project.call("verify", status=1).stdout
+    assert "its manifest is another environment's" in project.call("verify", "--repair", status=3).stderr
+    project.call("build", "s.py")
+    project.call("verify")
+
+
 def test_a_manifest_that_lies_is_not_believed(project: Project) -> None:
     project.script("s.py", ["alpha"], "print('ran')")
     project.script("o.py", ["beta"])
@@ -260,9 +318,12 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     assert built.returncode == 0, built.stderr
     # and what the member built is the owner's to run
     assert project.call("exec", "--no-build", "t.py").stdout == built.stdout
-    # what a colleague built can't be moved by a member, and says so
+    # what a colleague built only they can move: it is not even taken from its key, where others would find it missing
+    link = project.pool / "keys" / project.call("key", "s.py").stdout.split()[0]
+    before = link.lstat().st_ino
     told = member(project, "prune", "--unused-for", "0s").stdout
-    assert "can't be moved to trash/" in told and len(project.environments) == 1
+    assert "it belongs to root, who alone can remove it" in told and len(project.environments) == 1
+    assert link.lstat().st_ino == before
     assert project.call("exec", "s.py").stdout == done.stdout
 
 

@@ -13,7 +13,7 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 VARIABLE = "SHAREDENV_TRUST"
 MARK = b'"shared": "group"'  #: in pool.json
@@ -55,9 +55,30 @@ def check_pool(pool: str, environ: "Mapping[str, str]" = os.environ) -> os.stat_
         raise Distrust(
             f"{who} may write into the pool {pool}",
             "whoever may write there decides what runs in your scripts",
-            f"chmod -R go-w {pool}" if not shared else f"chmod -R o-w {pool}",
+            f"chmod -R {'o' if shared else 'go'}-w {_quoted(pool)}",
         )
     return found
+
+
+def check_folders(pool: str, names: "Iterable[str]") -> None:
+    """Raises Distrust when a folder of this name in a pool that may be used is open to more than the pool itself.
+
+    Not asked at each start: what is planted there belongs to somebody else and is not run. Who builds or removes asks.
+    """
+    limit = os.stat(pool).st_mode
+    for path in (os.path.join(pool, name) for name in names):
+        try:
+            found = os.lstat(path)
+        except OSError:
+            continue  # purges take empty folders; the next build makes it again
+        if stat.S_ISLNK(found.st_mode):
+            raise Distrust(f"{path} is a link", "a folder of a pool lies in the pool", f"rm {_quoted(path)}")
+        if found.st_mode & 0o022 & ~limit:
+            raise Distrust(
+                f"others may write into {path}",
+                "whoever may write there decides what runs in your scripts",
+                f"chmod -R {'o' if limit & stat.S_IWGRP else 'go'}-w {_quoted(path)}",
+            )
 
 
 def environment_fault(pool: os.stat_result, environment: str, environ: "Mapping[str, str]" = os.environ) -> str | None:
@@ -81,6 +102,12 @@ def is_shared(pool: str) -> bool:
         return _marked(pool, os.stat(pool))
     except OSError:
         return False
+
+
+def _quoted(path: str) -> str:
+    import shlex  # noqa: PLC0415 - only messages need it
+
+    return shlex.quote(path)
 
 
 def user_name(uid: int) -> str:
