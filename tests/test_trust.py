@@ -83,15 +83,32 @@ def test_an_environment_that_others_may_write_is_built_anew(project: Project) ->
 
 @pytest.mark.parametrize("mask", [0o000, 0o002, 0o022, 0o077], ids=oct)
 def test_what_is_made_is_never_writable_by_others_whatever_the_umask(project: Project, mask: int) -> None:
+    project.env["UV_CACHE_DIR"] = str(project.path / "cache")
     project.script("s.py", ["alpha"], "print('ran')")
     project.call("build", "s.py", umask=mask)
     assert project.call("exec", "s.py", umask=mask).stdout == "ran\n"
-    for folder, _, _ in os.walk(project.pool):
+    for folder, _, files in os.walk(project.pool):
         mode = os.stat(folder).st_mode
         if Path(folder).parent.name not in ("runs", "locks"):
             assert mode & 0o022 == 0, folder
+        if "envs" in Path(folder).parts:
+            assert not [name for name in files if os.lstat(f"{folder}/{name}").st_mode & 0o120002 == 0o100002], folder
     if mask == 0o077:
         assert project.pool.stat().st_mode & 0o077 == 0
+
+
+def test_a_file_of_uvs_cache_that_anybody_may_write_is_copied(project: Project, tmp_path: Path) -> None:
+    """A hard link would let anybody edit what runs; the cache's file stays as it is."""
+    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
+    project.script("s.py", ["alpha"], "import alpha; print('ran')")
+    project.call("build", "s.py")
+    cached = module(project.environments[0])
+    os.chmod(cached, 0o666)
+    project.call("build", "--rebuild", "s.py")
+    assert module(project.environments[1]).stat().st_mode & 0o777 == 0o644
+    assert cached.stat().st_mode & 0o777 == 0o666
+    assert project.call("exec", "--no-build", "s.py").stdout == "ran\n"
+    project.call("verify")
 
 
 def test_a_link_in_place_of_an_environment_is_not_followed(project: Project, tmp_path: Path) -> None:
