@@ -154,8 +154,9 @@ def _cache(uv: Uv, where: str, environ: Mapping[str, str]) -> Finding:
     source = os.path.join(_nearest_folder(cache), f".sharedenv-doctor-{secrets.token_hex(8)}")
     target = os.path.join(where, os.path.basename(source))
     try:
-        with open(source, "w"):
-            pass
+        if fault := _try_locks(source):
+            return Finding("uv's cache", Level.WARNING, f"{cache} can't be locked ({fault}): uv may refuse to work with it",
+                           'export UV_CACHE_DIR="$(mktemp -d)"')
         os.link(source, target)
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
@@ -201,15 +202,16 @@ def _temporary_folder(environ: Mapping[str, str]) -> Finding:
 
 
 def _pool(layout: Layout) -> Iterator[Finding]:
-    if not os.path.exists(layout.marker):
-        yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")
-        return
     try:
-        check_pool(layout.path)
-        check_folders(layout.path, FOLDERS)
+        there = check_pool(layout.path) is not None and os.path.exists(layout.marker)
+        if there:
+            check_folders(layout.path, FOLDERS)
     except Distrust as error:
         yield Finding("trust", Level.PROBLEM, error.message, error.hint)
     else:
+        if not there:
+            yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")
+            return
         who = "only the group it is shared with" if is_shared(layout.path) else "nobody else"
         yield Finding("trust", Level.GOOD, f"{who} may change what is in the pool")
     for item in environments(layout):

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 import time
 
 FOLDER = ".sharedenv"
@@ -11,15 +12,26 @@ USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
 
 def nearest_above(folder: str) -> str | None:
-    """The nearest `.sharedenv/` in this folder (absolute) or above it, or None."""
+    """The nearest `.sharedenv/` in this folder (absolute) or above it, or None.
+
+    A link counts wherever it leads: on a disk that is not mounted it is still the project's pool, and no other one is.
+    """
     while True:
         candidate = os.path.join(folder, FOLDER)
-        if os.path.isdir(candidate):
+        if _is_folder_or_link(candidate):
             return candidate
         parent = os.path.dirname(folder)
         if parent == folder:
             return None
         folder = parent
+
+
+def _is_folder_or_link(path: str) -> bool:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def indexed(pool: str, fingerprint: str) -> str | None:

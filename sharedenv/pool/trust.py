@@ -21,7 +21,7 @@ ROOT = 0
 
 
 class Distrust(Exception):
-    """Why something is not to be trusted, and the command that mends it (None where none does)."""
+    """Why something is not to be used, and the command that mends it (None where none does)."""
 
     def __init__(self, message: str, cause: str, hint: str | None) -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ def check_pool(pool: str, environ: "Mapping[str, str]" = os.environ) -> os.stat_
     """
     try:
         link = os.lstat(pool)
-        found = os.stat(pool) if stat.S_ISLNK(link.st_mode) else link
     except FileNotFoundError:
         return None
+    found = _behind(pool) if stat.S_ISLNK(link.st_mode) else link
     shared = _marked(pool, found)
     if not (_trusted(link.st_uid, pool, environ) and _trusted(found.st_uid, pool, environ)) and not (
         shared and link.st_uid == found.st_uid and _owner_of_the_folder(pool, found)
@@ -58,6 +58,18 @@ def check_pool(pool: str, environ: "Mapping[str, str]" = os.environ) -> os.stat_
             f"chmod -R {'o' if shared else 'go'}-w {_quoted(pool)}",
         )
     return found
+
+
+def _behind(link: str) -> os.stat_result:
+    try:
+        return os.stat(link)
+    except FileNotFoundError:
+        target = os.path.realpath(link)
+        raise Distrust(
+            f"the pool {link} leads to {target}, which is not there",
+            "its disk is not mounted here, or a purge has taken it",
+            f"ls -ld {_quoted(target)}",
+        ) from None
 
 
 def check_folders(pool: str, names: "Iterable[str]") -> None:
