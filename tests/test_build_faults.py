@@ -176,8 +176,10 @@ HOLDER = """\
 import sys, time
 import sharedenv.pool.lease as lease
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.staging import staging
 lease.DURATION = 4.0
-with lease.lease(Layout(sys.argv[1]), sys.argv[2], waiting=print):
+layout = Layout(sys.argv[1])
+with lease.lease(layout, sys.argv[2], waiting=print), staging(layout, sys.argv[2]):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -230,13 +232,15 @@ def test_a_dead_holder_on_another_host_is_given_up_after_its_lease(project: Proj
 def test_a_live_holder_on_another_host_is_waited_for_by_name_and_given_up_on_request(project: Project) -> None:
     require("unshare")
     process = holder(project, other_host("node7"))
+    began = time.strftime("%H:%M:%S", time.localtime(next((project.pool / "tmp").glob("*/owner.json")).stat().st_mtime))
+    time.sleep(3)  # heartbeats, one each 4/3 seconds, don't change since when it builds
     try:
         build = subprocess.run(
             [sys.executable, "-c", BUILD.replace('"s.py"', '"--lock-timeout", "6", "s.py"')],
             env=project.env, cwd=project.path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert build.returncode == 3
-        assert "on node7 builds it since" in build.stderr
+        assert f"on node7 builds it since {began}" in build.stderr
         assert "gave up waiting after 6 s: pid" in build.stderr
     finally:
         end(process)

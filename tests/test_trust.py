@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from tests.conftest import Project
 from tests.faults import as_nobody, require
-from tests.test_verify import module
+from tests.test_build_faults import BUILD, HOLDER
+from tests.test_verify import module as module_of
 
 NOBODY = 65534
 GROUP = 65533  #: a group that nobody else has
@@ -102,10 +104,10 @@ def test_a_file_of_uvs_cache_that_anybody_may_write_is_copied(project: Project, 
     project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
     project.script("s.py", ["alpha"], "import alpha; print('ran')")
     project.call("build", "s.py")
-    cached = module(project.environments[0])
+    cached = module_of(project.environments[0])
     os.chmod(cached, 0o666)
     project.call("build", "--rebuild", "s.py")
-    assert module(project.environments[1]).stat().st_mode & 0o777 == 0o644
+    assert module_of(project.environments[1]).stat().st_mode & 0o777 == 0o644
     assert cached.stat().st_mode & 0o777 == 0o666
     assert project.call("exec", "--no-build", "s.py").stdout == "ran\n"
     project.call("verify")
@@ -268,9 +270,9 @@ def shared(project: Project, tmp_path: Path) -> None:
 SYSTEM_PYTHON = "/usr/bin/python3"  #: one that every user may run: this session's own may lie in a home
 
 
-def member(project: Project, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def member(project: Project, *arguments: str, module: tuple[str, ...] = ("-m", "sharedenv"), **env: str) -> subprocess.CompletedProcess[str]:
     """`sharedenv` as another member of the group."""
-    argv = [*as_nobody(group=GROUP), SYSTEM_PYTHON, "-m", "sharedenv", *arguments]
+    argv = [*as_nobody(group=GROUP), SYSTEM_PYTHON, *module, *arguments]
     libraries = os.pathsep.join([project.env["PYTHONPATH"], sysconfig.get_path("purelib")])
     return subprocess.run(
         argv,
@@ -322,7 +324,7 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     done = member(project, "exec", "s.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(project.environments[0])
-    attempt = [*as_nobody(group=GROUP), "touch", str(module(project.environments[0]))]
+    attempt = [*as_nobody(group=GROUP), "touch", str(module_of(project.environments[0]))]
     assert subprocess.run(attempt, capture_output=True, check=False).returncode != 0
     cache = tmp_path / "cache1"
     cache.mkdir()
@@ -342,6 +344,26 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     assert "it belongs to root, who alone can remove it" in told and len(project.environments) == 1
     assert link.lstat().st_ino == before
     assert project.call("exec", "s.py").stdout == done.stdout
+
+
+@pytest.mark.root
+@MEMBERS
+def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Project, tmp_path: Path) -> None:
+    """Under umask 077 the lease was readable to its owner alone, and nobody else could tell that its holder is dead."""
+    project = group_project
+    key = project.call("key", "s.py").stdout.split()[0]
+    argv = [sys.executable, "-c", HOLDER, str(project.pool), key]
+    process = subprocess.Popen(argv, env=project.env, umask=0o077, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    process.kill()
+    process.communicate(timeout=60)
+    code = BUILD.replace('"build"', '"build", "--rebuild", "--lock-timeout", "60"')
+    home = tmp_path / "home1"
+    home.mkdir()
+    os.chown(home, NOBODY, GROUP)
+    project.env["UV_CACHE_DIR"] = str(home / "cache")
+    done = member(project, "-c", code, module=(), HOME=str(home))
+    assert done.returncode == 0 and "built environment" in done.stderr, done.stderr
 
 
 @pytest.mark.root

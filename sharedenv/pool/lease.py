@@ -11,6 +11,8 @@ from filelock import SoftFileLease, Timeout
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.staging import OWNER
+from sharedenv.pool.store import SHORT
 
 DURATION = 60.0  #: seconds without a heartbeat after which a holder on another host counts as dead
 PATIENCE = 1.0  #: seconds of waiting before the user is told
@@ -35,8 +37,9 @@ def lease(
         claim.acquire(timeout=0)
     except Timeout:
         contended = True
-        _wait(claim, waiting, timeout)
+        _wait(claim, layout, key, waiting, timeout)
     try:
+        _show(claim)
         yield contended
     finally:
         claim.release()
@@ -49,20 +52,28 @@ def try_lease(layout: Layout, key: str) -> Iterator[str | None]:
     try:
         claim.acquire(timeout=0)
     except Timeout:
-        yield _holder(claim)[0]
+        yield _holder(claim)
         return
     try:
+        _show(claim)
         yield None
     finally:
         claim.release()
 
 
-def _wait(claim: SoftFileLease, waiting: Callable[[str, float], None], timeout: float | None) -> None:
+def _show(claim: SoftFileLease) -> None:
+    # under umask 077 a colleague could not read who holds it, and would wait for a dead holder for ever
+    os.chmod(claim.lock_file, 0o644)
+
+
+def _wait(
+    claim: SoftFileLease, layout: Layout, key: str, waiting: Callable[[str, float], None], timeout: float | None
+) -> None:
     patience = PATIENCE if timeout is None else min(PATIENCE, timeout)
     try:
         claim.acquire(timeout=patience)
     except Timeout:
-        holder, since = _holder(claim)
+        holder, since = _holder(claim), _since(claim, layout, key)
         waiting(holder, since)
     else:
         return
@@ -77,12 +88,24 @@ def _wait(claim: SoftFileLease, waiting: Callable[[str, float], None], timeout: 
         ) from None
 
 
-def _holder(claim: SoftFileLease) -> tuple[str, float]:
-    owner = claim.owner
-    try:
-        since = os.stat(claim.lock_file).st_ctime
-    except OSError:
-        since = time.time()
+def _holder(claim: SoftFileLease) -> str:
     # filelock adds the process name space to the name of the host, for its own use
-    host = owner.hostname.partition("?")[0] if owner else ""
-    return (f"pid {owner.pid} on {host}" if owner else "another process"), since
+    owner = claim.owner
+    return f"pid {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "another process"
+
+
+def _since(claim: SoftFileLease, layout: Layout, key: str) -> float:
+    """Since when the holder builds: the lease itself is touched over and over, its staging folder says when it was made."""
+    begun = []
+    for name in os.listdir(layout.tmp):
+        if name.startswith(f"{key[:SHORT]}-"):
+            begun += _time(os.path.join(layout.tmp, name, OWNER)) or _time(os.path.join(layout.tmp, name))
+    # the newest: others are what dead builds left
+    return max(begun or _time(os.fspath(claim.lock_file)), default=time.time())
+
+
+def _time(path: str) -> list[float]:
+    try:
+        return [os.stat(path).st_mtime]
+    except OSError:
+        return []
