@@ -87,6 +87,11 @@ def stop_all() -> None:
                 pass
 
 
+def stopping() -> bool:
+    """Whether stop_all was called: whoever waits in a thread has to come to its end too."""
+    return _stopping.is_set()
+
+
 class _started:
     """A process in a group of its own, known to stop_all while it lives."""
 

@@ -219,6 +219,51 @@ def test_a_dead_holder_on_this_host_is_seen_at_once(project: Project) -> None:
     sound(project)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_waits_for_a_build_can_be_ended(project: Project, number: signal.Signals) -> None:
+    process = holder(project)
+    said = project.path / "said"
+    try:
+        with said.open("w") as file:
+            waiting = subprocess.Popen([sys.executable, "-c", BUILD], env=project.env, cwd=project.path, stderr=file)
+        wait_for(lambda: "waiting for environment" in said.read_text())
+        waiting.send_signal(number)
+        waiting.communicate(timeout=30)
+        assert waiting.returncode == (130 if number == signal.SIGINT else 143)
+    finally:
+        end(process)
+    sound(project)
+
+
+def test_one_who_died_while_taking_the_lease_is_not_waited_for(project: Project) -> None:
+    """Between creating and writing it: what is left is empty, and names nobody who could be seen to be dead."""
+    project.script("s.py", ["alpha"], RUNS)
+    project.script("o.py", ["beta"])
+    project.call("build", "o.py")
+    lock = project.pool / "locks" / project.call("key", "s.py").stdout.split()[0]
+    lock.touch()
+    told = project.call("build", "--lock-timeout", "120", "s.py")
+    assert "waiting for environment" in told.stderr and "built environment" in told.stderr
+    lock.touch()
+    then = time.time() - 3600
+    os.utime(lock, (then, then))
+    project.call("prune")
+    assert not lock.exists()
+    sound(project)
+
+
+def test_a_builder_killed_before_its_lease_is_written_holds_up_nobody(project: Project) -> None:
+    require("strace", root=False)
+    project.script("s.py", ["alpha"], RUNS)
+    project.script("o.py", ["beta"])
+    project.call("build", "o.py")
+    lock = project.pool / "locks" / project.call("key", "s.py").stdout.split()[0]
+    killed = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(lock), "-e", "inject=write:signal=KILL"]
+    project.call("build", "s.py", prefix=killed, status=None)
+    assert lock.exists() and lock.stat().st_size == 0
+    sound(project)
+
+
 @pytest.mark.root
 def test_a_dead_holder_on_another_host_is_given_up_after_its_lease(project: Project) -> None:
     require("unshare")
