@@ -53,11 +53,3 @@ def own_environ() -> dict[str, str]:
     return {
         name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape") for name, value in posix.environ.items()
     }
-
-
-def is_folder(path: str) -> bool:
-    """Whether there is a folder at this path, or a link to one (os.path.isdir)."""
-    try:
-        return posix.stat(path).st_mode & 0o170000 == 0o040000
-    except (OSError, ValueError):
-        return False

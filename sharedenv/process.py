@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -46,15 +47,29 @@ def capture(
 
 
 def capture_to(log: IO[str], argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None) -> Finished:
-    """As capture, with the program's stderr written to an open ``log`` as it comes, so that others can follow it."""
+    """As capture, with the program's stderr written to an open ``log`` as it comes, so that others can follow it.
+
+    What it makes is not for everybody to write, whatever the umask.
+    """
     log.flush()
     start = log.tell()
-    with _started(argv, env, cwd, subprocess.DEVNULL, log) as process:
+    with _started(argv, env, cwd, subprocess.DEVNULL, log, umask() | stat.S_IWOTH) as process:
         stdout, _ = process.communicate()
     log.seek(0, os.SEEK_END)
     with open(log.name, encoding="utf-8", errors="replace") as reader:
         reader.seek(start)
         return Finished(process.returncode, stdout, reader.read())
+
+
+def umask() -> int:
+    """The umask of this process, read without setting it where the kernel tells: threads start programs meanwhile."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
+    except (OSError, StopIteration):
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return mask
 
 
 def stop_all() -> None:
@@ -72,11 +87,22 @@ def stop_all() -> None:
                 pass
 
 
+def stopping() -> bool:
+    """Whether stop_all was called: whoever waits in a thread has to come to its end too."""
+    return _stopping.is_set()
+
+
 class _started:
     """A process in a group of its own, known to stop_all while it lives."""
 
     def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, stdin: int, stderr: int | IO[str]
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str | None,
+        stdin: int,
+        stderr: int | IO[str],
+        umask: int = -1,
     ) -> None:
         with _live_lock:
             if _stopping.is_set():
@@ -91,6 +117,7 @@ class _started:
                 text=True,
                 errors="replace",
                 process_group=0,
+                umask=umask,
             )
             _live.add(self.process)
 

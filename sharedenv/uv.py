@@ -20,6 +20,8 @@ LINES = 14  #: at most so many lines of uv's words in a message; all of them are
 #: from "[stderr]" on, what a shim says of versions of Python that pyenv has, and how to choose one
 _SHIM = re.compile(r"\n\s*\[stderr\]\s*\n\s*pyenv: .*", re.DOTALL)
 
+_NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
+
 #: variables beside UV_* that would send uv to another environment or interpreter than the one we name
 _MISLEADING = ("CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PYTHONHOME", "VIRTUAL_ENV")
 
@@ -142,8 +144,13 @@ def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log
     log.write(f"$ uv {' '.join(arguments)}\n")
     done = capture_to(log, [uv.path, "--color", "never", "--no-progress", *arguments], env=environ, cwd=cwd)
     if done.status != 0:
-        raise UvFailed(done.stderr.strip() or f"uv ended with status {done.status}", done.status)
+        raise UvFailed(done.stderr.strip() or f"uv ended with status {done.status}", done.status, _way_round(done.stderr))
     return done
+
+
+def _way_round(words: str) -> str | None:
+    # a home on a file system without flock (ENOLCK and 524; with ENOSYS uv goes on): its cache can be anywhere
+    return 'export UV_CACHE_DIR="$(mktemp -d)"' if _NO_LOCK.search(words) else None
 
 
 def _packaged() -> str | None:

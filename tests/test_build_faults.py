@@ -176,8 +176,10 @@ HOLDER = """\
 import sys, time
 import sharedenv.pool.lease as lease
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.staging import staging
 lease.DURATION = 4.0
-with lease.lease(Layout(sys.argv[1]), sys.argv[2], waiting=print):
+layout = Layout(sys.argv[1])
+with lease.lease(layout, sys.argv[2], waiting=print), staging(layout, sys.argv[2]):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -217,6 +219,51 @@ def test_a_dead_holder_on_this_host_is_seen_at_once(project: Project) -> None:
     sound(project)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_waits_for_a_build_can_be_ended(project: Project, number: signal.Signals) -> None:
+    process = holder(project)
+    said = project.path / "said"
+    try:
+        with said.open("w") as file:
+            waiting = subprocess.Popen([sys.executable, "-c", BUILD], env=project.env, cwd=project.path, stderr=file)
+        wait_for(lambda: "waiting for environment" in said.read_text())
+        waiting.send_signal(number)
+        waiting.communicate(timeout=30)
+        assert waiting.returncode == (130 if number == signal.SIGINT else 143)
+    finally:
+        end(process)
+    sound(project)
+
+
+def test_one_who_died_while_taking_the_lease_is_not_waited_for(project: Project) -> None:
+    """Between creating and writing it: what is left is empty, and names nobody who could be seen to be dead."""
+    project.script("s.py", ["alpha"], RUNS)
+    project.script("o.py", ["beta"])
+    project.call("build", "o.py")
+    lock = project.pool / "locks" / project.call("key", "s.py").stdout.split()[0]
+    lock.touch()
+    told = project.call("build", "--lock-timeout", "120", "s.py")
+    assert "waiting for environment" in told.stderr and "built environment" in told.stderr
+    lock.touch()
+    then = time.time() - 3600
+    os.utime(lock, (then, then))
+    project.call("prune")
+    assert not lock.exists()
+    sound(project)
+
+
+def test_a_builder_killed_before_its_lease_is_written_holds_up_nobody(project: Project) -> None:
+    require("strace", root=False)
+    project.script("s.py", ["alpha"], RUNS)
+    project.script("o.py", ["beta"])
+    project.call("build", "o.py")
+    lock = project.pool / "locks" / project.call("key", "s.py").stdout.split()[0]
+    killed = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(lock), "-e", "inject=write:signal=KILL"]
+    project.call("build", "s.py", prefix=killed, status=None)
+    assert lock.exists() and lock.stat().st_size == 0
+    sound(project)
+
+
 @pytest.mark.root
 def test_a_dead_holder_on_another_host_is_given_up_after_its_lease(project: Project) -> None:
     require("unshare")
@@ -230,13 +277,15 @@ def test_a_dead_holder_on_another_host_is_given_up_after_its_lease(project: Proj
 def test_a_live_holder_on_another_host_is_waited_for_by_name_and_given_up_on_request(project: Project) -> None:
     require("unshare")
     process = holder(project, other_host("node7"))
+    began = time.strftime("%H:%M:%S", time.localtime(next((project.pool / "tmp").glob("*/owner.json")).stat().st_mtime))
+    time.sleep(3)  # heartbeats, one each 4/3 seconds, don't change since when it builds
     try:
         build = subprocess.run(
             [sys.executable, "-c", BUILD.replace('"s.py"', '"--lock-timeout", "6", "s.py"')],
             env=project.env, cwd=project.path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert build.returncode == 3
-        assert "on node7 builds it since" in build.stderr
+        assert f"on node7 builds it since {began}" in build.stderr
         assert "gave up waiting after 6 s: pid" in build.stderr
     finally:
         end(process)

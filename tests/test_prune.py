@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from sharedenv.pool.mounts import FileSystem, Locks, find_mount
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.prune import DAY, HOUR, Policy, decide
 from sharedenv.pool.survey import Found
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import bound, require, wait_for
 from tests.test_verify import module
 
@@ -50,6 +50,8 @@ def test_the_least_recently_used_go_until_the_rest_fits() -> None:
     assert gone(items, Policy(max_size=250)) == ["a", "d"]
     assert gone(items, Policy(max_size=100)) == ["a", "c", "d"]
     assert gone(items, Policy(max_size=0, keep=frozenset({"a" * 64}))) == ["b", "c", "d"]
+    assert gone(items, Policy(max_size=250, keep=frozenset({"a" * 64}))) == ["c", "d"], "what isn't kept goes as far as it must"
+    assert gone(items, Policy(max_size=10**9, keep=frozenset({"a" * 64}))) == ["d"]
 
 
 def test_what_scripts_and_runs_need_stays() -> None:
@@ -57,6 +59,12 @@ def test_what_scripts_and_runs_need_stays() -> None:
     assert gone(items, Policy(keep=frozenset({"a" * 64}), needed={"b" * 64: "run-1"})) == ["c"]
     assert gone(items, Policy(needed={"b" * 64: "run-1"})) == ["a"]
     assert gone(items, Policy(max_size=0, needed={"b" * 64: "run-1"})) == ["a", "c"]
+
+
+@pytest.mark.parametrize("policy", [{}, {"max_size": 0}, {"keep": frozenset()}, {"unused_for": 0.0}], ids=str)
+def test_where_it_is_not_known_what_a_run_needs_nothing_published_goes(policy: dict[str, object]) -> None:
+    items = [found("a", 90 * DAY), found("b", 90 * DAY, published=False, replaced_by="x")]
+    assert gone(items, Policy(**policy, doubt="run 1 can't be read")) == ["b"]  # type: ignore[arg-type]
 
 
 def test_where_locks_are_blind_a_day_is_the_least_and_replaced_ones_are_given_the_whole_time() -> None:
@@ -270,6 +278,66 @@ def test_sizes_and_ages_are_read_as_people_write_them(project: Project) -> None:
     assert "no length of time" in project.call("prune", "--unused-for", "30", status=2).stderr
     assert "no size" in project.call("prune", "--max-size", "big", status=2).stderr
     assert len(pruned(project, "--max-size", "1k")[0]) == 1
+
+
+def test_what_is_in_use_makes_no_room_and_the_next_goes_in_its_place(project: Project) -> None:
+    process = sleeper(project)
+    age(project, 3)
+    project.script("b.py", ["beta"])
+    project.script("g.py", ["gamma"])
+    project.call("build", "b.py", "g.py")
+    names = {item["scripts"][0]: item["name"] for item in json.loads(project.call("list", "--json").stdout)["environments"]}
+    total = sum(item["bytes"] for item in json.loads(project.call("list", "--json").stdout)["environments"])
+    removed, kept = pruned(project, "--max-size", f"{total - 1}", "--dry-run")
+    assert kept[names["s.py"]] == f"in use by process {process.pid}", "the least recently used"
+    assert removed == [names["b.py"]]
+    told = project.call("prune", "--max-size", "1")
+    assert "what stays takes" in told.stderr and "more than asked for" in told.stderr
+    assert [path.name for path in project.environments] == [names["s.py"]]
+    assert finish(process) == "fine\n"
+
+
+def damage(run: Path) -> None:
+    """Cuts the record of a run short, as a full disk does."""
+    (run / "run.json").write_text('{"comm')
+
+
+def lock_out(run: Path) -> None:
+    """Makes a run one that a colleague can't look into."""
+    run.chmod(0o000)
+
+
+@pytest.mark.parametrize("spoil", [damage, lock_out])
+def test_a_run_that_cannot_be_read_may_need_anything(project: Project, spoil: Callable[[Path], None]) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("run", "s.py")
+    (run,) = (project.pool / "runs").iterdir()
+    age(project, 99)
+    spoil(run)
+    done = project.call("prune", prefix=UNPRIVILEGED)
+    assert f"run {run.name} can't be read, and may need it" in done.stdout and project.environments
+    run.chmod(0o755)
+    then = time.time() - 2 * DAY
+    for path in (*run.iterdir(), run):
+        os.utime(path, (then, then))
+    if spoil is damage:
+        assert pruned(project)[0], "and is forgotten when nothing was heard of it for a day"
+
+
+def test_a_run_on_another_machine_is_given_an_hour_of_silence(project: Project) -> None:
+    """Clocks of nodes differ; a heartbeat that looks old may be young."""
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("run", "s.py")
+    (results,) = (project.pool / "runs").glob("*/results-*")
+    first = json.loads(results.read_text().splitlines()[0])
+    first["owner"]["machine"] = "another"
+    results.write_text(json.dumps(first) + "\n")
+    age(project, 99)
+    for silence, stays in ((600, True), (4000, False)):
+        then = time.time() - silence
+        os.utime(results, (then, then))
+        removed, kept = pruned(project, "--dry-run")
+        assert bool(kept) == stays and bool(removed) != stays
 
 
 def test_rubbish_of_a_killed_build_goes_and_a_live_builds_staging_stays(project: Project) -> None:

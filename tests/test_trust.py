@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from tests.conftest import Project
 from tests.faults import as_nobody, require
-from tests.test_verify import module
+from tests.test_build_faults import BUILD, HOLDER
+from tests.test_verify import module as module_of
 
 NOBODY = 65534
 GROUP = 65533  #: a group that nobody else has
@@ -83,15 +85,32 @@ def test_an_environment_that_others_may_write_is_built_anew(project: Project) ->
 
 @pytest.mark.parametrize("mask", [0o000, 0o002, 0o022, 0o077], ids=oct)
 def test_what_is_made_is_never_writable_by_others_whatever_the_umask(project: Project, mask: int) -> None:
+    project.env["UV_CACHE_DIR"] = str(project.path / "cache")
     project.script("s.py", ["alpha"], "print('ran')")
     project.call("build", "s.py", umask=mask)
     assert project.call("exec", "s.py", umask=mask).stdout == "ran\n"
-    for folder, _, _ in os.walk(project.pool):
+    for folder, _, files in os.walk(project.pool):
         mode = os.stat(folder).st_mode
         if Path(folder).parent.name not in ("runs", "locks"):
             assert mode & 0o022 == 0, folder
+        if "envs" in Path(folder).parts:
+            assert not [name for name in files if os.lstat(f"{folder}/{name}").st_mode & 0o120002 == 0o100002], folder
     if mask == 0o077:
         assert project.pool.stat().st_mode & 0o077 == 0
+
+
+def test_a_file_of_uvs_cache_that_anybody_may_write_is_copied(project: Project, tmp_path: Path) -> None:
+    """A hard link would let anybody edit what runs; the cache's file stays as it is."""
+    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
+    project.script("s.py", ["alpha"], "import alpha; print('ran')")
+    project.call("build", "s.py")
+    cached = module_of(project.environments[0])
+    os.chmod(cached, 0o666)
+    project.call("build", "--rebuild", "s.py")
+    assert module_of(project.environments[1]).stat().st_mode & 0o777 == 0o644
+    assert cached.stat().st_mode & 0o777 == 0o666
+    assert project.call("exec", "--no-build", "s.py").stdout == "ran\n"
+    project.call("verify")
 
 
 def test_a_link_in_place_of_an_environment_is_not_followed(project: Project, tmp_path: Path) -> None:
@@ -125,6 +144,64 @@ def test_a_key_that_leads_anywhere_else_counts_as_none(project: Project, target:
     assert project.call("which", "s.py", status=1).stdout == ""
     assert Path(project.call("exec", "s.py").stdout.strip()).name.startswith(key[:12])
     assert project.call("which", "s.py").stdout.strip().startswith(str(project.pool / "envs" / key[:12]))
+
+
+@pytest.mark.parametrize("folder", ["envs", "keys", "index", "tmp", "trash"])
+def test_a_folder_of_the_pool_that_others_may_write_is_refused_before_anything_is_built_or_removed(
+    project: Project, folder: str
+) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py")
+    path = project.pool / folder
+    os.chmod(path, 0o777)
+    for command in ("build", "run", "prune", "verify"):
+        told = project.call(command, *(["s.py"] if command in ("build", "run") else []), status=2)
+        assert f"others may write into {path}" in told.stderr
+    (hint,) = [line.removeprefix("hint: ") for line in told.stderr.splitlines() if line.startswith("hint: ")]
+    subprocess.run(hint, shell=True, check=True)
+    assert project.call("run", "s.py").stdout == "ran\n"
+
+
+@pytest.mark.parametrize("folder", ["envs", "keys", "tmp", "trash", "runs"])
+def test_a_link_in_place_of_a_folder_of_the_pool_is_not_followed(project: Project, tmp_path: Path, folder: str) -> None:
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    elsewhere = tmp_path / "elsewhere"
+    (project.pool / folder).rename(elsewhere)
+    (project.pool / folder).symlink_to(elsewhere)
+    (elsewhere / "precious").mkdir()
+    for command in (["build", "--rebuild", "s.py"], ["prune", "--all"]):
+        assert f"{project.pool / folder} is a link" in project.call(*command, status=2).stderr
+    assert (elsewhere / "precious").is_dir()
+
+
+def test_hints_can_be_pasted_whatever_the_folder_is_called(project: Project, tmp_path: Path) -> None:
+    odd = Project(tmp_path / "a $(touch x); b", project.env)
+    odd.path.mkdir()
+    odd.script("s.py", ["alpha"], "print('ran')")
+    odd.call("build", "s.py")
+    os.chmod(odd.pool, 0o777)
+    told = odd.call("exec", "s.py", status=125)
+    (hint,) = [line.removeprefix("hint: ") for line in told.stderr.splitlines() if line.startswith("hint: ")]
+    subprocess.run(hint, shell=True, check=True, cwd=tmp_path)
+    assert odd.call("exec", "s.py").stdout == "ran\n"
+    assert not list(tmp_path.glob("**/x"))
+
+
+def test_a_whole_manifest_of_another_environment_is_named_by_verify_and_not_repaired_into_its_key(project: Project) -> None:
+    project.script("s.py", ["alpha"])
+    project.script("o.py", ["alpha>=1"])  # the same files
+    project.call("build", "s.py", "o.py")
+    key, other = (project.call("key", name).stdout.split()[0] for name in ("s.py", "o.py"))
+    one, two = ((project.pool / "keys" / each).resolve() for each in (key, other))
+    for name in ("sharedenv.json", "sharedenv.inventory"):
+        shutil.copy(two / name, one / name)
+    found = json.loads(project.call("verify", "--json", status=1).stdout)["environments"]
+    assert {item["name"]: item["sound"] for item in found} == {one.name: False, two.name: True}
+    assert f"its manifest is that of another environment, {other[:12]}" in project.call("verify", status=1).stdout
+    assert "its manifest is another environment's" in project.call("verify", "--repair", status=3).stderr
+    project.call("build", "s.py")
+    project.call("verify")
 
 
 def test_a_manifest_that_lies_is_not_believed(project: Project) -> None:
@@ -193,9 +270,9 @@ def shared(project: Project, tmp_path: Path) -> None:
 SYSTEM_PYTHON = "/usr/bin/python3"  #: one that every user may run: this session's own may lie in a home
 
 
-def member(project: Project, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def member(project: Project, *arguments: str, module: tuple[str, ...] = ("-m", "sharedenv"), **env: str) -> subprocess.CompletedProcess[str]:
     """`sharedenv` as another member of the group."""
-    argv = [*as_nobody(group=GROUP), SYSTEM_PYTHON, "-m", "sharedenv", *arguments]
+    argv = [*as_nobody(group=GROUP), SYSTEM_PYTHON, *module, *arguments]
     libraries = os.pathsep.join([project.env["PYTHONPATH"], sysconfig.get_path("purelib")])
     return subprocess.run(
         argv,
@@ -247,7 +324,7 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     done = member(project, "exec", "s.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(project.environments[0])
-    attempt = [*as_nobody(group=GROUP), "touch", str(module(project.environments[0]))]
+    attempt = [*as_nobody(group=GROUP), "touch", str(module_of(project.environments[0]))]
     assert subprocess.run(attempt, capture_output=True, check=False).returncode != 0
     cache = tmp_path / "cache1"
     cache.mkdir()
@@ -260,10 +337,33 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     assert built.returncode == 0, built.stderr
     # and what the member built is the owner's to run
     assert project.call("exec", "--no-build", "t.py").stdout == built.stdout
-    # what a colleague built can't be moved by a member, and says so
+    # what a colleague built only they can move: it is not even taken from its key, where others would find it missing
+    link = project.pool / "keys" / project.call("key", "s.py").stdout.split()[0]
+    before = link.lstat().st_ino
     told = member(project, "prune", "--unused-for", "0s").stdout
-    assert "can't be moved to trash/" in told and len(project.environments) == 1
+    assert "it belongs to root, who alone can remove it" in told and len(project.environments) == 1
+    assert link.lstat().st_ino == before
     assert project.call("exec", "s.py").stdout == done.stdout
+
+
+@pytest.mark.root
+@MEMBERS
+def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Project, tmp_path: Path) -> None:
+    """Under umask 077 the lease was readable to its owner alone, and nobody else could tell that its holder is dead."""
+    project = group_project
+    key = project.call("key", "s.py").stdout.split()[0]
+    argv = [sys.executable, "-c", HOLDER, str(project.pool), key]
+    process = subprocess.Popen(argv, env=project.env, umask=0o077, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    process.kill()
+    process.communicate(timeout=60)
+    code = BUILD.replace('"build"', '"build", "--rebuild", "--lock-timeout", "60"')
+    home = tmp_path / "home1"
+    home.mkdir()
+    os.chown(home, NOBODY, GROUP)
+    project.env["UV_CACHE_DIR"] = str(home / "cache")
+    done = member(project, "-c", code, module=(), HOME=str(home))
+    assert done.returncode == 0 and "built environment" in done.stderr, done.stderr
 
 
 @pytest.mark.root

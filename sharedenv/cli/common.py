@@ -16,8 +16,8 @@ from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format, create_pool
-from sharedenv.pool.layout import Layout, find_pool, place_pool
-from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.pool.layout import FOLDERS, Layout, find_pool, place_pool
+from sharedenv.pool.trust import Distrust, check_folders, check_pool
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
 from sharedenv.settings import Settings, gather_settings
@@ -95,7 +95,8 @@ def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None
 def trusted(layout: Layout) -> None:
     """Raises SharedenvError when others decide what lies in the pool: nothing in it is run or believed then."""
     try:
-        check_pool(layout.path, os.environ)
+        if check_pool(layout.path, os.environ) is not None:
+            check_folders(layout.path, FOLDERS)
     except Distrust as error:
         raise SharedenvError(error.message, cause=error.cause, hint=error.hint, exit_code=EXIT_USAGE) from None
 

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 
 from sharedenv.pool.layout import Layout
-from sharedenv.run.journal import Run, list_runs
+from sharedenv.pool.owner import is_here
+from sharedenv.pool.prune import DAY, HOUR, UNUSED_FOR
+from sharedenv.run.journal import Run, SessionState, list_runs
 from sharedenv.slurm.queued import keys_in_queue
 
 BEGINNING = 300.0  #: seconds: a run so young may be about to write its first line
 
 
-def unfinished_needs(layout: Layout) -> dict[str, str]:
-    """Keys that unfinished runs need, each with the name of such a run: one of its processes lives, it has just begun, or
-    Slurm still has a job of it.
-    """
-    needs: dict[str, str] = {}
-    for run in list_runs(layout.runs):
-        if _unfinished(run):
-            needs.update(dict.fromkeys(run.asked.keys, run.id))
-    for key, run_id in keys_in_queue([(run.id, run.path) for run in list_runs(layout.runs)], os.environ).items():
-        needs.setdefault(key, run_id)
-    return needs
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Keys that unfinished runs need, each with the name of such a run. ``doubt``: why there may be more, or None."""
+
+    keys: Mapping[str, str]
+    doubt: str | None
+
+
+def unfinished_needs(layout: Layout) -> Needs:
+    """What runs need of which one process lives, that have just begun, or of which Slurm still has a job."""
+    try:
+        runs = list_runs(layout.runs)
+        queued = keys_in_queue([(run.id, run.path) for run in runs], os.environ)
+        doubt = next(_unreadable(layout, {run.id for run in runs}), None)
+    except FileNotFoundError:
+        return Needs({}, None)
+    except OSError as error:
+        return Needs({}, f"what runs need can't be read: {error.strerror}")
+    keys = {key: run.id for run in runs if _unfinished(run) for key in run.asked.keys}
+    return Needs({**queued, **keys}, doubt)
 
 
 def _unfinished(run: Run) -> bool:
@@ -32,4 +45,32 @@ def _unfinished(run: Run) -> bool:
         return True  # what can't be read may be at work
     if not sessions:
         return time.time() - run.asked.created < BEGINNING
-    return any(session.alive for session in sessions)
+    return any(session.alive or _may_live_elsewhere(session) for session in sessions)
+
+
+def _may_live_elsewhere(session: SessionState) -> bool:
+    # clocks of nodes differ and file systems show times late: to remove takes more silence than to take a run over
+    return not session.ended and session.owner is not None and not is_here(session.owner) and session.silence < HOUR
+
+
+def _unreadable(layout: Layout, readable: Container[str]) -> Iterator[str]:
+    """Why it isn't known what a run needs, for each one that can't be read and may be at work."""
+    for name in sorted(os.listdir(layout.runs)):
+        if not name.startswith(".") and name not in readable:
+            path = os.path.join(layout.runs, name)
+            try:
+                os.lstat(os.path.join(path, "run.json"))
+                heard, patience = max(entry.stat().st_mtime for entry in os.scandir(path)), DAY
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # no run, or one that a purge has taken
+            except OSError:
+                heard, patience = _changed(path), UNUSED_FOR
+            if time.time() - heard < patience:
+                yield f"run {name} can't be read, and may need it"
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return time.time()

@@ -22,11 +22,11 @@ def existing_pool(context: click.Context, *, trust: bool = True) -> Layout:
     """The pool that a command without scripts works on. Raises SharedenvError when there is none, or none to be trusted."""
     here = os.getcwd()
     layout = find_pool(context.obj.pool, os.environ, (), here)
+    if layout is not None and (trust or not os.path.exists(layout.path)):
+        trusted(layout)
     if layout is None or not os.path.exists(layout.marker):
         where = layout.path if layout else f"{here} or above it"
         raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
-    if trust:
-        trusted(layout)
     check_format(layout)
     return layout
 

@@ -61,7 +61,7 @@ class _Usage(click.Command):
 @script_options
 @option("--unused-for", type=Age(), metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
 @option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
-@click.option("--keep", is_flag=True, help="All that the scripts named don't need.")
+@click.option("--keep", is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
 @option("--all", "everything", is_flag=True, help="All that is not in use; the pool's folder too when nothing is left.")
 @option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @json_option
@@ -87,7 +87,8 @@ def prune_(
     if everything and (keep or unused_for is not None or max_size is not None):
         raise click.UsageError("--all stands alone: nothing is left to choose")
     layout, kept = _kept(context, selection) if keep else (existing_pool(context), None)
-    policy = Policy(unused_for, max_size, frozenset() if everything else kept, unfinished_needs(layout), dry_run)
+    needed = unfinished_needs(layout)
+    policy = Policy(unused_for, max_size, frozenset() if everything else kept, needed.keys, needed.doubt, dry_run)
     pruned = prune(layout, policy)
     gone = everything and remove_pool(layout, pruned, policy)
     if as_json:
@@ -130,6 +131,8 @@ def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> 
         f"{going} {count(len(removed), 'environment')} ({size(pruned.freed)}){rubbish}, "
         f"kept {len(pruned.verdicts) - len(removed):,}"
     )
+    if pruned.over:
+        console.warn(f"what stays takes {size(pruned.over)} more than asked for: why it stays is said above")
 
 
 def _value(layout: Layout, pruned: Pruned, policy: Policy) -> dict[str, object]:
@@ -140,6 +143,7 @@ def _value(layout: Layout, pruned: Pruned, policy: Policy) -> dict[str, object]:
         "kept": [_verdict_value(verdict) for verdict in pruned.verdicts if not verdict.removed],
         "rubbish": [{"path": item.path, "reason": item.reason, "removed": item.removed} for item in pruned.rubbish],
         "freed": pruned.freed,
+        "over_max_size": pruned.over,
         "locks_reach_other_nodes": pruned.blind is None,
         "errors": [],
     }

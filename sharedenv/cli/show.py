@@ -19,6 +19,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
 from sharedenv.pool.store import published
 from sharedenv.pool.survey import Found, survey
+from sharedenv.pool.trust import user_name
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size
@@ -82,8 +83,20 @@ def _state(layout: Layout, item: Found) -> list[tuple[str, str]]:
     if item.last_use is not None:
         lines.append(("last use", ago(time.time() - item.last_use)))
     if pids := processes(item.path):
-        lines.append(("in use by", f"{'process' if len(pids) == 1 else 'processes'} {', '.join(map(str, pids))}"))
+        lines.append(("in use by", ", ".join(map(_process, pids))))
     return lines
+
+
+def _process(pid: int) -> str:
+    # whose it is, and as what it was started: what a colleague needs to know before they ask
+    try:
+        owner = user_name(os.stat(f"/proc/{pid}").st_uid)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return f"process {pid}"
+    name = next((os.fsdecode(word) for word in words[1:] if not word.startswith(b"-")), "")
+    return f"process {pid} of {owner}{f' ({os.path.basename(name)})' if name else ''}"
 
 
 def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import time
 from collections.abc import Iterable
 
@@ -67,7 +68,7 @@ def archive_of(layout: Layout, environment: Environment, console: Console) -> Ar
         raise SharedenvError(
             f"can't make the archive of environment {environment.key[:SHORT]}",
             cause=f"{error.strerror}: {error.filename}",
-            hint=f"df -h -i {layout.path}",
+            hint=shlex.join(["df", "-h", "-i", layout.path]),
             exit_code=EXIT_FAILED,
         ) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -171,13 +172,13 @@ class Builder:
 def write_error(layout: Layout, error: OSError) -> SharedenvError:
     """The error for a pool that can't be written (exit status 3), with the way out that its cause has."""
     where = os.fspath(error.filename or "")
-    hint = f"df -h -i {layout.path}"
+    hint = f"df -h -i {shlex.quote(layout.path)}"
     message = f"can't write to the pool {layout.path}"
     if error.errno == errno.EROFS:
         message = f"the pool {layout.path} is read-only here"
         hint = "build where the pool can be written (a login node), or take another: sharedenv --pool DIR/.sharedenv build …"
     elif error.errno in (errno.EACCES, errno.EPERM):
-        hint = f"ls -ld {layout.path} {where}".rstrip()
+        hint = shlex.join(["ls", "-ld", layout.path, *filter(None, [where])])
     elif error.errno == errno.EDQUOT:
         hint = "sharedenv prune --dry-run"
     return SharedenvError(

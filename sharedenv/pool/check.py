@@ -8,6 +8,7 @@ import csv
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ class Contents:
 
     files: Mapping[str, int]  # relative path → size
     directories: tuple[str, ...]  # relative paths, parents first; the environment itself is not among them
+    exposed: tuple[str, ...] = ()  # files that anybody may write
 
     @property
     def bytes(self) -> int:
@@ -52,6 +54,7 @@ def read_contents(root: str) -> Contents:
     """Walks the tree below ``root``; links are not followed."""
     files: dict[str, int] = {}
     directories: list[str] = []
+    exposed: list[str] = []
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -62,8 +65,11 @@ def read_contents(root: str) -> Contents:
                     directories.append(path)
                     pending.append(path)
                 else:
-                    files[path] = entry.stat(follow_symlinks=False).st_size
-    return Contents(files, tuple(directories))
+                    found = entry.stat(follow_symlinks=False)
+                    files[path] = found.st_size
+                    if found.st_mode & stat.S_IWOTH and not stat.S_ISLNK(found.st_mode):
+                        exposed.append(path)
+    return Contents(files, tuple(directories), tuple(exposed))
 
 
 def installed_packages(contents: Contents) -> tuple[Package, ...]:

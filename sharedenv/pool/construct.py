@@ -185,6 +185,8 @@ def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str
     try:
         return find_python(work.uv, python_request(document), environ, cwd, log)
     except UvFailed as failure:
+        if failure.hint:
+            raise
         # whatever uv stumbled over on its way (a broken shim of pyenv counts as an error): there is none to be used
         if request:
             raise UvFailed(f"no Python here is {request} (from --python, SHAREDENV_PYTHON, UV_PYTHON or .python-version)\n"

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
-from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.pool.trust import Distrust, check_folders, check_pool, is_shared
 from sharedenv.uv import Uv, cache_folder, find_uv
 
 LITTLE_SPACE = 2 * 10**9  #: bytes: a handful of scientific packages
@@ -94,7 +95,7 @@ def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Fi
                        "sharedenv --pool DIR/.sharedenv … on a file system with symbolic links")
         locks = _try_locks(name)
     except OSError as error:
-        yield Finding("locks", Level.WARNING, f"can't be tried in {folder}: {error.strerror}", f"ls -ld {folder}")
+        yield Finding("locks", Level.WARNING, f"can't be tried in {folder}: {error.strerror}", f"ls -ld {shlex.quote(folder)}")
         return
     finally:
         for path in (name, name + ".link"):
@@ -153,17 +154,19 @@ def _cache(uv: Uv, where: str, environ: Mapping[str, str]) -> Finding:
     source = os.path.join(_nearest_folder(cache), f".sharedenv-doctor-{secrets.token_hex(8)}")
     target = os.path.join(where, os.path.basename(source))
     try:
-        with open(source, "w"):
-            pass
+        if fault := _try_locks(source):
+            return Finding("uv's cache", Level.WARNING, f"{cache} can't be locked ({fault}): uv may refuse to work with it",
+                           'export UV_CACHE_DIR="$(mktemp -d)"')
         os.link(source, target)
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
             return Finding(
                 "uv's cache", Level.WARNING,
                 f"{cache} can't be linked into the pool ({error.strerror}): each environment takes its full size and is copied",
-                f"export UV_CACHE_DIR={os.path.join(where, '.uv-cache')}",
+                f"export UV_CACHE_DIR={shlex.quote(os.path.join(where, '.uv-cache'))}",
             )
-        return Finding("uv's cache", Level.WARNING, f"{cache} or the pool can't be written: {error.strerror}", f"ls -ld {cache}")
+        text = f"{cache} or the pool can't be written: {error.strerror}"
+        return Finding("uv's cache", Level.WARNING, text, f"ls -ld {shlex.quote(cache)}")
     finally:
         for path in (source, target):
             try:
@@ -199,17 +202,18 @@ def _temporary_folder(environ: Mapping[str, str]) -> Finding:
 
 
 def _pool(layout: Layout) -> Iterator[Finding]:
-    if not os.path.exists(layout.marker):
-        yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")
-        return
-    for path in (layout.path, *(os.path.join(layout.path, folder) for folder in FOLDERS)):
-        try:
-            check_pool(path, os.environ) if path == layout.path else _check_folder(layout, path)
-        except Distrust as error:
-            yield Finding("trust", Level.PROBLEM, error.message, error.hint)
-            break
+    try:
+        there = check_pool(layout.path, os.environ) is not None and os.path.exists(layout.marker)
+        if there:
+            check_folders(layout.path, FOLDERS)
+    except Distrust as error:
+        yield Finding("trust", Level.PROBLEM, error.message, error.hint)
     else:
-        yield Finding("trust", Level.GOOD, "nobody else may change what is in the pool")
+        if not there:
+            yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")
+            return
+        who = "only the group it is shared with" if is_shared(layout.path) else "nobody else"
+        yield Finding("trust", Level.GOOD, f"{who} may change what is in the pool")
     for item in environments(layout):
         if isinstance(item, Unusable):
             name = os.path.basename(item.path)
@@ -218,15 +222,6 @@ def _pool(layout: Layout) -> Iterator[Finding]:
     if rubbish:
         pieces = f"{len(rubbish):,} pieces" if len(rubbish) > 1 else "1 piece"
         yield Finding("rubbish", Level.NOTE, f"{pieces} left by builds or removals that were cut short", "sharedenv prune")
-
-
-def _check_folder(layout: Layout, path: str) -> None:
-    try:
-        mode, limit = os.lstat(path).st_mode, os.stat(layout.path).st_mode
-    except OSError:
-        return  # purges take empty folders; the next build makes it again
-    if mode & 0o022 & ~limit:
-        raise Distrust(f"others may write into {path}", "", f"chmod -R go-w {path}")
 
 
 def _interpreters(layout: Layout, system: FileSystem | None) -> Iterator[Finding]:
@@ -239,7 +234,7 @@ def _interpreters(layout: Layout, system: FileSystem | None) -> Iterator[Finding
             yield Finding(
                 "interpreter", Level.WARNING,
                 f"{path} is on this machine's own {base.type}, and the pool is on {system.type}: other nodes may lack it",
-                f"uv python install --install-dir {os.path.join(layout.root, 'pythons')}",
+                f"uv python install --install-dir {shlex.quote(os.path.join(layout.root, 'pythons'))}",
             )
 
 

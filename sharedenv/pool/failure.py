@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.owner import readable_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ def record(layout: Layout, key: str, error: SharedenvError) -> None:
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump({"message": error.message, "cause": error.cause, "hint": error.hint}, file)
+        readable_as(temporary, layout.failures)
         os.replace(temporary, _path(layout, key))
     except OSError:
         pass

@@ -1,11 +1,10 @@
 """What the fast way needs to know of a pool. Imports next to nothing (see environ): every start pays for it."""
 
+import _stat as stat
 import errno
 import fcntl
 import posix
 import time
-
-from sharedenv.environ import is_folder
 
 FOLDER = ".sharedenv"
 MANIFEST = "sharedenv.json"  #: in each environment
@@ -13,13 +12,24 @@ USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
 
 def nearest_above(folder: str) -> str | None:
-    """The nearest `.sharedenv/` in this folder (absolute) or above it, or None."""
+    """The nearest `.sharedenv/` in this folder (absolute) or above it, or None.
+
+    A link counts wherever it leads: on a disk that is not mounted it is still the project's pool, and no other one is.
+    """
     folder = folder.rstrip("/")
-    while not is_folder(candidate := f"{folder}/{FOLDER}"):
+    while not _is_folder_or_link(candidate := f"{folder}/{FOLDER}"):
         if not folder:
             return None
         folder = folder.rpartition("/")[0]
     return candidate
+
+
+def _is_folder_or_link(path: str) -> bool:
+    try:
+        mode = posix.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def indexed(pool: str, fingerprint: str) -> str | None:

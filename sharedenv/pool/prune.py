@@ -14,6 +14,7 @@ from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import Rubbish, clear_rubbish
 from sharedenv.pool.store import bury, published, remove_tree, replace_link
 from sharedenv.pool.survey import Found, survey
+from sharedenv.pool.trust import ROOT, user_name
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -28,8 +29,9 @@ class Policy:
 
     unused_for  seconds since the last use; None: not asked for
     max_size    bytes that the environments may take together; None: not asked for
-    keep        keys that stay while all others go (none of them: all go); None: not asked for
+    keep        keys that stay; when neither age nor size is asked for, all others go. None: not asked for
     needed      keys that unfinished runs need, each with the name of a run
+    doubt       why it isn't known what is needed, in words for the user: then no published environment goes
     dry_run     nothing is removed
     """
 
@@ -37,6 +39,7 @@ class Policy:
     max_size: int | None = None
     keep: frozenset[str] | None = None
     needed: Mapping[str, str] = field(default_factory=dict)
+    doubt: str | None = None
     dry_run: bool = False
 
     @property
@@ -57,11 +60,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """The result of a prune. ``blind`` is the file system whose locks other nodes don't see, if it is such a one."""
+    """The result of a prune.
+
+    blind  the file system whose locks other nodes don't see, if it is such a one
+    over   bytes by which what stays is more than ``max_size``
+    """
 
     verdicts: tuple[Verdict, ...]
     rubbish: tuple[Rubbish, ...]
     blind: FileSystem | None
+    over: int
 
     @property
     def freed(self) -> int:
@@ -74,10 +82,19 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
     now = file_system_time(layout)
     system = file_system(layout.path)
     blind = system if system is not None and system.locks is Locks.BLIND else None
-    wishes = decide(survey(layout), policy, now, blind=blind is not None)
-    verdicts = tuple(_carry_out(layout, wish, policy) for wish in wishes)
+    found = survey(layout)
+    verdicts: dict[str, Verdict] = {}
+    # what turns out to be in use makes no room: the next least recently used goes in its place
+    while len(verdicts) < len(found):
+        wishes = decide(found, policy, now, blind=blind is not None, held=verdicts)
+        going = [wish for wish in wishes if wish.removed and wish.environment.name not in verdicts]
+        for wish in going or wishes:
+            if wish.environment.name not in verdicts:
+                verdicts[wish.environment.name] = _carry_out(layout, wish, policy)
     rubbish = tuple(clear_rubbish(layout, now, dry_run=policy.dry_run))
-    return Pruned(verdicts, rubbish, blind)
+    ordered = tuple(verdicts[item.name] for item in found)
+    left = sum(verdict.environment.bytes for verdict in ordered if not verdict.removed)
+    return Pruned(ordered, rubbish, blind, 0 if policy.max_size is None else max(0, left - policy.max_size))
 
 
 def remove_pool(layout: Layout, pruned: Pruned, policy: Policy) -> bool:
@@ -96,20 +113,23 @@ def remove_pool(layout: Layout, pruned: Pruned, policy: Policy) -> bool:
     return not os.path.lexists(layout.path)
 
 
-def decide(found: Iterable[Found], policy: Policy, now: float, *, blind: bool) -> list[Verdict]:
+def decide(
+    found: Iterable[Found], policy: Policy, now: float, *, blind: bool, held: Mapping[str, Verdict] | None = None
+) -> list[Verdict]:
     """What should go by age, size and need; whether it may is seen when it is carried out. Pure.
 
     ``blind``: other nodes don't see this file system's locks. Then whatever was used within a day stays, and a
-    generation that was replaced is given the same time as any other.
+    generation that was replaced is given the same time as any other. ``held``: what has been carried out already, by name.
     """
-    verdicts = [_judge(item, policy, now, blind=blind) for item in found]
+    done = held or {}
+    verdicts = [done.get(item.name) or _judge(item, policy, now, blind=blind) for item in found]
     if policy.max_size is None:
         return verdicts
     total = sum(verdict.environment.bytes for verdict in verdicts if not verdict.removed)
     for verdict in sorted(verdicts, key=lambda verdict: verdict.idle or 0.0, reverse=True):
         if total <= policy.max_size:
             break
-        if verdict.removed or not _may_go(verdict, policy, blind=blind):
+        if verdict.removed or verdict.environment.name in done or not _may_go(verdict, policy, blind=blind):
             continue
         verdicts[verdicts.index(verdict)] = Verdict(verdict.environment, True, LEAST_RECENTLY_USED, verdict.idle)
         total -= verdict.environment.bytes
@@ -135,7 +155,7 @@ def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[boo
     if not item.published:
         return idle >= (DAY if blind else HOUR), f"no key leads to it; {used}"
     young = (blind and idle < DAY) or (policy.age is not None and idle < policy.age)
-    if young or (policy.age is None and policy.keep is None):
+    if young or (policy.age is None and (policy.keep is None or policy.max_size is not None)):
         return False, used
     if policy.keep is None:
         return True, f"unused for {_days(idle)}"
@@ -145,6 +165,8 @@ def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[boo
 def _needed_by(item: Found, policy: Policy) -> str | None:
     if item.key is not None and (run := policy.needed.get(item.key)):
         return f"run {run}, not finished, needs it"
+    if item.published and policy.doubt is not None:
+        return policy.doubt
     if item.replaced_by is None and policy.keep is not None and item.key in policy.keep:
         return "needed by the scripts named"
     return None
@@ -152,7 +174,7 @@ def _needed_by(item: Found, policy: Policy) -> str | None:
 
 def _may_go(verdict: Verdict, policy: Policy, *, blind: bool) -> bool:
     item, idle = verdict.environment, verdict.idle
-    if idle is None or item.key in policy.needed or (policy.keep is not None and item.key in policy.keep):
+    if idle is None or policy.doubt or item.key in policy.needed or (policy.keep is not None and item.key in policy.keep):
         return False
     return idle >= (DAY if blind else 0.0) and item.published
 
@@ -168,6 +190,9 @@ def _remove(layout: Layout, wish: Verdict, policy: Policy) -> str | None:
     """Removes an environment; the reason why it stays, or None."""
     item = wish.environment
     try:
+        if (owner := os.lstat(item.path).st_uid) != os.geteuid() != ROOT:
+            # known before the ways in are taken away: nobody should find it missing meanwhile
+            return f"it belongs to {user_name(owner)}, who alone can remove it"
         if not item.held_by_manifest:
             return None if policy.dry_run else _take_out(layout, item)
         with claimed(item.path) as claim:

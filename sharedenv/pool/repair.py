@@ -23,10 +23,11 @@ def repair(
     """The new generation in place of a damaged environment that its key leads to. Raises SharedenvError (exit status 3)
     when it can't be built from what is known.
     """
-    if item.manifest is None:
+    if item.manifest is None or item.manifest.payload.key != item.key:
+        fault = "gone or damaged" if item.manifest is None else "another environment's"
         raise SharedenvError(
             f"environment {item.name} can't be built anew from its manifest",
-            cause="its manifest is gone or damaged, so only the scripts that need it say what to build",
+            cause=f"its manifest is {fault}, so only the scripts that need it say what to build",
             hint="sharedenv build 'case*/script.py'",
             exit_code=EXIT_BUILD,
         )

@@ -31,7 +31,7 @@ class Rubbish:
 
 def clear_rubbish(layout: Layout, now: float, *, dry_run: bool) -> Iterator[Rubbish]:
     """Removes rubbish; yields what went and the staging folders that stay. ``now``: the file system's time."""
-    for path, reason in [*_staging(layout, now), *_trash(layout), *_dangling(layout), *_forgotten(layout, now)]:
+    for path, reason in [*_staging(layout, now), *_locks(layout, now), *_trash(layout), *_dangling(layout), *_forgotten(layout, now)]:
         if reason is None:
             yield Rubbish(path, "its builder lives, or was heard of within a day", live=True, removed=False)
         else:
@@ -52,6 +52,13 @@ def _staging(layout: Layout, now: float) -> Iterator[tuple[str, str | None]]:
             yield path, None
         else:
             yield path, f"no sign of its builder{f' on {owner.host}' if owner else ''} for a day"
+
+
+def _locks(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
+    for path, found in _entries(layout.locks):
+        age = now - found.st_mtime
+        if age >= SILENCE or (found.st_size == 0 and age >= FRESH):
+            yield path, "a lease whose holder died"
 
 
 def _trash(layout: Layout) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import stat
 import time
 from collections.abc import Mapping
@@ -61,9 +62,11 @@ class Circumstances:
 def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
     """Writes inventory and manifest into the environment, in this order, and makes its folders read-only, the top one aside.
 
-    Files keep their modes: they are uv's cache, but for the copies in a pool that is shared.
+    Files keep their modes: they are uv's cache, but for the copies in a pool that is shared, and of what anybody may write.
     """
     venv, contents, inventory = installed.venv, installed.contents, installed.inventory
+    for path in contents.exposed:
+        _take_private(os.path.join(venv, path))
     data = inventory.to_json()
     _write(os.path.join(venv, inventories.FILE), data)
     probed = installed.probed
@@ -98,6 +101,14 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
     os.chmod(venv, top & 0o755)  # the move into envs/ needs it writable; nobody else may write meanwhile
 
 
+def _take_private(path: str) -> None:
+    # a cache that was filled under a lax umask: its file stays as it is, and so does whoever may edit it
+    copy = path + ".sharedenv"
+    shutil.copy2(path, copy)
+    os.chmod(copy, stat.S_IMODE(os.stat(copy).st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    os.replace(copy, path)
+
+
 def _open_to_group(venv: str, contents: Contents) -> None:
     for path in [*contents.files, FILE, inventories.FILE]:
         found = os.lstat(full := os.path.join(venv, path))
@@ -108,7 +119,8 @@ def _open_to_group(venv: str, contents: Contents) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
-    with open(path, "wb") as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

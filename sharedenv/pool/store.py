@@ -87,6 +87,8 @@ def examine(layout: Layout, path: str) -> Environment | Unusable:
         return Unusable(path, str(error))
     except OSError as error:
         return Unusable(path, f"it can't be looked at: {error.strerror}")
+    if not manifest.payload.key.startswith(os.path.basename(path)[:SHORT]):
+        return Unusable(path, f"its manifest is that of another environment, {manifest.payload.key[:SHORT]}")
     reason = health(path, manifest)
     return Environment(path, manifest) if reason is None else Unusable(path, reason)
 

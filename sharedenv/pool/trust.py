@@ -13,7 +13,7 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 VARIABLE = "SHAREDENV_TRUST"
 MARK = b'"shared": "group"'  #: in pool.json
@@ -21,7 +21,7 @@ ROOT = 0
 
 
 class Distrust(Exception):
-    """Why something is not to be trusted, and the command that mends it (None where none does)."""
+    """Why something is not to be used, and the command that mends it (None where none does)."""
 
     def __init__(self, message: str, cause: str, hint: str | None) -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ def check_pool(pool: str, environ: "Mapping[str, str]") -> posix.stat_result | N
     """
     try:
         link = posix.lstat(pool)
-        found = posix.stat(pool) if stat.S_ISLNK(link.st_mode) else link
     except FileNotFoundError:
         return None
+    found = _behind(pool) if stat.S_ISLNK(link.st_mode) else link
     shared = _marked(pool, found)
     if not (_trusted(link.st_uid, pool, environ) and _trusted(found.st_uid, pool, environ)) and not (
         shared and link.st_uid == found.st_uid and _owner_of_the_folder(pool, found)
@@ -55,9 +55,44 @@ def check_pool(pool: str, environ: "Mapping[str, str]") -> posix.stat_result | N
         raise Distrust(
             f"{who} may write into the pool {pool}",
             "whoever may write there decides what runs in your scripts",
-            f"chmod -R go-w {pool}" if not shared else f"chmod -R o-w {pool}",
+            f"chmod -R {'o' if shared else 'go'}-w {_quoted(pool)}",
         )
     return found
+
+
+def _behind(link: str) -> posix.stat_result:
+    try:
+        return posix.stat(link)
+    except FileNotFoundError:
+        from os.path import realpath  # noqa: PLC0415 - only this message needs it
+
+        target = realpath(link)
+        raise Distrust(
+            f"the pool {link} leads to {target}, which is not there",
+            "its disk is not mounted here, or a purge has taken it",
+            f"ls -ld {_quoted(target)}",
+        ) from None
+
+
+def check_folders(pool: str, names: "Iterable[str]") -> None:
+    """Raises Distrust when a folder of this name in a pool that may be used is open to more than the pool itself.
+
+    Not asked at each start: what is planted there belongs to somebody else and is not run. Who builds or removes asks.
+    """
+    limit = posix.stat(pool).st_mode
+    for path in (f"{pool}/{name}" for name in names):
+        try:
+            found = posix.lstat(path)
+        except OSError:
+            continue  # purges take empty folders; the next build makes it again
+        if stat.S_ISLNK(found.st_mode):
+            raise Distrust(f"{path} is a link", "a folder of a pool lies in the pool", f"rm {_quoted(path)}")
+        if found.st_mode & 0o022 & ~limit:
+            raise Distrust(
+                f"others may write into {path}",
+                "whoever may write there decides what runs in your scripts",
+                f"chmod -R {'o' if limit & stat.S_IWGRP else 'go'}-w {_quoted(path)}",
+            )
 
 
 def environment_fault(pool: posix.stat_result, environment: str, environ: "Mapping[str, str]") -> str | None:
@@ -81,6 +116,12 @@ def is_shared(pool: str) -> bool:
         return _marked(pool, posix.stat(pool))
     except OSError:
         return False
+
+
+def _quoted(path: str) -> str:
+    import shlex  # noqa: PLC0415 - only messages need it
+
+    return shlex.quote(path)
 
 
 def user_name(uid: int) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.pool.owner import Owner, lives, owner_of, this_process
+from sharedenv.pool.owner import Owner, lives, owner_of, readable_as, this_process
 from sharedenv.run.case import Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan
 from sharedenv.run.session import Session
@@ -163,6 +163,7 @@ class Run:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except FileExistsError:
             raise _busy(self.id, None) from None
+        readable_as(path, os.path.dirname(self.path))
         following = os.path.join(self.path, f"results-{writer}.{number + 1}.jsonl")
         session = Session(descriptor, path, following)
         session.write(
@@ -211,6 +212,8 @@ def create_run(
     with open(os.path.join(staging, "run.json"), "wb") as file:
         file.write(_encode_asked(asked))
         _sync(file.fileno(), file.flush)
+    for path in (staging, *(os.path.join(staging, file) for file in os.listdir(staging))):
+        readable_as(path, runs)
     for attempt in range(1, 1000):
         path = os.path.join(runs, name if attempt == 1 else f"{name}-{attempt}")
         try:
