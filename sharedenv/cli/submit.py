@@ -94,7 +94,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     check_outputs(work.cases, given["capture"], None)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
-        console.result(_preview(work, tasks, order).rstrip("\n"))
+        console.result(_preview(work, tasks, order, given["build_job"]).rstrip("\n"))
         return 0
     if given["no_build"]:
         require_all(work)
@@ -120,7 +120,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
     if given["build_job"] and given["no_build"]:
         raise SharedenvError("--build-job builds and --no-build does not: give one of them")
     options = Options(
-        time=given["time"],
+        time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],
         account=given["account"],
         memory=given["mem"],
@@ -197,8 +197,9 @@ def _prepared(work: Work, run: Run, order: Order, build_job: bool, python: str |
     return order
 
 
-def _preview(work: Work, tasks: int, order: Order) -> str:
+def _preview(work: Work, tasks: int, order: Order, build_job: bool) -> str:
+    """The job script of the array, with RUN and BUILD for what only a submission can know."""
     path = work.run.path if work.run else os.path.join(work.layout.runs, "RUN")
     array = Array(os.path.join(path, "slurm", "1"), (), tasks, order.how)
-    job = array_job(os.path.basename(path), array, order, None)
-    return script_text(job)
+    after = "BUILD" if build_job and look_up_all(work.layout, _needed(work))[1] else None
+    return script_text(array_job(os.path.basename(path), array, order, after))
