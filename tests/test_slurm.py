@@ -92,6 +92,7 @@ def test_one_command_from_scripts_to_results(on: Submitting) -> None:
     assert "submitted 30 scripts in 8 tasks of job" in done.stderr  # what the cluster can run at once
     assert "30 scripts: 30 done" in done.stderr
     run = done.stdout.strip()
+    assert f"what they print: .sharedenv/runs/{run}/slurm/1/" in done.stderr
     assert len(on.environments) == 1
     job = str(on.slurm(run)["jobs"][0])  # type: ignore[index]
     logs = "".join(on.log(run, job, task) for task in range(1, 9))

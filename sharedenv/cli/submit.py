@@ -26,7 +26,8 @@ from sharedenv.plan import Plan
 from sharedenv.pool.construct import BuildOptions
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
-from sharedenv.report.words import count
+from sharedenv.report.summary import printable
+from sharedenv.report.words import count, short_path
 from sharedenv.run.journal import Run
 from sharedenv.slurm.arrays import Array, How
 from sharedenv.slurm.packing import Packing
@@ -107,6 +108,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
+    if given["capture"] is None:
+        console.say(f"what they print: {printable(short_path(array.logs, here))}")
     console.result(run.id)
     if given["wait"]:
         return wait(run, array, here, context.obj)

@@ -116,7 +116,7 @@ def locate(
         for task in range(1, array.tasks + 1):
             for planned in array.share(task):
                 last[planned.sequence] = (array, task)
-    states = _states(arrays, tasks)
+    states = _states(tasks)
     reports = _reports(sessions)
     builds = {task.job: task for task in tasks or () if task.index is None}
     words = _outcomes(results)
@@ -204,12 +204,10 @@ def _ended(
     return Place("lost", reason, array.number, task)
 
 
-def _states(
-    arrays: Sequence[Array], tasks: Sequence[cluster.Task] | None
-) -> dict[tuple[str, int], cluster.Task] | None:
+def _states(tasks: Sequence[cluster.Task] | None) -> dict[tuple[str, int], cluster.Task] | None:
     if tasks is None:
         return None
-    return {(task.job, task.index): task for task in tasks if task.index is not None} if arrays else {}
+    return {(task.job, task.index): task for task in tasks if task.index is not None}
 
 
 def _reports(sessions: Sequence[SessionState]) -> dict[tuple[int, int], SessionState]:
