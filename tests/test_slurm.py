@@ -268,6 +268,14 @@ def test_a_build_job_comes_first(on: Submitting) -> None:
     assert "has built" not in again.stderr  # nothing was missing
 
 
+def test_options_of_building_reach_the_build_job(on: Submitting) -> None:
+    on.copies(2, ["alpha"], BODY)  # which imports nothing: root may write bytecode into an environment
+    on.call("submit", "--build-job", "--no-compile", "--offline", "--lock-timeout", "60", "--wait", "case*/script.py")
+    [environment] = on.environments
+    assert not list(environment.rglob("*.pyc"))
+    assert "--offline --lock-timeout=60" in next((on.pool / "runs").glob("*/slurm/1/build.sh")).read_text()
+
+
 def test_a_build_job_that_fails_ends_the_array(on: Submitting) -> None:
     """Not one task starts, nothing waits for ever, and the reason is told with the build's log."""
     on.copies(4, ["no-such-package"], BODY)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sharedenv.cli.arguments import CommandWithArguments, Duration
-from sharedenv.cli.building import build_options, build_plan
+from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, Session, make_pool, script_options, warned
 from sharedenv.cli.options import option
@@ -102,8 +102,11 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     elif not given["build_job"] and build_plan(_session(work), _needed(work), build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
+    if given["stage"]:
+        _make_archives(work, console)
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
-    order = _prepared(work, run, order, given["build_job"], selection.python, console)
+    if given["build_job"]:
+        order = replace(order, build=_build_command(work, run, selection.python, build_options))
     array = _submit(work, run, tasks, order)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
@@ -183,21 +186,23 @@ def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:
         raise
 
 
-def _prepared(work: Work, run: Run, order: Order, build_job: bool, python: str | None, console: Console) -> Order:
-    """The order with the command of its build job; without one, the archives that --stage unpacks are made here."""
+def _build_command(work: Work, run: Run, python: str | None, options: BuildOptions) -> tuple[str, ...]:
+    """What builds the missing environments of the work; () when none is missing."""
     plan = _needed(work)
-    ready, missing = look_up_all(work.layout, plan)
-    if build_job and missing:
-        path = os.path.join(run.path, "build.list")
-        with open(path, "wb") as file:
-            file.write(b"".join(os.fsencode(plan.needs[key].scripts[0]) + b"\0" for key in missing))
-        request = ("--python", python) if python else ()
-        command = (sys.executable, "-P", "-m", "sharedenv", "--pool", work.layout.path, "build", "--from-file", path, "-0", *request)
-        return replace(order, build=command)
-    if order.how.stage:
-        for environment in ready.values():
-            archive_of(work.layout, environment, console)
-    return order
+    missing = look_up_all(work.layout, plan)[1]
+    if not missing:
+        return ()
+    path = os.path.join(run.path, "build.list")
+    with open(path, "wb") as file:
+        file.write(b"".join(os.fsencode(plan.needs[key].scripts[0]) + b"\0" for key in missing))
+    command = (sys.executable, "-P", "-m", "sharedenv", "--pool", work.layout.path, "build", "--from-file", path, "-0")
+    return (*command, *(("--python", python) if python else ()), *option_words(options))
+
+
+def _make_archives(work: Work, console: Console) -> None:
+    """Makes here what --stage unpacks on the nodes; what a job has yet to build, its first task packs."""
+    for environment in look_up_all(work.layout, _needed(work))[0].values():
+        archive_of(work.layout, environment, console)
 
 
 def _preview(work: Work, tasks: int, order: Order, build_job: bool) -> str:
