@@ -1,4 +1,4 @@
-"""Shell code that makes an environment the active one, as a venv's own `activate` does. Pure."""
+"""Shell code that makes an environment the active one, as a venv's own `activate` does. Pure, but for `calling_program`."""
 
 import os
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:  # a start of `activate` pays for every import
 
 #: shells we write for → the names of programs that read that code
 SHELLS: dict[str, tuple[str, ...]] = {
-    "sh": ("sh", "bash", "dash", "ksh", "mksh", "zsh", "ash", "busybox"),
-    "csh": ("csh", "tcsh"),
+    "sh": ("sh", "bash", "rbash", "dash", "ksh", "ksh93", "mksh", "zsh", "ash", "busybox"),
+    "csh": ("csh", "tcsh", "bsd-csh"),
     "fish": ("fish",),
 }
 
@@ -24,10 +24,25 @@ FAILURE = {
 }
 
 
-def shell_of(environ: "Mapping[str, str]") -> str:
-    """The kind of shell that SHELL names: sh, csh or fish; sh when it names none that we know."""
-    program = os.path.basename(environ.get("SHELL", ""))
-    return next((kind for kind, programs in SHELLS.items() if program in programs), "sh")
+def shell_of(environ: "Mapping[str, str]", caller: str = "") -> str:
+    """The kind of shell that reads our code: the program ``caller`` when it is one, else what SHELL names, else sh.
+
+    SHELL is the login shell: a job script for bash has it, too, where its user logs in with csh.
+    """
+    for path in (caller, environ.get("SHELL", "")):
+        program = os.path.basename(path)
+        for kind, programs in SHELLS.items():
+            if program in programs:
+                return kind
+    return "sh"
+
+
+def calling_program() -> str:
+    """Path of the program that started this process; "" where that can't be seen."""
+    try:
+        return os.readlink(f"/proc/{os.getppid()}/exe")
+    except OSError:
+        return ""
 
 
 def activation(environment: str, shell: str, prompt: str) -> str:

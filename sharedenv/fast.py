@@ -87,7 +87,7 @@ def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
 
 
 def _activate(script: str, environ: "Mapping[str, str]") -> int | None:
-    from sharedenv.activation import activation, shell_of
+    from sharedenv.activation import activation, calling_program, shell_of
     from sharedenv.errors import SharedenvError
 
     found = _look_up([script], environ)
@@ -96,7 +96,7 @@ def _activate(script: str, environ: "Mapping[str, str]") -> int | None:
     environment = found[0].environment
     try:
         name = f"sharedenv {environment.rpartition('/')[2][:12]}"
-        text = activation(_near(environment, environ), shell_of(environ), name)
+        text = activation(_near(environment, environ), shell_of(environ, calling_program()), name)
     except SharedenvError:
         return None
     return _write(text + "\n")

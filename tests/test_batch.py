@@ -252,6 +252,23 @@ def test_fail_fast_starts_nothing_more(house: House) -> None:
     assert any("--fail-fast" in text for text in house.watcher.notices)
 
 
+def test_a_script_that_is_ended_together_with_us_has_not_run(house: House) -> None:
+    """As Slurm ends a job: TERM to all at once. The dead script and our own signal are seen in one look."""
+
+    class Ending(Watcher):
+        def tick(self, batch: Batch) -> None:
+            if batch.running():
+                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    house.add("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    house.add("raise SystemExit('it was started')")
+    house.watcher = Ending()
+    outcome = house.run(jobs=1, hesitation=1.0)
+    assert [(result.sequence, result.interrupted) for result, _ in house.watcher.records] == [(1, True)]
+    assert (outcome.results, outcome.left) == ({}, 2)
+
+
 def test_a_delay_lies_between_starts(house: House) -> None:
     for _ in range(3):
         house.add("pass")

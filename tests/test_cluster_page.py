@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.slurm import Cluster, wait_until
 
 README = Path(__file__).parent.parent / "README.md"
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def page() -> str:
@@ -24,13 +25,11 @@ def page() -> str:
     return found[1]
 
 
+@pytest.mark.slurm
+@pytest.mark.xdist_group("slurm")
 def test_every_command_on_the_page(project: Project, cluster: Cluster) -> None:
     project.copies(12, ["tool"], "import sys, tool\nprint('ran in', sys.prefix)")
-    commands = project.path.parent / "bin"
-    commands.mkdir()
-    (commands / "sharedenv").write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
-    (commands / "sharedenv").chmod(0o755)
-    env = {**project.env, **cluster.env, "PATH": f"{commands}:{project.env['PATH']}", "TMPDIR": str(project.path.parent)}
+    env = {**project.env, **cluster.env, "PATH": f"{commands(project)}:{project.env['PATH']}", "TMPDIR": str(project.path.parent)}
     blocks = re.findall(r"^```(console|bash)\n(.*?)^```$", page(), re.MULTILINE | re.DOTALL)
     assert {kind for kind, _ in blocks} == {"console", "bash"}
     for kind, text in blocks:
@@ -43,6 +42,39 @@ def test_every_command_on_the_page(project: Project, cluster: Cluster) -> None:
             (project.path / "prolog.sh").chmod(0o755)
         else:
             submit_script(text, cluster, env, project.path)
+
+
+def test_every_line_for_another_shell(project: Project) -> None:
+    """Those in the text of the page, for csh and fish; a shell that is not here is left out."""
+    project.script("case1/script.py", ["tool"])
+    project.call("build", "case1/script.py")
+    lines = re.findall(r"(csh|fish): (`+) ?(.*?) ?\2[,.)]", page())
+    assert [name for name, _, _ in lines] == ["csh", "fish"]
+    for name, _, line in lines:
+        if (program := shutil.which(name)) is not None:
+            (project.path / "job").write_text(f"{line}\ntool\n")
+            env = {**project.env, "PATH": f"{commands(project)}:{project.env['PATH']}", "HOME": str(project.path)}
+            done = subprocess.run(
+                [program, "job"], env=env, cwd=project.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True
+            )
+            assert done.stdout == f"tool in {project.environments[0]}\n"
+
+
+def test_the_share_that_is_named(project: Project) -> None:
+    project.copies(12, [], "import os; open('../ran', 'a').write(os.path.basename(os.getcwd()) + ' ')")
+    [words] = re.findall(r"`(--shard .*?)`", page())
+    env = {**project.env, "PATH": f"{commands(project)}:{project.env['PATH']}", "PBS_ARRAY_INDEX": "2"}
+    run_command(f"sharedenv run {words} 'case*/script.py'", env, project.path)
+    assert sorted((project.path / "ran").read_text().split()) == ["case12", "case2"]
+
+
+def commands(project: Project) -> Path:
+    """A folder with the command `sharedenv` of this checkout."""
+    folder = project.path.parent / "bin"
+    folder.mkdir(exist_ok=True)
+    (folder / "sharedenv").write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
+    (folder / "sharedenv").chmod(0o755)
+    return folder
 
 
 def run_command(command: str, env: dict[str, str], cwd: Path) -> None:

@@ -107,7 +107,10 @@ def test_a_line_break_never_becomes_a_directive() -> None:
         ("--gres=gpu:1", ["--gres=gpu:1"]),
         ("gres=gpu:1", ["--gres=gpu:1"]),
         ("--exclusive", ["--exclusive"]),
-        ("-p debug", ["-p", "debug"]),
+        ("-p debug", ["-pdebug"]),
+        ("-pdebug", ["-pdebug"]),
+        ("-HQ", ["-H", "-Q"]),
+        ("-Hp debug", ["-H", "-pdebug"]),
         ("--mail-type END", ["--mail-type=END"]),
         ("--comment=a=b c", ["--comment=a=b c"]),
     ],
@@ -116,7 +119,10 @@ def test_any_option_of_sbatch(text: str, expected: list[str]) -> None:
     assert list(arguments(job(options=Options(more=(text,))))[-len(expected) :]) == expected
 
 
-@pytest.mark.parametrize("text", ["--array=1-9", "-a 1-9", "array=3", "--wrap=true", "--wait", "-W", "= 3", "--"])
+@pytest.mark.parametrize("text", [
+        "--array=1-9", "-a 1-9", "-a1-9", "-Ha1-9", "array=3", "--arr=3", "--wrap=true", "--wait", "-W", "-HW",
+        "--clusters=a,b", "-M all", "= 3", "--", "-",
+    ])
 def test_options_that_would_lose_cases_are_refused(text: str) -> None:
     with pytest.raises(SharedenvError) as caught:
         arguments(job(options=Options(more=(text,))))
@@ -141,10 +147,27 @@ def test_time_limits_as_slurm_writes_them(text: str, expected: int | None) -> No
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [(Options(), 60), (Options(time="1"), 6), (Options(time="1-0"), 60), (Options(time="1", grace=30), 30)],
+    [
+        (Options(), 60),
+        (Options(time="1"), 6),
+        (Options(time="1-0"), 60),
+        (Options(time="1", grace=30), 30),
+        (Options(more=("--time=1",)), 6),
+        (Options(time="1-0", more=("-t 2",)), 12),
+    ],
 )
 def test_a_short_job_has_a_short_grace(options: Options, expected: int) -> None:
     assert f"#SBATCH --signal=B:TERM@{expected}\n" in script_text(job(options=options))
+
+
+@pytest.mark.parametrize("text", ["--dependency=singleton", "-d singleton", "-dsingleton", "--depend singleton"])
+def test_a_dependency_of_the_user_s_stands_beside_ours(text: str) -> None:
+    """sbatch takes the last one alone: an array would not wait for the job that builds."""
+    options = Options(more=(text, "--hold"))
+    asked = arguments(job(options=options, after="17"))
+    assert [each for each in asked if "singleton" in each] == ["--dependency=afterok:17,singleton"]
+    assert asked[-1] == "--hold"
+    assert next(each for each in arguments(job(options=options)) if "singleton" in each).startswith("-")
 
 
 @pytest.mark.parametrize("name", NASTY)

@@ -55,10 +55,10 @@ def test_a_task_at_work(state: str) -> None:
     ("state", "reason"),
     [
         ("NODE_FAIL", "its node failed"),
-        ("OUT_OF_MEMORY", "it ran out of memory"),
-        ("TIMEOUT", "it met its time limit"),
-        ("CANCELLED", "it was cancelled"),
-        ("LAUNCH_FAILED", "Slurm calls it LAUNCH_FAILED"),
+        ("OUT_OF_MEMORY", "its task ran out of memory"),
+        ("TIMEOUT", "its task met its time limit"),
+        ("CANCELLED", "its task was cancelled"),
+        ("LAUNCH_FAILED", "Slurm says LAUNCH_FAILED of its task"),
         (None, "Slurm no longer knows its task"),
     ],
 )
@@ -71,12 +71,22 @@ def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> Non
     assert places[3].reason == reason
 
 
-@pytest.mark.parametrize("ended", ["drained", "interrupted", "done", "ended: no environment"])
-def test_a_task_that_said_that_it_ends(ended: str) -> None:
+@pytest.mark.parametrize(
+    ("ended", "state", "reason"),
+    [
+        ("drained", "FAILED", "its task started nothing more"),
+        ("interrupted", "FAILED", "its task was ended"),
+        ("interrupted", "TIMEOUT", "its task met its time limit"),
+        ("interrupted", "CANCELLED", "its task was cancelled"),
+        ("drained", None, "its task started nothing more"),
+        ("ended: no environment", "FAILED", "its task ended: no environment"),
+    ],
+)
+def test_a_task_that_said_that_it_ends(ended: str, state: str | None, reason: str) -> None:
     results = {"1-1": {1: result(1), 2: result(2, -1, error=INTERRUPTED)}}
-    places = locate([1, 2, 3], results, [session(ended=ended)], [array(1, 2, 3)], [Task("101", 1, "FAILED")])
+    places = locate([1, 2, 3], results, [session(ended=ended)], [array(1, 2, 3)], [Task("101", 1, state)] if state else [])
     assert [place.word for place in places.values()] == ["done", "left", "left"]
-    assert places[3].reason == f"its task {ended}"
+    assert places[3].reason == reason
 
 
 def test_a_task_cancelled_before_it_began() -> None:
@@ -87,7 +97,9 @@ def test_an_array_whose_build_failed() -> None:
     tasks = [Task("101", 1, "CANCELLED"), Task("90", None, "FAILED")]
     places = locate([1], {}, [], [array(1, build="90")], tasks)
     assert places[1].word == "left"
-    assert places[1].reason.endswith("see /runs/r/slurm/1/build-90.out")
+    assert places[1].reason.endswith("failed: see /runs/r/slurm/1/build-90.out")
+    places = locate([1], {}, [], [array(1, build="90")], [tasks[0], Task("90", None, "CANCELLED")])
+    assert (places[1].word, places[1].reason) == ("left", "the job that builds for it was cancelled")
 
 
 def test_tasks_share_the_cases_by_strides() -> None:

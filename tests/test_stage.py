@@ -10,7 +10,7 @@ import pytest
 
 from sharedenv.pool.manifest import FILE
 from sharedenv.pool.staged import MANIFEST
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 
 SHOW = "import sys, tool; print(sys.prefix, tool.__file__)"
 
@@ -107,6 +107,50 @@ def test_a_damaged_archive_is_never_used(damage: str, project: Project, tmp_path
     done = project.call("stage", "case1/script.py", "--to", str(tmp_path / "two"), status=1)
     assert "its archive in the pool is damaged" in done.stderr
     assert not copies(tmp_path / "two")
+
+
+def test_a_copy_that_lost_files_is_made_anew(project: Project, tmp_path: Path) -> None:
+    """What cleans /tmp by age takes single files; the copy is whole again for what runs from it, too."""
+    built(project)
+    local = tmp_path / "local"
+    project.call("stage", "case1/script.py", "--to", str(local))
+    [copy] = copies(local)
+    [module] = copy.rglob("tool.py")
+    for folder in (copy, *module.parents):
+        if folder.is_relative_to(copy):
+            folder.chmod(0o755)
+    module.unlink()
+    assert "staged environment" in project.call("stage", "case1/script.py", "--to", str(local)).stderr
+    assert copies(local) == [copy]
+    assert module.exists()
+    assert copy.stat().st_mode & 0o777 == 0o555
+    done = project.call("exec", "case1/script.py", env={"SHAREDENV_STAGE": str(local)})
+    assert done.stdout.startswith(f"{copy} ")
+
+
+@pytest.mark.root
+def test_a_copy_that_another_user_prepared_is_never_used(project: Project, tmp_path: Path) -> None:
+    """Its name can be known beforehand, and the folder is often everybody's."""
+    if os.getuid() != 0:
+        pytest.skip("chown needs root")
+    environment = built(project)
+    local = tmp_path / "local"
+    project.call("stage", "case1/script.py", "--to", str(local))
+    [copy] = copies(local)
+    os.chown(copy, 12345, 12345)
+    done = project.call("-v", "exec", "case1/script.py", env={"SHAREDENV_STAGE": str(local)})
+    assert done.stdout.startswith(f"{environment} ")
+    assert f"{copy} is in the way: it belongs to 12345" in project.call("stage", "case1/script.py", "--to", str(local), status=1).stderr
+    os.chown(copy, 0, 0)
+    copy.chmod(0o777)
+    assert "using the pool's" in project.call("-v", "exec", "case1/script.py", env={"SHAREDENV_STAGE": str(local)}).stderr
+
+
+def test_a_folder_that_can_not_be_written_is_an_error(project: Project, tmp_path: Path) -> None:
+    built(project)
+    (tmp_path / "local").mkdir(mode=0o555)
+    done = project.call("stage", "case1/script.py", "--to", str(tmp_path / "local"), prefix=UNPRIVILEGED, status=1)
+    assert "  cause: Permission denied\n" in done.stderr
 
 
 def test_a_missing_environment_is_an_error(project: Project, tmp_path: Path) -> None:

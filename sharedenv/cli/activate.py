@@ -6,7 +6,7 @@ import os
 
 import click
 
-from sharedenv.activation import FAILURE, SHELLS, activation, shell_of, taskprolog
+from sharedenv.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
 from sharedenv.cli.building import build_options, require_one
 from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option
@@ -22,7 +22,7 @@ from sharedenv.report.console import Console
 @click.command()
 @click.argument("script", type=click.UNPROCESSED)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
-@option("--shell", type=click.Choice(list(SHELLS)), help="The kind of shell that reads the code. [default: from SHELL]")
+@option("--shell", type=click.Choice(list(SHELLS)), help="The kind of shell that reads the code. [default: the one that calls, else SHELL]")
 @click.option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")
 @option("--no-build", is_flag=True, help="A missing environment is an error.")
 @build_options
@@ -42,7 +42,7 @@ def activate(
     For csh: eval "`sharedenv activate case1/script.py`"; for fish: eval (sharedenv activate case1/script.py).
     """
     console: Console = context.obj.console
-    kind = shell or shell_of(os.environ)
+    kind = shell or shell_of(os.environ, calling_program())
     try:
         session = open_session(context, Selection((script,), None, False, python))
         plan = plan_of(session, console)

@@ -39,6 +39,15 @@ def build_options(function: Function) -> Function:
     return with_options
 
 
+def option_words(options: BuildOptions) -> tuple[str, ...]:
+    """What `build_options` has taken from a command line, for another command line."""
+    return (
+        *(() if options.compile else ("--no-compile",)),
+        *(("--offline",) if options.offline else ()),
+        *(() if options.lock_timeout is None else (f"--lock-timeout={options.lock_timeout}",)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of the environments of a plan: those that are ready, by key, and the errors of those that are not."""

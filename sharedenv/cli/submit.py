@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sharedenv.cli.arguments import CommandWithArguments, Duration
-from sharedenv.cli.building import build_options, build_plan
+from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, Session, make_pool, script_options, warned
 from sharedenv.cli.options import option
@@ -26,7 +26,8 @@ from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
-from sharedenv.report.words import count
+from sharedenv.report.summary import printable
+from sharedenv.report.words import count, short_path
 from sharedenv.run.journal import Run
 from sharedenv.slurm.arrays import Array, How
 from sharedenv.slurm.packing import Packing
@@ -94,19 +95,24 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     check_outputs(work.cases, given["capture"], None)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
-        console.result(_preview(work, tasks, order).rstrip("\n"))
+        console.result(_preview(work, tasks, order, given["build_job"]).rstrip("\n"))
         return 0
     if given["no_build"]:
         require_all(work)
     elif not given["build_job"] and build_plan(_session(work), _needed(work), build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
+    if given["stage"]:
+        _make_archives(work, console)
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
-    order = _prepared(work, run, order, given["build_job"], selection.python, console)
+    if given["build_job"]:
+        order = replace(order, build=_build_command(work, run, selection.python, build_options))
     array = _submit(work, run, tasks, order)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
+    if given["capture"] is None:
+        console.say(f"what they print: {printable(short_path(array.logs, here))}")
     console.result(run.id)
     if given["wait"]:
         return wait(run, array, here, context.obj)
@@ -120,7 +126,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
     if given["build_job"] and given["no_build"]:
         raise SharedenvError("--build-job builds and --no-build does not: give one of them")
     options = Options(
-        time=given["time"],
+        time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],
         account=given["account"],
         memory=given["mem"],
@@ -180,25 +186,28 @@ def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:
         raise
 
 
-def _prepared(work: Work, run: Run, order: Order, build_job: bool, python: str | None, console: Console) -> Order:
-    """The order with the command of its build job; without one, the archives that --stage unpacks are made here."""
+def _build_command(work: Work, run: Run, python: str | None, options: BuildOptions) -> tuple[str, ...]:
+    """What builds the missing environments of the work; () when none is missing."""
     plan = _needed(work)
-    ready, missing = look_up_all(work.layout, plan)
-    if build_job and missing:
-        path = os.path.join(run.path, "build.list")
-        with open(path, "wb") as file:
-            file.write(b"".join(os.fsencode(plan.needs[key].scripts[0]) + b"\0" for key in missing))
-        request = ("--python", python) if python else ()
-        command = (sys.executable, "-P", "-m", "sharedenv", "--pool", work.layout.path, "build", "--from-file", path, "-0", *request)
-        return replace(order, build=command)
-    if order.how.stage:
-        for environment in ready.values():
-            archive_of(work.layout, environment, console)
-    return order
+    missing = look_up_all(work.layout, plan)[1]
+    if not missing:
+        return ()
+    path = os.path.join(run.path, "build.list")
+    with open(path, "wb") as file:
+        file.write(b"".join(os.fsencode(plan.needs[key].scripts[0]) + b"\0" for key in missing))
+    command = (sys.executable, "-P", "-m", "sharedenv", "--pool", work.layout.path, "build", "--from-file", path, "-0")
+    return (*command, *(("--python", python) if python else ()), *option_words(options))
 
 
-def _preview(work: Work, tasks: int, order: Order) -> str:
+def _make_archives(work: Work, console: Console) -> None:
+    """Makes here what --stage unpacks on the nodes; what a job has yet to build, its first task packs."""
+    for environment in look_up_all(work.layout, _needed(work))[0].values():
+        archive_of(work.layout, environment, console)
+
+
+def _preview(work: Work, tasks: int, order: Order, build_job: bool) -> str:
+    """The job script of the array, with RUN and BUILD for what only a submission can know."""
     path = work.run.path if work.run else os.path.join(work.layout.runs, "RUN")
     array = Array(os.path.join(path, "slurm", "1"), (), tasks, order.how)
-    job = array_job(os.path.basename(path), array, order, None)
-    return script_text(job)
+    after = "BUILD" if build_job and look_up_all(work.layout, _needed(work))[1] else None
+    return script_text(array_job(os.path.basename(path), array, order, after))

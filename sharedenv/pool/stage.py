@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.archive import Archive, Damaged, unpack
-from sharedenv.pool.check import missing_entries, read_contents
+from sharedenv.pool.health import completeness
 from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.manifest import ManifestError, read_manifest
-from sharedenv.pool.staged import identity
+from sharedenv.pool.staged import copy_fault, identity
 from sharedenv.pool.store import SHORT, Environment, remove_tree
 
 _BLOCK = 4096  #: bytes that a file takes on a disk at the least, and by which it grows
@@ -64,47 +64,57 @@ def stage_folder(option: str | None, environ: Mapping[str, str]) -> str:
 
 
 def stage(environment: Environment, folder: str, archive: Callable[[], Archive]) -> Staged:
-    """Puts a copy of an environment into ``folder``, unless there is one; ``archive`` gives its archive when it is needed.
+    """Puts a copy of an environment into ``folder``, unless a whole one is there; ``archive`` gives its archive when it is needed.
 
-    Of several processes of a node one unpacks and the others wait. Raises SharedenvError when there is no room, or when
-    what was unpacked is not what was packed.
+    Of several processes of a node one unpacks and the others wait. Raises SharedenvError when there is no room, when what
+    was unpacked is not what was packed, or when somebody else's copy is in its place.
     """
     path = os.path.join(folder, identity(environment.path))
-    if os.path.isdir(path):
+    if _is_whole(environment, folder, path):
         return Staged(environment, path, None)
     began = time.monotonic()
-    with _turn(path + ".lock"):
-        if os.path.isdir(path):
-            return Staged(environment, path, None)
-        _clean(folder)
-        _check_room(environment, folder)
-        temporary = os.path.join(folder, f".tmp-{os.path.basename(path)}-{secrets.token_hex(6)}")
-        try:
-            os.mkdir(temporary, 0o700)
-            unpack(archive(), temporary)
-            _check_copy(environment, temporary)
-            _publish(temporary, path)
-        except Damaged as error:
-            remove_tree(temporary)
-            raise _failed(environment, folder, f"its archive in the pool is damaged: {error}") from None
-        except OSError as error:
-            remove_tree(temporary)
-            raise _failed(environment, folder, error.strerror or str(error)) from None
-        except BaseException:
-            remove_tree(temporary)
-            raise
+    try:
+        with _turn(path + ".lock"):
+            if _is_whole(environment, folder, path):
+                return Staged(environment, path, None)
+            _clean(folder)
+            _check_room(environment, folder)
+            _unpack(environment, path, archive)
+    except Damaged as error:
+        raise _failed(environment, folder, f"its archive in the pool is damaged: {error}") from None
+    except OSError as error:
+        raise _failed(environment, folder, error.strerror or str(error)) from None
     return Staged(environment, path, time.monotonic() - began)
 
 
-def _publish(temporary: str, path: str) -> None:
+def _is_whole(environment: Environment, folder: str, path: str) -> bool:
+    """Whether a copy is there with all its files: what cleans /tmp by age takes single ones. Raises SharedenvError."""
+    if not os.path.lexists(path):
+        return False
+    if fault := copy_fault(environment.path, path):
+        raise _failed(environment, folder, f"{path} is in the way: {fault}")
+    return completeness(path, environment.manifest) is None
+
+
+def _unpack(environment: Environment, path: str, archive: Callable[[], Archive]) -> None:
+    """Puts a whole copy at ``path``, in place of one that is not. Raises Damaged, OSError, what ``archive`` raises."""
+    temporary = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}-{secrets.token_hex(6)}")
+    old = temporary + "-old"
     try:
-        os.rename(temporary, path)
-    except OSError:
-        if not os.path.isdir(path):
-            raise
-        remove_tree(temporary)  # locks don't work here, and another process was first
-        return
-    os.chmod(path, 0o555)
+        os.mkdir(temporary, 0o700)
+        unpack(archive(), temporary)
+        _check_copy(environment, temporary)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if completeness(path, environment.manifest) is None:
+                return  # locks don't work here, and another process was first
+            os.rename(path, old)  # what runs from it finds the same files in the new one
+            os.rename(temporary, path)
+        os.chmod(path, 0o555)
+    finally:
+        remove_tree(temporary)
+        remove_tree(old)
 
 
 def _check_room(environment: Environment, folder: str) -> None:
@@ -124,9 +134,8 @@ def _check_copy(environment: Environment, copy: str) -> None:
         manifest = read_manifest(copy)
     except ManifestError as error:
         raise Damaged(str(error)) from None
-    contents = read_contents(copy)
-    if missing := missing_entries(copy, contents):
-        raise Damaged(f"{len(missing)} files are missing, {missing[0]} for one")
+    if fault := completeness(copy, manifest):
+        raise Damaged(fault)
     if manifest != environment.manifest or not os.path.exists(os.path.join(copy, "bin", "python")):
         raise Damaged("it holds another environment")
 

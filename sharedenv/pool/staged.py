@@ -6,6 +6,8 @@ import hashlib
 import os
 from collections.abc import Mapping
 
+from sharedenv.pool.trust import environment_fault
+
 VARIABLE = "SHAREDENV_STAGE"  #: the folder of copies on this node
 MANIFEST = "sharedenv.json"  #: pool.manifest.FILE, whose module is too much for a start
 
@@ -21,15 +23,27 @@ def identity(environment: str) -> str:
 
 
 def staged_path(environment: str, environ: Mapping[str, str]) -> str | None:
-    """Path of the copy below SHAREDENV_STAGE; None when the variable is not set or holds no copy of this environment."""
+    """Path of the copy below SHAREDENV_STAGE; None when the variable is not set or holds no copy of this environment.
+
+    What others could have put there counts as none: such a folder is often everybody's.
+    """
     folder = environ.get(VARIABLE)
     if not folder:
         return None
     try:
         path = os.path.join(os.path.abspath(folder), identity(environment))
-        return path if os.path.exists(os.path.join(path, "bin", "python")) else None
+        whole = os.path.exists(os.path.join(path, "bin", "python")) and copy_fault(environment, path) is None
     except OSError:
         return None
+    return path if whole else None
+
+
+def copy_fault(environment: str, copy: str) -> str | None:
+    """Why a copy of this environment of a pool must not be run, in words, or None: it is trusted as the pool's own are.
+
+    Raises OSError when the pool can't be looked at.
+    """
+    return environment_fault(os.stat(os.path.dirname(os.path.dirname(environment))), copy)
 
 
 def path_to_use(environment: str, environ: Mapping[str, str]) -> str:

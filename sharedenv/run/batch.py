@@ -295,8 +295,12 @@ class Batch:
                 slot.reason = INTERRUPTED
 
     def _signal(self, number: int) -> None:
-        self._collect()
-        self._heed(number)
+        if self._stopping.drains(number):
+            self._heed(number)  # first: a script that TERM has ended beside us was ended with us, and none takes its slot
+            self._collect()
+        else:
+            self._collect()  # first: what has ended already is not ended by us
+            self._heed(number)
 
     def _heed(self, number: int) -> None:
         before = self._stopping.stage

@@ -12,6 +12,8 @@ from __future__ import annotations
 import enum
 import signal
 
+_GENTLE = (signal.SIGTERM, signal.SIGUSR1)
+
 
 class Stage(enum.Enum):
     """How far a batch is on its way to an end."""
@@ -46,6 +48,10 @@ class Stopping:
         self.stage, self.reason = Stage.DRAINING, reason
         return True
 
+    def drains(self, number: int) -> bool:
+        """Whether this signal is the first gentle one."""
+        return number in _GENTLE and self.stage is Stage.GOING
+
     def suspends(self, number: int) -> bool:
         """Whether this signal is Ctrl-Z."""
         return number == signal.SIGTSTP
@@ -53,8 +59,7 @@ class Stopping:
     def signal(self, number: int, running: int) -> str:
         """Takes a signal into account; the words for the user, "" when it changes nothing."""
         name = signal.Signals(number).name
-        gentle = number in (signal.SIGTERM, signal.SIGUSR1)
-        if gentle and self.drain(f"{name}: starting nothing more"):
+        if number in _GENTLE and self.drain(f"{name}: starting nothing more"):
             return f"{name}: starting nothing more, waiting for {running} that run (again, or Ctrl-C, to end them)"
         if self.ends:
             self.stage = Stage.KILLING

@@ -94,9 +94,10 @@ class Array:
         """The cases of one task, numbered from 1."""
         return take(self.cases, Share(task - 1, self.tasks))
 
-    def log(self, task: int) -> str:
-        """Path of a task's output."""
-        return os.path.join(self.path, f"{self.job}_{task}.out")
+    @property
+    def logs(self) -> str:
+        """Path of the tasks' outputs, with ``*`` for the number of the task."""
+        return os.path.join(self.path, f"{self.job}_*.out")
 
 
 def writer_of(array: Array, task: int, restarts: int) -> str:

@@ -17,14 +17,14 @@ RUNNING = frozenset(
 
 _ENDINGS = {
     "BOOT_FAIL": "its node did not boot",
-    "CANCELLED": "it was cancelled",
-    "COMPLETED": "it ended without reporting",
-    "DEADLINE": "it met its deadline",
+    "CANCELLED": "its task was cancelled",
+    "COMPLETED": "its task ended without reporting",
+    "DEADLINE": "its task met its deadline",
     "FAILED": "its job script failed",
     "NODE_FAIL": "its node failed",
-    "OUT_OF_MEMORY": "it ran out of memory",
-    "PREEMPTED": "it was preempted",
-    "TIMEOUT": "it met its time limit",
+    "OUT_OF_MEMORY": "its task ran out of memory",
+    "PREEMPTED": "its task was preempted",
+    "TIMEOUT": "its task met its time limit",
 }
 
 
@@ -59,8 +59,8 @@ class Task:
 
     @property
     def ending(self) -> str:
-        """How it ended, in words for the user."""
-        return _ENDINGS.get(self.state, f"Slurm calls it {self.state}")
+        """How it ended, in words for the user, said of a case."""
+        return _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
 
 
 def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> str:

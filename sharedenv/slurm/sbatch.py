@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -14,7 +13,10 @@ LOG_PATTERN = "%A_%a.out"
 BUILD_LOG_PATTERN = "build-%j.out"
 
 #: what a submission decides itself: an option given by the user in its place would lose or repeat cases
-_OURS = ("array", "a", "wrap", "parsable", "wait", "W", "test-only")
+_OURS = ("array", "wrap", "parsable", "wait", "test-only", "clusters")
+#: short options of sbatch that matter here → their names, and those that have no value
+_SHORT = {"a": "array", "d": "dependency", "M": "clusters", "t": "time", "W": "wait"}
+_FLAGS = "bhHIkOQsuvVW"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,11 @@ def defaults(job: Job) -> tuple[str, ...]:
 def arguments(job: Job) -> tuple[str, ...]:
     """sbatch options that were asked for or that decide what is run: for the job script and for sbatch's command line.
 
-    Both, since SBATCH_* variables beat a script's directives, but not the command line. Raises SharedenvError for an
-    option that a submission decides itself.
+    Both, since SBATCH_* variables beat a script's directives, but not the command line. Each is one word. Raises
+    SharedenvError for an option that a submission decides itself.
     """
     options = job.options
+    more = _asked(options)
     chosen = [
         f"--chdir={job.folder}",
         f"--output={'/dev/null' if _redirects(job) else _log(job)}",
@@ -88,8 +91,11 @@ def arguments(job: Job) -> tuple[str, ...]:
         chosen.append(f"--array=1-{job.tasks}{throttle}")
         chosen.append(f"--cpus-per-task={options.cpus_per_task}")
     if job.after is not None:
+        # of two such options sbatch takes the last alone
+        awaited = [f"afterok:{job.after}", *(option.value for option in more if option.name == "dependency")]
+        more = [option for option in more if option.name != "dependency"]
         # without the second, a job whose dependency failed waits for ever
-        chosen += [f"--dependency=afterok:{job.after}", "--kill-on-invalid-dep=yes"]
+        chosen += [f"--dependency={','.join(awaited)}", "--kill-on-invalid-dep=yes"]
     for name, value in (
         ("time", options.time),
         ("partition", options.partition),
@@ -98,9 +104,7 @@ def arguments(job: Job) -> tuple[str, ...]:
     ):
         if value is not None:
             chosen.append(f"--{name}={value}")
-    for text in options.more:
-        chosen += _parsed(text)
-    return tuple(chosen)
+    return (*chosen, *(option.text for option in more))
 
 
 def script_text(job: Job) -> str:
@@ -157,7 +161,8 @@ def seconds(time: str) -> int | None:
 def _grace(options: Options) -> int:
     if options.grace is not None:
         return options.grace
-    limit = None if options.time is None else seconds(options.time)
+    times = [options.time, *(option.value for option in _asked(options) if option.name == "time")]
+    limit = None if times[-1] is None else seconds(times[-1])
     return 60 if limit is None else min(60, max(1, limit // 10))
 
 
@@ -178,20 +183,44 @@ def _directive_quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _parsed(text: str) -> Sequence[str]:
-    option = text if text.startswith("-") else f"--{text}"
-    match = re.fullmatch(r"(--?)([A-Za-z][A-Za-z0-9-]*)(?:[=\s]\s*(.*))?", option.strip(), re.DOTALL)
-    if match is None:
-        raise _refused(text, "it is no option of sbatch")
-    dashes, name, value = match.groups()
-    if name in _OURS:
-        raise _refused(text, "the array, its size and how it is followed are decided by submit itself")
-    if value is None:
-        return [f"{dashes}{name}"]
-    return [f"{dashes}{name}={value}"] if dashes == "--" else [f"-{name}", value]
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One option of sbatch: its long name where that matters here, its value ("" for none), and as sbatch takes it."""
+
+    name: str
+    value: str
+    text: str
 
 
-def _refused(text: str, cause: str) -> SharedenvError:
-    return SharedenvError(
-        f"can't pass --sbatch {text} on", cause=cause, hint="sharedenv submit --help", exit_code=EXIT_USAGE
-    )
+def _asked(options: Options) -> list[_Option]:
+    return [option for text in options.more for option in _parsed(text)]
+
+
+def _parsed(text: str) -> list[_Option]:
+    """The options that the user gave as one text: several only for flags such as `-HQ`. Raises SharedenvError."""
+    option = (text if text.startswith("-") else f"--{text}").strip()
+    if match := re.fullmatch(r"--([A-Za-z][A-Za-z0-9-]*)(?:[=\s]\s*(.*))?", option, re.DOTALL):
+        name, value = match.groups()
+        # sbatch takes the beginning of a name for the name
+        found = next((each for each in (*_OURS, "dependency") if each.startswith(name)), name)
+        return [_allowed(_Option(found, value or "", f"--{name}" if value is None else f"--{name}={value}"), text)]
+    if match := re.fullmatch(r"-([A-Za-z])[=\s]*(.*)", option, re.DOTALL):
+        letter, rest = match.groups()
+        name = _SHORT.get(letter, letter)
+        if letter not in _FLAGS:
+            return [_allowed(_Option(name, rest, f"-{letter}{rest}"), text)]
+        first = _allowed(_Option(name, "", f"-{letter}"), text)
+        return [first, *(_parsed(f"-{rest}") if rest else [])]
+    raise _refused(text, "it is no option of sbatch", "sharedenv submit --help")
+
+
+def _allowed(option: _Option, text: str) -> _Option:
+    if option.name == "clusters":
+        raise _refused(text, "where the job stands is asked of one cluster only", "export SLURM_CLUSTERS=NAME")
+    if option.name in _OURS:
+        raise _refused(text, "the array, its size and how it is followed are decided by submit itself", "sharedenv submit --help")
+    return option
+
+
+def _refused(text: str, cause: str, hint: str) -> SharedenvError:
+    return SharedenvError(f"can't pass --sbatch {text} on", cause=cause, hint=hint, exit_code=EXIT_USAGE)

@@ -22,6 +22,9 @@ from sharedenv.slurm.arrays import Array, list_arrays, task_of
 
 _CANCELLED = "CANCELLED"
 
+#: how a task said that it ended → in words for the user
+_REPORTS = {"drained": "its task started nothing more", "interrupted": "its task was ended"}
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -113,7 +116,7 @@ def locate(
         for task in range(1, array.tasks + 1):
             for planned in array.share(task):
                 last[planned.sequence] = (array, task)
-    states = _states(arrays, tasks)
+    states = _states(tasks)
     reports = _reports(sessions)
     builds = {task.job: task for task in tasks or () if task.index is None}
     words = _outcomes(results)
@@ -169,9 +172,21 @@ def _place(
     return _ended(array, task, state, report, builds)
 
 
-def _failed_build(array: Array, builds: Mapping[str, cluster.Task]) -> bool:
-    build = builds.get(array.build)
-    return build is not None and not build.waiting and not build.running and build.state != "COMPLETED"
+def _reported(ended: str, state: cluster.Task | None) -> str:
+    """Why a task that reported its end left cases, in words for the user: Slurm's where it has them."""
+    if state is not None and state.state not in ("COMPLETED", "FAILED"):
+        return state.ending
+    return _REPORTS.get(ended, f"its task {ended}")
+
+
+def _without_build(array: Array, builds: Mapping[str, cluster.Task]) -> str:
+    """Why nothing was built for an array, in words for the user; "" when it was, or still may be."""
+    build = builds.get(array.build) if array.build else None
+    if build is None or build.waiting or build.running or build.state == "COMPLETED":
+        return ""
+    if build.state == _CANCELLED:
+        return "the job that builds for it was cancelled"
+    return f"the job that builds for it failed: see {array.build_log}"
 
 
 def _ended(
@@ -179,22 +194,20 @@ def _ended(
 ) -> Place:
     """The place of a case without result whose task has ended."""
     if report is not None and report.ended:
-        return Place("left", f"its task {report.ended}", array.number, task)
-    if report is None and array.build and _failed_build(array, builds):
-        return Place("left", f"the job that builds for it failed: see {array.build_log}", array.number, task)
+        return Place("left", _reported(report.ended, state), array.number, task)
+    if report is None and (reason := _without_build(array, builds)):
+        return Place("left", reason, array.number, task)
     if state is not None and state.state == _CANCELLED and report is None:
-        return Place("left", "its task was cancelled", array.number, task)
+        return Place("left", state.ending, array.number, task)
     where = f" ({report.owner.host})" if report is not None and report.owner else ""
     reason = f"{state.ending}{where}" if state is not None else f"Slurm no longer knows its task{where}"
     return Place("lost", reason, array.number, task)
 
 
-def _states(
-    arrays: Sequence[Array], tasks: Sequence[cluster.Task] | None
-) -> dict[tuple[str, int], cluster.Task] | None:
+def _states(tasks: Sequence[cluster.Task] | None) -> dict[tuple[str, int], cluster.Task] | None:
     if tasks is None:
         return None
-    return {(task.job, task.index): task for task in tasks if task.index is not None} if arrays else {}
+    return {(task.job, task.index): task for task in tasks if task.index is not None}
 
 
 def _reports(sessions: Sequence[SessionState]) -> dict[tuple[int, int], SessionState]:
