@@ -17,6 +17,7 @@ from sharedenv.pool.mounts import FileSystem, Locks, find_mount
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.prune import DAY, HOUR, Policy, decide
 from sharedenv.pool.survey import Found
+from sharedenv.pool.trust import user_name
 from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import bound, require, wait_for
 from tests.test_verify import module
@@ -209,7 +210,7 @@ def test_what_runs_is_kept_and_named_and_nobody_waits(project: Project) -> None:
     age(project, 99)
     removed, kept = pruned(project)
     assert removed == [] and list(kept.values()) == [f"in use by process {process.pid}"]
-    assert f"process {process.pid}" in project.call("show", "s.py").stdout
+    assert f"process {process.pid} of {user_name(os.geteuid())} (s.py)" in project.call("show", "s.py").stdout
     assert "in use" in project.call("list").stdout
     assert finish(process) == "fine\n"
     assert pruned(project)[0], "and goes when it has ended"

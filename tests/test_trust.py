@@ -348,6 +348,20 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
 
 @pytest.mark.root
 @MEMBERS
+def test_runs_and_failures_can_be_read_by_the_group_whatever_the_umask(group_project: Project) -> None:
+    project = group_project
+    project.script("fails.py", ["no-such-package"])
+    project.call("run", "s.py", umask=0o077)
+    project.call("build", "fails.py", umask=0o077, status=3)
+    told = member(project, "status", "--all")
+    assert told.returncode == 0 and "s.py" in told.stdout + told.stderr, told.stderr
+    assert "can't be read" not in member(project, "prune", "--dry-run").stdout
+    (failure,) = (project.pool / "failures").iterdir()
+    assert failure.stat().st_mode & 0o060 == 0o040
+
+
+@pytest.mark.root
+@MEMBERS
 def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Project, tmp_path: Path) -> None:
     """Under umask 077 the lease was readable to its owner alone, and nobody else could tell that its holder is dead."""
     project = group_project
