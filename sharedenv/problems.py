@@ -110,4 +110,7 @@ def _hint(problem: Problem) -> str:
     if problem.message == FOLDER:
         return f"sharedenv run {shlex.quote(os.path.join(problem.path, '*.py'))}"
     path = shlex.quote(problem.path)
-    return f"uv init --script {path}" if problem.message == NO_BLOCK else f"sharedenv key {path}"
+    if problem.message == NO_BLOCK:
+        return f"uv init --script {path}"
+    # what has no line is about the file or link itself, or about its lock file
+    return f"sharedenv key {path}" if problem.line is not None else f"ls -ld {path}*"

@@ -32,7 +32,7 @@ from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from sharedenv.secret import keep_aside
+from sharedenv.secret import keep_aside, strip_urls
 
 #: the largest number that uv holds in one part of a version
 _LARGEST = 2**64 - 1
@@ -42,7 +42,10 @@ _URL = re.compile(r"(https?://|file:///|file://localhost/|git\+[a-z]+://)")
 
 
 class RequirementError(ValueError):
-    """A requirement or specifier that can't be read; the message names the text and the cause."""
+    """A requirement or specifier that can't be read; the message names the text, without credentials, and the cause."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(strip_urls(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def parse_requirement(text: str) -> Entry:
     try:
         requirement = Requirement(_tidy(text))
     except InvalidRequirement as error:
-        raise RequirementError(f"{text!r}: {str(error).splitlines()[0]}") from None
+        raise RequirementError(f"{text!r}: {_in_words(error)}") from None
     except RecursionError:
         raise RequirementError("a marker with too many parentheses") from None
     marker = _marker(requirement, text)
@@ -107,7 +110,9 @@ def parse_specifiers(text: str) -> str:
     try:
         specifiers = SpecifierSet(_ARBITRARY.sub(r"===\1 ", text) if "===" in text else text)
     except InvalidSpecifier as error:
-        raise RequirementError(f"{text!r}: {error}") from None
+        part = str(error).removeprefix("Invalid specifier: ")
+        which = f"{text!r}" if part == repr(text) else f"{text!r}: {part}"
+        raise RequirementError(f"{which} is not a version specifier, such as '>=3.10' or '>=3.10,<3.13'") from None
     return _joined(frozenset(_specifier(specifier, text) for specifier in specifiers))
 
 
@@ -127,6 +132,16 @@ def admits(requires_python: str, version: str) -> bool:
     """
     specifiers = SpecifierSet(requires_python)
     return specifiers.contains(version, prereleases=True) or specifiers.contains(Version(version).base_version)
+
+
+def _in_words(error: InvalidRequirement) -> str:
+    """What packaging expected and what stands there: it says the one in words and the other by an arrow under the text."""
+    expected, *drawing = str(error).splitlines()
+    expected = expected[:1].lower() + expected[1:]
+    if len(drawing) != 2:  # a text of several lines
+        return expected
+    text, arrow = drawing
+    return f"{expected}, found {text[arrow.index('^') :]!r}" if arrow.index("^") < len(text) else f"{expected}, found nothing more"
 
 
 def _tidy(text: str) -> str:

@@ -15,7 +15,7 @@ from sharedenv.locate import line_of
 NO_BLOCK = "no `# /// script` block in it"
 MAX_DEPTH = 80  #: levels of nesting; uv's TOML reader stops here, and Python's stack would soon
 KEYS = ("dependencies", "requires-python", "tool")  #: all that PEP 723 knows
-_NEARLY = re.compile(rb"^#[ \t]*///[ \t]*script[ \t]*\r?$", re.MULTILINE)
+_NEARLY = re.compile(rb"^#[ \t]*///[ \t]*script[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _INVALID = "the block is not valid TOML: "
 _NUMBERS = range(-(2**127), 2**128)  # what uv's TOML reader holds
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+_URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"]+""", re.IGNORECASE)
 #: names of query parameters that hold a secret, in lower case
 _TOKENS = frozenset(
     [
@@ -53,6 +56,11 @@ def keep_aside(url: str, urls: dict[str, str]) -> str:
 def strip_url(url: str) -> str:
     """A URL without its credentials."""
     return split_url(url)[0]
+
+
+def strip_urls(text: str) -> str:
+    """A text for people, without the credentials of the URLs in it."""
+    return _URL.sub(lambda found: strip_url(found[0]), text)
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:

@@ -49,11 +49,14 @@ class UvFailed(Exception):
 
 def find_uv(environ: Mapping[str, str]) -> Uv:
     """The uv to use: SHAREDENV_UV, else the one installed with sharedenv, else the one on PATH. Raises SharedenvError."""
-    chosen = environ.get("SHAREDENV_UV")
-    for path in [chosen] if chosen else [_packaged(), shutil.which("uv", path=environ.get("PATH"))]:
-        if path is not None:
-            return _checked(path, environ, "SHAREDENV_UV" if chosen else None)
-    raise SharedenvError("uv is not installed", hint="pip install uv", exit_code=EXIT_BUILD)
+    search = environ.get("PATH")
+    if chosen := environ.get("SHAREDENV_UV"):
+        # absolute: uv is started in other folders
+        return _checked(os.path.abspath(shutil.which(chosen, path=search) or chosen), environ, chosen=True)
+    path = _packaged() or shutil.which("uv", path=search)
+    if path is None:
+        raise SharedenvError("uv is not installed", hint="pip install uv", exit_code=EXIT_BUILD)
+    return _checked(os.path.abspath(path), environ)
 
 
 def find_python(uv: Uv, request: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> str:
@@ -164,26 +167,21 @@ def _packaged() -> str | None:
         return None
 
 
-def _checked(path: str, environ: Mapping[str, str], source: str | None) -> Uv:
+def _checked(path: str, environ: Mapping[str, str], *, chosen: bool = False) -> Uv:
+    """The uv at a path. ``chosen``: SHAREDENV_UV names it. Raises SharedenvError when it can't be used."""
+    named = f"{path}, which SHAREDENV_UV names," if chosen else path
+
+    def unfit(message: str, cause: str | None, hint: str) -> SharedenvError:
+        return SharedenvError(message, cause=cause, hint="unset SHAREDENV_UV" if chosen else hint, exit_code=EXIT_BUILD)
+
     try:
         done = capture([path, "--version"], env=environ)
     except OSError as error:
-        raise SharedenvError(
-            f"can't start uv at {path}" + (f", which {source} names" if source else ""),
-            cause=error.strerror,
-            hint=f"unset {source}" if source else "pip install --force-reinstall uv",
-            exit_code=EXIT_BUILD,
-        ) from None
+        raise unfit(f"can't start uv: {named.rstrip(',')}", error.strerror, "pip install --force-reinstall uv") from None
     found = re.match(r"uv (\d+)\.(\d+)\.(\d+)\S*", done.stdout)
     if done.status != 0 or found is None:
-        raise SharedenvError(
-            f"{path} is not uv", cause=(done.stderr or done.stdout).strip(), hint="pip install uv", exit_code=EXIT_BUILD
-        )
+        raise unfit(f"{named} is not uv", (done.stderr or done.stdout).strip(), "pip install uv")
     if tuple(map(int, found.groups())) < MINIMUM:
-        raise SharedenvError(
-            f"{found.group()} at {path} is too old",
-            cause=f"sharedenv needs uv {'.'.join(map(str, MINIMUM))} or newer",
-            hint="pip install --upgrade uv",
-            exit_code=EXIT_BUILD,
-        )
+        needed = f"sharedenv needs uv {'.'.join(map(str, MINIMUM))} or newer"
+        raise unfit(f"{named} is too old: {found.group()}", needed, "pip install --upgrade uv")
     return Uv(path, found.group().removeprefix("uv "))

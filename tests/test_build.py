@@ -150,8 +150,8 @@ def test_the_requires_python_of_the_original_report(project: Project) -> None:
     done = project.call("build", "a.py", status=None)
     if done.returncode == 0:
         pytest.skip("this machine has Python 3.10.0, which is the one that it admits")
-    assert "admits 3.10.0 alone" in done.stderr
-    assert "<3.11" in done.stderr
+    assert "no Python here meets requires-python >=3.10,<=3.10\n" in done.stderr
+    assert ">=3.10,<=3.10 admits 3.10.0 alone, since <=3.10 means <=3.10.0; write >=3.10,<3.11 instead\n" in done.stderr
 
 
 def test_eight_processes_race_for_a_cold_key(project: Project, tmp_path: Path) -> None:

@@ -22,6 +22,19 @@ def test_usage(project: Project, command: str, usage: str) -> None:
     assert "[default: (" not in text
 
 
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["rnu", "x.py"], "no such command 'rnu'; did you mean 'run'?", "sharedenv --help"),
+        (["frobnicate"], "no such command 'frobnicate'", "sharedenv --help"),
+        (["my case/s.py"], "no such command 'my case/s.py'", "sharedenv run 'my case/s.py'"),
+        (["case*/script"], "no such command 'case*/script'", "sharedenv run 'case*/script'"),
+    ],
+)
+def test_a_command_that_there_is_not(project: Project, words: list[str], message: str, hint: str) -> None:
+    assert project.call(*words, status=2).stderr == f"error: {message}\n\nhint: {hint}\n"
+
+
 def test_without_a_command_it_is_the_help_and_no_error(project: Project) -> None:
     for words in ((), ("-q",)):
         done = project.call(*words, status=2)

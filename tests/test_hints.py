@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.pool.construct import _way_to_python
+from sharedenv.pool.construct import _narrowness, _way_to_python
 from sharedenv.uv import LINES, gist
 from tests.conftest import Project
 
@@ -33,6 +33,23 @@ def test_what_can_not_be_met_is_mended_and_built_again(project: Project) -> None
 )
 def test_the_way_to_a_python_that_is_not_here(request_: str, requires: str, hint: str) -> None:
     assert _way_to_python(request_, requires) == hint
+
+
+@pytest.mark.parametrize(
+    ("requires", "effect", "instead"),
+    [
+        (">=3.10,<=3.10", "admits 3.10.0 alone, since <=3.10 means <=3.10.0", ">=3.10,<3.11"),
+        (">=3.9,<=3.10", "excludes 3.10.1 and all later, since <=3.10 means <=3.10.0", ">=3.9,<3.11"),
+        ("==3.9", "admits 3.9.0 alone, since ==3.9 means ==3.9.0", "==3.9.*"),
+    ],
+)
+def test_a_requires_python_that_is_narrower_than_it_looks(requires: str, effect: str, instead: str) -> None:
+    assert _narrowness(requires) == f"{requires} {effect}; write {instead} instead"
+
+
+@pytest.mark.parametrize("requires", [">=3.10", "==3.10.*", ">=3.10,<=3.10.5", "==3.10.1", "<3.11", "~=3.10"])
+def test_a_requires_python_that_says_what_is_meant(requires: str) -> None:
+    assert _narrowness(requires) is None
 
 
 def test_a_shim_of_pyenv_adds_no_noise(project: Project, tmp_path: Path) -> None:

@@ -137,6 +137,25 @@ def test_every_bad_script_is_named_at_once(folder: Path) -> None:
     assert fields["python/s.py"] == "requires-python"
 
 
+@pytest.mark.parametrize(
+    ("toml", "cause"),
+    [
+        ('dependencies = ["numpy>>1"]', "'numpy>>1': expected semicolon (after name with no version specifier) or end, found '>>1'"),
+        ('dependencies = ["numpy>1 <2"]', "version specifier), semicolon (after version specifier) or end, found '<2'"),
+        ('dependencies = ["numpy;"]', "'numpy;': expected a marker variable or quoted string, found nothing more"),
+        ('dependencies = ["x @ https://me:secret@host/y z"]', "'x @ https://host/y z': expected semicolon"),
+        ('dependencies = ["x @ ftp://me:secret@host/y"]', "'ftp://host/y' is not a URL"),
+        ('requires-python = "3.10"', "'3.10' is not a version specifier, such as '>=3.10' or '>=3.10,<3.13'"),
+        ('requires-python = ">=3.10,<4x"', "'>=3.10,<4x': '<4x' is not a version specifier, such as"),
+    ],
+)
+def test_what_can_not_be_read_is_told_in_words(folder: Path, toml: str, cause: str) -> None:
+    write(folder, {"s.py": f"# /// script\n# {toml}\n# ///\n"})
+    error = bad(folder, "s.py")
+    assert cause in str(error.cause)
+    assert "secret" not in str(error.cause)
+
+
 @pytest.mark.parametrize("toml", ["dependencies = 3", 'dependencies = ["numpy>>1"]', "dependencies = ["])
 def test_the_same_block_further_down_has_its_own_line(folder: Path, toml: str) -> None:
     block = f"# /// script\n# {toml}\n# ///\n"
@@ -184,10 +203,16 @@ def test_one_script_alone_is_one_sentence(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("case*/x.py", "ls ."), ("a b/x*", "ls 'a b'"), ("no block.py", "uv init --script 'no block.py'")],
+    [
+        ("case*/x.py", "ls ."),
+        ("a b/x*", "ls 'a b'"),
+        ("no block.py", "uv init --script 'no block.py'"),
+        ("a link.py", "ls -ld 'a link.py'*"),
+    ],
 )
 def test_the_hint_is_one_command(folder: Path, name: str, hint: str) -> None:
     write(folder, {"no block.py": "print()\n"})
+    (folder / "a link.py").symlink_to("gone.py")
     assert bad(folder, name).hint == hint
 
 

@@ -6,10 +6,11 @@ import os
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from sharedenv import errors
-from sharedenv.cli.main import COMMANDS
+from sharedenv.cli.main import COMMANDS, cli
 from tests.conftest import Project
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,18 @@ def test_options_named_in_the_table_are_in_help(project: Project, command: str) 
     for name in set(re.findall(r"--[a-z][a-z-]+", row)) - {"--jobs"}:
         assert name in text
     assert text.startswith(f"Usage: sharedenv {command} ")
+
+
+def test_every_long_option_has_its_variable() -> None:
+    assert "every long option can be set by a variable" in section("Commands")
+    context = click.Context(cli)
+    for command in [cli, *(cli.get_command(context, name) for name in COMMANDS)]:
+        assert command is not None
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name != "version":
+                long = max(parameter.opts, key=len)
+                variable = None if long == "--stage" else "SHAREDENV_" + long[2:].upper().replace("-", "_")
+                assert parameter.envvar == variable, f"{command.name} {long}"
 
 
 def test_the_exit_codes_are_ours() -> None:

@@ -106,6 +106,12 @@ def test_two_blocks_without_an_empty_line_between() -> None:
     assert "empty line" in error.message
 
 
+@pytest.mark.parametrize("opening", ["#/// script", "#  ///  script", "# /// Script ", "# ///script"])
+def test_an_opening_line_that_is_nearly_one(opening: str) -> None:
+    error = refused(f"import os\n{opening}\n# dependencies = []\n# ///\n".encode())
+    assert (error.line, error.message) == (2, f"the opening line must be `# /// script`, not `{opening.strip()}`")
+
+
 def test_no_block() -> None:
     error = refused(b"print()\n")
     assert (error.line, error.message) == (None, "no `# /// script` block in it")

@@ -23,7 +23,7 @@ from sharedenv.report.console import Console
 @click.argument("script", type=click.UNPROCESSED)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @option("--shell", type=click.Choice(list(SHELLS)), help="The kind of shell that reads the code. [default: the one that calls, else SHELL]")
-@click.option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")
+@option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")
 @option("--no-build", is_flag=True, help="A missing environment is an error.")
 @build_options
 @click.pass_context

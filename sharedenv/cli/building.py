@@ -96,11 +96,8 @@ def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, c
                 errors.append(error)
     if text := summary(progress.built_environments):
         console.say(text)
-    for failure in errors:
-        console.error(failure)
+    console.errors(errors)
     return Outcome(ready, tuple(errors))
-
-
 
 
 def require_one(session: Session, plan: Plan, options: BuildOptions, no_build: bool, console: Console) -> Environment:

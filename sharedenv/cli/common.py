@@ -43,7 +43,7 @@ def script_options(function: Function) -> Function:
 
     @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED)
     @option("--from-file", metavar="LIST", help="Read the scripts from LIST, one a line ('-': standard input).")
-    @click.option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
+    @option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
     @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
     @functools.wraps(function)
     def with_selection(

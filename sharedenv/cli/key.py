@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from sharedenv.cli.common import Selection, find_scripts, script_options, warned
-from sharedenv.cli.options import json_option
+from sharedenv.cli.options import json_option, option
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan, make_plan
@@ -21,8 +21,8 @@ from sharedenv.settings import gather_settings
 
 @click.command()
 @script_options
-@click.option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
-@click.option("--diff", is_flag=True, help="Say in words what differs between two scripts.")
+@option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
+@option("--diff", is_flag=True, help="Say in words what differs between two scripts.")
 @json_option
 @click.pass_context
 def key(context: click.Context, selection: Selection, explain: bool, diff: bool, as_json: bool) -> int:

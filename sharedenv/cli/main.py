@@ -50,6 +50,14 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that these words begin with. Raises SharedenvError with what was probably meant."""
+        if args[0] not in COMMANDS:
+            raise _unknown_command(args[0])
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """The table of commands, from the lines above."""
         with formatter.section("Commands"):
@@ -59,8 +67,8 @@ class Commands(click.Group):
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sharedenv")
 @option("--pool", metavar="DIR", help="The pool to use. [default: the nearest .sharedenv/ above the scripts]")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@option("-v", "--verbose", is_flag=True, help="Say more.")
 @option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours in messages.")
 @click.pass_context
 def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, color: str) -> None:
@@ -99,6 +107,18 @@ def main(arguments: list[str] | None = None) -> int:
         if wants_document(context, words):
             _console(context).document({"errors": [error_value(told)]})
         return told.exit_code
+
+
+def _unknown_command(word: str) -> SharedenvError:
+    from sharedenv.discover import is_pattern  # noqa: PLC0415 - `--help` does without it
+
+    if word.endswith(".py") or is_pattern(word):  # as one starts `python` and `uv run`
+        return SharedenvError(f"no such command {word!r}", hint=shlex.join(["sharedenv", "run", word]))
+    import difflib  # noqa: PLC0415 - rarely needed
+
+    like = difflib.get_close_matches(word, COMMANDS, 1)
+    meant = f"; did you mean {like[0]!r}?" if like else ""
+    return SharedenvError(f"no such command {word!r}{meant}", hint="sharedenv --help")
 
 
 def _console(context: click.Context | None) -> Console:

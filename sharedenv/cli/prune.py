@@ -61,7 +61,7 @@ class _Usage(click.Command):
 @script_options
 @option("--unused-for", type=Age(), metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
 @option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
-@click.option("--keep", is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
+@option("--keep", is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
 @option("--all", "everything", is_flag=True, help="All that is not in use; the pool's folder too when nothing is left.")
 @option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @json_option

@@ -196,8 +196,9 @@ def _dry_run(work: Work, console: Console) -> int:
 def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, pool: str | None) -> int:
     results = dict(ended.outcome.results)
     summary = summarize(work.cases, results, ended.seconds)
-    for error in ended.errors:
-        console.error(error)
+    if ended.errors:
+        console.errors(ended.errors)
+        console.say("")
     for line in summary_lines(summary, lambda path: short_path(path, here), console.style):
         console.say(line)
     for case in work.settled:

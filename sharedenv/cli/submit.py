@@ -60,10 +60,11 @@ class Lines(click.types.StringParamType):
 @option("--margin", type=Duration(), metavar="TIME", help="Start nothing more this long before the time limit.")
 @option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
 @case_options
-@option("--stage", is_flag=True, help="Run from node-local disk: each node unpacks the environments once.")
+# SHAREDENV_STAGE is the folder of copies on a node
+@option("--stage", envvar=None, is_flag=True, help="Run from node-local disk: each node unpacks the environments once.")
 @option("--build-job", is_flag=True, help="Build in a job that the array waits for, not here.")
 @resume_options
-@click.option("--print", "print_only", is_flag=True, help="Print the job script; build and submit nothing.")
+@option("--print", "print_only", is_flag=True, help="Print the job script; build and submit nothing.")
 @option("--wait", is_flag=True, help="Wait for the end. Ctrl-C leaves the job running.")
 @build_options
 @click.pass_context

@@ -59,8 +59,7 @@ def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_opt
         files = sum(result.files for _, result in results)
         sound = f"{len(wanted) - len(bad)} of {count(len(wanted), 'environment')} sound"
         console.say(f"{sound} ({size(total)}, {count(files, 'file')} read)")
-        for error in errors:
-            console.error(error)
+        console.errors(errors)
         if bad and not mend:
             console.say(f"\n{console.style('hint', 'hint:')} {_again(context, keys)}")
     if errors:

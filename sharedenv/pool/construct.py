@@ -191,10 +191,14 @@ def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str
         if request:
             raise UvFailed(f"no Python here is {request} (from --python, SHAREDENV_PYTHON, UV_PYTHON or .python-version)\n"
                            f"{failure.words}", 1, _way_to_python(request, "")) from None
-        told = "\n".join(filter(None, [_upper_bound_advice(requires), failure.words]))
-        raise UvFailed(
-            f"no Python here meets requires-python {requires}\n{told}", 1, _way_to_python("", requires)
-        ) from None
+        wanted = _lower_bound_first(requires)
+        told = "\n".join(filter(None, [_narrowness(wanted), failure.words]))
+        raise UvFailed(f"no Python here meets requires-python {wanted}\n{told}", 1, _way_to_python("", requires)) from None
+
+
+def _lower_bound_first(requires: str) -> str:
+    """A canonical requires-python in the order in which people write one: `>=3.10,<3.13`."""
+    return ",".join(sorted(requires.split(","), reverse=True))  # ~= >= > == <= < !=
 
 
 def _way_to_python(request: str, requires: str) -> str:
@@ -206,17 +210,17 @@ def _way_to_python(request: str, requires: str) -> str:
     return f"uv python install {found[1]}"
 
 
-def _upper_bound_advice(requires: str) -> str | None:
-    """What to write in place of `<=3.10`, which people mean as `<3.11`: PEP 440 takes it as 3.10.0 and nothing later."""
-    bound = re.search(r"<=\s*(\d+)\.(\d+)(?![\d.])", requires)
+def _narrowness(requires: str) -> str | None:
+    """What to write in place of `<=3.10` or `==3.10`, which people mean as all of 3.10: PEP 440 takes it as 3.10.0."""
+    bound = re.search(r"(<=|==)(\d+)\.(\d+)(?![\d.])", requires)
     if bound is None:
         return None
-    major, minor = int(bound[1]), int(bound[2])
+    operator, major, minor = bound[1], bound[2], int(bound[3])
     written = f"{major}.{minor}"
-    alone = re.search(rf">=\s*{major}\.{minor}(?![\d.])", requires)
+    alone = operator == "==" or f">={written}" in requires.split(",")
     effect = f"admits {written}.0 alone" if alone else f"excludes {written}.1 and all later"
-    instead = requires.replace(bound[0], f"<{major}.{minor + 1}")
-    return f"{requires} {effect}, since <={written} means <={written}.0; write {instead} instead"
+    instead = requires.replace(bound[0], f"=={written}.*" if operator == "==" else f"<{major}.{minor + 1}")
+    return f"{requires} {effect}, since {bound[0]} means {bound[0]}.0; write {instead} instead"
 
 
 def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> Probed:
@@ -228,7 +232,7 @@ def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> Probed:
     requires = payload.document["requires-python"]
     if requires and not admits(requires, probed.version):
         # uv only warns when an explicit request contradicts requires-python
-        raise UvFailed(f"Python {probed.version} was asked for, and requires-python {requires} does not admit it", 1)
+        raise UvFailed(f"Python {probed.version} was asked for, and requires-python {_lower_bound_first(requires)} does not admit it", 1)
     return probed
 
 

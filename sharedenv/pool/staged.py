@@ -43,7 +43,7 @@ def copy_fault(environment: str, copy: str) -> str | None:
 
     Raises OSError when the pool can't be looked at.
     """
-    return environment_fault(os.stat(os.path.dirname(os.path.dirname(environment))), copy)
+    return environment_fault(os.stat(os.path.dirname(os.path.dirname(environment))), copy, os.environ)
 
 
 def path_to_use(environment: str, environ: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -51,7 +52,12 @@ class Console:
 
     def error(self, error: SharedenvError) -> None:
         """An error with its cause and its hint; always shown."""
-        _write(sys.stderr, self.error_text(error))
+        self.errors([error])
+
+    def errors(self, errors: Sequence[SharedenvError]) -> None:
+        """Several errors, an empty line between two; always shown."""
+        if errors:
+            _write(sys.stderr, "\n\n".join(map(self.error_text, errors)))
 
     def error_text(self, error: SharedenvError) -> str:
         """`error: …`, `  cause: …` (further lines indented under the first), a blank line, `hint: …`."""

@@ -33,7 +33,7 @@ class Summary:
     going    whether the run is: what is left is to come
     seconds  wall time of the run, None where it can't be known
     cpu      CPU seconds of all scripts
-    slowest  case and seconds, slowest first
+    slowest  case and seconds, slowest first, of those that were started
     largest  case and peak bytes, None where no script was larger than the runner itself
     """
 
@@ -58,7 +58,7 @@ def summarize(
         (case, result) for case in cases if (result := results.get(case.sequence)) is not None and not result.interrupted
     ]
     failed = [(case, result) for case, result in ended if not result.succeeded]
-    slowest = sorted(ended, key=lambda pair: -pair[1].seconds)[:3]
+    slowest = sorted((pair for pair in ended if pair[1].seconds), key=lambda pair: -pair[1].seconds)[:3]
     largest = max(ended, key=lambda pair: pair[1].memory or 0, default=None)
     return Summary(
         len(cases),

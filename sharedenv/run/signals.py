@@ -67,4 +67,4 @@ class Stopping:
         if number == signal.SIGUSR1:
             return ""
         self.stage, self.reason = Stage.ENDING, name
-        return f"{name}: ending {running} that run (Ctrl-C again to kill them)"
+        return f"{name}: ending {running} that run (Ctrl-C again to kill them)" if running else f"{name}: ending"
