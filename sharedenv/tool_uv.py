@@ -42,9 +42,12 @@ class Place:
     folder: str
     root: str
     urls: dict[str, str] = field(default_factory=dict)  # URL without credentials → with them, learnt on the way
+    relative: list[str] = field(default_factory=list)  # paths that started at the folder, learnt on the way
 
     def canonical(self, path: str) -> str:
         """``./…`` below the root (``.`` the root itself), absolute elsewhere. Raises RequirementError when uv can't have it."""
+        if not os.path.isabs(path):
+            self.relative.append(path)
         absolute = os.path.normpath(os.path.join(self.folder, path))
         if any("\ud800" <= char <= "\udfff" for char in absolute):
             raise RequirementError(f"the path {absolute!a} is not UTF-8, which uv wants")
@@ -295,11 +298,3 @@ COUNTED: Mapping[str, Reader] = {
     "sources": _sources,
     "torch-backend": _text,
 }
-
-#: options that count and may name a file or folder relative to the script's
-_WITH_PATHS = frozenset(["extra-index-url", "find-links", "index", "index-url", "sources"])
-
-
-def may_hold_paths(name: str) -> bool:
-    """Whether this option's value may depend on the folder it is read in; one that is not known here may."""
-    return name in _WITH_PATHS or (name not in COUNTED and name not in INERT)
