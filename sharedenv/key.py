@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sharedenv.lock import places
+from sharedenv.readers import Place
 from sharedenv.requirement import RequirementError, admits, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
-from sharedenv.tool_uv import INERT, OptionError, Place, normal_options
+from sharedenv.tool_uv import INERT, OptionError, normal_options
 
 __all__ = ["SCHEMA", "Aside", "Payload", "admits", "local_packages", "make_payload", "moves", "payload_from"]
 
