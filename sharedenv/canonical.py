@@ -11,8 +11,8 @@ from typing import Any
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import Payload, local_packages
 from sharedenv.requirement import merge, parse_requirement
-from sharedenv.secret import split_url
-from sharedenv.settings import Settings, is_named
+from sharedenv.secret import secrets_in
+from sharedenv.settings import Settings, is_named, names_default_index
 from sharedenv.uv_variables import LOCATIONS
 
 
@@ -51,13 +51,12 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
     options = _with_constraints(document) if document["lock"] is None else document["tool.uv"]
     script = {**document, "tool.uv": _restored(options, settings.root, urls) | dict(payload.aside.options)}
     script["dependencies"] = [_with_url(text, urls) for text in document["dependencies"]]
-    counted = {name: value for name, value in document["settings"].items() if not name.startswith("UV_")}
-    variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_")}
-    variables = {name: value for name, value in variables.items() if name not in _FILES}
-    secrets = {*settings.secrets, *(secret for url in urls.values() for secret in split_url(url)[1])}
+    variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_") and name not in _FILES}
+    config, notes = _configuration(document, settings, urls)
+    secrets = {*settings.secrets, *secrets_in(dict(urls)), *secrets_in(dict(payload.aside.options))}
     return Inputs(
         script=block_text(script),
-        config=toml_text(dict(settings.inert) | _restored(counted, settings.root, urls)),
+        config=toml_text(config),
         variables=_interpreter_choice(script["tool.uv"])
         | dict(settings.variables)
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
@@ -65,8 +64,21 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
         in_place="lock-places" in document,
         local=tuple(local_packages(payload)),
         secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
-        notes=dict(settings.notes),
+        notes=notes,
     )
+
+
+def _configuration(
+    document: Mapping[str, Any], settings: Settings, urls: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of the uv.toml to build with, and what the manifest says of the user's among them."""
+    inert = dict(settings.inert)
+    mirror = inert.pop("index", [])  # the user's default index, where no setting names another
+    counted = {name: value for name, value in document["settings"].items() if not name.startswith("UV_")}
+    options = inert | _restored(counted, settings.root, urls)
+    if not mirror or names_default_index(document["tool.uv"]):
+        return options, {}
+    return {**options, "index": [*options.get("index", []), *mirror]}, dict(settings.notes)
 
 
 def canonical_script(payload: Payload, root: str) -> str:
@@ -132,18 +144,24 @@ def _restored(options: Mapping[str, Any], root: str, urls: Mapping[str, str]) ->
     restored = dict(options)
     for name in ("find-links", "extra-index-url"):
         if name in restored:
-            restored[name] = [_place(item, root, urls) for item in restored[name]]
+            restored[name] = [_place(item, root) for item in restored[name]]
     if "index-url" in restored:
-        restored["index-url"] = _place(restored["index-url"], root, urls)
+        restored["index-url"] = _place(restored["index-url"], root)
     if "index" in restored:
-        restored["index"] = [{**index, "url": _place(index["url"], root, urls)} for index in restored["index"]]
+        restored["index"] = [{**index, "url": _place(index["url"], root)} for index in restored["index"]]
     if "sources" in restored:
         sources = restored["sources"].items()
-        restored["sources"] = {name: [_source(source, root, urls) for source in entries] for name, entries in sources}
-    for name in _FILES.values():
-        if name in restored:
-            restored[name] = [_with_url(item, urls) if isinstance(item, str) else item for item in restored[name]]
-    return restored
+        restored["sources"] = {name: [_source(source, root) for source in entries] for name, entries in sources}
+    return {name: _with_credentials(value, urls) for name, value in restored.items()} if urls else restored
+
+
+def _with_credentials(value: Any, urls: Mapping[str, str]) -> Any:
+    """A value with each of its texts as it was before credentials were taken out of it."""
+    if isinstance(value, dict):
+        return {name: _with_credentials(item, urls) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_credentials(item, urls) for item in value]
+    return _with_url(urls.get(value, value), urls) if isinstance(value, str) else value
 
 
 def _variable(name: str, value: Any, root: str, urls: Mapping[str, str]) -> str:
@@ -163,26 +181,26 @@ def _interpreter_choice(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _named_place(item: str, root: str, urls: Mapping[str, str]) -> str:
     name, equals, location = item.partition("=") if is_named(item) else ("", "", item)
-    return name + equals + _place(location, root, urls)
+    return name + equals + urls.get(location, _place(location, root))
 
 
-def _place(location: str, root: str, urls: Mapping[str, str]) -> str:
+def _place(location: str, root: str) -> str:
     if location == "." or location.startswith("./"):
         return os.path.normpath(os.path.join(root, location))
-    return urls.get(location, location)
+    return location
 
 
-def _source(source: Mapping[str, Any], root: str, urls: Mapping[str, str]) -> dict[str, Any]:
-    restored = dict(source)
-    for name in ("path", "workspace", "git", "url"):
-        if isinstance(restored.get(name), str) and not (name == "path" and "git" in source):
-            restored[name] = _place(restored[name], root, urls)
-    return restored
+def _source(source: Mapping[str, Any], root: str) -> dict[str, Any]:
+    # with git, the path is one in the repository
+    places = {name: source[name] for name in ("path", "workspace") if isinstance(source.get(name), str) and "git" not in source}
+    return {**source, **{name: _place(item, root) for name, item in places.items()}}
 
 
 def _with_url(text: str, urls: Mapping[str, str]) -> str:
-    url = parse_requirement(text).url if " @ " in text else ""
-    return text.replace(f" @ {url}", f" @ {urls[url]}", 1) if url in urls else text
+    """A requirement in normal form with the credentials of its URL."""
+    name, at, rest = text.partition(" @ ")
+    url, semicolon, marker = rest.partition(" ; ")
+    return name + at + urls[url] + semicolon + marker if url in urls else text
 
 
 def _toml(value: Any) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 import tomli
 
 from sharedenv.errors import SharedenvError
+from sharedenv.readers import Place, is_url
 from sharedenv.secret import keep_aside
-from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, Place, is_url, normal_option
+from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 from sharedenv.uv_variables import is_on
 
 #: inert options that no script has

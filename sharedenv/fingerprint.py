@@ -65,7 +65,7 @@ def _may_name_places(lock: bytes) -> bool:
     """Whether lock.places may find any: a quick look, on the safe side."""
     if any(word in lock for word in (b"directory", b"editable", b"virtual", b"path", b"\\")):
         return True
-    return lock.count(b"registry") != lock.count(b'registry = "http')
+    return lock.count(b"registry") != lock.count(b'registry = "http://') + lock.count(b'registry = "https://')
 
 
 def _variables(environ: "Mapping[str, str]") -> list[bytes]:

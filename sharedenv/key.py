@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sharedenv.lock import places
+from sharedenv.readers import Place
 from sharedenv.requirement import RequirementError, admits, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
-from sharedenv.tool_uv import INERT, OptionError, Place, normal_options
+from sharedenv.tool_uv import INERT, OptionError, normal_options
 
 __all__ = ["SCHEMA", "Aside", "Payload", "admits", "local_packages", "make_payload", "moves", "payload_from"]
 
@@ -32,6 +33,7 @@ class Aside:
     urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → the URL with them
     options: Mapping[str, Any] = field(default_factory=dict)  # inert options of [tool.uv], such as keyring-provider
     lock: bytes | None = None  # the lock file's bytes
+    bound: bool = False  # it names places relative to the script's folder: the same bytes elsewhere mean something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
         # the same bytes beside two scripts can mean two things
         document["lock-places"] = _lock_places(named, place)
     options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
-    return payload_from(document, Aside(urls, options, lock))
+    return payload_from(document, Aside(urls, options, lock, bound=bool(place.relative)))
 
 
 def payload_from(document: Mapping[str, Any], aside: Aside | None = None) -> Payload:
@@ -102,7 +104,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def _is_local(source: Mapping[str, Any]) -> bool:
     if "git" in source:
         return False
-    return "path" in source or "workspace" in source or str(source.get("url", "")).startswith("file:")
+    return "path" in source or "workspace" in source or str(source.get("url", "")).startswith(("file:", "/"))
 
 
 def _is_moving_branch(origin: tuple[str, Mapping[str, Any]]) -> bool:

@@ -6,27 +6,16 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sharedenv.block import Block
 from sharedenv.key import Payload, make_payload
-from sharedenv.lock import places
 from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.settings import Settings
-from sharedenv.tool_uv import may_hold_paths
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
-
-#: keys inside sources and indexes whose strings are names
-_NAMES = frozenset(
-    {
-        "authenticate", "branch", "cache-control", "extra", "format", "group", "index", "marker", "name", "package",
-        "rev", "subdirectory", "tag",
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -53,7 +42,7 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
     """Reads every script (absolute paths) once and groups them by key. Raises BadScripts, which names every bad one.
 
     What costs more than a read is done once for all scripts with the same block and lock file (and the same folder,
-    where the block may name files relative to it): 100,000 copies are one parse.
+    where these name files relative to it): 100,000 copies are one parse.
     """
     keyer = _Keyer(settings)
     scripts: list[tuple[str, str]] = []
@@ -89,7 +78,8 @@ class _Keyer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._parsed: dict[tuple[bytes, int], tuple[Metadata | ScriptError, bool]] = {}
+        self._parsed: dict[tuple[bytes, int], Metadata | ScriptError] = {}
+        #: by block, its line, lock file, and the folder ("" where it says nothing)
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
         self._locks: dict[bytes, bytes] = {}
         self._last: tuple[bytes, Block] | None = None
@@ -103,16 +93,17 @@ class _Keyer:
         lock = self._lock(path + ".lock")
         if lock is None and self._plain is not None:
             return self._plain
-        metadata, has_paths = self._metadata(block)
+        metadata = self._metadata(block)
         self.unknown = tuple((key, field_line(block, key)) for key in metadata.unknown)
-        bound = has_paths or (lock is not None and places(lock))
-        name = (block.content, block.line, lock, os.path.dirname(path) if bound else "")
-        payload = self._payloads.get(name)
+        folder = os.path.dirname(path)
+        name = (block.content, block.line, lock)
+        payload = self._payloads.get((*name, "")) or self._payloads.get((*name, folder))
         if payload is None:
-            payload = self._payloads[name] = self._make(metadata, os.path.dirname(path), lock)
+            payload = self._make(metadata, folder, lock)
+            self._payloads[(*name, folder if _is_bound(payload, folder) else "")] = payload
         if isinstance(payload, ScriptError):
             raise payload
-        if lock is None and not bound:
+        if lock is None and not payload.aside.bound:
             self._plain = payload
         return payload
 
@@ -132,19 +123,18 @@ class _Keyer:
             self.digest = hashlib.sha256(data).hexdigest()
         return self._last[1]
 
-    def _metadata(self, block: Block) -> tuple[Metadata, bool]:
+    def _metadata(self, block: Block) -> Metadata:
         name = (block.content, block.line)
         found = self._parsed.get(name)
         if found is None:
             try:
-                metadata = parse_block(block)
-                found = metadata, may_name_files(metadata.uv)
+                found = parse_block(block)
             except ScriptError as error:
-                found = error, False
+                found = error
             self._parsed[name] = found
-        if isinstance(found[0], ScriptError):
-            raise found[0]
-        return found[0], found[1]
+        if isinstance(found, ScriptError):
+            raise found
+        return found
 
     def _make(self, metadata: Metadata, folder: str, lock: bytes | None) -> Payload | ScriptError:
         try:
@@ -155,25 +145,15 @@ class _Keyer:
             return error
 
 
-def may_name_files(uv: Mapping[str, object]) -> bool:
-    """Whether a table [tool.uv] may hold a path that is relative to the script's folder; in doubt, it may."""
-    return any(may_hold_paths(key) and any(map(_relative, _strings(value))) for key, value in uv.items())
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key not in _NAMES:
-                yield from _strings(item)
-
-
-def _relative(text: str) -> bool:
-    return not text.startswith(("/", "file:///")) and ("://" not in text or text.startswith("file:"))
+def _is_bound(payload: Payload | ScriptError, folder: str) -> bool:
+    """Whether the same bytes may give something else in another folder."""
+    if isinstance(payload, Payload):
+        return payload.aside.bound
+    try:
+        folder.encode()
+    except UnicodeEncodeError:  # which can be the error
+        return True
+    return False
 
 
 def read_file(path: str) -> bytes:

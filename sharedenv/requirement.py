@@ -5,18 +5,28 @@ specifiers, spaces, quotes, spelling of versions (``v1.0``, ``1.0-1``), duplicat
 operator ignores them (``>= <= > < == !=``). What never is: the zeros of ``~=1.0`` and ``==1.*``, anything about
 ``===``, the literals of markers, URLs and their fragments.
 
-packaging and uv (0.13.9) read the same requirements but for these, found by trying both:
+packaging and uv (0.13.9) read the same requirements but for these, found by trying both (tests/test_verdicts.py does):
 
 ====================================  =========  =======  ===========================================================
 text                                  packaging  uv       here
 ====================================  =========  =======  ===========================================================
-``x @ ./folder``, ``x @ folder``      takes      refuses  refused: uv wants a URL with a scheme
+``x @ ./folder``, ``x @ folder``      takes      refuses  refused: uv wants a URL or an absolute path
+``x @ https://host/x``                takes      refuses  refused: a file that is no wheel and no archive
 ``x @ https://host/x.whl;marker``     takes      refuses  refused: a marker wants a space before its semicolon
+``x @ git+ftp://host/x``              takes      refuses  refused: git goes by https, http, ssh and file
+``x.whl``, ``x.tar.gz``               takes      refuses  refused: a file's name, and no URL
+``x()``                               takes      refuses  refused
 ``x===anything``                      takes      refuses  refused: uv wants a version after ``===``, too
 ``x==99999999999999999999``           takes      refuses  refused: a number of a version fits in 64 bits
-``x; dependency_groups == "a"``       takes      refuses  refused
-``x === 1.0, <2``, ``x\\n>=1``          refuses    takes    taken
+``x; os_name === "a"``                takes      refuses  refused: no ``===`` in markers
+``x; extras == "a"``                  takes      refuses  refused: uv knows ``"a" in extras`` alone
+``x === 1.0, <2``                     refuses    takes    taken
+``x\\n>=1``, ``x\\u00a0>=1``           refuses    takes    taken: any white space
 ``x @ file:///${PROJECT_ROOT}/x``     takes      expands  refused: the key would not see what the variable holds
+``x @ https://${TOKEN}@host/x.whl``   takes      expands  taken: credentials are in no key
+``x @ /with space/x``                 refuses    takes    refused: write it as a URL, with %20
+``x @ https:host/x.whl``              takes      takes    refused: write the slashes
+``x; os_name == "a\\nb"``             refuses    takes    refused: no name holds a line break
 ====================================  =========  =======  ===========================================================
 """
 
@@ -26,26 +36,33 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from sharedenv.secret import keep_aside, strip_urls
+from sharedenv.secret import hide, keep_aside, split_url
 
 #: the largest number that uv holds in one part of a version
-_LARGEST = 2**64 - 1
+_LARGEST = 2**64 - 2
 _ARBITRARY = re.compile(r"===\s*([^\s,;)]+)\s*")
+#: a literal of a marker, or white space that packaging doesn't know
+_LITERAL_OR_SPACE = re.compile(r"""'[^']*'|"[^"]*"|[^\S \t\x1c-\x1f]""")
+_NO_SPECIFIERS = re.compile(r"[^;@(]*\(\s*\)")
+_FILE_NAME = re.compile(r"\.(whl|zip|tar|tbz|tgz|tlz|txz|tar\.(bz2|gz|lz|lzma|xz))$")
+_MEMBERSHIP = re.compile(r'"" (not )?in (extras|dependency_groups)')
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-_URL = re.compile(r"(https?://|file:///|file://localhost/|git\+[a-z]+://)")
+_PLACE = re.compile(r"(https?://|git\+(https?|ssh|file)://|file:/(?!/)|file://(localhost)?/|/)")
+_DISTRIBUTION = re.compile(r"[^/]\.(whl|zip|tar|tbz|tgz|tlz|txz|tar\.(bz2|gz|lz|lzma|xz|zst))/?$")
 
 
 class RequirementError(ValueError):
     """A requirement or specifier that can't be read; the message names the text, without credentials, and the cause."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(strip_urls(message))
+        super().__init__(hide(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +101,9 @@ def merge(entries: Iterable[Entry]) -> list[str]:
 @lru_cache(maxsize=4096)
 def parse_requirement(text: str) -> Entry:
     """One requirement in normal form. Raises RequirementError."""
+    tidy = _tidy(text)
     try:
-        requirement = Requirement(_tidy(text))
+        requirement = Requirement(tidy)
     except InvalidRequirement as error:
         raise RequirementError(f"{text!r}: {_in_words(error)}") from None
     except RecursionError:
@@ -93,6 +111,10 @@ def parse_requirement(text: str) -> Entry:
     marker = _marker(requirement, text)
     if requirement.url:
         _check_url(requirement.url, text)
+    elif _NO_SPECIFIERS.match(tidy):
+        raise RequirementError(f"{text!r}: no version between the parentheses")
+    elif not requirement.specifier and _FILE_NAME.search(requirement.name):
+        raise RequirementError(f"{text!r}: the name of a file (write `NAME @ URL`, or use [tool.uv.sources])")
     return Entry(
         normal_name(requirement.name),
         frozenset(normal_name(extra) for extra in requirement.extras),
@@ -105,8 +127,8 @@ def parse_requirement(text: str) -> Entry:
 @lru_cache(maxsize=1024)
 def parse_specifiers(text: str) -> str:
     """Normal form of a set of specifiers (requires-python), "" for any version. Raises RequirementError."""
-    if "," in text and not all(part.strip() for part in text.split(",")):
-        raise RequirementError(f"{text!r}: a comma with nothing beside it")
+    if text and not all(part.strip() for part in text.split(",")):
+        raise RequirementError(f"{text!r}: a comma with nothing beside it" if "," in text else f"{text!r}: nothing but white space")
     try:
         specifiers = SpecifierSet(_ARBITRARY.sub(r"===\1 ", text) if "===" in text else text)
     except InvalidSpecifier as error:
@@ -145,18 +167,17 @@ def _in_words(error: InvalidRequirement) -> str:
 
 
 def _tidy(text: str) -> str:
-    # two spellings that uv takes and packaging doesn't; literals of markers and URLs stay as they are
+    # spellings that uv takes and packaging doesn't; literals of markers and URLs stay as they are
+    text = _LITERAL_OR_SPACE.sub(lambda found: " " if found[0].isspace() else found[0], text)
     head, semicolon, marker = text.partition(";")
     if "@" not in head and "===" in head:
         text = _ARBITRARY.sub(r"===\1 ", head) + semicolon + marker
-    if "\n" in text and '"' not in text and "'" not in text:
-        text = " ".join(text.split("\n"))
     return text
 
 
 def _specifier(specifier: Specifier, text: str) -> str:
     operator, version = specifier.operator, specifier.version
-    if any(int(number) > _LARGEST for number in re.findall(r"\d+", version)):
+    if any(int(number) > _LARGEST for number in re.findall(r"\d+", version.partition("+")[0])):
         raise RequirementError(f"{text!r}: a number of version {version} is too large")
     try:
         if operator == "===":
@@ -178,10 +199,13 @@ def _marker(requirement: Requirement, text: str) -> str:
     if requirement.marker is None:
         return ""
     marker = str(requirement.marker)
-    if "dependency_groups" in marker:
-        raise RequirementError(f"{text!r}: uv does not know the marker dependency_groups")
     if not _is_canonical(marker):
         raise RequirementError(f"{text!r}: the marker has no canonical form")
+    outside = _MEMBERSHIP.sub("", re.sub(r'"[^"]*"', '""', marker))  # of its literals
+    if "===" in outside:
+        raise RequirementError(f"{text!r}: uv knows no === in a marker")
+    if found := re.search(r"extras|dependency_groups", outside):
+        raise RequirementError(f"{text!r}: uv takes {found[0]} in a marker as `'name' in {found[0]}` alone")
     return marker
 
 
@@ -195,10 +219,36 @@ def _is_canonical(marker: str) -> bool:
 
 
 def _check_url(url: str, text: str) -> None:
-    if not _URL.match(url):
+    if variable := _VARIABLE.search(split_url(url)[0]):  # one that holds credentials has nothing to say in a key
+        what = f"{variable.group()} in a URL is not seen by the key"
+        raise RequirementError(f"{text!r}: {what} (write it out, or use [tool.uv.sources])")
+    if not _PLACE.match(url):
         raise RequirementError(f"{text!r}: {url!r} is not a URL (a path goes into [tool.uv.sources])")
     if ";" in url.partition("#")[0].rpartition("/")[2]:
         raise RequirementError(f"{text!r}: put a space before the semicolon that follows a URL")
-    if variable := _VARIABLE.search(url):
-        what = f"{variable.group()} in a URL is not seen by the key"
-        raise RequirementError(f"{text!r}: {what} (write it out, or use [tool.uv.sources])")
+    if fault := source_fault(url):
+        raise RequirementError(f"{text!r}: {fault}")
+
+
+def url_fault(url: str) -> str | None:
+    """Why uv can't read a URL, or None."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "not a valid URL"
+    if parts.scheme.removeprefix("git+") in ("http", "https", "ssh") and not parts.hostname:
+        return "a URL without a host"
+    return "white space in the name of a host" if re.search(r"\s", parts.netloc) else None
+
+
+def source_fault(url: str) -> str | None:
+    """What uv has against a URL that a package comes from, or None."""
+    if fault := url_fault(url):
+        return fault
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and not _DISTRIBUTION.search(parts.path):
+        return "a URL of neither a wheel nor an archive (.whl, .tar.gz, .zip …)"
+    if parts.scheme.startswith("git+") and parts.path.count("@") > 1:
+        return "more than one @ in a git URL (write %40 in the name of a branch)"
+    return None

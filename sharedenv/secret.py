@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import re
 
-_URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"]+""", re.IGNORECASE)
-#: names of query parameters that hold a secret, in lower case
-_TOKENS = frozenset(
+#: names of query parameters that hold a secret: these, or with one of these words in them, in lower case
+_TOKENS = frozenset(["auth", "jwt", "passwd", "pwd", "sig"])
+_TOKEN_WORDS = (
+    *("access_key", "access-key", "accesskey", "api_key", "api-key", "apikey", "credential", "password", "secret"),
+    *("signature", "token", "x-amz-", "x-goog-"),
+)
+_SIGNATURES = frozenset(["sig", "signature"])
+#: what stands beside a signature in a signed URL of an object store, and changes with it
+_SIGNED = frozenset(
     [
-        *("access_token", "api_key", "apikey", "auth_token", "oauth_token"),
-        *("password", "private_token", "secret", "sig", "token"),
+        *("expires", "googleaccessid", "key-pair-id", "policy", "se", "si", "sip", "ske", "skoid", "sks", "skt", "sktid"),
+        *("skv", "sp", "spr", "sr", "srt", "ss", "st", "sv"),
     ]
 )
-#: and the beginnings of such names: signed URLs of object stores
-_SIGNED = ("x-amz-", "x-goog-")
+
+#: in any text: what stands before the host of a URL, and a parameter of its query
+_USERINFO = re.compile(r"(?<=://)[^\s/?#]*@")
+_PARAMETER = re.compile(r"(?<=[?&])([^=&?\s#]+)=[^&\s#]+")
 
 
 def split_url(url: str) -> tuple[str, tuple[str, ...]]:
@@ -36,13 +44,20 @@ def split_url(url: str) -> tuple[str, tuple[str, ...]]:
     kept = []
     for parameter in query.split("&") if question else ():
         name, _, value = parameter.partition("=")
-        if value and (name.lower() in _TOKENS or name.lower().startswith(_SIGNED)):
+        if value and _is_token(name):
             taken.append(value)
         else:
             kept.append(parameter)
+    if any(name.partition("=")[0].lower() in _SIGNATURES for name in query.split("&")):
+        kept = [parameter for parameter in kept if parameter.partition("=")[0].lower() not in _SIGNED]
     rest = path + ("?" + "&".join(kept) if kept else "") + hash_mark + fragment
     text = scheme + separator + host + rest
     return text, tuple(filter(None, taken))
+
+
+def _is_token(name: str) -> bool:
+    name = name.lower()
+    return name in _TOKENS or any(word in name for word in _TOKEN_WORDS)
 
 
 def keep_aside(url: str, urls: dict[str, str]) -> str:
@@ -53,14 +68,23 @@ def keep_aside(url: str, urls: dict[str, str]) -> str:
     return text
 
 
+def secrets_in(value: object) -> set[str]:
+    """The credentials in all URLs of a value: a text, or texts in lists and tables."""
+    if isinstance(value, dict):
+        return set().union(*map(secrets_in, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(secrets_in, value))
+    return set(split_url(value)[1]) if isinstance(value, str) else set()
+
+
 def strip_url(url: str) -> str:
     """A URL without its credentials."""
     return split_url(url)[0]
 
 
-def strip_urls(text: str) -> str:
-    """A text for people, without the credentials of the URLs in it."""
-    return _URL.sub(lambda found: strip_url(found[0]), text)
+def hide(text: str) -> str:
+    """Any text, such as a message that quotes the user's, without the credentials of the URLs in it."""
+    return _PARAMETER.sub(lambda found: f"{found[1]}=****" if _is_token(found[1]) else found[0], _USERINFO.sub("", text))
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:

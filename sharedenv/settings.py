@@ -17,9 +17,12 @@ from sharedenv import uv_variables
 from sharedenv.config import read_config, read_text, read_user_config
 from sharedenv.environ import platform_tag
 from sharedenv.errors import SharedenvError
+from sharedenv.readers import Place, is_url, plain
 from sharedenv.requirement import RequirementError, merge, normal_name, parse_requirement
-from sharedenv.secret import keep_aside, split_url
-from sharedenv.tool_uv import Place, is_url
+from sharedenv.secret import keep_aside, secrets_in
+
+#: variables of any program whose URLs may hold credentials
+_PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,9 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
     here = Place(os.getcwd(), root)
     counted = _counted(given, here)
     project = read_config(root, environ)
-    user = read_user_config(environ, mirror=not _names_default_index({**project.counted, **counted}))
-    secrets = [value for name, value in passed.items() if uv_variables.is_secret(name)]
+    user = read_user_config(environ, mirror=not names_default_index({**project.counted, **counted}))
+    secrets = {value for name, value in passed.items() if uv_variables.is_secret(name)}
+    secrets |= secrets_in([*passed.values(), *(environ.get(name) for name in _PROXIES)]) | secrets_in(dict(user.inert))
     return Settings(
         root,
         _python_request(root, environ, python),
@@ -54,7 +58,7 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
         counted={**project.counted, **counted},
         inert={**user.inert, **project.inert},
         urls={**user.urls, **project.urls, **here.urls},
-        secrets=tuple(secrets),
+        secrets=tuple(sorted(secrets | secrets_in(dict(project.inert)))),
         notes=user.notes,
     )
 
@@ -77,7 +81,8 @@ def _is_text(value: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
-def _names_default_index(counted: Mapping[str, Any]) -> bool:
+def names_default_index(counted: Mapping[str, Any]) -> bool:
+    """Whether these options or variables, in normal form, say which index is the default one."""
     if any(name in counted for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "index-url", "no-index")):
         return True
     return any(index.get("default") for index in counted.get("index", ()))
@@ -109,7 +114,7 @@ def _meaning(name: str, value: str, here: Place) -> Any:
         return [_location(word, here) for word in words if word]
     if name in uv_variables.FILES:
         return _listed(name, value, here)
-    return split_url(value)[0] if is_url(value) else value
+    return plain(value, here)
 
 
 def _location(word: str, here: Place) -> str:

@@ -149,7 +149,7 @@ def spelled(wish: Wish, random: Random) -> str:
 
 
 def _spaces(random: Random):  # type: ignore[no-untyped-def]
-    return lambda: random.choice(("", "", "", " ", "  ", "\t"))
+    return lambda: random.choice(("", "", "", "", " ", "  ", "\t", "\n", "\u00a0"))
 
 
 def _name(name: str, random: Random) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import http.server
+import json
 import os
 import shutil
 import subprocess
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 
 from sharedenv.block import Block
-from sharedenv.canonical import build_inputs, canonical_script, python_request
+from sharedenv.canonical import Inputs, build_inputs, canonical_script, python_request
 from sharedenv.errors import SharedenvError
 from sharedenv.key import Payload, make_payload, payload_from
 from sharedenv.script import Metadata, parse_script
@@ -64,6 +66,31 @@ def test_credentials_come_back_for_the_build_alone() -> None:
         assert any(secret in hidden for hidden in inputs.secrets)
         assert secret not in repr(inputs)
     assert '"a @ https://me:s3cret@x.org/a.whl#sha256=00 ; os_name' in inputs.script
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"constraint-dependencies": ["b @ git+https://hunter2@x.org/b"]},
+        {"override-dependencies": [{"package": {"name": "a"}, "dependencies": ["b @ git+https://hunter2@x.org/b"]}]},
+        {"extra-build-dependencies": {"a": ["b @ git+https://hunter2@x.org/b ; os_name == 'x'"]}},
+        {"extra-build-dependencies": {"a": [{"requirement": "b @ https://x.org/b.zip?token=hunter2", "match-runtime": False}]}},
+        {"dependency-metadata": [{"name": "a", "requires-dist": ["b @ git+https://hunter2@x.org/b"]}]},
+        {"extra-build-variables": {"a": {"INDEX": "https://hunter2@x.org/simple"}}},
+        {"config-settings": {"a": ["--url=https://me:hunter2@x.org", "b"]}},
+        {"config-settings-package": {"a": {"b": "https://x.org/?token=hunter2"}}},
+        {"index": [{"url": "https://x.org", "a-field-of-tomorrow": {"proxy": "http://me:hunter2@x.org"}}]},
+        {"sources": {"a": {"git": "https://me:hunter2@x.org/b"}, "b": [{"url": "https://x.org/b.zip?api_key=hunter2"}]}},
+    ],
+)
+def test_credentials_anywhere_in_an_option_reach_uv_alone(options: dict[str, Any]) -> None:
+    one = payload(uv=options)
+    inputs = build_inputs(one, PROJECT)
+    assert "hunter2" not in one.text + repr(one) + repr(inputs) + canonical_script(one, "/project")
+    assert inputs.script.count("hunter2") == str(options).count("hunter2")
+    assert any("hunter2" in secret for secret in inputs.secrets)
+    rotated = json.loads(json.dumps(options).replace("hunter2", "correct-horse"))
+    assert payload(uv=rotated) == one
 
 
 def test_an_inert_option_that_a_build_may_need_travels_beside_the_payload() -> None:
@@ -213,6 +240,26 @@ def test_a_users_mirror_is_used_and_the_manifest_says_so(project: Project, tmp_p
     assert str(wheels) in manifest
 
 
+def test_a_users_mirror_stands_behind_the_projects_indexes() -> None:
+    mirror = {"url": "https://mirror.org/simple", "default": True}
+    around = Settings(
+        "/project", inert={"index": [mirror], "offline": True}, notes={"user-config": {}},
+        counted={"index": [{"name": "torch", "url": "https://x.org/torch", "explicit": True}]},
+    )
+
+    def inputs(uv: Mapping[str, Any]) -> Inputs:
+        return build_inputs(make_payload(Metadata(None, ("a",), uv, Block(b"", 1)), "/project", None, around), around)
+
+    config = tomli.loads(inputs({}).config)
+    assert config["index"] == [*around.counted["index"], mirror]
+    assert config["offline"] is True
+    assert inputs({}).notes == around.notes
+    # a script that names its default index has no use for it, and its manifest doesn't say otherwise
+    own = inputs({"index": [{"url": "https://own.org/simple", "default": True}]})
+    assert mirror["url"] not in own.config
+    assert own.notes == {}
+
+
 def test_a_constraint_of_the_environment_holds(project: Project) -> None:
     project.script("s.py", ["alpha"], "import alpha; print(alpha.VERSION)")
     (project.path / "site.txt").write_text("alpha<2\n")
@@ -287,6 +334,20 @@ def test_a_lock_over_a_relative_folder_of_wheels_installs(project: Project, whee
     assert project.call("exec", "case1/s.py").stdout == "1.1\n"
 
 
+def test_a_script_that_is_edited_while_uv_reads_it_where_it_lies_is_not_built(project: Project) -> None:
+    """With a lock that names places uv is given the script itself; what it then installs must be what the key says."""
+    library = make_library(project.path / "lib")
+    extra = '[tool.uv.sources]\nlib = { path = "lib" }'
+    script = project.script("s.py", ["lib"], PRINT_LIB, extra=extra)
+    lock(project, "s.py")
+    other = script.read_text().replace("# [tool.uv.sources]", '# [tool.uv]\n# config-settings = { a = "b" }\n# [tool.uv.sources]')
+    backend = library / "backend.py"
+    backend.write_text(f"open({os.fspath(script)!r}, 'w').write({other!r})\n" + backend.read_text())
+    done = project.call("build", "s.py", status=3)
+    assert "s.py or its lock file was changed while the environment was built" in done.stderr
+    assert project.environments == []
+
+
 PAIRS = [
     (["alpha>=1.0", "alpha<2"], ["Alpha<2.0,>=1"]),
     (["beta"], ["BETA ; python_version >= '3'", "beta"]),
@@ -336,9 +397,9 @@ class Guarded(http.server.SimpleHTTPRequestHandler):
     asked: list[str]
 
     def do_GET(self) -> None:
-        """Answers 401 without the password."""
+        """Answers 401 without the password, in the header or in the query."""
         expected = "Basic " + base64.b64encode(b"me:hunter2secret").decode()
-        if self.headers.get("Authorization") != expected:
+        if self.headers.get("Authorization") != expected and "token=hunter2secret" not in self.path:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="x"')
             self.send_header("Content-Length", "0")
@@ -367,14 +428,25 @@ def guarded(wheels: Path) -> Iterator[tuple[str, list[str]]]:
     thread.join()
 
 
-@pytest.mark.parametrize("way", ["direct", "find-links in the block", "find-links in uv.toml", "UV_FIND_LINKS", "index"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        *("direct", "direct, by a token", "direct, by a variable", "source", "source, by a token"),
+        *("find-links in the block", "find-links in uv.toml", "UV_FIND_LINKS", "index"),
+    ],
+)
 def test_credentials_reach_the_server_and_no_file(project: Project, guarded: tuple[str, list[str]], way: str) -> None:
     host, asked = guarded
     url = f"http://me:hunter2secret@{host}/"
     env = {"UV_OFFLINE": "", "UV_FIND_LINKS": url if way == "UV_FIND_LINKS" else "", "NO_PROXY": "127.0.0.1"}
     needs, extra = ["alpha"], "[tool.uv]\nno-index = true\n"
-    if way == "direct":
-        needs = [f"alpha @ {url}alpha-2.0-py3-none-any.whl"]
+    wheel = "alpha-2.0-py3-none-any.whl"
+    by_token = f"http://{host}/{wheel}?token=hunter2secret"
+    if way.startswith("direct"):
+        env["LOGIN"] = "me:hunter2secret"
+        needs = [f"alpha @ {by_token if 'token' in way else f'http://${{LOGIN}}@{host}/{wheel}' if 'variable' in way else url + wheel}"]
+    elif way.startswith("source"):
+        extra += f'sources = {{ alpha = {{ url = "{by_token if "token" in way else url + wheel}" }} }}\n'
     elif way == "find-links in the block":
         extra += f'find-links = ["{url}"]\n'
     elif way == "index":
@@ -385,7 +457,9 @@ def test_credentials_reach_the_server_and_no_file(project: Project, guarded: tup
     done = project.call("exec", "s.py", env=env)
     assert done.stdout == "2.0\n"
     assert asked
-    assert "hunter2secret" not in done.stderr
+    told = [done.stderr, *(project.call(*more, "s.py", env=env).stdout for more in (["key", "--json"], ["key", "--explain"], ["show", "--json"]))]
+    assert "hunter2secret" not in "".join(told)
     for folder, _, names in os.walk(project.pool):
         for name in names:
             assert b"hunter2secret" not in Path(folder, name).read_bytes(), name
+    project.call("verify")  # what was taken out of a file is taken out of its record

@@ -7,6 +7,8 @@ import json
 import os
 import re
 
+import pytest
+
 from tests.conftest import Project
 
 
@@ -75,6 +77,15 @@ def test_an_explanation_for_people(project: Project) -> None:
     assert "UV_PRERELEASE = allow" in text
 
 
+def test_an_explanation_leaves_nothing_out(project: Project) -> None:
+    project.script("a/s.py")
+    (project.path / "a/s.py.lock").write_text('[[package]]\nname = "x"\nsource = { directory = "../lib" }\n')
+    text = project.call("key", "--explain", "a/s.py").stdout
+    payload = json.loads(project.call("key", "--json", "a/s.py").stdout)["payloads"].popitem()[1]
+    assert all(re.search(rf"^  {re.escape(name)} ", text, re.MULTILINE) for name in payload.keys() - {"schema"})
+    assert re.search(r"^  lock-places +\./lib$", text, re.MULTILINE)
+
+
 def test_what_differs_in_words(project: Project) -> None:
     project.script("a/script.py", ["numpy>=1.26", "scipy"])
     project.script("b/script.py", ["scipy"], requires_python=">=3.9")
@@ -123,6 +134,29 @@ def test_no_credential_is_seen_anywhere(project: Project) -> None:
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
                 assert secret.encode() not in file.read(), os.path.join(folder, name)
+
+
+@pytest.mark.parametrize(
+    ("needs", "extra"),
+    [
+        (["alpha @ https://me:{}@x.org/alpha"], ""),
+        (["alpha @ https://{}@x.org/a.whl;os_name=='x'"], ""),
+        (["alpha @ https://x.org/a?private_token={}"], ""),
+        (["alpha @ git+https://{}@x.org/a@b@c"], ""),
+        (["alpha https://{}@x.org/a.whl"], ""),
+        ([], '[tool.uv]\nconstraint-dependencies = ["alpha @ https://{}@x.org/alpha"]'),
+        ([], '[tool.uv]\nindex-strategy = "https://{}@x.org"'),
+        ([], '[tool.uv]\nindex = [{{ name = "https://{}@x.org", url = "https://x.org" }}]'),
+        ([], '[tool.uv.sources]\nalpha = {{ git = "ftp://me:{}@x.org/a" }}'),
+        ([], '[tool.uv.sources]\nalpha = {{ url = "https://{}@x.org/a" }}'),
+    ],
+)
+def test_no_credential_is_seen_in_the_words_about_what_is_wrong(project: Project, needs: list[str], extra: str) -> None:
+    project.script("s.py", [need.format("hunter2secret") for need in needs], extra=extra.format("hunter2secret"))
+    for more in ([], ["--json"]):
+        done = project.call("key", *more, "s.py", status=2)
+        assert "s.py" in done.stdout + done.stderr
+        assert "hunter2secret" not in done.stdout + done.stderr
 
 
 def test_a_misspelt_key_of_the_block_is_told_once(project: Project) -> None:

@@ -34,6 +34,7 @@ LOCKS = (
     b"version = 1\n",
     b'[[package]]\nsource = { registry = "https://x.org/simple" }\n',
     b'[[package]]\nsource = { registry = "../wheels" }\n',
+    b'[[package]]\nsource = { registry = "http-wheels" }\n',
     b'[[package]]\nsource = { directory = "lib" }\n',
     b'[[package]]\nsource = {path="lib.whl"}\n',
 )

@@ -268,6 +268,11 @@ def test_the_two_lists_of_options_are_all_there_are() -> None:
         ("sources", {"A_b": {"path": "lib"}}, {"a-b": [{"path": "./x/../lib"}]}),
         ("sources", {"a": {"git": "git+https://x.org/a"}}, {"a": {"git": "https://x.org/a"}}),
         ("find-links", ["../wheels"], ["/project/wheels"]),
+        ("index-strategy", "unsafe-any-match", "unsafe-first-match"),
+        ("exclude-newer-package", {"A_b": "2024-01-01"}, {"a-b": "2024-01-01"}),
+        ("extra-build-dependencies", {"A": ["c", "B>=1.0"]}, {"a": ["b >= 1", "C"]}),
+        ("dependency-metadata", [{"name": "A", "requires-dist": ["c", "b"]}], [{"name": "a", "requires-dist": ["B", "c"]}]),
+        ("exclude-dependencies", [{"package": {"name": "A"}, "dependencies": ["c", "B"]}], [{"package": {"name": "a"}, "dependencies": ["b", "c"]}]),
     ],
 )
 def test_one_option_written_in_two_ways_is_one_key(name: str, one: Any, other: Any) -> None:
@@ -281,7 +286,13 @@ def test_one_option_written_in_two_ways_is_one_key(name: str, one: Any, other: A
         ("find-links", ["https://x.org/a", "https://x.org/b"], ["https://x.org/b", "https://x.org/a"]),
         ("sources", {"a": {"path": "lib"}}, {"a": {"path": "lib", "editable": True}}),
         ("exclude-newer", "2024-01-01", False),
+        ("exclude-newer", "2024-01-01", "2024-01-01T00:00:00Z"),
         ("no-build", False, True),
+        ("config-settings", {"a": "b"}, {"a": ["b"]}),
+        ("sources", {"a": {"path": "lib"}}, {"b": {"path": "lib"}}),
+        ("sources", {"a": {"git": "https://x.org/a", "path": "w.whl"}}, {"a": {"git": "https://x.org/a", "path": "./w.whl"}}),
+        ("override-dependencies", ["a"], [{"package": {"name": "b"}, "dependencies": ["a"]}]),
+        ("extra-build-dependencies", {"a": ["b"]}, {"a": [{"requirement": "b", "match-runtime": True}]}),
     ],
 )
 def test_order_and_values_that_mean_something_count(name: str, one: Any, other: Any) -> None:
@@ -415,9 +426,14 @@ json_values = st.recursive(
 
 
 @steady
-@given(st.dictionaries(st.text(), json_values, max_size=3), st.lists(st.text(st.characters(categories=("L", "N")), min_size=1), max_size=3))
-def test_values_of_any_kind_survive_the_canonical_script(value: dict[str, Any], places: list[str]) -> None:
-    one = payload(uv={"config-settings": value, "find-links": places})
+@given(
+    st.dictionaries(st.text(), st.text() | st.lists(st.text(), max_size=3), max_size=3),
+    json_values,
+    st.lists(st.text(st.characters(categories=("L", "N")), min_size=1), max_size=3),
+)
+def test_values_of_any_kind_survive_the_canonical_script(texts: dict[str, Any], value: Any, places: list[str]) -> None:
+    index = [{"url": "https://x.org", "a-field-of-tomorrow": value}]
+    one = payload(uv={"config-settings": texts, "index": index, "find-links": places})
     again = make_payload(parse_script(canonical_script(one, "/project").encode()), "/some/where/else", None, PROJECT)
     assert again.text == one.text
 

@@ -11,7 +11,7 @@ import pytest
 from sharedenv import plan as plan_module
 from sharedenv.discover import expand
 from sharedenv.errors import EXIT_USAGE
-from sharedenv.plan import Plan, make_plan, may_name_files
+from sharedenv.plan import Plan, make_plan
 from sharedenv.problems import LINES, BadScripts, shown
 from sharedenv.settings import Settings
 
@@ -85,24 +85,34 @@ def test_relative_sources_are_worked_out_in_each_folder(folder: Path, monkeypatc
     assert folders == [f"{folder}/a", f"{folder}/b"]
 
 
-@pytest.mark.parametrize(
-    ("uv", "expected"),
-    [
-        ({}, False),
-        ({"exclude-newer": "2024-01-01", "prerelease": "allow"}, False),
-        ({"index": [{"name": "a", "url": "https://x.example/a"}], "sources": {"a": {"index": "a"}}}, False),
-        ({"find-links": ["/opt/wheels"]}, False),
-        ({"sources": {"a": {"git": "https://x.example/a", "rev": "v1", "subdirectory": "a"}}}, False),
-        ({"sources": {"a": [{"path": "a", "marker": "sys_platform == 'linux'"}]}}, True),
-        ({"sources": {"a": {"path": "/opt/a"}}}, False),
-        ({"find-links": ["wheels"]}, True),
-        ({"index": [{"url": "wheels"}]}, True),
-        ({"index-url": "file://wheels"}, True),
-        ({"an-option-of-tomorrow": "x"}, True),
-    ],
+OPTIONS = (
+    'find-links = ["wheels"]',
+    'find-links = ["/opt/wheels", "https://x.org/wheels"]',
+    'index = [{ url = "index", format = "flat" }]',
+    'index-url = "index"',
+    'extra-index-url = ["https://x.org/simple"]',
+    'exclude-newer = "2024-01-01"',
+    "[tool.uv.sources]\nalpha = { path = '../lib' }",
+    "[tool.uv.sources]\nalpha = { path = '/opt/lib' }",
+    "[tool.uv.sources]\nalpha = { git = 'https://x.org/a', subdirectory = 'a' }",
+    "[tool.uv.sources]\nalpha = [{ path = 'lib', marker = 'os_name == \"nt\"' }]",
+    # packages with the names of fields
+    *(f"[tool.uv.sources]\n{name} = {{ path = 'lib' }}" for name in ("tag", "index", "name", "marker", "format", "rev", "group")),
 )
-def test_which_tables_may_name_files_relative_to_the_script(uv: dict[str, object], expected: bool) -> None:
-    assert may_name_files(uv) is expected
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("lock", [None, 'x = 1\n', 'source = { directory = "lib" }\n', 'source = { directory = "/lib" }\n'])
+def test_a_script_has_the_key_it_would_have_alone(folder: Path, option: str, lock: str | None) -> None:
+    """What is worked out once for many scripts is worked out for each: copies in other folders may mean something else."""
+    head = "" if option.startswith("[") else "[tool.uv]\n"
+    text = "".join(f"# {line}\n" for line in ["/// script", "dependencies = []", *(head + option).split("\n"), "///"])
+    names = ("a/s.py", "a/t.py", "a/b/s.py", "c/s.py")
+    write(folder, dict.fromkeys(names, text))
+    if lock is not None:
+        write(folder, {f"{name}.lock": lock for name in names if name != "a/t.py"})
+    alone = [plan(folder, name).scripts[0] for name in names]
+    assert list(plan(folder, *names).scripts) == alone
 
 
 def test_every_bad_script_is_named_at_once(folder: Path) -> None:

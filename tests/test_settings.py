@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from sharedenv import config, tool_uv, uv_variables
 from sharedenv.block import Block
@@ -236,6 +237,9 @@ SECRETS = {
     "UV_INDEX": "torch=https://me:s3cret@x.org/torch",
     "UV_INDEX_TORCH_PASSWORD": "s3cret",
     "UV_AUTH_TOKEN": "s3cret",
+    "UV_PYTHON_INSTALL_MIRROR": "https://me:s3cret@x.org/python",
+    "UV_SOMETHING_NEW": "https://me:s3cret@x.org/new",
+    "UV_SOMETHING_OLD": "a=https://s3cret@x.org/1,b=https://x.org/2?token=s3cret",
 }
 
 
@@ -250,6 +254,12 @@ def test_secrets_reach_uv_and_nothing_else(root: Path) -> None:
         assert inputs.variables[name] == value
     assert "https://me:s3cret@own.org/simple" in inputs.config
     assert {"s3cret", "me:s3cret"} <= set(inputs.secrets)
+
+
+def test_secrets_of_proxies_are_known_to_the_log(root: Path) -> None:
+    (root / "uv.toml").write_text('https-proxy = "http://me:t0ken@proxy.org"\n')
+    found = gather(root, {"HTTP_PROXY": "http://me:s3cret@proxy.org"})
+    assert {"t0ken", "s3cret"} <= set(found.secrets)
 
 
 def test_a_rotated_token_is_the_same_key(root: Path) -> None:
@@ -293,6 +303,19 @@ def test_the_tables_hold_every_option_that_this_uv_knows(tmp_path: Path, offline
     known = set(re.findall(r"`([a-z-]+)`", said.partition("expected one of")[2]))
     assert {"resolution", "index", "link-mode"} <= known
     assert known - tool_uv.COUNTED.keys() - tool_uv.INERT.keys() - tool_uv.NOT_FOR_SCRIPTS - config.MIRRORS == set()
+
+
+def test_the_tables_hold_every_variable_that_this_uv_knows() -> None:
+    """A later uv with a new variable fails here, too.
+
+    Its names stand in its program one behind the other, each with at most a letter of something else behind it.
+    """
+    said = re.findall(rb"UV_[A-Z0-9_]{2,}", Path(find_uv_bin()).read_bytes())
+    names = {name for text in said for name in re.split("(?=UV_)", text.decode()) if name}
+    known = [table for tables in vars(uv_variables).values() if isinstance(tables, frozenset | dict | tuple) for table in tables]
+    strange = {name for name in names if uv_variables.role(name) == "counted" and not name.startswith(tuple(known))}
+    assert {name for name in strange if not any(word.startswith(name[:-1]) for word in known)} == set()
+    assert {name for name in known if any(found.startswith(name) for found in names)} >= {"UV_INDEX", "UV_TORCH_BACKEND"}
 
 
 @pytest.mark.parametrize("table", [OPTIONS, INERT], ids=["counted", "inert"])

@@ -14,8 +14,9 @@ from typing import IO
 from sharedenv.canonical import Inputs, build_inputs, python_request
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import Payload, admits
-from sharedenv.plan import Need
+from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
+from sharedenv.pool.direct_url import hide_credentials
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
@@ -97,8 +98,8 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
         remove_tree(installed.venv)
         # what differs after that is so in the wheel itself: the list of files in some is wrong
         installed, _ = _attempt(replace(install, flags=(*install.flags, "--no-cache")), work)
-    if inputs.in_place and _read_file(script + ".lock") != inputs.lock:
-        raise UvFailed(f"{script}.lock was changed while the environment was built", 1)
+    if inputs.in_place and _has_changed(script, need, work):
+        raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
     how = Circumstances(work.uv.version, started, scripts, len(need.scripts), dict(inputs.notes), shared)
     seal(installed, need.payload, how)
@@ -111,6 +112,14 @@ def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tupl
     _write_file(config, inputs.config.encode())
     script = need.scripts[0] if inputs.in_place else _write_script(folder, inputs)
     return script, environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
+
+
+def _has_changed(script: str, need: Need, work: Construction) -> bool:
+    """Whether a script that uv was given as it lies, or its lock file, is no longer what the key was made of."""
+    try:
+        return make_plan([script], work.settings).scripts[0][1] != need.payload.key
+    except SharedenvError:
+        return True
 
 
 def _write_script(folder: str, inputs: Inputs) -> str:
@@ -143,6 +152,7 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str
     work.step("installing")
     sync_script(work.uv, install.script, venv, list(install.flags), environ, folder, log)
     work.step("checking")
+    hide_credentials(venv)
     contents = read_contents(venv)
     if missing := missing_entries(venv, contents):
         some = ", ".join(missing[:3])
@@ -234,11 +244,6 @@ def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> Probed:
         # uv only warns when an explicit request contradicts requires-python
         raise UvFailed(f"Python {probed.version} was asked for, and requires-python {_lower_bound_first(requires)} does not admit it", 1)
     return probed
-
-
-def _read_file(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def _write_file(path: str, data: bytes) -> None:

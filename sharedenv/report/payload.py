@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_NOTHING = {"requires-python": "any", "lock": "none", "python": "no request"}
+_NOTHING = {"requires-python": "any", "python": "no request"}
+_FIRST = ("requires-python", "python", "platform", "lock", "dependencies", "tool.uv", "settings")
 
 
 def explained(document: Mapping[str, Any]) -> Iterator[str]:
     """The lines of a payload's document: a field a line, an entry of a list a line."""
-    for name in ("requires-python", "python", "platform", "lock", "dependencies", "tool.uv", "settings"):
+    for name in (*_FIRST, *sorted(document.keys() - {*_FIRST, "schema"})):
         first, *rest = list(_lines(document[name])) or [_NOTHING.get(name, "none")]
         yield f"  {name:<16} {first}"
         yield from (f"  {'':<16} {line}" for line in rest)
