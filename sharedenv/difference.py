@@ -10,6 +10,7 @@ from typing import Any
 from sharedenv.key import Payload
 
 ABSENT = "absent"
+NAMED = 4  #: differences in one line, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,15 @@ def differences(here: Payload, there: Payload, names: tuple[str, str] = ("here",
 
 
 def brief(here: Payload, there: Payload) -> str:
-    """One line for an error: ``differs in settings.UV_PRERELEASE (allow here, absent there)``; "" when nothing differs."""
+    """One line for an error: ``differs in settings.UV_PRERELEASE (allow here, absent there)``; "" when nothing differs.
+
+    Environments that have little in common differ in more than anybody reads: the first differences and a count.
+    """
     told = [line.split(": ", 1) for line in differences(here, there)]
-    return "differs in " + "; ".join(f"{field} ({words})" for field, words in told) if told else ""
+    named = [f"{field} ({words})" for field, words in told[:NAMED]]
+    if len(told) > NAMED:
+        named.append(f"{len(told) - NAMED:,} more")
+    return "differs in " + "; ".join(named) if named else ""
 
 
 def nearest(payload: Payload, others: Iterable[Payload]) -> Payload | None:

@@ -55,6 +55,14 @@ def test_the_words_of_an_error() -> None:
     assert brief(ONE, other(dependencies=["scipy"])) == "differs in dependencies (numpy>=1.26 only here)"
 
 
+def test_what_has_little_in_common_is_told_on_one_line() -> None:
+    many = other(dependencies=[f"p{i}" for i in range(50)], python="3.12")
+    said = brief(many, ONE)
+    assert said.startswith("differs in dependencies (p0 only here); dependencies (p1 only here); ")
+    assert said.endswith("; 49 more")
+    assert len(said) < 200
+
+
 def test_order_where_it_means_something() -> None:
     two = other(tool_uv={**BASE["tool.uv"], "find-links": ["./b", "./a"]})
     assert differences(ONE, two) == ["tool.uv.find-links: ./a, ./b here, ./b, ./a there"]
