@@ -54,6 +54,8 @@ def test_our_own_failure_is_125(project: Project) -> None:
     done = project.call("exec", "--no-build", "b.py", status=125)
     assert "sharedenv build b.py" in done.stderr
     assert not project.environments
+    assert "missing argument" in project.call("exec", status=125).stderr
+    assert "no such option '--nonsense'" in project.call("exec", "--nonsense", "b.py", status=125).stderr
 
 
 def test_which_prints_each_interpreter_in_the_order_asked(project: Project) -> None:

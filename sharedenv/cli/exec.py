@@ -12,17 +12,15 @@ from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
 from sharedenv.environ import environ_in
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.hold import Vanished, enter
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staged import path_to_use
 from sharedenv.report.console import Console
 
-EXIT_EXEC = 125  #: sharedenv itself failed, as `env`, `timeout` and container tools say it
 
-
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.argument("script", type=click.UNPROCESSED)
 @click.argument("arguments", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
@@ -59,8 +57,5 @@ def exec_(
         tell_staged(environment.path, path, console)
         python = os.path.join(path, "bin", "python")
         os.execve(python, [python, script, *arguments], environ_in(path, dict(os.environ)))
-    except SharedenvError as error:
-        error.exit_code = EXIT_EXEC
-        raise
     except OSError as error:
-        raise SharedenvError(f"can't start {script}", cause=error.strerror, exit_code=EXIT_EXEC) from None
+        raise SharedenvError(f"can't start {script}", cause=error.strerror, exit_code=EXIT_BUILD) from None

@@ -15,6 +15,8 @@ from sharedenv.cli.options import Globals, option, wants_document
 from sharedenv.errors import EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console, error_value
 
+EXIT_EXEC = 125  #: all of our errors in `exec`, as `env`, `timeout` and container tools say it: others are the script's own
+
 #: command → (where it is, its line in --help): the line stands here so that `--help` loads no command
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("sharedenv.cli.build:build", "Build every environment that these scripts need, once each."),
@@ -103,6 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:  # the one place where a bug becomes a report
         told = _as_told(error, words)
+        if context is not None and context.invoked_subcommand == "exec":
+            told.exit_code = EXIT_EXEC
         _console(context).error(told)
         if wants_document(context, words):
             _console(context).document({"errors": [error_value(told)]})

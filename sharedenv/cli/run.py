@@ -56,6 +56,8 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 def run(context: click.Context, /, selection: Selection, build_options: BuildOptions, **given: Any) -> int:
     """Build what is missing, then run every script in its environment.
 
+    SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
+
     Each script runs in its own folder, without input; its output appears whole when it ends. A first
     TERM or USR1 starts nothing more and waits; a second, or Ctrl-C, ends what runs. Afterwards --resume
     goes on from there.
