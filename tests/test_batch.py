@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ import pytest
 from sharedenv.errors import SharedenvError
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
+from sharedenv.run.groups import Groups
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
@@ -213,10 +216,12 @@ def test_the_order_asked_is_the_order_of_starts(house: House) -> None:
     assert starts == sorted(starts)
 
 
-def test_a_script_that_takes_too_long_is_ended_with_all_it_started(house: House) -> None:
+@pytest.mark.parametrize("new_session", [False, True])  # True: as launchers of MPI start their processes
+def test_a_script_that_takes_too_long_is_ended_with_all_it_started(house: House, new_session: bool) -> None:
     body = (
         "import signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'], "
+        f"start_new_session={new_session})\n"
         "print(child.pid, flush=True)\nprint('was here', file=sys.stderr, flush=True)\ntime.sleep(600)"
     )
     slow = house.add(body)
@@ -241,6 +246,15 @@ def test_what_fails_is_tried_again_after_the_others_and_told_once(house: House) 
     ]  # fmt: skip
     assert house.watcher.outputs[flaky.sequence][0] == b"try 3\n"
     assert outcome.results[other.sequence].attempt == 3
+
+
+def test_what_waited_for_another_try_has_failed_when_the_end_comes(house: House) -> None:
+    house.add("import sys; sys.exit(3)")
+    house.add("import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(0.5)")
+    house.add("pass")
+    outcome = house.run(jobs=1, tries=2)
+    assert {sequence: result.status for sequence, result in outcome.results.items()} == {1: 3, 2: 0}
+    assert outcome.left == 2
 
 
 def test_fail_fast_starts_nothing_more(house: House) -> None:
@@ -289,7 +303,7 @@ def test_what_vanished_fails_by_itself(house: House) -> None:
     (house.path / "case3").write_text("")
     good = house.add("pass")
     outcome = house.run()
-    assert outcome.results[no_folder.sequence].error.startswith(f"its folder can't be entered: {no_folder.folder}: No such")
+    assert outcome.results[no_folder.sequence].error.startswith("its folder can't be entered: No such")
     assert outcome.results[no_script.sequence].error == "the script is gone"
     assert outcome.results[a_file.sequence].error.endswith("Not a directory")
     assert outcome.results[good.sequence].succeeded
@@ -332,6 +346,35 @@ def test_what_a_script_leaves_behind_does_not_hold_the_batch(house: House) -> No
     pid = int(house.watcher.outputs[case.sequence][0])
     os.kill(pid, 0)  # left alone, as GNU parallel and xargs do
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_group_that_has_gone_is_forgotten_before_a_stranger_has_its_number() -> None:
+    groups = Groups(grace=10.0)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0) as left:
+        groups.leader_ended(left.pid)
+        groups.forget_gone()
+        assert groups._left_behind == {left.pid}
+    groups.forget_gone()
+    groups.end_left_behind(0.0)
+    assert not groups.busy
+
+
+def test_output_that_has_no_room_on_disk_stays_whole_in_memory(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = house.add("import time\nfor _ in range(12): print('x' * (1 << 20))\ntime.sleep(0.5)")
+    monkeypatch.setattr(tempfile, "tempdir", str(house.path / "nowhere"))
+    assert house.run().results[case.sequence].succeeded
+    assert house.watcher.outputs[case.sequence][0] == (b"x" * (1 << 20) + b"\n") * 12
+    [told] = house.watcher.notices
+    assert "stays in memory" in told
+
+
+def test_large_output_is_moved_while_the_loop_has_nothing_else_to_do(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.add("import time\nfor _ in range(40): print('x' * (1 << 20))\ntime.sleep(1.5)\nprint('end')")
+    looks = []
+    relieve = Spool.relieve
+    monkeypatch.setattr(Spool, "relieve", lambda spool: (looks.append(spool.size), relieve(spool))[1])
+    house.run()
+    assert sum(size > 40 << 20 for size in looks) > 20
 
 
 def test_no_descriptor_is_left_open(house: House) -> None:

@@ -239,6 +239,16 @@ def test_a_full_disk_loses_no_result(tmp_path: Path) -> None:
     assert [record.get("sequence") for record in decode_lines(path.read_bytes())] == [1, 2, 3, None]
 
 
+def test_a_run_that_can_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        create_run(str(tmp_path), [Case(1, "/p/case1/script.py", (), KEY, "d")])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_ended_with_the_run_is_no_failure() -> None:
     assert Result(1, 1, 1.0, error=INTERRUPTED).interrupted
     assert not Result(1, 1, 1.0, error=INTERRUPTED).succeeded

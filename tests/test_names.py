@@ -101,7 +101,7 @@ def test_a_folder_that_vanishes_between_plan_and_start_fails_alone(project: Proj
     scripts = project.copies(3, body="import shutil, os\nif os.getcwd().endswith('case1'): shutil.rmtree('../case2')\nprint('x')")
     done = project.call("run", "-j1", "case*/script.py", status=1)
     assert done.stdout == "x\nx\n"
-    assert "failed: case2/script.py: its folder can't be entered: .: No such file or directory" in done.stderr
+    assert "failed: case2/script.py: its folder can't be entered: No such file or directory" in done.stderr
     assert not scripts[1].exists()
 
 

@@ -85,6 +85,9 @@ def test_kill_minus_nine_loses_only_what_was_in_flight(project: Project) -> None
     status = project.call("status").stdout
     assert "lost, its process died without a word" in status
     assert "2 succeeded, 4 not run" in status
+    refused = project.call("run", "--resume", status=2).stderr
+    assert "are still running: case3/script.py, case4/script.py" in refused
+    assert re.search(r"hint: kill -- -[0-9]+ -[0-9]+, or wait for them", refused)
     (project.path / "go").touch()
     wait_for(lambda: alone(project))
     done = project.call("run", "--resume", "-j2", "case*/script.py")

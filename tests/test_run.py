@@ -210,6 +210,40 @@ def test_a_reader_that_leaves_stops_the_run(project: Project) -> None:
     assert "40 succeeded" in project.call("status").stdout, done.stderr
 
 
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_a_log_that_takes_nothing_ends_no_run(project: Project, redirection: str) -> None:
+    project.copies(3, body="print('x')")
+    project.script("case4/script.py", body="import sys; sys.exit(1)")
+    command = f'"$@" run -j1 "case*/script.py" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-m", "sharedenv"],
+        env=project.env, cwd=project.path, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False, text=True, timeout=240,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "x\nx\nx\n")
+    assert "3 succeeded, 1 failed" in project.call("status").stdout
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_our_own_lines_begin_where_a_script_left_its_line_open(project: Project, stream: str) -> None:
+    project.copies(2, body=f"import sys; sys.{stream}.write('no end'); sys.exit(1)")
+    done = project.call("run", "-j1", "case*/script.py", status=1, stderr=subprocess.STDOUT)
+    lines = done.stdout.splitlines()
+    assert lines.count("no end") == 2
+    assert sum(line.startswith("failed: case") for line in lines) == 2
+
+
+def test_thousands_that_fail_do_not_fill_the_screen(project: Project) -> None:
+    project.copies(15, body="import sys; sys.exit(1)")
+    lines = project.call("run", "case*/script.py", "--retries", "2", status=1).stderr.splitlines()
+    assert sum(line.startswith("failed") for line in lines) == 10
+    assert lines.count("further failures are told at the end") == 1
+
+
+def test_a_time_limit_of_zero_is_none(project: Project) -> None:
+    project.copies(1, body="print('x')")
+    assert project.call("run", "--timeout", "0", "case1/script.py").stdout == "x\n"
+
+
 def test_an_end_by_signal_is_told(project: Project) -> None:
     project.copies(1, body=f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})")
     assert "killed by SIGSEGV" in project.call("run", "case1/script.py", status=1).stderr

@@ -54,6 +54,7 @@ def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
 
 
 def test_the_line_of_a_log() -> None:
+    assert plain_line(Counts(9, 8, 0, 1, 0), Pace(10.0, 6.0)) == "10 s: 8 of 9, 1 running, 1 s left, 6.0/s"
     assert plain_line(Counts(5, 0, 0, 2, 0), Pace(10.0, None)) == "10 s: 0 of 5, 2 running"
     assert plain_line(Counts(5, 5, 0, 0, 0), Pace(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
 

@@ -26,7 +26,7 @@ from sharedenv.run.journal import Run, create_run
 from sharedenv.slurm.share import Share
 
 _CASE_OPTIONS = (
-    option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h."),
+    option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
     option("--grace", type=Duration(), default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
@@ -68,7 +68,7 @@ def wanted(
         raise SharedenvError("--run-id names a run to go on with", hint=hint)
     cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
     if cwd is not None and not os.path.isdir(cwd):
-        raise SharedenvError(f"--cwd {given['cwd']} is no folder")
+        raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")
     return Wanted(selection, script_arguments(context), cwd, share, given["run_id"], given["retry_failed"])
 
 

@@ -87,6 +87,7 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status. Nothing escapes but the status: errors have been told."""
+    _open_standard()
     context: click.Context | None = None
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -123,6 +124,19 @@ def _unknown_command(word: str) -> SharedenvError:
     like = difflib.get_close_matches(word, COMMANDS, 1)
     meant = f"; did you mean {like[0]!r}?" if like else ""
     return SharedenvError(f"no such command {word!r}{meant}", hint="sharedenv --help")
+
+
+def _open_standard() -> None:
+    """Sees to it that descriptors 0 to 2 are open (`2>&-`, some daemons): no file of ours may get a number that others write
+    to. What goes to a closed stderr is dropped, a closed stdout stays an error.
+    """
+    for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # it gets the lowest free number: this one
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as we are
 
 
 def _console(context: click.Context | None) -> Console:

@@ -137,7 +137,7 @@ def _starter(screen: Screen) -> Starter:
 def _options(given: Mapping[str, Any]) -> Options:
     return Options(
         jobs=given["jobs"] or default_jobs(os.environ),
-        timeout=given["timeout"],
+        timeout=given["timeout"] or None,
         grace=given["grace"],
         tries=given["retries"],
         fail_fast=given["fail_fast"],

@@ -78,13 +78,15 @@ class Recorder:
             self.unwritten.append(result)
             reason = self._session.error.strerror if self._session.error else "unknown"
             trouble = f"the journal {self._session.path} can't be written ({reason}): starting nothing more"
+        what = "the joblog"
         try:
             if self._joblog is not None:
                 self._joblog.append(joblog_line(case, result, self._pythons.get(case.key, "python")))
+            what = "output"
             if last:
                 self._screen.output.settled(case.sequence)
         except OSError as error:
-            trouble = trouble or f"can't write ({error.strerror}): starting nothing more"
+            trouble = trouble or f"{what} can't be written ({error.strerror}): starting nothing more"
         self._screen.ended(case, result, last)
         return trouble
 

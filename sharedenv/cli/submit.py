@@ -138,7 +138,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
     )
     how = How(
         jobs=given["jobs"],
-        timeout=given["timeout"],
+        timeout=given["timeout"] or None,
         grace=given["grace"],
         retries=given["retries"],
         fail_fast=given["fail_fast"],

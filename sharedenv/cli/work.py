@@ -16,6 +16,7 @@ from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run, list_runs, open_run, refuse_live
+from sharedenv.run.leftover import refuse_leftover
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.settings import Settings, gather_settings
 from sharedenv.slurm.share import Share, take
@@ -107,6 +108,7 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     choice = choose(current, earlier, failed_only=wanted.failed_only)
     lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
                   failed_only=wanted.failed_only)
+    refuse_leftover(run.id, sessions, choice.cases)
     planned = {case.sequence: case.digest for case in old}
     return Work(
         layout,
@@ -137,7 +139,7 @@ def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
     found = find_run(runs, paths, wanted.arguments) if paths else next(iter(runs), None)
     if found is None:
         what = "no earlier run over these scripts" if paths else f"no run in {layout.runs}"
-        raise SharedenvError(what, hint="sharedenv status --all")
+        raise SharedenvError(what, hint="sharedenv status --all" if runs else "sharedenv run 'case*/script.py'")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -39,12 +40,12 @@ class Console:
     def say(self, text: str) -> None:
         """A line for people; nothing with -q."""
         if self.verbosity >= 0:
-            _write(sys.stderr, text)
+            _tell(text)
 
     def detail(self, text: str) -> None:
         """A line that only -v shows."""
         if self.verbosity > 0:
-            _write(sys.stderr, text)
+            _tell(text)
 
     def warn(self, text: str) -> None:
         """A warning; -q hides it too."""
@@ -57,7 +58,7 @@ class Console:
     def errors(self, errors: Sequence[SharedenvError]) -> None:
         """Several errors, an empty line between two; always shown."""
         if errors:
-            _write(sys.stderr, "\n\n".join(map(self.error_text, errors)))
+            _tell("\n\n".join(map(self.error_text, errors)))
 
     def error_text(self, error: SharedenvError) -> str:
         """`error: …`, `  cause: …` (further lines indented under the first), a blank line, `hint: …`."""
@@ -86,8 +87,32 @@ def error_value(error: SharedenvError) -> dict[str, Any]:
     return {"message": error.message, "cause": error.cause, "hint": error.hint, "exit_code": error.exit_code}
 
 
+def _tell(text: str) -> None:
+    # a full disk under a log, a reader or a terminal that has gone: no reason to end what works, and nobody to tell
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+        # past Python's buffer: what that could not write would fail once more at our exit
+        write_all(sys.stderr.fileno(), _encoded(text))
+
+
 def _write(stream: TextIO, text: str) -> None:
-    # names of files may hold bytes that are no UTF-8: os.fsdecode made surrogates of them, which go out as those bytes
     stream.flush()
-    stream.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+    stream.buffer.write(_encoded(text))
     stream.buffer.flush()
+
+
+def _encoded(text: str) -> bytes:
+    # names of files may hold bytes that are no UTF-8: os.fsdecode made surrogates of them, which go out as those bytes
+    return text.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it, also where the reader is slow and does not block (a terminal left so by another program)."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            import select  # noqa: PLC0415 - seldom wanted
+
+            select.select([], [descriptor], [])

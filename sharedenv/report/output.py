@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from sharedenv.report.console import write_all
 from sharedenv.run.case import Case
 
 CHUNK = 256 << 10
@@ -31,8 +31,8 @@ class Output:
         self._settled: set[int] = set()
         self._store = -1
         self._end = 0
-        self._terminals = tuple(descriptor for descriptor in (1, 2) if os.isatty(descriptor))
-        self.open_line = False  #: whether what a terminal got last did not end its line
+        self._mixed = _one_file(1, 2)
+        self.open_line = False  #: whether what went last to where our own lines go (stderr) did not end its line
 
     def write(self, case: Case, stdout: Stream, stderr: Stream) -> None:
         """Takes what a script wrote. Raises OSError when it can't be passed on."""
@@ -63,7 +63,7 @@ class Output:
         for descriptor, chunks in ((1, out), (2, err)):
             for chunk in chunks:
                 write_all(descriptor, chunk)
-                if descriptor in self._terminals:
+                if descriptor == 2 or self._mixed:
                     self.open_line = not chunk.endswith(b"\n")
 
     def _hold(self, sequence: int, out: Iterable[bytes], err: Iterable[bytes]) -> None:
@@ -95,6 +95,15 @@ class Output:
             position += len(chunk)
 
 
+def _one_file(first: int, second: int) -> bool:
+    """Whether two descriptors lead to the same place: a terminal, a pipe, a log (`>log 2>&1`)."""
+    try:
+        one, other = os.fstat(first), os.fstat(second)
+    except OSError:
+        return False
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
 def tagged(chunks: Iterable[bytes], tag: bytes) -> Iterator[bytes]:
     """Each line with ``tag`` before it, as GNU parallel's --tag; a last line without an end gets one."""
     rest = b""
@@ -108,13 +117,3 @@ def tagged(chunks: Iterable[bytes], tag: bytes) -> Iterator[bytes]:
             rest = b""
     if rest:
         yield tag + rest + b"\n"
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of it, also where the reader is slow and does not block (a terminal left so by another program)."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -9,9 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sharedenv.report.console import Console
-from sharedenv.report.output import write_all
-from sharedenv.report.words import count, duration
+from sharedenv.report.console import Console, write_all
+from sharedenv.report.words import count, duration, estimate
 from sharedenv.run.orders import Counts
 
 REDRAW = 0.1  #: seconds between two drawings of the line
@@ -49,7 +49,7 @@ def parts(counts: Counts, pace: Pace) -> list[str]:
     if counts.building:
         said.append(f"building {count(counts.building, 'environment')}")
     if pace.rate and left:
-        said.append(f"{duration(left / pace.rate)} left")
+        said.append(f"{estimate(left / pace.rate)} left")
     if pace.rate:
         said.append(rate_text(pace.rate))
     return said
@@ -114,7 +114,7 @@ class Progress:
         if self._console.live:
             self._due = now + REDRAW
             line = live_line(counts, pace, _columns(), self._console.style)
-            write_all(2, (_ERASE + line).encode())
+            _draw(_ERASE + line)
             self._shown = True
         else:
             self._due = self._start + next_plain(pace.elapsed)
@@ -123,7 +123,7 @@ class Progress:
     def hide(self) -> None:
         """Takes the line off the terminal."""
         if self._shown:
-            write_all(2, _ERASE.encode())
+            _draw(_ERASE)
             self._shown = False
             self._due = min(self._due, self._now() + REDRAW)
 
@@ -137,6 +137,11 @@ class Progress:
         if done == before:  # slow scripts: none ended of late, the whole run tells more
             since, before = self._first, 0
         return Pace(now - self._start, (done - before) / (now - since) if done > before and now > since else None)
+
+
+def _draw(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal has gone: no reason to end what runs
+        write_all(2, text.encode())
 
 
 def _columns() -> int:

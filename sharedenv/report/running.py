@@ -27,12 +27,13 @@ class Screen:
         self._name = name
         self._progress = Progress(console)
         self._lock = threading.RLock()
-        self._failures = 0
+        self._told = 0
 
     def say(self, text: str) -> None:
         """A line for people."""
         with self._lock:
             self._make_room()
+            self._end_line()
             self.console.say(text)
 
     def detail(self, text: str) -> None:
@@ -55,11 +56,11 @@ class Screen:
             return
         if result.interrupted or result.unbuilt:
             return
-        self._failures += last
-        if self._failures <= FAILURES or self.console.verbosity > 0:
+        self._told += 1
+        if self._told <= FAILURES or self.console.verbosity > 0:
             how = self.console.style("error", "failed:" if last else "failed, will be tried again:")
             self.say(f"{how} {printable(self._name(case.script))}: {words(case, result)}")
-        if self._failures == FAILURES + 1 and last and self.console.verbosity == 0:
+        elif self._told == FAILURES + 1:
             self.say("further failures are told at the end")
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
@@ -72,17 +73,23 @@ class Screen:
         if self._progress.due():
             with self._lock:
                 self._make_room()
+                self._end_line()
                 self._progress.show(batch.counts())
 
     def close(self) -> None:
-        """The progress line is gone."""
+        """The progress line is gone, and what follows starts on a line of its own."""
         with self._lock:
             self._make_room()
+            self._end_line()
 
     def _make_room(self) -> None:
         self._progress.hide()
-        if self.console.live and self.output.open_line:
-            # a script's last line has no end: what we write must not run on in it
+        if self.console.live:
+            self._end_line()
+
+    def _end_line(self) -> None:
+        # a script's last line has no end: what we write must not run on in it
+        if self.output.open_line and self.console.verbosity >= 0:
             self.console.say("")
             self.output.open_line = False
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sharedenv.report.progress import rate_text
 from sharedenv.report.summary import printable
-from sharedenv.report.words import ago, duration
+from sharedenv.report.words import ago, duration, estimate
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.standing import DONE, MEANING, RUNNING, Standing
@@ -45,7 +45,7 @@ def pace_lines(standing: Standing, results: Mapping[int, Result], now: float) ->
     if not recent or seconds <= 0 or not standing.left:
         return []
     rate = len(recent) / seconds
-    return [f"{duration(standing.left / rate)} left, {rate_text(rate)}"]
+    return [f"{estimate(standing.left / rate)} left, {rate_text(rate)}"]
 
 
 def listed(runs: Sequence[tuple[Run, Standing]], now: float) -> list[tuple[str, ...]]:

@@ -33,6 +33,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} days"
 
 
+def estimate(seconds: float) -> str:
+    """`1 s`, `42 s`, `3 min 5 s`: as `duration`, for what is known roughly."""
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 60 else duration(whole)
+
+
 def ago(seconds: float) -> str:
     """`just now`, `5 min ago`, `3 days ago`."""
     if seconds < 60:

@@ -12,6 +12,7 @@ import errno
 import os
 import platform
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -34,7 +35,8 @@ from sharedenv.run.wakeup import Wakeup
 #: no process, descriptor or memory to be had now: wait for one that runs to end
 _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _MANY = 100  # cases from which on it pays to `calm` down first
-_TICK = 0.5  # seconds between looks at outputs that grow and at the display, when nothing else happens
+_TICK = 0.5  # seconds between looks at the display, when nothing else happens
+_LOOK = 0.1  # seconds between looks at outputs: what a script can write meanwhile is held in memory
 
 
 class Observer(Protocol):
@@ -76,6 +78,7 @@ class Batch:
         self._slots: dict[int, Slot] = {}
         self._attempts: dict[int, int] = {}
         self._results: dict[int, Result] = {}
+        self._failed_once: dict[int, Result] = {}  # those that wait to be tried again
         self._succeeded = 0
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
@@ -83,6 +86,7 @@ class Batch:
         self._began: float | None = None
         self._next_start = 0.0
         self._watching = 0.0
+        self._disk_told = False
         self._host = platform.node()
         self._wakeup: Wakeup | None = None
         self._home = -1
@@ -123,7 +127,8 @@ class Batch:
                 self._wakeup = None
                 self._abandon()
                 os.close(self._home)
-        return Outcome(self._results, self._total - len(self._results), self._stopping.reason, self._stopping.ends)
+        results = {**self._failed_once, **self._results}  # as the journal has it, when an end comes before the next try
+        return Outcome(results, self._total - len(self._results), self._stopping.reason, self._stopping.ends)
 
     def _loop(self, wakeup: Wakeup) -> None:
         while True:
@@ -142,7 +147,7 @@ class Batch:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        seconds = _TICK
+        seconds = min(_TICK, max(0.0, self._watching - now)) if self._slots else _TICK
         if self._groups.busy:
             seconds = min(seconds, self._groups.next_look(now))
         if self.options.timeout is not None and self._slots:
@@ -186,7 +191,7 @@ class Batch:
         slot = None
         what = "it can't be started"
         try:
-            what = f"its folder can't be entered: {case.folder}"
+            what = "its folder can't be entered"
             os.chdir(case.folder)
             what = f"its output can't be kept in {self.options.capture}"
             stdout: Spool | Capture = Spool() if self.options.capture is None else Capture(self.options.capture)
@@ -275,8 +280,10 @@ class Batch:
                 self.drain(f"output can't be written ({error.strerror}): starting nothing more")
         if trouble := self._observer.record(case, result, not again):
             self.drain(trouble)
+        self._failed_once.pop(case.sequence, None)
         if again:
             self._queue.put_again(case)
+            self._failed_once[case.sequence] = result
         elif not result.interrupted:
             self._results[case.sequence] = result
             self._succeeded += result.succeeded
@@ -332,8 +339,25 @@ class Batch:
         if self._groups.busy:
             self._groups.watch(now, set(self._slots))
         if now >= self._watching:
-            large = [spool.relieve() for slot in self._slots.values() for spool in spools_of(slot)]
-            self._watching = now + (_TICK / 10 if any(large) else _TICK)
+            self._groups.forget_gone()
+            large = self._relieve()
+            self._watching = time.monotonic() + (_LOOK / 10 if large else _LOOK)
+
+    def _relieve(self) -> bool:
+        """Moves large outputs to disk; whether there are any that go on growing there."""
+        large = False
+        for slot in self._slots.values():
+            for spool in spools_of(slot):
+                try:
+                    large |= spool.relieve()
+                except OSError as error:
+                    if not self._disk_told:
+                        self._observer.notice(
+                            f"a large output can't be moved to {tempfile.gettempdir()} ({error.strerror}): it stays in memory; "
+                            "TMPDIR names another place"
+                        )
+                        self._disk_told = True
+        return large
 
     def _abandon(self) -> None:
         # only after an error of our own is something still running here: it must not outlive us

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -19,11 +20,14 @@ class Groups:
         self._left_behind: set[int] = set()
 
     def end(self, group: int, now: float) -> None:
-        """TERM now (CONT too: a stopped process could not answer), KILL after the grace."""
-        if group not in self._ending and group not in self._killed:
-            _send(group, signal.SIGTERM)
-            _send(group, signal.SIGCONT)
-            self._ending[group] = now + self._grace
+        """TERM now (CONT too: a stopped process could not answer), KILL after the grace; the same for the groups that
+        its leader's children have made for themselves.
+        """
+        for one in (group, *_groups_below(group)):
+            if one not in self._ending and one not in self._killed:
+                _send(one, signal.SIGTERM)
+                _send(one, signal.SIGCONT)
+                self._ending[one] = now + self._grace
 
     def end_left_behind(self, now: float) -> None:
         """Ends what scripts that have ended left running in their groups."""
@@ -50,6 +54,10 @@ class Groups:
         else:
             self._ending.pop(group, None)
             self._killed.pop(group, None)
+
+    def forget_gone(self) -> None:
+        """Forgets what scripts left behind and has ended since: its number may become that of a stranger's group."""
+        self._left_behind = {group for group in self._left_behind if _exists(group)}
 
     def watch(self, now: float, leaders: dict[int, object] | set[int]) -> None:
         """KILLs those whose grace is over; forgets those that are gone. ``leaders``: groups whose leader still runs."""
@@ -95,3 +103,18 @@ def _exists(group: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _groups_below(leader: int) -> set[int]:
+    """Process groups of a leader's descendants other than its own (setsid, as launchers of MPI do); none without /proc."""
+    found = [leader]
+    for process in found:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for thread in os.listdir(f"/proc/{process}/task"):
+                with open(f"/proc/{process}/task/{thread}/children") as file:
+                    found += map(int, file.read().split())
+    groups = set()
+    for process in found[1:]:
+        with contextlib.suppress(OSError):
+            groups.add(os.getpgid(process))
+    return groups - {leader, os.getpgrp()}

@@ -15,6 +15,8 @@ says how the session ended. A heartbeat is the file's own time. Array tasks of o
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
 import os
@@ -103,9 +105,7 @@ class Run:
     def extend(self, cases: Sequence[Case]) -> None:
         """Adds cases, whose sequences go on from the plan's. Only for who has the run (`begin`). Raises OSError."""
         path = os.path.join(self.path, f"plan-{sum(1 for _ in self._added()) + 1}.jsonl")
-        with open(path + ".new", "wb") as file:
-            file.writelines(encode_plan(cases, _root(self.path), self.asked.arguments, self.asked.cwd))
-            _sync(file.fileno(), file.flush)
+        _write(path + ".new", encode_plan(cases, _root(self.path), self.asked.arguments, self.asked.cwd))
         os.rename(path + ".new", path)
 
     def _added(self) -> Iterator[bytes]:
@@ -198,7 +198,7 @@ def create_run(
     now: float | None = None,
 ) -> Run:
     """Writes a new run below ``runs`` (the pool's folder of runs) and returns it. Raises OSError when it can't be
-    written.
+    written; nothing of it is left then.
     """
     created = time.time() if now is None else now
     keys = sorted({case.key for case in cases})
@@ -206,24 +206,36 @@ def create_run(
     name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
     staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
     os.makedirs(staging)
-    with open(os.path.join(staging, "plan.jsonl"), "wb") as file:
-        file.writelines(encode_plan(cases, _root(staging), arguments, cwd))
-        _sync(file.fileno(), file.flush)
-    with open(os.path.join(staging, "run.json"), "wb") as file:
-        file.write(_encode_asked(asked))
-        _sync(file.fileno(), file.flush)
-    for path in (staging, *(os.path.join(staging, file) for file in os.listdir(staging))):
-        readable_as(path, runs)
+    try:
+        _write(os.path.join(staging, "plan.jsonl"), encode_plan(cases, _root(staging), arguments, cwd))
+        _write(os.path.join(staging, "run.json"), [_encode_asked(asked)])
+        for path in (staging, *(os.path.join(staging, file) for file in os.listdir(staging))):
+            readable_as(path, runs)
+        return Run(_publish(staging, os.path.join(runs, name)), asked)
+    except BaseException:
+        _discard(staging)
+        raise
+
+
+def _publish(staging: str, path: str) -> str:
+    """Gives a finished run the first free one of the names PATH, PATH-2, …"""
     for attempt in range(1, 1000):
-        path = os.path.join(runs, name if attempt == 1 else f"{name}-{attempt}")
+        final = path if attempt == 1 else f"{path}-{attempt}"
         try:
-            os.rename(staging, path)  # fails on a folder that is not empty: a run of the same second
+            os.rename(staging, final)  # fails on a folder that is not empty: a run of the same second
         except OSError:
-            if not os.path.isdir(path):
+            if not os.path.isdir(final):
                 raise
         else:
-            return Run(path, asked)
-    raise FileExistsError(17, "too many runs of one second", runs)
+            return final
+    raise FileExistsError(errno.EEXIST, "too many runs of one second", path)
+
+
+def _discard(staging: str) -> None:
+    with contextlib.suppress(OSError):
+        for name in os.listdir(staging):
+            os.unlink(os.path.join(staging, name))
+        os.rmdir(staging)
 
 
 def open_run(runs: str, run_id: str) -> Run:
@@ -315,6 +327,8 @@ def _busy(run_id: str, state: SessionState | None) -> SharedenvError:
     )
 
 
-def _sync(descriptor: int, flush: Any) -> None:
-    flush()
-    os.fsync(descriptor)
+def _write(path: str, lines: Iterable[bytes]) -> None:
+    with open(path, "wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())

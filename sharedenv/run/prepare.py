@@ -17,5 +17,4 @@ def prepare(layout: Layout, environment: Environment, environ: Mapping[str, str]
     """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError."""
     descriptor = enter(layout, environment)
     path = path_to_use(environment.path, environ)
-    path = path_to_use(environment.path, environ)
     return Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, threads), (descriptor,))

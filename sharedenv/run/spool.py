@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 LIMIT = 8 << 20  #: bytes of one stream that stay in memory
 CHUNK = 256 << 10
+_PIECE = 4 << 20  # bytes moved to disk by one call of the kernel
+_AT_ONCE = 16 << 20  # bytes moved before the loop has its turn again: a disk may be slow
 
 _memory = getattr(os, "memfd_create", None)
 
@@ -38,8 +40,8 @@ class Spool:
         return os.fstat(self.descriptor).st_size
 
     def relieve(self, limit: int = LIMIT) -> bool:
-        """Moves to disk what is beyond ``limit`` in memory; True for a stream that has been moved once and wants
-        watching.
+        """Moves to disk, a piece at a time, what is beyond ``limit`` in memory; True for a stream that has been moved
+        once and wants watching. Raises OSError where the disk takes no more: what it did not take is still in memory.
         """
         if _memory is None:
             return False
@@ -47,13 +49,13 @@ class Spool:
         if end - self._moved > limit:
             if self._overflow < 0:
                 self._overflow = _unlinked()
+            end = min(end, self._moved + _AT_ONCE)
             while self._moved < end:
-                data = os.pread(self.descriptor, min(CHUNK, end - self._moved), self._moved)
-                if not data:  # the script truncated its output meanwhile
+                moved = os.sendfile(self._overflow, self.descriptor, self._moved, min(_PIECE, end - self._moved))
+                if not moved:  # the script truncated its output meanwhile
                     break
-                _write_at(self._overflow, data, self._moved)
-                _punch(self.descriptor, self._moved, len(data))
-                self._moved += len(data)
+                _punch(self.descriptor, self._moved, moved)
+                self._moved += moved
         return self._overflow >= 0
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
@@ -108,14 +110,6 @@ def _unlinked() -> int:
     descriptor, path = tempfile.mkstemp(prefix="sharedenv-output-")
     os.unlink(path)
     return descriptor
-
-
-def _write_at(descriptor: int, data: bytes, position: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, position)
-        view = view[written:]
-        position += written
 
 
 def _punch(descriptor: int, start: int, length: int) -> None:

@@ -21,7 +21,7 @@ MEANING = {
     DONE: "every script was run",
     INTERRUPTED: "ended by the user",
     STOPPED: "it ended before every script was run",
-    LOST: "its process died without a word: killed, or its machine went down",
+    LOST: "its process died without a word: killed, its machine went down or its disk was full",
     PLANNED: "nothing was started yet",
 }
 
