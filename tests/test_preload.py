@@ -39,7 +39,7 @@ class Bench:
 
     def module(self, name: str, text: str) -> None:
         path = self.modules / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
 
     def start(self, text: str, *, files: dict[str, str] | None = None) -> tuple[int, Output]:
@@ -53,6 +53,7 @@ class Bench:
         output = Output()
         self.outputs.append(output)
         case = Case(self._count, str(folder / "script.py"))
+        self.starter.warm(case.script, Prepared(PYTHON, self.variables))
         pid = self.starter.start(case, Prepared(PYTHON, self.variables), output.stdout.fileno(), output.stderr.fileno())
         return pid, output
 
@@ -211,8 +212,13 @@ def test_relative_entries_of_pythonpath(bench: Bench) -> None:
 
 def test_random_numbers_differ(bench: Bench) -> None:
     bench.module("numpy/__init__.py", "")
-    bench.module("numpy/random.py", "state = 1\ndef seed():\n    global state\n    import os\n    state = os.urandom(8).hex()\n")
-    text = "import random, numpy.random, tempfile, uuid\nprint(random.random(), numpy.random.state)\n"
+    bench.module("numpy/random/__init__.py", "from numpy.random import mtrand\n")
+    bench.module(
+        "numpy/random/mtrand.py",
+        "class RandomState:\n    state = 1\n    def get_state(self): return (self.state,)\n"
+        "    def seed(self):\n        import os\n        self.state = os.urandom(8).hex()\n_rand = RandomState()\n",
+    )
+    text = "import random, numpy.random, tempfile, uuid\nprint(random.random(), numpy.random.mtrand._rand.state)\n"
     seen = [bench.run(text)[1].split() for _ in range(3)]
     assert len({first for first, _ in seen}) == 3
     assert len({second for _, second in seen}) == 3
@@ -298,7 +304,8 @@ def test_a_server_ends_with_its_client_and_cases_go_on(tmp_path: Path) -> None:
         "import os, sys, time\nfrom sharedenv.run.preload import PreloadStarter\n"
         "from sharedenv.run.case import Case\nfrom sharedenv.run.starter import Prepared\n"
         "starter = PreloadStarter(print)\n"
-        f"starter.start(Case(1, {str(script)!r}), Prepared({PYTHON!r}, {{'PATH': '/bin'}}), 1, 2)\n"
+        f"prepared = Prepared({PYTHON!r}, {{'PATH': '/bin'}})\nstarter.warm({str(script)!r}, prepared)\n"
+        f"starter.start(Case(1, {str(script)!r}), prepared, 1, 2)\n"
         "print([server.pid for server in starter._servers.values()][0], flush=True)\ntime.sleep(100)\n"
     )
     env = {"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "/usr/bin:/bin"}
