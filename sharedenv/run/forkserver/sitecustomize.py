@@ -56,6 +56,7 @@ class State:
     steps: list = []  # still to call, the next one last
     case: tuple = ()  # interpreter, script, arguments
     loaded: dict = {}  # name → module, of what was loaded before the fork
+    before = 0  # how many entries sys.modules had when the script began
     tools: tuple = ()
     watched: list = []  # weak references to what was there before the fork and has a destructor
     exit = None  # C's exit; None where there is no _ctypes
@@ -180,7 +181,6 @@ class Link:
 
 def serve(descriptor):
     """Imports, then forks for each request; ends with the client. Returns only in a forked child."""
-    import os
 
     loaded = set(sys.modules) - {"runpy"}
     import atexit
@@ -195,6 +195,21 @@ def serve(descriptor):
         atexit.register(set_it, None)  # just before: a tracer of the script is not to see us
     end_with_client(fcntl, descriptor, True)
     forget(loaded)
+    warm_up(link, fcntl, loaded)
+    gc.collect()
+    State.watched = with_destructors(gc.get_objects()) or []
+    ring = [State]
+    ring.append(ring)
+    del ring, loaded  # what a case would take apart on its way out of here would be copied for it
+    gc.disable()  # until the script: what it would move is shared memory
+    gc.freeze()
+    wait_for_cases(link, gc)
+
+
+def warm_up(link, fcntl, loaded):
+    """Makes the imports that the client asks for, and tells what has come of them."""
+    import os
+
     (_, statements, script, folder), _ = link.receive()
     witness = Witness()
     try:
@@ -204,19 +219,11 @@ def serve(descriptor):
     except Refused as refused:
         link.send("refused", str(refused))
         os._exit(0)
-    end_with_client(fcntl, descriptor, False)
+    end_with_client(fcntl, link.socket.fileno(), False)
     State.loaded.update((name, module) for name, module in sys.modules.items() if name not in loaded)
     names = {name.partition(".")[0] for name in State.loaded} - set(sys.builtin_module_names)
     missing = {name.partition(".")[0] for name in witness.asked if name not in sys.modules}
-    gc.collect()
-    State.watched = with_destructors(gc.get_objects()) or []
-    ring = [State]
-    ring.append(ring)
-    del ring
-    gc.disable()  # until the script: what it would move is shared memory
-    gc.freeze()
     link.send("ready", sorted(names), sorted(missing - names), module_endings(), why)
-    wait_for_cases(link, gc)
 
 
 def wait_for_cases(link, gc):
@@ -588,7 +595,9 @@ def prepare():
     old = sys.modules["__main__"]
     module = sys.modules["__main__"] = type(sys)("__main__")
     if sys.modules.get("__mp_main__") is old:
+        del sys.modules["__mp_main__"], State.loaded["__mp_main__"]
         sys.modules["__mp_main__"] = module  # multiprocessing's other name for it
+    State.before = len(sys.modules)
     scope = module.__dict__
     scope.clear()
     scope.update(old.__dict__)
@@ -709,6 +718,27 @@ def with_destructors(things):
     return found
 
 
+def hide_loaded():
+    """Takes what was loaded before the fork out of sys.modules, and keeps it alive."""
+    modules, loaded = sys.modules, State.loaded
+    if type(modules) is not dict:
+        return  # the script's own
+    late = []
+    while modules:
+        late.append(modules.popitem())
+        if late[-1][0] in loaded:
+            modules.update([late.pop()])
+            break
+    if len(modules) + ("__mp_main__" in dict(late)) == State.before:
+        # nothing was taken out since: they are the last ones. So none of them is touched, since all that is touched is copied
+        State.steps.append([modules.popitem() for _ in range(len(loaded))])
+    else:
+        for name, module in loaded.items():
+            if modules.get(name) is module:
+                del modules[name]
+    modules.update(reversed(late))
+
+
 def clearing_begins():
     """The first thing cleared is sys.ps2: takes what was loaded before the fork out of sight, unless that could matter."""
     import gc
@@ -718,9 +748,7 @@ def clearing_begins():
         return
     held = State.watched + held
     streams = [sys.__stdout__, sys.__stderr__]
-    for name, module in State.loaded.items():
-        if sys.modules.get(name) is module:
-            del sys.modules[name]
+    hide_loaded()
     exit_, status, last = State.exit, State.status, sys
 
     def all_cleared():
