@@ -7,7 +7,7 @@ import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -125,11 +125,26 @@ class _started:
         return self.process
 
     def __exit__(self, *_: object) -> None:
-        with _live_lock:
-            _live.discard(self.process)
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        with _live_lock:
+            _live.discard(self.process)
+
+
+def reap_strangers(ours: Container[int]) -> None:
+    """Waits for those children that have ended and that nobody here started: a subreaper is given the orphans of those it
+    started. ``ours``: children of `spawn` that their owners wait for.
+    """
+    with _live_lock:
+        known = {process.pid for process in _live}
+        try:
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if ended.si_pid in ours or ended.si_pid in known:
+                    return  # its owner comes first
+                os.waitpid(ended.si_pid, 0)
+        except ChildProcessError:
+            pass
 
 
 #: ignored by Python itself in this process; an ignored signal stays ignored through exec, so a child gets its default

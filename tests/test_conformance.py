@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sharedenv.environ import environ_in
+from sharedenv.run import preload
+from sharedenv.run.case import Case
 from sharedenv.run.preload import PreloadStarter
+from sharedenv.run.starter import PlainStarter
 from tests.conftest import Project
-from tests.ways import Place, Seen, pythons, run_bare, run_with, samples, version_of
+from tests.ways import Place, Sample, Seen, pythons, run_bare, run_with, samples, version_of, without_addresses
 
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 FOUND = pythons(*VERSIONS)
 
 #: what is known to differ, and why; README lists it
 DIFFERENT_WITH_PRELOAD = {"traceback_recursion": "before 3.12, C calls count: some ten levels fewer are left to the script"}
+
+#: started the plain way, and why that can't be otherwise
+PLAIN_WITH_PRELOAD = {
+    "missing_name",  # an import that fails shows its own traceback
+    "indentation_error",  # no imports can be found in
+    "syntax_error",
+    "no_parser_for_it",
+    "inspect_after",  # the interpreter itself speaks
+    "local_module_shadows",  # the folder has a module that was imported from elsewhere
+    "local_package_shadows",
+}
 
 #: `exec` adds the descriptor that holds the environment; uv asks for UTF-8
 NOT_OF_EXEC = {"descriptors", "latin1"}
@@ -51,31 +67,87 @@ def _compare(expected: dict[str, Seen], found: dict[str, Seen], known: dict[str,
 
 
 @each_python
-def test_a_fork_is_like_a_start(python: str, tmp_path: Path) -> None:
+def test_a_fork_is_like_a_start(python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, env, which = Place(tmp_path / "cases"), _env(tmp_path), samples()
     expected = run_bare(place, which, lambda sample: [python, place.script(sample), *sample.arguments], env)
-    notices: list[str] = []
-    starter = PreloadStarter(notices.append)
+    monkeypatch.setattr(preload, "IDLE", 0.0)  # each sample has a server of its own, and its turn
+    starter = PreloadStarter(lambda _: None)
+    started_plainly: list[str] = []
+    start = starter._plain.start
+
+    def noting(case: Case, *others: Any) -> int:
+        started_plainly.append(Path(case.script).parent.name)
+        return start(case, *others)
+
+    monkeypatch.setattr(starter._plain, "start", noting)
     try:
         found = run_with(starter, place, which, python, env)
     finally:
         starter.close()
     counts_c_calls = version_of(python) < (3, 12)
     _compare(expected, found, DIFFERENT_WITH_PRELOAD if counts_c_calls else {})
+    assert set(started_plainly) == PLAIN_WITH_PRELOAD, "only a fork shows anything"
 
 
-def test_exec_is_like_the_python_itself(project: Project) -> None:
-    # the block stands behind the script, so that its lines keep their numbers
-    place = Place(project.path / "cases", "\n# /// script\n# dependencies = []\n# ///\n")
+@each_python
+def test_a_start_of_run_is_like_a_start(python: str, tmp_path: Path) -> None:
+    place, env, which = Place(tmp_path / "cases"), _env(tmp_path), samples()
+    expected = run_bare(place, which, lambda sample: [python, place.script(sample), *sample.arguments], env)
+    starter = PlainStarter()
+    try:
+        found = run_with(starter, place, which, python, env)
+    finally:
+        starter.close()
+    _compare(expected, found, {})
+
+
+class Ready:
+    """A project whose scripts are the samples, with an environment that is built, and the command in it."""
+
+    def __init__(self, project: Project, python: str, which: list[Sample]) -> None:
+        # the block stands behind the script, so that its lines keep their numbers
+        self.place = Place(project.path / "cases", "\n# /// script\n# dependencies = []\n# ///\n")
+        self.place.lay_out(which)
+        self.log = project.path / "log.txt"
+        entry = project.path.parent / "sharedenv.py"
+        entry.write_text(
+            f"import sys\nsys.path.insert(0, {project.env['PYTHONPATH']!r})\nfrom sharedenv.__main__ import main\nsys.exit(main())\n"
+        )
+        self.ours = [sys.executable, str(entry)]
+        self.request = ["--python", python]
+        project.call("build", *self.request, "cases/*/script.py")
+        (environment,) = project.environments
+        self.env = {name: value for name, value in project.env.items() if name != "PYTHONPATH"}
+        self.inside = environ_in(str(environment), self.env)
+        self.python = str(environment / "bin" / "python")
+
+
+@each_python
+def test_exec_is_like_the_python_itself(project: Project, python: str) -> None:
     which = [sample for sample in samples() if sample.name not in NOT_OF_EXEC]
+    ready = Ready(project, python, which)
+    place = ready.place
+    expected = run_bare(place, which, lambda sample: [ready.python, place.script(sample), *sample.arguments], ready.inside)
+    ours = [*ready.ours, "exec", *ready.request]
+    _compare(expected, run_bare(place, which, lambda sample: [*ours, place.script(sample), *sample.arguments], ready.env), {})
+
+
+@each_python
+@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["run", "run --preload"])
+def test_run_is_like_the_python_itself(project: Project, python: str, options: list[str]) -> None:
+    which = [sample for sample in samples() if sample.name not in NOT_OF_EXEC and not sample.arguments and not sample.variables]
+    ready = Ready(project, python, which)
+    place = ready.place
+    expected = run_bare(place, which, lambda sample: [ready.python, place.script(sample)], ready.inside, merged=True)
     place.lay_out(which)
-    entry = project.path.parent / "sharedenv.py"
-    entry.write_text(f"import sys\nsys.path.insert(0, {project.env['PYTHONPATH']!r})\nfrom sharedenv.__main__ import main\nsys.exit(main())\n")
-    project.call("build", "cases/*/script.py")
-    (environment,) = project.environments
-    env = {name: value for name, value in project.env.items() if name != "PYTHONPATH"}
-    inside = environ_in(str(environment), env)
-    python = str(environment / "bin" / "python")
-    expected = run_bare(place, which, lambda sample: [python, place.script(sample), *sample.arguments], inside)
-    ours = [sys.executable, str(entry), "exec"]
-    _compare(expected, run_bare(place, which, lambda sample: [*ours, place.script(sample), *sample.arguments], env), {})
+    command = [*ready.ours, "run", "-j2", *options, *ready.request, "--capture", "seen.txt", "--joblog", str(ready.log)]
+    done = subprocess.run([*command, "cases/*/script.py"], cwd=project.path, env=ready.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    rows = [line.split("\t") for line in ready.log.read_text().splitlines()[1:]]
+    status = {Path(row[8].split()[1]).parent.name: -int(row[7]) or int(row[6]) for row in rows}
+    found = {}
+    for sample in which:
+        files = place.left_behind(sample)
+        found[sample.name] = Seen(without_addresses(files.pop("seen.txt")), b"", status[sample.name], files)
+    known = DIFFERENT_WITH_PRELOAD if options and version_of(python) < (3, 12) else {}
+    _compare(expected, found, known)

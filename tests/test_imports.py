@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 import pytest
 
 from sharedenv.run.imports import find_imports
@@ -9,7 +12,6 @@ from sharedenv.run.imports import find_imports
 
 def _found(text: str) -> list[str]:
     imports = find_imports(text.encode())
-    assert imports is not None
     return [source for source, _ in imports.statements]
 
 
@@ -20,7 +22,6 @@ def test_all_forms_of_import_in_their_order() -> None:
 
 def test_the_modules_that_must_be_found_are_top_level_ones() -> None:
     imports = find_imports(b"import a.b, c\nfrom d.e import f\n")
-    assert imports is not None
     assert [names for _, names in imports.statements] == [("a", "c"), ("d",)]
 
 
@@ -79,7 +80,6 @@ def test_what_does_nothing_may_stand_between(between: str) -> None:
 )
 def test_what_could_matter_to_an_import_ends_it(between: str) -> None:
     imports = find_imports(f"import a\n{between}\nimport b\n".encode())
-    assert imports is not None
     sources = [source for source, _ in imports.statements]
     assert "import b" not in sources
     assert "import a" in sources
@@ -112,12 +112,26 @@ def test_imports_under_try_count() -> None:
 
 def test_no_reason_is_given_where_no_import_is_left() -> None:
     imports = find_imports(b"import a\nprint(a)\n")
-    assert imports is not None
     assert imports.left == ""
 
 
 def test_what_can_not_be_parsed_is_left_to_its_python() -> None:
-    assert find_imports(b"def broken(:\n") is None
-    assert find_imports(b"\x00") is None
-    assert find_imports("# coding: latin-1\nx = 'é'\n".encode("latin-1")) is not None
-    assert find_imports("x = 'é'\n".encode("latin-1")) is None
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    told = find_imports(b"import a\ndef broken(:\n").unparsed
+    assert told == f"line 2 can't be parsed by the Python {version} that looks for the imports"
+    assert find_imports(b"\x00").unparsed
+    assert not find_imports("# coding: latin-1\nx = 'é'\n".encode("latin-1")).unparsed
+    assert find_imports("x = 'é'\n".encode("latin-1")).unparsed
+
+
+def test_warnings_of_a_script_are_for_its_own_output() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert _found("import a\nx = '\\d'\n") == ["import a"]
+    assert not caught
+
+
+@pytest.mark.parametrize("value", ["./mpl", "../x", "mpl/settings"])
+def test_a_variable_that_names_a_place_in_the_folder_ends_the_walk(value: str) -> None:
+    assert _found(f"import os\nos.environ['MPLCONFIGDIR'] = {value!r}\nimport b\n") == ["import os"]
+    assert _found(f"import os\nos.environ.setdefault('MPLCONFIGDIR', {value!r})\nimport b\n") == ["import os"]

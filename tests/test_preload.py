@@ -39,7 +39,7 @@ class Bench:
 
     def module(self, name: str, text: str) -> None:
         path = self.modules / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
 
     def start(self, text: str, *, files: dict[str, str] | None = None) -> tuple[int, Output]:
@@ -53,6 +53,7 @@ class Bench:
         output = Output()
         self.outputs.append(output)
         case = Case(self._count, str(folder / "script.py"))
+        self.starter.warm(case.script, Prepared(PYTHON, self.variables))
         pid = self.starter.start(case, Prepared(PYTHON, self.variables), output.stdout.fileno(), output.stderr.fileno())
         return pid, output
 
@@ -133,6 +134,16 @@ def test_the_imports_are_made_by_the_parent(bench: Bench) -> None:
         ("import os\nos.chdir('/')\n", "an import changes the current folder"),
         ("import sys, io\nsys.stdout = io.TextIOWrapper(open(1, 'wb', closefd=False))\n", "`import heavy` replaces the standard streams"),
         ("import sys\nsys.settrace(lambda *_: None)\n", "a tracer or profiler is at work"),
+        ("import tempfile\nFOLDER = tempfile.TemporaryDirectory()\n", "`import heavy` makes temporary files"),
+        ("open('made', 'w').close()\n", "`import heavy` writes to the current folder"),
+        ("import mmap\nSHARED = mmap.mmap(-1, 4096)\n", "`import heavy` keeps memory that forks share"),
+        ("import multiprocessing\nLOCK = multiprocessing.Lock()\n", "`import heavy` keeps memory that forks share"),
+        ("import random\nRNG = random.Random()\n", "heavy.RNG would give all cases the same random numbers"),
+        ("import random\nimport csv\nrandom.seed(1)\n", "`import heavy` seeds or uses the global generator of random"),
+        ("import os\nPID = os.getpid()\n", "heavy.PID remembers the process it was imported in"),
+        ("import pathlib\nHERE = pathlib.Path.cwd() / 'data'\n", "heavy.HERE remembers the folder it was imported in"),
+        ("import sys\nHERE = sys.path[0]\n", "heavy.HERE remembers the folder it was imported in"),
+        ("import sys\nNAME = sys.argv[0]\n", "heavy.NAME remembers the folder it was imported in"),
         ("import sys, types\nsys.modules['mpi4py.MPI'] = types.ModuleType('MPI')\n", "mpi4py starts MPI when it is imported"),
         ("import sys, types\nsys.modules['cupy'] = types.ModuleType('cupy')\n", "cupy uses CUDA"),
     ],
@@ -211,8 +222,13 @@ def test_relative_entries_of_pythonpath(bench: Bench) -> None:
 
 def test_random_numbers_differ(bench: Bench) -> None:
     bench.module("numpy/__init__.py", "")
-    bench.module("numpy/random.py", "state = 1\ndef seed():\n    global state\n    import os\n    state = os.urandom(8).hex()\n")
-    text = "import random, numpy.random, tempfile, uuid\nprint(random.random(), numpy.random.state)\n"
+    bench.module("numpy/random/__init__.py", "from numpy.random import mtrand\n")
+    bench.module(
+        "numpy/random/mtrand.py",
+        "class RandomState:\n    state = 1\n    def get_state(self): return (self.state,)\n"
+        "    def seed(self):\n        import os\n        self.state = os.urandom(8).hex()\n_rand = RandomState()\n",
+    )
+    text = "import random, numpy.random, tempfile, uuid\nprint(random.random(), numpy.random.mtrand._rand.state)\n"
     seen = [bench.run(text)[1].split() for _ in range(3)]
     assert len({first for first, _ in seen}) == 3
     assert len({second for _, second in seen}) == 3
@@ -298,7 +314,8 @@ def test_a_server_ends_with_its_client_and_cases_go_on(tmp_path: Path) -> None:
         "import os, sys, time\nfrom sharedenv.run.preload import PreloadStarter\n"
         "from sharedenv.run.case import Case\nfrom sharedenv.run.starter import Prepared\n"
         "starter = PreloadStarter(print)\n"
-        f"starter.start(Case(1, {str(script)!r}), Prepared({PYTHON!r}, {{'PATH': '/bin'}}), 1, 2)\n"
+        f"prepared = Prepared({PYTHON!r}, {{'PATH': '/bin'}})\nstarter.warm({str(script)!r}, prepared)\n"
+        f"starter.start(Case(1, {str(script)!r}), prepared, 1, 2)\n"
         "print([server.pid for server in starter._servers.values()][0], flush=True)\ntime.sleep(100)\n"
     )
     env = {"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "/usr/bin:/bin"}
@@ -312,6 +329,136 @@ def test_a_server_ends_with_its_client_and_cases_go_on(tmp_path: Path) -> None:
     _until(lambda: not _runs(server))
     (tmp_path / "go").touch()
     _until((tmp_path / "finished").exists)
+
+@pytest.mark.parametrize("kind", ["the same kind", "another kind"])
+def test_nothing_waits_for_a_server_that_imports(bench: Bench, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # cases that run meanwhile have time-outs, and the user has Ctrl-C
+    bench.run("import json\n")
+    bench.module("slow.py", "import time\nif not hasattr(__import__('__main__'), '__cached__'): time.sleep(3)\n")
+    text = "import slow\nprint('ran')\n" if kind == "the same kind" else "import slow, csv\nprint('ran')\n"
+    monkeypatch.setattr(bench.starter, "warm", lambda *_: None)
+    for _ in range(3):
+        began = time.monotonic()
+        pid, output = bench.start(text)
+        assert time.monotonic() - began < 2
+        assert bench.wait(pid) == 0
+        assert output.texts()[0] == "ran\n"
+    assert bench.notices == []
+    _until(lambda: len(bench.servers()) == 2)
+
+
+def test_a_server_ends_with_its_client_while_it_imports(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import os, time\nopen(os.environ['TOLD'], 'w').write(str(os.getpid()))\ntime.sleep(100)\n")
+    (tmp_path / "script.py").write_text("import slow\n")
+    told = tmp_path / "told"
+    variables = {"PATH": "/bin", "PYTHONPATH": str(tmp_path), "TOLD": str(told)}
+    client = (
+        "from sharedenv.run.preload import PreloadStarter\nfrom sharedenv.run.starter import Prepared\n"
+        f"PreloadStarter(print).warm({str(tmp_path / 'script.py')!r}, Prepared({PYTHON!r}, {variables!r}))\n"
+    )
+    env = {"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "/usr/bin:/bin"}
+    process = subprocess.Popen([sys.executable, "-c", client], env=env)
+    _until(lambda: told.exists() and told.read_text() != "")
+    server = int(told.read_text())
+    process.kill()
+    process.wait()
+    _until(lambda: not _runs(server), 10)
+
+
+def test_closing_ends_servers_that_import(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.module("slow.py", "import time\nif not hasattr(__import__('__main__'), '__cached__'): time.sleep(100)\n")
+    temporary = bench.path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(bench.starter, "warm", lambda *_: None)
+    monkeypatch.setattr("sharedenv.run.preload.tempfile.tempdir", str(temporary))
+    for _ in range(2):
+        assert bench.run("import slow\n")[0] == 0
+    _until(lambda: list(temporary.iterdir()) != [])
+    (server,) = bench.starter._processes
+    bench.starter.close()
+    bench.starter = PreloadStarter(bench.notices.append)
+    assert not Path(f"/proc/{server}").exists()
+    assert list(temporary.iterdir()) == []
+    assert bench.notices == []
+
+
+def test_orphans_of_cases_leave_no_zombies(bench: Bench) -> None:
+    text = "import os, time\nif not os.fork():\n    with open('new', 'w') as file: file.write(str(os.getpid()))\n    os.rename('new', 'pid')\n    time.sleep(0.5)\n"
+    bench.run(text)
+    _until((bench.path / "case1" / "pid").exists)
+    orphan = int((bench.path / "case1" / "pid").read_text())
+    _until(lambda: not _runs(orphan))
+    list(bench.starter.reap())
+    assert not Path(f"/proc/{orphan}").exists()
+
+
+def test_files_that_are_no_modules_are_no_reason(bench: Bench) -> None:
+    bench.module("heavy.py", "import os\nWHO = os.getpid()\n")
+    text = "import heavy, os\nprint(heavy.WHO == os.getppid())\n"
+    files = {"heavy.csv": "", "heavy.cpython-21-other.so": "", "heavy.py.bak": ""}
+    assert bench.run(text, files=files)[:2] == (0, "True\n")
+    assert bench.notices == []
+
+
+def test_a_module_that_an_import_looks_for_in_vain(bench: Bench) -> None:
+    bench.module("heavy.py", "try:\n    import faster as VALUE\nexcept ImportError:\n    VALUE = None\n")
+    text = "import heavy\nprint(heavy.VALUE is None)\n"
+    assert bench.run(text)[1] == "True\n"
+    assert bench.run(text, files={"faster.txt": ""})[1] == "True\n"
+    assert bench.notices == []
+    assert bench.run(text, files={"faster.py": ""})[1] == "False\n"
+    assert bench.notices == ["--preload: faster.py in the script's folder is looked for by a module; started the plain way"]
+
+
+@pytest.mark.parametrize("variable", ["PYTHONINSPECT", "PYTHONVERBOSE", "PYTHONPROFILEIMPORTTIME", "PYTHONMALLOCSTATS"])
+def test_variables_that_make_the_interpreter_speak(bench: Bench, variable: str) -> None:
+    bench.variables[variable] = "1"
+    assert bench.run("print('ran')\n")[:2] == (0, "ran\n")
+    assert bench.notices == [f"--preload: {variable} is set; started the plain way"]
+
+
+def test_settings_of_matplotlib_by_a_relative_path(bench: Bench) -> None:
+    bench.module("matplotlib.py", "")
+    bench.variables["MATPLOTLIBRC"] = "mine"
+    assert bench.run("import matplotlib\nprint('ran')\n")[1] == "ran\n"
+    assert bench.notices == ["--preload: matplotlib reads mine of the current folder; started the plain way"]
+
+
+def test_output_of_the_first_import_on_a_machine_only(bench: Bench) -> None:
+    # as matplotlib builds its list of fonts
+    bench.module("heavy.py", "import os, sys\nif not os.path.exists(__file__ + '.made'):\n    open(__file__ + '.made', 'w').close()\n    print('building')\nWHO = os.getpid()\n")
+    assert bench.run("import heavy, os\nprint(heavy.WHO == os.getppid())\n")[1] == "True\n"
+    assert bench.notices == []
+
+
+def test_a_timer_that_was_cancelled_is_no_thread(bench: Bench) -> None:
+    bench.module("heavy.py", "import os, threading\ntimer = threading.Timer(60, print)\ntimer.start()\ntimer.cancel()\nWHO = os.getpid()\n")
+    assert bench.run("import heavy, os\nprint(heavy.WHO == os.getppid())\n")[1] == "True\n"
+    assert bench.notices == []
+
+
+def test_the_first_entry_of_the_path_during_the_imports(bench: Bench) -> None:
+    bench.module("heavy.py", "import sys\nsys.path.insert(0, '/added')\nsys.path.append('/last')\n")
+    folder = bench.path / "case1"
+    assert bench.run("import heavy, sys\nprint(sys.path[:2], sys.path[-1])\n")[1] == f"{['/added', str(folder)]} /last\n"
+
+
+def test_a_folder_without_a_name(bench: Bench) -> None:
+    # longer than a path may be, and removed: it is given as it is open
+    pid, output = bench.start("import os, time\nwhile os.path.exists('../go'): time.sleep(0.01)\n")
+    assert bench.wait(pid) == 0
+    output.texts()
+    folder = bench.path / "gone"
+    folder.mkdir()
+    script = bench.path / "case1" / "script.py"
+    script.write_text("import os, time\nprint(os.path.exists('.'), os.listdir('.'))\n")
+    os.chdir(folder)
+    folder.rmdir()
+    found = Output()
+    prepared = Prepared(PYTHON, bench.variables)
+    pid = bench.starter.start(Case(7, str(script)), prepared, found.stdout.fileno(), found.stderr.fileno())
+    assert bench.wait(pid) == 0
+    assert found.texts() == ("True []\n", "")
 
 
 def test_run_preload(project: Project) -> None:

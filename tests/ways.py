@@ -112,6 +112,7 @@ def run_with(starter: Starter, place: Place, which: list[Sample], python: str, e
     def start(number: int, stdout: int, stderr: int) -> int:
         _, case, prepared = cases[number]
         os.chdir(case.folder)
+        starter.warm(case.script, prepared)
         return starter.start(case, prepared, stdout, stderr)
 
     def reap(wait: bool) -> list[tuple[int, int]]:
@@ -122,8 +123,10 @@ def run_with(starter: Starter, place: Place, which: list[Sample], python: str, e
     return _drive(place, [sample for sample, _, _ in cases.values()], start, reap)
 
 
-def run_bare(place: Place, which: list[Sample], argv: Callable[[Sample], list[str]], env: dict[str, str]) -> dict[str, Seen]:
-    """Starts every script, two at a time, as a shell would: a new process group, no stdin."""
+def run_bare(
+    place: Place, which: list[Sample], argv: Callable[[Sample], list[str]], env: dict[str, str], *, merged: bool = False
+) -> dict[str, Seen]:
+    """Starts every script, two at a time, as a shell would: a new process group, no stdin; ``merged``: both outputs in one."""
     processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(number: int, stdout: int, stderr: int) -> int:
@@ -134,7 +137,7 @@ def run_bare(place: Place, which: list[Sample], argv: Callable[[Sample], list[st
             cwd=place.root / sample.name,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
-            stderr=stderr,
+            stderr=stdout if merged else stderr,
             process_group=0,
             close_fds=False,  # what a shell was given, it passes on
         )
@@ -183,5 +186,9 @@ def _drive(
 
 def _observe(place: Place, outputs: Path, sample: Sample, status: int) -> Seen:
     texts = [(outputs / f"{sample.name}.{kind}").read_bytes() for kind in ("out", "err")]
-    stdout, stderr = (re.sub(rb"0x[0-9a-f]{6,}", b"0xADDRESS", text) for text in texts)
-    return Seen(stdout, stderr, status, place.left_behind(sample))
+    return Seen(*map(without_addresses, texts), status, place.left_behind(sample))
+
+
+def without_addresses(text: bytes) -> bytes:
+    """An output, without what differs from one process to the next."""
+    return re.sub(rb"0x[0-9a-f]{6,}", b"0xADDRESS", text)

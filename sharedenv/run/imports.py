@@ -8,23 +8,32 @@ what was set before them, are what they are without us.
 from __future__ import annotations
 
 import ast
+import sys
+import warnings
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """``statements``: source of each and the top-level modules it needs to find; ``left``: why later imports are not in."""
+    """``statements``: source of each and the top-level modules it needs to find; ``left``: why later imports are not in;
+    ``unparsed``: why there are none at all.
+    """
 
     statements: tuple[tuple[str, tuple[str, ...]], ...]
     left: str = ""
+    unparsed: str = ""
 
 
-def find_imports(data: bytes) -> Imports | None:
-    """The imports at the beginning of a script; None when it can't be parsed: its Python should say so itself."""
+def find_imports(data: bytes) -> Imports:
+    """The imports at the beginning of a script. Where it can't be parsed, its own Python (a newer one?) knows better."""
     try:
-        body = ast.parse(data).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+        with warnings.catch_warnings(action="ignore"):  # they are for the script's output
+            body = ast.parse(data).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"line {line}" if line else "the script"
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        return Imports((), unparsed=f"{where} can't be parsed by the Python {version} that looks for the imports")
     finder = _Finder()
     for index, statement in enumerate(body):
         if not finder.take(statement):
@@ -77,6 +86,8 @@ class _Finder:
 
     def _assign(self, targets: list[ast.expr], statement: ast.Assign) -> bool:
         if len(targets) == 1 and self._is_environ(targets[0], statement.value):
+            if _depends_on_folder(statement.value):
+                return False
             self.statements.append((ast.unparse(statement), ()))
             return True
         return self._bind(targets)
@@ -99,15 +110,22 @@ class _Finder:
                 known = self._names.get(name) == "os" and len(call.args) == 2
             case _:
                 return False
-        if known:
+        if known and not _depends_on_folder(*call.args[1:]):
             self.statements.append((ast.unparse(call), ()))
-        return known
+            return True
+        return False
 
     def _bind(self, targets: list[ast.expr]) -> bool:
         return all(isinstance(target, ast.Name) and self._free(target.id) for target in targets)
 
     def _free(self, name: str) -> bool:
         return name not in self._names
+
+
+def _depends_on_folder(*values: ast.expr) -> bool:
+    # a relative path is another place in each folder, and an import may make it absolute
+    texts = [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+    return any(text.startswith(".") or ("/" in text and not text.startswith("/") and ":" not in text) for text in texts)
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sharedenv.process import spawn
+from sharedenv.process import reap_strangers, spawn
 from sharedenv.run.case import Case
 from sharedenv.run.imports import Imports, find_imports
 from sharedenv.run.starter import Ended, PlainStarter, Prepared
@@ -32,9 +32,13 @@ VARIABLE = "SHAREDENV_FORK_SERVER"
 SERVERS = 8  #: at most at a time: each holds all that it has imported
 DEATHS = 3  #: of servers for one set of imports, before its cases are started the plain way
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+IDLE = 10.0  #: seconds after which a server that does nothing may make room for another
 _PATIENCE = 600.0  # seconds for the imports: a cold parallel file system is slow, not dead
 #: files that a module reads from the current folder when it is imported
 _READS_FOLDER = {"matplotlib": "matplotlibrc", "numba": ".numba_config.yaml"}
+_ONCE = ("writes output", "makes temporary files")  #: what some modules do at their first import on a machine only
+#: variables that make the interpreter itself speak, or go on, where only a start of its own does it at the right time
+_SPEAKING = ("PYTHONINSPECT", "PYTHONVERBOSE", "PYTHONPROFILEIMPORTTIME", "PYTHONMALLOCSTATS", "PYTHONDUMPREFS")
 
 #: interpreter, its variables, leases, statements: what one server is for
 _Key = tuple[str, frozenset[tuple[str, str]], tuple[int, ...], tuple[tuple[str, tuple[str, ...]], ...]]
@@ -46,20 +50,25 @@ class Gone(Exception):
     def __init__(self, *, unread: bool) -> None:
         super().__init__()
         self.unread = unread
+        self.said = ""  # last on its stderr
 
 
 @dataclass(slots=True)
 class _Server:
-    """``refused``: why these imports can't be shared. ``names``: top-level modules that are loaded."""
+    """``refused``: why these imports can't be shared. ``names``: top-level modules that are loaded; ``missing``: those
+    looked for in vain; ``endings``: of the files of modules.
+    """
 
     pid: int
     link: socket.socket
     output: int
     names: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
+    endings: tuple[str, ...] = ()
     left: str = ""
     refused: str = ""
     running: dict[int, None] = field(default_factory=dict)
-    last_use: float = 0.0
+    last_use: float = field(default_factory=time.monotonic)
     ended: list[Ended] = field(default_factory=list)
 
 
@@ -71,7 +80,11 @@ class PreloadStarter:
         self._notice = notice
         self._told: set[str] = set()
         self._servers: dict[_Key, _Server] = {}
+        self._opening: dict[_Key, threading.Thread | None] = {}  # importing; None: in a thread of our caller's
+        self._seen: set[_Key] = set()
         self._deaths: dict[_Key, int] = {}
+        self._processes: set[int] = set()  # of servers, until they were waited for
+        self._closed = False
         self._orphans: dict[int, None] = {}  # cases of servers that died: the kernel made them our own children
         self._ended: list[Ended] = []
         self._number = 0
@@ -83,18 +96,14 @@ class PreloadStarter:
     def warm(self, script: str, prepared: Prepared) -> None:
         """Starts the server for a script before the first case needs it. From any thread."""
         imports = self._imports_of(script)
-        if imports is None or self._unfit(prepared):
-            return None
+        if imports is None or imports.unparsed or self._unfit(prepared):
+            return
         key = _key(prepared, imports)
-        try:
-            server = None if key in self._servers else self._open(key, script, prepared)
-        except OSError as error:
-            return self._say(f"the process that imports can't be started: {error.strerror}")
-        if server is not None:
-            with self._lock:
-                if self._servers.setdefault(key, server) is not server:
-                    self._end(server)
-        return None
+        with self._lock:
+            if not self._wanted(key):
+                return
+            self._opening[key] = None
+        self._bring_up(key, script, prepared)
 
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
         """Starts a case and returns its process number. Raises OSError."""
@@ -124,6 +133,7 @@ class PreloadStarter:
                 self._ended += server.ended
                 server.ended.clear()
             self._ended += self._reap_orphans()
+            reap_strangers({*self._plain.running, *self._processes, *self._orphans})
             ended, self._ended = self._ended, []
         yield from ended
 
@@ -134,9 +144,15 @@ class PreloadStarter:
     def close(self) -> None:
         """Ends the servers: they see the end of their stream."""
         with self._lock:
+            self._closed = True
             for server in self._servers.values():
                 self._end(server)
             self._servers.clear()
+            for pid in self._processes:
+                os.kill(pid, signal.SIGKILL)  # it imports still, and nobody will need it
+        for thread in tuple(self._opening.values()):
+            if thread is not None:
+                thread.join()
         self._events.close()
         self._children_come_to_us(False)
         self._plain.close()
@@ -145,7 +161,7 @@ class PreloadStarter:
         imports = self._imports_of(case.script)
         if imports is None:
             return None
-        if why := self._unfit(prepared):
+        if why := imports.unparsed or self._unfit(prepared):
             self._plainly(why)
             return None
         key = _key(prepared, imports)
@@ -157,18 +173,21 @@ class PreloadStarter:
             return None
         if server.left or imports.left:
             self._say(f"not all imports are shared: {server.left or imports.left}")
-        if why := _reads_folder(case, server.names):
+        if why := _reads_folder(case, server, prepared):
             self._plainly(why)
             return None
         self._number += 1
-        request = ("start", self._number, case.script, case.arguments, os.getcwd())
+        request = ("start", self._number, os.fsencode(case.script), tuple(map(os.fsencode, case.arguments)))
+        folder = os.open(".", os.O_PATH | os.O_CLOEXEC)
         try:
-            self._send(server, request, (stdout, stderr))
+            self._send(server, request, (stdout, stderr, folder))
             while (answer := self._hear(server))[:2] not in (("started", self._number), ("failed", self._number)):
                 pass
         except Gone:
             self._bury(key, server)
             raise
+        finally:
+            os.close(folder)
         if answer[0] == "failed":
             raise OSError(answer[2], os.strerror(answer[2]))
         pid: int = answer[2]
@@ -189,6 +208,9 @@ class PreloadStarter:
         path = prepared.variables.get("PYTHONPATH", "")
         if path and not all(os.path.isabs(entry) for entry in path.split(os.pathsep)):
             return "PYTHONPATH has entries that depend on the script's folder"
+        for name in _SPEAKING:
+            if prepared.variables.get(name):
+                return f"{name} is set"
         return ""
 
     def _plainly(self, why: str) -> None:
@@ -200,30 +222,63 @@ class PreloadStarter:
             self._notice(f"--preload: {text}")
 
     def _server(self, key: _Key, script: str, prepared: Prepared) -> _Server | None:
+        """The server, where it is ready. Where not, it is brought up while cases go the plain way: nothing waits for it."""
         if key in self._servers:
             return self._servers[key]
         if self._deaths.get(key, 0) >= DEATHS:
             self._plainly("the process with these imports died several times")
-            return None
-        if not self._make_room():
+        elif key in self._opening:
+            pass
+        elif key not in self._seen and key not in self._deaths:
+            self._seen.add(key)  # it may be the only one of its kind
+        elif not self._wanted(key):
             self._plainly(f"more than {SERVERS} different sets of imports at a time")
-            return None
-        server = self._open(key, script, prepared)
-        if server is not None:
-            self._servers[key] = server
-        return server
+        else:
+            thread = threading.Thread(target=self._bring_up, args=(key, script, prepared), daemon=True)
+            self._opening[key] = thread
+            thread.start()
+        return None
 
-    def _make_room(self) -> bool:
+    def _wanted(self, key: _Key) -> bool:
+        """Whether a server may be started for a key; one that is idle is ended if it takes the last place."""
+        if key in self._servers or key in self._opening or self._closed:
+            return False
         alive = [(server.last_use, key) for key, server in self._servers.items() if not server.refused]
-        if len(alive) < SERVERS:
+        if len(alive) + len(self._opening) < SERVERS:
             return True
-        for _, key in sorted(alive, key=lambda each: each[0]):
-            if not self._servers[key].running:
-                self._end(self._servers.pop(key))
+        for used, other in sorted(alive, key=lambda each: each[0]):
+            if not self._servers[other].running and used < time.monotonic() - IDLE:
+                self._end(self._servers.pop(other))
                 return True
         return False
 
-    def _open(self, key: _Key, script: str, prepared: Prepared) -> _Server | None:
+    def _bring_up(self, key: _Key, script: str, prepared: Prepared) -> None:
+        server, why = None, ""
+        try:
+            server = self._open(key, script, prepared)
+            if any(words in server.refused for words in _ONCE):
+                self._end(server)
+                server = self._open(key, script, prepared)
+        except OSError as error:
+            why = f"the process that imports can't be started: {error.strerror}"
+        except Gone as gone:
+            why = "the process that imports ended" + (f": {gone.said}" if gone.said else "")
+        with self._lock:
+            del self._opening[key]
+            if server is None:
+                self._deaths[key] = self._deaths.get(key, 0) + 1
+            elif self._closed:
+                self._end(server)
+            else:
+                self._servers[key] = server
+                if not server.refused:
+                    self._events.register(server.link, select.EPOLLIN)
+            closed = self._closed
+        if why and not closed:
+            self._plainly(why)
+
+    def _open(self, key: _Key, script: str, prepared: Prepared) -> _Server:
+        """Starts a server and waits for its imports. Raises OSError, Gone."""
         ours, theirs = socket.socketpair()
         output = os.memfd_create("sharedenv-preload")
         path = prepared.variables.get("PYTHONPATH")
@@ -234,27 +289,32 @@ class PreloadStarter:
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             inherited = (theirs.fileno(), *prepared.leases)
-            pid = spawn(argv, env=variables, stdin=stdin, stdout=output, stderr=output, inherited=inherited)
+            with self._lock:
+                pid = spawn(argv, env=variables, stdin=stdin, stdout=output, stderr=output, inherited=inherited)
+                self._processes.add(pid)
+        except OSError:
+            ours.close()
+            os.close(output)
+            raise
         finally:
             os.close(stdin)
             theirs.close()
         server = _Server(pid, ours, output)
         with tempfile.TemporaryDirectory(prefix="sharedenv-") as folder:
             try:
-                self._send(server, ("preload", key[-1], script, folder), ())
+                name = os.path.basename(script)
+                self._send(server, ("preload", key[-1], os.fsencode(name), os.fsencode(folder)), ())
                 answer = self._hear(server, _PATIENCE)
-            except Gone:
-                self._deaths[key] = self._deaths.get(key, 0) + 1
-                why = _last_line(output)
+            except Gone as gone:
+                gone.said = _last_line(output)
                 self._end(server)
-                self._plainly("the process that imports ended" + (f": {why}" if why else ""))
-                return None
+                raise
         if answer[0] == "refused":
             written = _last_line(output)
             server.refused = answer[1] + (f" ({written})" if written and answer[1].endswith("output") else "")
         else:
-            server.names, server.left = frozenset(answer[1]), answer[3]
-            self._events.register(ours, select.EPOLLIN)
+            _, names, missing, endings, server.left = answer
+            server.names, server.missing, server.endings = frozenset(names), frozenset(missing), tuple(endings)
         return server
 
     def _send(self, server: _Server, message: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
@@ -297,6 +357,7 @@ class PreloadStarter:
             if time.monotonic() > deadline:
                 os.kill(server.pid, signal.SIGKILL)
             time.sleep(0.001)
+        self._processes.discard(server.pid)
 
     def _reap_orphans(self) -> list[Ended]:
         found = []
@@ -346,20 +407,30 @@ def _read(server: _Server, size: int, patience: float) -> bytes:
     return data
 
 
-def _reads_folder(case: Case, names: frozenset[str]) -> str:
-    """What in the case's folder its imports would have read, in words; "" for nothing. ``names``: what is imported."""
+def _reads_folder(case: Case, server: _Server, prepared: Prepared) -> str:
+    """What in the case's folder its imports would have read, in words; "" for nothing."""
     folder = os.path.dirname(os.path.realpath(case.script))
     try:
         for entry in os.listdir(folder):
             stem, _, suffix = entry.partition(".")
-            if stem in names and (suffix or any(os.path.exists(os.path.join(folder, stem, f"__init__{end}")) for end in (".py", ".pyc"))):
-                return f"{entry} in the script's folder comes before the module {stem}"
+            if stem in server.names:
+                if f".{suffix}" in server.endings or (not suffix and _is_package(os.path.join(folder, entry), server.endings)):
+                    return f"{entry} in the script's folder comes before the module {stem}"
+            elif stem in server.missing and (f".{suffix}" in server.endings or os.path.isdir(os.path.join(folder, entry))):
+                return f"{entry} in the script's folder is looked for by a module"
     except OSError:
         return "the script's folder can't be read"
     for module, name in _READS_FOLDER.items():
-        if module in names and os.path.exists(name):
+        if module in server.names and os.path.exists(name):
             return f"{module} reads {name} of the current folder"
+    settings = prepared.variables.get("MATPLOTLIBRC", "/")
+    if "matplotlib" in server.names and not os.path.isabs(settings):
+        return f"matplotlib reads {settings} of the current folder"
     return ""
+
+
+def _is_package(path: str, endings: tuple[str, ...]) -> bool:
+    return any(os.path.exists(os.path.join(path, f"__init__{ending}")) for ending in endings)
 
 
 def _last_line(output: int) -> str:

@@ -61,7 +61,7 @@ class PlainStarter:
     """The environment's Python, started anew for each case."""
 
     def __init__(self) -> None:
-        self._running: dict[int, None] = {}
+        self.running: dict[int, None] = {}  #: process numbers
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._own_peak = 0
         self._unit = 1 if os.uname().sysname == "Darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
@@ -72,7 +72,7 @@ class PlainStarter:
         pid = spawn(
             argv, env=prepared.variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=prepared.leases
         )
-        self._running[pid] = None
+        self.running[pid] = None
         return pid
 
     def warm(self, script: str, prepared: Prepared) -> None:
@@ -80,10 +80,10 @@ class PlainStarter:
 
     def reap(self) -> Iterator[Ended]:
         """Asks for each child by number: a wait for any child would take those of other threads (uv at a build)."""
-        for pid in tuple(self._running):
+        for pid in tuple(self.running):
             ended, status, usage = os.wait4(pid, os.WNOHANG)
             if ended:
-                del self._running[pid]
+                del self.running[pid]
                 yield Ended(pid, status, usage.ru_utime + usage.ru_stime, self._memory(usage.ru_maxrss))
 
     def _memory(self, peak: int) -> int | None:

@@ -18,10 +18,11 @@ Standard library only, Python 3.8 and newer. What it imports is what every inter
 that leave sys.modules again before the script's imports are made (only atexit stays, before 3.10).
 
 Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (with a + behind it when PYTHONPATH was set): frames of a
-4-byte little-endian length and a marshalled tuple. The client sends ("preload", statements, script, folder), each statement being
-(source, top-level names), then for each case ("start", number, script, arguments, folder) with its stdout and stderr as SCM_RIGHTS.
-The server answers ("ready", top-level names loaded, statements done, why it did no more) or ("refused", why); then
-("started", number, pid), ("failed", number, errno) and ("ended", pid, status, CPU seconds, ru_maxrss).
+4-byte little-endian length and a marshalled tuple; paths and arguments are bytes. The client sends ("preload", statements, name of the
+script, an empty folder), each statement being (source, top-level names), then for each case ("start", number, script, arguments) with
+its stdout, stderr and folder as SCM_RIGHTS. The server answers ("ready", top-level names loaded, those looked for in vain, endings of a
+module's file name, why it did not execute all statements) or ("refused", why); then ("started", number, pid), ("failed", number, errno)
+and ("ended", pid, status, CPU seconds, ru_maxrss).
 """
 
 # mypy: ignore-errors
@@ -51,9 +52,11 @@ class Refused(Exception):
 class State:
     """What the steps hand to each other. In the child, ``status`` is the exit status once that is certain."""
 
+    here = ""  # where the imports were made: on sys.path in place of the script's folder
     steps: list = []  # still to call, the next one last
     case: tuple = ()  # interpreter, script, arguments
     loaded: dict = {}  # name → module, of what was loaded before the fork
+    before = 0  # how many entries sys.modules had when the script began
     tools: tuple = ()
     watched: list = []  # weak references to what was there before the fork and has a destructor
     exit = None  # C's exit; None where there is no _ctypes
@@ -94,10 +97,11 @@ def plant():
         __call__ = property(_operator.methodcaller("make_steps"))
 
     class Catcher(_io._IOBase):
-        # close() calls flush() (the script), keeps its exception aside, sets an attribute, and chains the two exceptions
-        def __setattr__(self, name, value):
-            State.caught = Caught()
-            raise State.caught
+        # close() calls flush() (the script), keeps its exception aside, sets an attribute, and chains the two exceptions. What
+        # sets the attribute is C alone (max calls its key, which calls `carry`): a tracer of the script sees nothing of us
+        pass
+
+    setattr(Catcher, "__IOBase_closed", property(None, _functools.partial(max, key=_operator.methodcaller("carry"))))
 
     def sequence(steps):
         # calls each from C as long as they return None, which `filter` drops
@@ -105,14 +109,20 @@ def plant():
 
     def run(code, scope):
         catcher = Catcher()
-        catcher.__dict__["flush"] = _functools.partial(exec, code, scope)
+        State.caught = Caught()
+        catcher.__dict__.update(flush=_functools.partial(exec, code, scope), carry=_functools.partial(raise_it(), State.caught))
         State.catcher = catcher  # never to be collected: its destructor would close it again
         return _functools.partial(next, map(call, iter([catcher.close])), None)
+
+    def untraced(found):
+        # steps, the last one first: put into `found` the script's tracer and profiler, and take them away
+        kept = _functools.partial(found.extend, map(call, [sys.gettrace, sys.getprofile]))
+        return [_functools.partial(sys.setprofile, None), _functools.partial(sys.settrace, None), kept]
 
     entry = Entry()
     entry.make_steps = sequence(iter(State.steps.pop, None))
     entry._run_module_as_main = entry
-    State.tools = (_functools.partial, run)
+    State.tools = (_functools.partial, run, untraced)
     State.steps[:] = [None, prepare, _functools.partial(serve, int(descriptor.rstrip('+')))]
     forget(loaded)
     sys.modules["runpy"] = entry
@@ -142,7 +152,7 @@ class Link:
         import marshal
 
         self.socket = _socket.socket(fileno=descriptor)
-        self._space = _socket.CMSG_SPACE(8)
+        self._space = _socket.CMSG_SPACE(12)
         self._marshal = marshal
 
     def receive(self):
@@ -171,39 +181,49 @@ class Link:
 
 def serve(descriptor):
     """Imports, then forks for each request; ends with the client. Returns only in a forked child."""
-    import os
 
     loaded = set(sys.modules) - {"runpy"}
     import atexit
+    import fcntl
     import gc
 
     del sys.modules["runpy"]
-    if not getattr(sys.flags, "safe_path", False):
-        sys.path_importer_cache.pop(sys.path[0], None)
-        del sys.path[0]  # where `-m` looks; the case's own folder takes its place
     link = Link(descriptor)
     State.exit = find_exit()
     atexit.register(leave)
+    for set_it in (sys.setprofile, sys.settrace):
+        atexit.register(set_it, None)  # just before: a tracer of the script is not to see us
+    end_with_client(fcntl, descriptor, True)
     forget(loaded)
-    (_, statements, script, folder), _ = link.receive()
-    try:
-        os.chdir(folder)
-        done, why = preload(statements, script)
-        os.chdir("/")
-    except Refused as refused:
-        link.send("refused", str(refused))
-        os._exit(0)
-    State.loaded.update((name, module) for name, module in sys.modules.items() if name not in loaded)
-    names = {name.partition(".")[0] for name in State.loaded } - set(sys.builtin_module_names)
+    warm_up(link, fcntl, loaded)
     gc.collect()
     State.watched = with_destructors(gc.get_objects()) or []
     ring = [State]
     ring.append(ring)
-    del ring
+    del ring, loaded  # what a case would take apart on its way out of here would be copied for it
     gc.disable()  # until the script: what it would move is shared memory
     gc.freeze()
-    link.send("ready", sorted(names), done, why)
     wait_for_cases(link, gc)
+
+
+def warm_up(link, fcntl, loaded):
+    """Makes the imports that the client asks for, and tells what has come of them."""
+    import os
+
+    (_, statements, script, folder), _ = link.receive()
+    witness = Witness()
+    try:
+        os.chdir(folder)
+        why = preload(statements, os.fsdecode(script), witness)
+        os.chdir("/")
+    except Refused as refused:
+        link.send("refused", str(refused))
+        os._exit(0)
+    end_with_client(fcntl, link.socket.fileno(), False)
+    State.loaded.update((name, module) for name, module in sys.modules.items() if name not in loaded)
+    names = {name.partition(".")[0] for name in State.loaded} - set(sys.builtin_module_names)
+    missing = {name.partition(".")[0] for name in witness.asked if name not in sys.modules}
+    link.send("ready", sorted(names), sorted(missing - names), module_endings(), why)
 
 
 def wait_for_cases(link, gc):
@@ -233,7 +253,7 @@ def wait_for_cases(link, gc):
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD})
         if request is None:
             os._exit(0)
-        _, number, script, arguments, folder = request
+        _, number, script, arguments = request
         try:
             pid = os.fork()
         except OSError as error:
@@ -245,7 +265,7 @@ def wait_for_cases(link, gc):
                 link.socket.close()
                 for name in ours:
                     del sys.modules[name]
-                become(script, arguments, folder, descriptors)
+                become(os.fsdecode(script), [os.fsdecode(word) for word in arguments], descriptors)
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
                 gc.enable()
                 return
@@ -256,6 +276,22 @@ def wait_for_cases(link, gc):
             link.send("started", number, pid)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def end_with_client(fcntl, descriptor, wanted):
+    """Whether the kernel ends us when the client goes: during the imports nobody looks at the link, and nothing else comes on it."""
+    import os
+
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC if wanted else flags & ~os.O_ASYNC)
+
+
+def module_endings():
+    """What the file of a top-level module may end in."""
+    import _imp
+
+    return [".py", ".pyc", *_imp.extension_suffixes()]
 
 
 def find_exit():
@@ -273,16 +309,21 @@ def find_exit():
 # --- the imports ---------------------------------------------------------------------------------------------------------------
 
 
-def preload(statements, script):
-    """Executes the statements as the script would; how many were done, and why no more. Raises Refused."""
+def preload(statements, script, witness):
+    """Executes the statements as the script would; why not all of them, "" when all are done. Raises Refused."""
     import os
 
-    here = os.getcwd()  # empty, and ours alone: whoever keeps it has looked at the current folder
+    here = State.here = os.getcwd()  # empty, and ours alone: whoever keeps it has looked at the script's folder
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path_importer_cache.pop(sys.path[0], None)
+        sys.path[0] = here  # in place of where `-m` looks
+    script = os.path.join(here, script)
     before = look()
     sys.modules["__main__"].__file__ = script  # without it, some modules think that a person is typing
     sys.argv[:] = [script]
     scope = {"__name__": "__main__"}
-    done, why = 0, ""
+    why = ""
+    sys.meta_path.insert(0, witness)
     for source, names in statements:
         missing = [name for name in names if not findable(name)]
         if missing:
@@ -292,22 +333,52 @@ def preload(statements, script):
             exec(compile(source, script, "exec", dont_inherit=True), scope)
         except BaseException as error:
             raise Refused("`%s` fails with %s" % (source, type(error).__name__)) from None
-        compare(before, source)
-        done += 1
+        compare(before, source, witness)
     scope.clear()
+    sys.meta_path.remove(witness)
     if os.getcwd() != here:
         raise Refused("an import changes the current folder")
-    kept = keeps_folder(here)
+    kept = keeps_its_own(here)
     if kept:
-        raise Refused("%s remembers the folder it was imported in" % kept)
-    return done, why
+        raise Refused(kept)
+    return why
+
+
+class Witness:
+    """First on sys.meta_path during the imports: finds nothing, sees what is looked for and how the global generators begin."""
+
+    def __init__(self):
+        self.asked = set()
+        self._first = {}  # generator → its state when it was first seen
+
+    def find_spec(self, name, *_):
+        self.asked.add(name)
+        if len(self._first) < 2:
+            self.disturbed()
+
+    def disturbed(self):
+        """The global generator of random numbers that was seeded or used since it was first seen, or None."""
+        states = states_of_generators()
+        return next((name for name, state in states.items() if self._first.setdefault(name, state) != state), None)
+
+
+def states_of_generators():
+    """The state of each global generator of random numbers that is loaded."""
+    states = {}
+    standard = getattr(sys.modules.get("random"), "_inst", None)
+    if standard is not None:
+        states["random"] = standard.getstate()
+    numpys = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    if numpys is not None:
+        states["numpy.random"] = [part.tobytes() if hasattr(part, "tobytes") else part for part in numpys.get_state()]
+    return states
 
 
 def findable(name):
     """Whether a top-level module is there without the script's folder."""
     if name in sys.modules:
         return True
-    return any(finder.find_spec(name, None) is not None for finder in sys.meta_path)
+    return any(finder.find_spec(name, None) is not None for finder in sys.meta_path if not isinstance(finder, Witness))
 
 
 def look():
@@ -322,11 +393,14 @@ def look():
             files[name] = os.readlink("/proc/self/fd/" + name)
         except OSError:
             pass  # the listing's own
+    with open("/proc/self/maps", "rb", 0) as file:
+        lines = file.readall().splitlines()
+    shared = {line.split()[0] for line in lines if line.split()[1].endswith(b"s") and b"w" in line.split()[1]}
     written = os.fstat(1).st_size + os.fstat(2).st_size
-    return files, written, (sys.gettrace(), sys.getprofile()), (sys.stdin, sys.stdout, sys.stderr)
+    return files, written, (sys.gettrace(), sys.getprofile()), (sys.stdin, sys.stdout, sys.stderr), shared
 
 
-def compare(before, source):
+def compare(before, source, witness):
     """Raises Refused when the statement that was just executed left something that a fork can't share."""
     import os
 
@@ -338,7 +412,7 @@ def compare(before, source):
         raise Refused("torch has started CUDA, which does not survive a fork")
     if lasting_threads():
         raise Refused("`%s` starts threads" % source)
-    files, written, traced, streams = look()
+    files, written, traced, streams, shared = look()
     if streams != before[3]:
         raise Refused("`%s` replaces the standard streams" % source)
     if written != before[1]:
@@ -349,11 +423,28 @@ def compare(before, source):
     if opened:
         kind, number, _ = opened[0].partition(":[")
         raise Refused("`%s` keeps %s open" % (source, "a " + kind if number else opened[0]))
+    if shared - before[4]:
+        raise Refused("`%s` keeps memory that forks share" % source)
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
-        return
-    raise Refused("`%s` starts a process" % source)
+        pass
+    else:
+        raise Refused("`%s` starts a process" % source)
+    compare_traces(source, witness)
+
+
+def compare_traces(source, witness):
+    """The same for what each start would have done by itself: its own files, its own random numbers."""
+    import os
+
+    if getattr(sys.modules.get("tempfile"), "_name_sequence", None) is not None:
+        raise Refused("`%s` makes temporary files" % source)
+    if os.listdir(State.here):
+        raise Refused("`%s` writes to the current folder" % source)
+    generator = witness.disturbed()
+    if generator:
+        raise Refused("`%s` seeds or uses the global generator of %s" % (source, generator))
 
 
 def lasting_threads():
@@ -364,8 +455,11 @@ def lasting_threads():
     if len(os.listdir("/proc/self/task")) == 1:
         return False
     threading = sys.modules.get("threading")
-    if threading is not None and threading.active_count() > 1:
-        return True
+    deadline = time.monotonic() + 0.3  # one that was told to end (a timer that was cancelled) needs a moment
+    while threading is not None and threading.active_count() > 1:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.001)
     pid = os.fork()
     if not pid:
         os._exit(0)
@@ -377,43 +471,90 @@ def lasting_threads():
     return True
 
 
-def keeps_folder(here):
-    """The module that has our folder in a variable, or None; multiprocessing's is set right in each child."""
+def keeps_its_own(here):
+    """What a module has remembered that is not the same for every case, in words, or None."""
+    import os
+
+    process = os.getpid()
+    paths = tuple(kind for kind in (getattr(sys.modules.get("pathlib"), "PurePath", None),) if kind)
+    generators = kinds_of_generators()
+    known = {id(getattr(sys.modules.get(module), name, None)) for module, name in RESEEDED}
     for name, module in list(sys.modules.items()):
-        for variable, value in list(getattr(module, "__dict__", {}).items()):
-            if isinstance(value, str) and value.startswith(here) and (name, variable) != MULTIPROCESSING:
-                return "%s.%s" % (name, variable)
+        if module is sys.modules["__main__"]:
+            continue  # each case has another
+        try:
+            variables = object.__getattribute__(module, "__dict__")  # without loading one that waits for its first use
+        except AttributeError:
+            continue
+        for variable, value in list(variables.items()):
+            where = "%s.%s" % (name, variable)
+            if isinstance(value, (str, *paths)):
+                if str(value).startswith(here) and where not in SET_RIGHT:
+                    return "%s remembers the folder it was imported in" % where
+            elif type(value) is int:
+                if value == process and "pid" in variable.lower():
+                    return "%s remembers the process it was imported in" % where
+            elif type(value) in generators and id(value) not in known:
+                return "%s would give all cases the same random numbers" % where
     return None
 
 
-MULTIPROCESSING = ("multiprocessing.process", "ORIGINAL_DIR")
+def kinds_of_generators():
+    """The classes of generators of random numbers that are loaded."""
+    mtrand, generator = sys.modules.get("numpy.random.mtrand"), sys.modules.get("numpy.random._generator")
+    kinds = (getattr(mtrand, "RandomState", None), getattr(generator, "Generator", None))
+    return {kind for kind in (getattr(sys.modules.get("random"), "Random", None), *kinds) if kind is not None}
+
+
+#: generators that each case seeds anew, since they are never seeded when they are imported
+RESEEDED = (("random", "_inst"), ("numpy.random.mtrand", "_rand"), ("sympy.core.random", "rng"))
+#: paths that are set right in each case
+SET_RIGHT = {"multiprocessing.process.ORIGINAL_DIR"}
 
 
 # --- the child -----------------------------------------------------------------------------------------------------------------
 
 
-def become(script, arguments, folder, descriptors):
+def become(script, arguments, descriptors):
     """Everything that a start of `python SCRIPT ARGUMENT…` in this folder would have found, up to the script itself."""
     import os
 
-    os.chdir(folder)
-    for descriptor, number in zip(descriptors, (1, 2)):
+    stdout, stderr, folder = descriptors
+    os.fchdir(folder)
+    for descriptor, number in ((stdout, 1), (stderr, 2)):
         os.dup2(descriptor, number)
+    for descriptor in descriptors:
         os.close(descriptor)
     open_streams()
     State.case = (script,)
     sys.argv[:] = [script, *arguments]
     if hasattr(sys, "orig_argv"):
         sys.orig_argv[:] = [sys.orig_argv[0], script, *arguments]
-    if not getattr(sys.flags, "safe_path", False):
-        sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
+    if State.here in sys.path:
+        sys.path[sys.path.index(State.here)] = os.path.dirname(os.path.realpath(script))
+    sys.path_importer_cache.pop(State.here, None)
+    renew_modules()
+
+
+def renew_modules():
+    """What modules hold of their process, made this one's."""
+    import os
+
+    threading = sys.modules.get("threading")
+    if threading is not None and hasattr(threading, "get_native_id"):
+        threading.main_thread()._native_id = threading.get_native_id()
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         process.ORIGINAL_DIR = os.getcwd()
         process.current_process().authkey = os.urandom(32)
-    random = sys.modules.get("numpy.random")
-    if random is not None:
-        random.seed()
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        time = sys.modules["time"]
+        logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
+    for name, generator in RESEEDED:
+        found = getattr(sys.modules.get(name), generator, None)
+        if found is not None and name != "random":  # which does it by itself
+            found.seed()
 
 
 def open_streams():
@@ -442,7 +583,7 @@ def prepare():
     """The step after the fork: compiles the script and puts the next steps in place."""
     import os
 
-    partial, run = State.tools
+    partial, run, untraced = State.tools
     (script,) = State.case
     try:
         with open(script, "rb") as file:
@@ -453,6 +594,10 @@ def prepare():
     # a new module, since the collector never looks at what was there before the fork
     old = sys.modules["__main__"]
     module = sys.modules["__main__"] = type(sys)("__main__")
+    if sys.modules.get("__mp_main__") is old:
+        del sys.modules["__mp_main__"], State.loaded["__mp_main__"]
+        sys.modules["__mp_main__"] = module  # multiprocessing's other name for it
+    State.before = len(sys.modules)
     scope = module.__dict__
     scope.clear()
     scope.update(old.__dict__)
@@ -467,7 +612,8 @@ def prepare():
     except BaseException as error:
         State.steps.append(partial(raise_it(), error.with_traceback(None)))
         return
-    State.steps[:] = [None, partial(decide, scope), run(code, scope)]
+    tracers = []
+    State.steps[:] = [None, partial(decide, scope, tracers), *untraced(tracers), run(code, scope)]
 
 
 def raise_it():
@@ -477,8 +623,11 @@ def raise_it():
     return _codecs.lookup_error("strict")
 
 
-def decide(scope):
+def decide(scope, tracers):
     """The step after the script: what the interpreter does next, and which exit status that will come to."""
+    partial = State.tools[0]
+    tracer, profiler = tracers
+    traced = [partial(set_it, it) for set_it, it in ((sys.setprofile, profiler), (sys.settrace, tracer)) if it is not None]
     error = State.caught.__context__
     State.caught = None
     State.catcher.__dict__.clear()
@@ -489,7 +638,9 @@ def decide(scope):
             pass  # as the interpreter does; it looks again at the end
     if error is None:
         State.status = 0
-        forget_file(scope)
+        scope.pop("__file__", None)
+        scope.pop("__cached__", None)
+        State.steps += traced
         return
     if type(error) is SystemExit:
         State.status = system_exit(error.code)
@@ -498,14 +649,9 @@ def decide(scope):
     if not isinstance(error, SystemExit):
         import atexit
 
-        atexit.register(forget_file, scope)  # after the traceback, before the script's exit handlers
-    State.steps.append(State.tools[0](raise_it(), error))
-
-
-def forget_file(scope):
-    """What the interpreter takes out of __main__ once the script has run."""
-    scope.pop("__file__", None)
-    scope.pop("__cached__", None)
+        for name in ("__file__", "__cached__"):
+            atexit.register(scope.pop, name, None)  # after the traceback, before the script's exit handlers
+    State.steps += [partial(raise_it(), error), *traced]
 
 
 def system_exit(code):
@@ -572,6 +718,27 @@ def with_destructors(things):
     return found
 
 
+def hide_loaded():
+    """Takes what was loaded before the fork out of sys.modules, and keeps it alive."""
+    modules, loaded = sys.modules, State.loaded
+    if type(modules) is not dict:
+        return  # the script's own
+    late = []
+    while modules:
+        late.append(modules.popitem())
+        if late[-1][0] in loaded:
+            modules.update([late.pop()])
+            break
+    if len(modules) + ("__mp_main__" in dict(late)) == State.before:
+        # nothing was taken out since: they are the last ones. So none of them is touched, since all that is touched is copied
+        State.steps.append([modules.popitem() for _ in range(len(loaded))])
+    else:
+        for name, module in loaded.items():
+            if modules.get(name) is module:
+                del modules[name]
+    modules.update(reversed(late))
+
+
 def clearing_begins():
     """The first thing cleared is sys.ps2: takes what was loaded before the fork out of sight, unless that could matter."""
     import gc
@@ -581,13 +748,12 @@ def clearing_begins():
         return
     held = State.watched + held
     streams = [sys.__stdout__, sys.__stderr__]
-    for name, module in State.loaded.items():
-        if sys.modules.get(name) is module:
-            del sys.modules[name]
-    exit_, status = State.exit, State.status
+    hide_loaded()
+    exit_, status, last = State.exit, State.status, sys
 
     def all_cleared():
         # the last of sys: nothing of the script is left but what modules loaded before the fork hold. Globals are gone, too
+        last.stdout, last.stderr = streams
         for reference in held:
             thing = reference()
             if thing is not None:

@@ -1,0 +1,9 @@
+# variables: FORCE_COLOR=1
+import json
+
+
+def fails():
+    json.loads("{")
+
+
+fails()

@@ -1,0 +1,4 @@
+import json
+print(json.dumps("""two
+lines"""))
+raise ValueError
