@@ -87,6 +87,17 @@ def test_what_the_pool_has_not_seen_goes_the_full_way_once(built: Project) -> No
     assert "click" not in _loaded(built, "which", "case3/script.py")
 
 
+def test_a_python_that_a_variable_asks_for_takes_the_fast_way(built: Project) -> None:
+    """As click hands it on, SHAREDENV_PYTHON is the option --python: what was found under it must be noted nevertheless."""
+    built.env["SHAREDENV_PYTHON"] = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert "click" in _loaded(built, "which", "case1/script.py")
+    built.call("build", "case1/script.py")
+    for command in ("exec", "which", "activate"):
+        assert "click" not in _loaded(built, command, "case1/script.py"), command
+    built.env["SHAREDENV_PYTHON"] = "3.99"
+    assert "click" in _loaded(built, "which", "case1/script.py")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

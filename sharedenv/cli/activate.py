@@ -56,8 +56,7 @@ def activate(
             console.result(FAILURE[kind])
         raise
     tell_staged(environment.path, path, console)
-    if python is None:
-        remember(session.layout, os.environ, {session.paths[0]: environment})
+    remember(session.layout, os.environ, {session.paths[0]: environment}, python)
     note_use(session.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0

@@ -59,10 +59,9 @@ def build(
         make_pool(session.layout, console, shared=True)
     options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
     outcome = build_plan(session, plan, options, jobs, console)
-    if selection.python is None:
-        # one script of each key: its copies have the same bytes
-        first = {plan.needs[key].scripts[0]: environment for key, environment in outcome.ready.items()}
-        remember(session.layout, os.environ, first)
+    # one script of each key: its copies have the same bytes
+    first = {plan.needs[key].scripts[0]: environment for key, environment in outcome.ready.items()}
+    remember(session.layout, os.environ, first, selection.python)
     if as_json:
         console.document(
             {

@@ -50,8 +50,7 @@ def exec_(
                 break
             except Vanished:
                 continue
-        if python is None:
-            remember(session.layout, os.environ, {session.paths[0]: environment})
+        remember(session.layout, os.environ, {session.paths[0]: environment}, python)
         os.set_inheritable(descriptor, True)
         path = path_to_use(environment.path, os.environ)
         tell_staged(environment.path, path, console)

@@ -22,8 +22,8 @@ def which(context: click.Context, selection: Selection) -> int:
     session = open_session(context, selection)
     plan = plan_of(session, console)
     ready, missing = look_up_all(session.layout, plan)
-    if selection.python is None:
-        remember(session.layout, os.environ, {path: ready[key] for path, key in plan.scripts if key in ready})
+    found = {path: ready[key] for path, key in plan.scripts if key in ready}
+    remember(session.layout, os.environ, found, selection.python)
     for _, key in plan.scripts:
         if key in ready:
             console.result(ready[key].python)
