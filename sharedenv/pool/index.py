@@ -18,7 +18,8 @@ def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Env
     """Links the fingerprints of these scripts (absolute path → its environment) in the index.
 
     ``python`` is the request that --python or SHAREDENV_PYTHON made. Never fails: a pool may be read-only, and without the
-    link the full way is taken. A build takes minutes, in which a script, a lock or a configuration can change: what is linked is looked at again.
+    link the full way is taken. A build takes minutes, in which a script, a lock or a configuration can change: what is linked
+    is looked at again.
     """
     around = surroundings(layout.root, environ, python)
     if around is None:
