@@ -286,7 +286,9 @@ def test_what_is_in_use_makes_no_room_and_the_next_goes_in_its_place(project: Pr
     age(project, 3)
     project.script("b.py", ["beta"])
     project.script("g.py", ["gamma"])
-    project.call("build", "b.py", "g.py")
+    project.call("build", "b.py")
+    age(project, 2)
+    project.call("build", "g.py")
     names = {item["scripts"][0]: item["name"] for item in json.loads(project.call("list", "--json").stdout)["environments"]}
     total = sum(item["bytes"] for item in json.loads(project.call("list", "--json").stdout)["environments"])
     removed, kept = pruned(project, "--max-size", f"{total - 1}", "--dry-run")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -259,11 +260,11 @@ def test_names_of_scripts_are_never_options_of_uv(project: Project) -> None:
 # ---------------------------------------------------------------- sharing in a group
 
 
-def shared(project: Project, tmp_path: Path) -> None:
+def shared(project: Project, world: Path) -> None:
     """A project whose folder and pool belong to GROUP, shared on purpose; caches that nobody can use too."""
     os.chown(project.path, 0, GROUP)
     os.chmod(project.path, 0o2775)
-    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache0")
+    project.env["UV_CACHE_DIR"] = str(world / "cache0")
     project.call("build", "--shared-group", "s.py", umask=0o077)
 
 
@@ -285,38 +286,38 @@ def member(project: Project, *arguments: str, module: tuple[str, ...] = ("-m", "
     )
 
 
-MEMBERS = pytest.mark.xdist_group("members")
-
-
 @pytest.fixture
-def group_project(project: Project, tmp_path: Path, wheels: Path) -> Iterator[Project]:
+def group_project(offline_env: dict[str, str], wheels: Path) -> Iterator[Project]:
     """A project shared in a group, one environment built by root with the tightest umask.
 
-    Its tests run in one worker (MEMBERS): each opens the folders above it, which all workers share, and closes them again.
+    It has a folder of its own that every user can enter: pytest's are closed, and its other workers lean on that.
     """
     require("setpriv", "python3")
-    opened = []
-    for folder in {*wheels.parents, *project.path.parents, project.path}:
-        mode = folder.stat().st_mode
-        if mode & 0o005 != 0o005:
-            opened.append((folder, mode))
-            os.chmod(folder, mode | 0o005)
+    world = Path(tempfile.mkdtemp(prefix="sharedenv-group-"))
+    world.chmod(0o755)
+    project = Project(world / "project", offline_env)
     try:
-        project.env["PATH"] = "/usr/bin:/bin"
-        project.env["SHAREDENV_UV"] = shutil.which("uv", path=sysconfig.get_path("scripts")) or "uv"
+        project.path.mkdir()
+        (world / "home").mkdir()
+        shutil.copytree(wheels, world / "wheels")
+        project.env |= {
+            "HOME": str(world / "home"),
+            "PATH": "/usr/bin:/bin",
+            "SHAREDENV_UV": shutil.which("uv", path=sysconfig.get_path("scripts")) or "uv",
+            "UV_FIND_LINKS": str(world / "wheels"),
+        }
         if (told := member(project, "--version")).returncode != 0:
             pytest.skip(f"another user can't run sharedenv here: {told.stderr.splitlines()[-1:]}")
         project.script("s.py", ["alpha"], "import alpha, sys; print(sys.prefix)")
-        shared(project, tmp_path)
+        shared(project, world)
         yield project
     finally:
-        for folder, mode in opened:
-            os.chmod(folder, mode)
+        project.end()
+        shutil.rmtree(world)
 
 
 @pytest.mark.root
-@MEMBERS
-def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project, tmp_path: Path) -> None:
+def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project) -> None:
     project = group_project
     assert json.loads((project.pool / "pool.json").read_text())["shared"] == "group"
     for folder in (project.pool, project.pool / "envs", project.pool / "keys"):
@@ -326,11 +327,11 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
     assert done.stdout.strip() == str(project.environments[0])
     attempt = [*as_nobody(group=GROUP), "touch", str(module_of(project.environments[0]))]
     assert subprocess.run(attempt, capture_output=True, check=False).returncode != 0
-    cache = tmp_path / "cache1"
+    cache = project.path.parent / "cache1"
     cache.mkdir()
     os.chown(cache, NOBODY, GROUP)
     project.script("t.py", ["beta"], "import beta, sys; print(sys.prefix)")
-    home = tmp_path / "home1"
+    home = project.path.parent / "home1"
     home.mkdir()
     os.chown(home, NOBODY, GROUP)
     built = member(project, "exec", "t.py", UV_CACHE_DIR=str(cache), HOME=str(home))
@@ -347,7 +348,6 @@ def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project
 
 
 @pytest.mark.root
-@MEMBERS
 def test_runs_and_failures_can_be_read_by_the_group_whatever_the_umask(group_project: Project) -> None:
     project = group_project
     project.script("fails.py", ["no-such-package"])
@@ -361,8 +361,7 @@ def test_runs_and_failures_can_be_read_by_the_group_whatever_the_umask(group_pro
 
 
 @pytest.mark.root
-@MEMBERS
-def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Project, tmp_path: Path) -> None:
+def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Project) -> None:
     """Under umask 077 the lease was readable to its owner alone, and nobody else could tell that its holder is dead."""
     project = group_project
     key = project.call("key", "s.py").stdout.split()[0]
@@ -372,7 +371,7 @@ def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Pr
     process.kill()
     process.communicate(timeout=60)
     code = BUILD.replace('"build"', '"build", "--rebuild", "--lock-timeout", "60"')
-    home = tmp_path / "home1"
+    home = project.path.parent / "home1"
     home.mkdir()
     os.chown(home, NOBODY, GROUP)
     project.env["UV_CACHE_DIR"] = str(home / "cache")
@@ -381,7 +380,6 @@ def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Pr
 
 
 @pytest.mark.root
-@MEMBERS
 def test_a_mark_of_somebody_else_does_not_share_a_pool(group_project: Project) -> None:
     project = group_project
     for path in (project.pool, project.pool / "pool.json"):
