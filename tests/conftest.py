@@ -41,6 +41,15 @@ class Project:
         """The folders under envs/."""
         return sorted((self.pool / "envs").iterdir()) if (self.pool / "envs").is_dir() else []
 
+    @property
+    def command(self) -> Path:
+        """A folder for PATH that holds the command `sharedenv` of this checkout."""
+        folder = self.path.parent / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / "sharedenv").write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
+        (folder / "sharedenv").chmod(0o755)
+        return folder
+
     def script(
         self,
         name: str,
@@ -103,6 +112,22 @@ class Project:
         if status is not None:
             assert process.returncode == status, f"exit {process.returncode}\n{stdout}\n{stderr}"
         return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+    def shell(self, command: str, env: Mapping[str, str] | None = None) -> str:
+        """What a line typed into bash prints, stdout and stderr as they come. Asserts that it ends with 0."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env={**self.env, **(env or {})},
+            cwd=self.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
 
 
 @pytest.fixture(scope="session")

@@ -5,37 +5,32 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Project
+from tests.readme import assert_printed, commands, section
 from tests.slurm import Cluster, wait_until
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = section("On a cluster")
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def page() -> str:
-    """The text of the page."""
-    found = re.search(r"^## On a cluster\n(.*?)(?=^## |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
 
 
 @pytest.mark.slurm
 @pytest.mark.xdist_group("slurm")
 def test_every_command_on_the_page(project: Project, cluster: Cluster) -> None:
     project.copies(12, ["tool"], "import sys, tool\nprint('ran in', sys.prefix)")
-    env = {**project.env, **cluster.env, "PATH": f"{commands(project)}:{project.env['PATH']}", "TMPDIR": str(project.path.parent)}
-    blocks = re.findall(r"^```(console|bash)\n(.*?)^```$", page(), re.MULTILINE | re.DOTALL)
-    assert {kind for kind, _ in blocks} == {"console", "bash"}
-    for kind, text in blocks:
+    env = {**project.env, **cluster.env, "PATH": f"{project.command}:{project.env['PATH']}", "TMPDIR": str(project.path.parent)}
+    found = re.findall(r"^```(console|bash)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert {kind for kind, _ in found} == {"console", "bash"}
+    for kind, text in found:
         if kind == "console":
-            for command in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
-                run_command(command, env, project.path)
+            for command, shown in commands(text):
+                printed = project.shell(command, env)
+                if command != "sharedenv status":  # shown of a run with failures: test_readme_output.py
+                    assert_printed(shown, printed)
                 wait_until(lambda: not cluster.call("squeue", "-h"), f"the end of what `{command}` started")
         elif "--taskprolog" in text:
             (project.path / "prolog.sh").write_text(text)
@@ -48,12 +43,12 @@ def test_every_line_for_another_shell(project: Project) -> None:
     """Those in the text of the page, for csh and fish; a shell that is not here is left out."""
     project.script("case1/script.py", ["tool"])
     project.call("build", "case1/script.py")
-    lines = re.findall(r"(csh|fish): (`+) ?(.*?) ?\2[,.)]", page())
+    lines = re.findall(r"(csh|fish): (`+) ?(.*?) ?\2[,.)]", PAGE)
     assert [name for name, _, _ in lines] == ["csh", "fish"]
     for name, _, line in lines:
         if (program := shutil.which(name)) is not None:
             (project.path / "job").write_text(f"{line}\ntool\n")
-            env = {**project.env, "PATH": f"{commands(project)}:{project.env['PATH']}", "HOME": str(project.path)}
+            env = {**project.env, "PATH": f"{project.command}:{project.env['PATH']}", "HOME": str(project.path)}
             done = subprocess.run(
                 [program, "job"], env=env, cwd=project.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True
             )
@@ -62,27 +57,10 @@ def test_every_line_for_another_shell(project: Project) -> None:
 
 def test_the_share_that_is_named(project: Project) -> None:
     project.copies(12, [], "import os; open('../ran', 'a').write(os.path.basename(os.getcwd()) + ' ')")
-    [words] = re.findall(r"`(--shard .*?)`", page())
-    env = {**project.env, "PATH": f"{commands(project)}:{project.env['PATH']}", "PBS_ARRAY_INDEX": "2"}
-    run_command(f"sharedenv run {words} 'case*/script.py'", env, project.path)
+    [words] = re.findall(r"`(--shard .*?)`", PAGE)
+    env = {**project.env, "PATH": f"{project.command}:{project.env['PATH']}", "PBS_ARRAY_INDEX": "2"}
+    project.shell(f"sharedenv run {words} 'case*/script.py'", env)
     assert sorted((project.path / "ran").read_text().split()) == ["case12", "case2"]
-
-
-def commands(project: Project) -> Path:
-    """A folder with the command `sharedenv` of this checkout."""
-    folder = project.path.parent / "bin"
-    folder.mkdir(exist_ok=True)
-    (folder / "sharedenv").write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
-    (folder / "sharedenv").chmod(0o755)
-    return folder
-
-
-def run_command(command: str, env: dict[str, str], cwd: Path) -> None:
-    """One line after a `$`."""
-    done = subprocess.run(
-        ["bash", "-c", command], env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
 def submit_script(text: str, cluster: Cluster, env: dict[str, str], cwd: Path) -> None:

@@ -12,16 +12,10 @@ import pytest
 from sharedenv import errors
 from sharedenv.cli.main import COMMANDS, cli
 from tests.conftest import Project
+from tests.readme import section
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-
-
-def section(title: str) -> str:
-    """The text under a heading of the second level."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
 
 
 def test_every_command_has_its_row_in_the_order_of_help() -> None:

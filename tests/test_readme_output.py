@@ -1,0 +1,96 @@
+"""What the README shows is what is printed: its commands are run, and what they print is held against its lines."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from sharedenv.report.slurm import standing_lines
+from sharedenv.run.case import Case
+from sharedenv.run.journal import Asked, Run
+from sharedenv.run.records import Result
+from sharedenv.slurm.status import Place, Standing
+from tests.conftest import Project
+from tests.readme import assert_printed, blocks, commands, section
+from tests.wheels import make_wheel
+
+ROOT = Path(__file__).parent.parent
+
+#: the demo's script, as far as it goes without the four themselves; one is larger than we are, or no memory is told
+BODY = """
+import os, scipy, numpy, matplotlib, pandas
+case = os.path.basename(os.getcwd())
+held = b"x" * (100 << 20 if case == "case91" else 1)
+print(f"{case}: mean {-0.017 if case == 'case100' else 0.039:+.3f}")
+"""
+
+
+@pytest.fixture
+def four(project: Project) -> Project:
+    """A project whose index has the four packages of the README's script, in a small way."""
+    folder = project.path.parent / "four"
+    for name in ("scipy", "numpy", "matplotlib", "pandas"):
+        make_wheel(folder, name, "1.0")
+    project.env["UV_FIND_LINKS"] = str(folder)
+    project.env["PATH"] = f"{project.command}:{project.env['PATH']}"
+    return project
+
+
+def test_the_main_job(four: Project) -> None:
+    (metadata,) = blocks(section("The main job"), "python")
+    for number in range(1, 101):
+        path = four.path / f"case{number}" / "script.py"
+        path.parent.mkdir()
+        path.write_text(metadata + BODY)
+    (block,) = blocks(section("The main job"), "console")
+    [(command, shown)] = commands(block)
+    quick = [line for line in shown if not re.match(r"\d+ s: \d+ of", line)]  # the line of progress is for builds that take long
+    assert len(quick) == len(shown) - 1
+    assert_printed(quick, four.shell(command))
+
+
+def test_what_it_saved(four: Project) -> None:
+    """The table is that of the demo's last command."""
+    (table,) = blocks(section("The main job"), "text")
+    dependencies = ["scipy", "numpy", "matplotlib", "pandas"]
+    four.copies(2, dependencies, BODY)
+    four.shell("sharedenv run 'case*/script.py'")
+    four.env["UV_CACHE_DIR"] = str(four.path.parent / "cache")  # where other tests make no environments meanwhile
+    printed = four.shell(f"{sys.executable} {ROOT}/scripts/cost_of_copies.py case1/script.py case2/script.py --copies 100")
+    shown = [re.sub(" +", " ", line) for line in table.splitlines()]
+    assert_printed(shown, re.sub(" +", " ", printed))
+
+
+@pytest.mark.parametrize(
+    "title", ["Three uses", "Thousands of copies, overnight", "When do two scripts share an environment?", "The pool"]
+)
+def test_commands_that_show_no_output(four: Project, title: str) -> None:
+    four.copies(12, ["numpy"], "import os; assert not os.path.exists('bad')")
+    (four.path / "case7" / "bad").touch()
+    four.call("run", "case*/script.py", status=1)
+    (four.path / "case7" / "bad").unlink()
+    found = [one for block in blocks(section(title), "console") for one in commands(block)]
+    assert found
+    for command, shown in found:
+        assert not shown
+        four.shell(command)
+
+
+def test_how_a_run_on_slurm_stands() -> None:
+    """A failure and a dead node among 5,000 cases: the lines of `status`, from places that are made up."""
+    (shown,) = [
+        lines for block in blocks(section("On a cluster"), "console") for command, lines in commands(block) if command == "sharedenv status"
+    ]
+    cases = {number: Case(number, f"case{number}/script.py", key="key") for number in range(1, 5001)}
+    failed = Result(7, 1, 0.0, status=1, tail="ValueError: negative density")
+    lost = [12, 28, 44, *range(1000, 1106)]
+    places = {number: Place("done") for number in cases} | {number: Place("lost", "its node failed (node3)") for number in lost}
+    places[7] = Place("failed")
+    standing = Standing(places, {7: failed}, cases, ("4711",), (), 0.0, None)
+    run = Run("/pool/runs/20261122-101500", Asked((), (), None, 0.0, len(cases), ("key",), {}))
+    printed = standing_lines(run, standing, str, lambda _, text: text)
+    assert printed == shown[:-1]
+    assert shown[-1].startswith("to go on: sharedenv submit --resume --run-id ")  # test_slurm.py follows it
