@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.key import Payload, local_packages
+from sharedenv.key import local_packages
+from sharedenv.payload import Payload
 from sharedenv.requirement import merge, parse_requirement
 from sharedenv.secret import secrets_in
 from sharedenv.settings import Settings, is_named, names_default_index

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sharedenv.key import Payload
+from sharedenv.payload import Payload
 
 ABSENT = "absent"
 NAMED = 4  #: differences in one line, at most

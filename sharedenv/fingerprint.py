@@ -56,9 +56,14 @@ def fingerprint(around: bytes, block: bytes, path: str) -> str | None:
         lock = _read(path + ".lock")
     except OSError:
         return None
+    folder = encoded(path.rpartition("/")[0]) if may_be_bound(block, lock) else b""
+    return _digest([around, block, lock, folder]).hex()
+
+
+def may_be_bound(block: bytes, lock: bytes) -> bool:
+    """Whether the same block and lock file may mean something else in another folder: a quick look, on the safe side."""
     # paths start at the script's folder; only [tool.uv] holds any, and "tool" can be spelt otherwise with escapes alone
-    bound = b"tool" in block or b"\\" in block or _may_name_places(lock)
-    return _digest([around, block, lock, encoded(path.rpartition("/")[0]) if bound else b""]).hex()
+    return b"tool" in block or b"\\" in block or _may_name_places(lock)
 
 
 def _may_name_places(lock: bytes) -> bool:

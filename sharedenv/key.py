@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from sharedenv.lock import places
+from sharedenv.payload import Aside, Maker, Payload, payload_from
 from sharedenv.readers import Place
 from sharedenv.requirement import RequirementError, admits, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
 from sharedenv.tool_uv import INERT, OptionError, normal_options
 
-__all__ = ["SCHEMA", "Aside", "Payload", "admits", "local_packages", "make_payload", "moves", "payload_from"]
+__all__ = ["SCHEMA", "admits", "local_packages", "make_payload", "maker", "moves"]
 
 SCHEMA = 1
 
@@ -26,29 +26,9 @@ _CARRIED = frozenset(INERT) - frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Aside:
-    """What a build needs beside the payload and no key sees: never written into a manifest, a log or a message."""
-
-    urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → the URL with them
-    options: Mapping[str, Any] = field(default_factory=dict)  # inert options of [tool.uv], such as keyring-provider
-    lock: bytes | None = None  # the lock file's bytes
-    bound: bool = False  # it names places relative to the script's folder: the same bytes elsewhere mean something else
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """The canonical JSON document of all that decides what is installed, and its sha256."""
-
-    text: str  # JSON, sorted keys, no spaces
-    key: str  # 64 hex digits
-    aside: Aside = field(default=Aside(), compare=False, repr=False)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The document as a value; each call gives a fresh copy."""
-        value: dict[str, Any] = json.loads(self.text)
-        return value
+def maker(settings: Settings) -> Maker:
+    """How to make the payload of a script in these settings, for `make_plan`."""
+    return lambda metadata, path, lock: make_payload(metadata, os.path.dirname(path), lock, settings)
 
 
 def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: Settings) -> Payload:
@@ -69,13 +49,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
         # the same bytes beside two scripts can mean two things
         document["lock-places"] = _lock_places(named, place)
     options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
-    return payload_from(document, Aside(urls, options, lock, bound=bool(place.relative)))
-
-
-def payload_from(document: Mapping[str, Any], aside: Aside | None = None) -> Payload:
-    """The payload of a document: what is written in a manifest gives back the same key."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return Payload(text, hashlib.sha256(text.encode()).hexdigest(), aside or Aside())
+    return payload_from(document, Aside(urls, options, lock), bound=bool(place.relative))
 
 
 def moves(payload: Payload) -> bool:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sharedenv.block import Block
-from sharedenv.key import Payload, make_payload
+from sharedenv.payload import Maker, Payload
 from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
-from sharedenv.settings import Settings
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
 
@@ -38,13 +37,15 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
+def make_plan(paths: Iterable[str], make: Maker) -> Plan:
     """Reads every script (absolute paths) once and groups them by key. Raises BadScripts, which names every bad one.
+
+    ``make`` says what a script's payload is: the full way (key.maker), or what the pool knows (pool/index.known).
 
     What costs more than a read is done once for all scripts with the same block and lock file (and the same folder,
     where these name files relative to it): 100,000 copies are one parse.
     """
-    keyer = _Keyer(settings)
+    keyer = _Keyer(make)
     scripts: list[tuple[str, str]] = []
     digests: list[str] = []
     needs: dict[str, tuple[Payload, list[str]]] = {}
@@ -76,8 +77,8 @@ def make_plan(paths: Iterable[str], settings: Settings) -> Plan:
 class _Keyer:
     """Script → payload, remembering what it has worked out: equal blocks give equal answers, errors too."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, make: Maker) -> None:
+        self._maker = make
         self._parsed: dict[tuple[bytes, int], Metadata | ScriptError] = {}
         #: by block, its line, lock file, and the folder ("" where it says nothing)
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
@@ -99,11 +100,11 @@ class _Keyer:
         name = (block.content, block.line, lock)
         payload = self._payloads.get((*name, "")) or self._payloads.get((*name, folder))
         if payload is None:
-            payload = self._make(metadata, folder, lock)
+            payload = self._make(metadata, path, lock)
             self._payloads[(*name, folder if _is_bound(payload, folder) else "")] = payload
         if isinstance(payload, ScriptError):
             raise payload
-        if lock is None and not payload.aside.bound:
+        if lock is None and not payload.bound:
             self._plain = payload
         return payload
 
@@ -136,9 +137,9 @@ class _Keyer:
             raise found
         return found
 
-    def _make(self, metadata: Metadata, folder: str, lock: bytes | None) -> Payload | ScriptError:
+    def _make(self, metadata: Metadata, path: str, lock: bytes | None) -> Payload | ScriptError:
         try:
-            return make_payload(metadata, folder, lock, self._settings)
+            return self._maker(metadata, path, lock)
         except ScriptError as error:
             if error.line is None and error.field is not None:
                 error.line = field_line(metadata.block, error.field)
@@ -148,7 +149,7 @@ class _Keyer:
 def _is_bound(payload: Payload | ScriptError, folder: str) -> bool:
     """Whether the same bytes may give something else in another folder."""
     if isinstance(payload, Payload):
-        return payload.aside.bound
+        return payload.bound
     try:
         folder.encode()
     except UnicodeEncodeError:  # which can be the error

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
 import threading
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 _live: set[subprocess.Popen[str]] = set()
 _live_lock = threading.Lock()
@@ -37,6 +39,8 @@ def capture(
 
     After ``timeout`` seconds it is killed, and what it had to say is that it did not answer.
     """
+    import subprocess  # noqa: PLC0415 - a run with a full pool does without
+
     pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     with _started(argv, env, cwd, pipe, subprocess.PIPE) as process:
         try:
@@ -51,6 +55,8 @@ def capture_to(log: IO[str], argv: Sequence[str], *, env: Mapping[str, str], cwd
 
     What it makes is not for everybody to write, whatever the umask.
     """
+    import subprocess  # noqa: PLC0415 - as above
+
     log.flush()
     start = log.tell()
     with _started(argv, env, cwd, subprocess.DEVNULL, log, umask() | stat.S_IWOTH) as process:
@@ -104,6 +110,8 @@ class _started:
         stderr: int | IO[str],
         umask: int = -1,
     ) -> None:
+        import subprocess  # noqa: PLC0415 - as above
+
         with _live_lock:
             if _stopping.is_set():
                 raise KeyboardInterrupt

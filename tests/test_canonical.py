@@ -20,7 +20,8 @@ import tomli
 from sharedenv.block import Block
 from sharedenv.canonical import Inputs, build_inputs, canonical_script, python_request
 from sharedenv.errors import SharedenvError
-from sharedenv.key import Payload, make_payload, payload_from
+from sharedenv.key import make_payload
+from sharedenv.payload import Payload, payload_from
 from sharedenv.script import Metadata, parse_script
 from sharedenv.settings import Settings, gather_settings
 from tests.conftest import Project

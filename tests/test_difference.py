@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sharedenv.difference import brief, differences, nearest
-from sharedenv.key import Payload, payload_from
+from sharedenv.payload import Payload, payload_from
 
 BASE: dict[str, Any] = {
     "schema": 1,

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from sharedenv.block import Block
 from sharedenv.canonical import canonical_script
-from sharedenv.key import Payload, admits, make_payload, moves, payload_from
+from sharedenv.key import admits, make_payload, moves
+from sharedenv.payload import Payload, payload_from
 from sharedenv.requirement import RequirementError, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError, parse_script
 from sharedenv.settings import Settings

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv import plan as plan_module
 from sharedenv.discover import expand
 from sharedenv.errors import EXIT_USAGE
+from sharedenv.key import maker
+from sharedenv.payload import Payload
 from sharedenv.plan import Plan, make_plan
 from sharedenv.problems import LINES, BadScripts, shown
+from sharedenv.script import Metadata
 from sharedenv.settings import Settings
 
 GOOD = '# /// script\n# dependencies = ["alpha"]\n# ///\n'
@@ -36,7 +38,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
 
 def plan(folder: Path, *arguments: str) -> Plan:
     """The plan of what these arguments name."""
-    return make_plan(expand(arguments, str(folder)), Settings(str(folder), platform="linux-x86_64-gnu"))
+    return make_plan(expand(arguments, str(folder)), maker(Settings(str(folder), platform="linux-x86_64-gnu")))
 
 
 def bad(folder: Path, *arguments: str) -> BadScripts:
@@ -66,23 +68,28 @@ def test_a_lock_file_beside_a_script_sets_it_apart(folder: Path) -> None:
     assert len(with_lock.scripts) == 2
 
 
-def test_each_distinct_block_is_worked_out_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    make_payload = plan_module.make_payload
-    monkeypatch.setattr(plan_module, "make_payload", lambda *args: (calls.append(args), make_payload(*args))[1])
+def test_each_distinct_block_is_worked_out_once(folder: Path) -> None:
     write(folder, {f"case{i}/script.py": GOOD + f"print({i})\n" for i in range(50)})
-    plan(folder, "case*/script.py")
-    assert len(calls) == 1
+    assert len(worked_out(folder, "case*/script.py")) == 1
 
 
-def test_relative_sources_are_worked_out_in_each_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_sources_are_worked_out_in_each_folder(folder: Path) -> None:
     """The same bytes in two folders may mean two things."""
-    folders = []
-    make_payload = plan_module.make_payload
-    monkeypatch.setattr(plan_module, "make_payload", lambda *args: (folders.append(args[1]), make_payload(*args))[1])
     write(folder, {"a/s.py": RELATIVE, "a/t.py": RELATIVE, "b/s.py": RELATIVE})
-    plan(folder, "*/*.py")
-    assert folders == [f"{folder}/a", f"{folder}/b"]
+    assert worked_out(folder, "*/*.py") == [f"{folder}/a/s.py", f"{folder}/b/s.py"]
+
+
+def worked_out(folder: Path, *arguments: str) -> list[str]:
+    """The scripts of a plan whose payload was made and not known from another."""
+    paths: list[str] = []
+    make = maker(Settings(str(folder)))
+
+    def noting(metadata: Metadata, path: str, lock: bytes | None) -> Payload:
+        paths.append(path)
+        return make(metadata, path, lock)
+
+    make_plan(expand(arguments, str(folder)), noting)
+    return paths
 
 
 OPTIONS = (
@@ -259,7 +266,7 @@ def test_lock_files_of_copies_are_held_once(folder: Path) -> None:
     paths = expand(["case*/s.py"], str(folder))
     tracemalloc.start()
     try:
-        make_plan(paths, Settings(str(folder)))
+        make_plan(paths, maker(Settings(str(folder))))
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()

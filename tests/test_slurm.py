@@ -158,7 +158,7 @@ def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
             on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
         return on.counts(run) == {"done": 6}
 
-    wait_until(ended, "it starts again and ends")
+    wait_until(ended, f"it starts again and ends\n{on.log(run, job, 1)}", 240)
     assert on.ran() == cases(1, 2, 3, 4, 5, 6) + cases(4)
     assert re.search(r"run \S+: 3 cases, 3 before", on.log(run, job, 1))
     assert on.counts(run) == {"done": 6}
@@ -220,7 +220,8 @@ def test_the_time_limit_is_told_and_resumed(on: Submitting) -> None:
     """KILL at the limit: whatever the case was, nothing of it is taken for done."""
     on.copies(3, [], "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + BODY)
     (on.path / "case2" / "hold").touch()
-    run, job = on.submit("--tasks", "1", "--time", "10", "case*/script.py")
+    # a grace beyond Slurm's own: it is Slurm that kills
+    run, job = on.submit("--tasks", "1", "--time", "10", "--grace", "300", "case*/script.py")
     wait_until(lambda: on.ran() == cases(1, 2), "the second case runs")
     on.cluster.call("scontrol", "update", f"jobid={job}_1", "EndTime=now+2")
     assert set(on.cluster.wait_for_end(job, 240).values()) == {"TIMEOUT"}

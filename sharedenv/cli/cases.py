@@ -138,7 +138,8 @@ def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: C
     elif is_read_only(work.layout):
         console.warn("no journal: the pool is read-only; --resume will not know this run")
         with tempfile.TemporaryDirectory(prefix="sharedenv-run-") as folder:
-            yield create_journal(replace(work, layout=Layout(os.path.join(folder, POOL))), asked, extra)
+            elsewhere = replace(work.session, layout=Layout(os.path.join(folder, POOL)))
+            yield create_journal(replace(work, session=elsewhere), asked, extra)
     else:
         make_pool(work.layout, console)
         yield create_journal(work, asked, extra)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sharedenv import discover
 from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.payload import Maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format, create_pool
+from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout, find_pool, place_pool
 from sharedenv.pool.trust import Distrust, check_folders, check_pool
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
-from sharedenv.settings import Settings, gather_settings
+
+if TYPE_CHECKING:
+    from sharedenv.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +58,47 @@ def script_options(function: Function) -> Function:
     return with_selection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Session:
-    """One call of a command: its pool, the scripts it is about (absolute paths), the settings that count."""
+    """One call of a command: its pool, the scripts it is about (absolute paths), the --python option."""
 
     layout: Layout
     paths: tuple[str, ...]
-    settings: Settings
+    python: str | None
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """The settings that count. Raises SharedenvError."""
+        # imported here: they are read, and requirements parsed, only for what the pool does not know yet
+        from sharedenv.settings import gather_settings  # noqa: PLC0415
+
+        return gather_settings(self.layout.root, os.environ, self.python)
+
+    @functools.cached_property
+    def _full(self) -> Maker:
+        from sharedenv.key import maker  # noqa: PLC0415 - as above
+
+        return maker(self.settings)
+
+    def plan(self, paths: Iterable[str]) -> Plan:
+        """The plan of these scripts. Raises BadScripts, SharedenvError."""
+        return make_plan(paths, known(self.layout, os.environ, self.python, lambda: self._full))
 
 
 def open_session(context: click.Context, selection: Selection, *, cwd: str | None = None) -> Session:
-    """Finds scripts, pool and settings. The pool is named, not made. Raises SharedenvError."""
+    """Finds scripts and pool. The pool is named, not made. Raises SharedenvError."""
     here = cwd or os.getcwd()
     paths = find_scripts(selection, here)
     globals_: Globals = context.obj
     layout = find_pool(globals_.pool, os.environ, paths, here) or place_pool(paths, here)
     trusted(layout)
     check_format(layout)
-    return Session(layout, tuple(paths), gather_settings(layout.root, os.environ, selection.python))
+    return Session(layout, tuple(paths), selection.python)
 
 
 def plan_of(session: Session, console: Console) -> Plan:
     """The plan of a session's scripts; what it warns of is told. Raises BadScripts."""
-    return warned(make_plan(session.paths, session.settings), console)
+    return warned(session.plan(session.paths), console)
 
 
 def warned(plan: Plan, console: Console) -> Plan:

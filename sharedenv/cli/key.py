@@ -11,6 +11,7 @@ from sharedenv.cli.common import Selection, find_scripts, script_options, warned
 from sharedenv.cli.options import json_option, option
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
+from sharedenv.key import maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.place import FOLDER
@@ -53,7 +54,7 @@ def _plan(context: click.Context, selection: Selection) -> Plan:
     here = os.getcwd()
     paths = find_scripts(selection, here)
     layout = find_pool(context.obj.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
-    return warned(make_plan(paths, gather_settings(layout.root, os.environ, selection.python)), context.obj.console)
+    return warned(make_plan(paths, maker(gather_settings(layout.root, os.environ, selection.python))), context.obj.console)
 
 
 def _print_difference(plan: Plan, name: Callable[[str], str], console: Console, arguments: int) -> None:

@@ -12,7 +12,6 @@ from sharedenv.cli.needs import unfinished_needs
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import existing_pool
 from sharedenv.errors import SharedenvError
-from sharedenv.plan import make_plan
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool
 from sharedenv.report.console import Console
@@ -106,7 +105,7 @@ def _kept(context: click.Context, selection: Selection) -> tuple[Layout, frozens
     if not os.path.exists(session.layout.marker):
         raise SharedenvError(f"no pool at {session.layout.path}", hint="sharedenv build 'case*/script.py'")
     paths = find_scripts(selection, os.getcwd())
-    return session.layout, frozenset(make_plan(paths, session.settings).needs)
+    return session.layout, frozenset(session.plan(paths).needs)
 
 
 def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> None:

@@ -17,8 +17,7 @@ from sharedenv.cli.common import Selection, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, require_all
-from sharedenv.cli.unfinished import hidden_run
-from sharedenv.cli.work import Wanted, Work, earlier_run, new_work, resumed_work
+from sharedenv.cli.work import Wanted, Work, earlier_run, new_work, remember_all, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import published
@@ -31,7 +30,6 @@ from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options
 from sharedenv.run.starter import PlainStarter, Starter
-from sharedenv.slurm.queued import job_in_queue
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
 #: options that --resume does not take over: they name the work itself, which the plan holds, or are said anew each time
@@ -68,8 +66,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     again = given["resume"] or given["retry_failed"]
     if again:
         found = earlier_run(context, asked, here)
-        if job := job_in_queue(found.run.path, os.environ):
-            raise _queued(found.run, job)
+        _refuse_queued(found.run)
         own = inherit(context, found.run, selection, build_options, given)
         build_options, given = own.build_options, dict(own.given)
         work = resumed_work(found, replace(asked, selection=own.selection))
@@ -88,8 +85,8 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         require_all(work, thorough=thorough)
     if not work.cases and not work.settled:
         console.say("nothing to run")
-        if work.run is not None and given["run_id"] is None and (text := hidden_run(work.layout, work.run, context.obj.pool)):
-            console.say(text)
+        if work.run is not None and given["run_id"] is None:
+            _tell_hidden(console, work, work.run, context.obj.pool)
         return 0
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
@@ -110,14 +107,26 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
             )
         finally:
             starter.close()
+        if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
+            remember_all(work)
         return _tell(console, work, journal, ended, here, context.obj.pool)
 
 
-def _queued(run: Run, job: str) -> SharedenvError:
-    return SharedenvError(
-        f"run {run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
-        hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
-    )
+def _refuse_queued(run: Run) -> None:
+    from sharedenv.slurm.queued import job_in_queue  # noqa: PLC0415 - a new run is in nobody's queue
+
+    if job := job_in_queue(run.path, os.environ):
+        raise SharedenvError(
+            f"run {run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
+            hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
+        )
+
+
+def _tell_hidden(console: Console, work: Work, run: Run, pool: str | None) -> None:
+    from sharedenv.cli.unfinished import hidden_run  # noqa: PLC0415 - only where there is nothing to run
+
+    if text := hidden_run(work.layout, run, pool):
+        console.say(text)
 
 
 def _share(given: Mapping[str, Any]) -> Share | None:

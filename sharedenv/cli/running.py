@@ -187,7 +187,7 @@ class Delivery:
         from sharedenv.report.building import BuildProgress  # noqa: PLC0415
 
         self._progress = BuildProgress(console)
-        builder = Builder(work.layout, work.settings, options, dict(os.environ), self._progress)
+        builder = Builder(work.layout, work.session.settings, options, dict(os.environ), self._progress)
         futures = builder.build_all([needs[key] for key in missing], BUILDS)
         for key, future in futures.items():
             future.add_done_callback(partial(self._built, needs[key]))

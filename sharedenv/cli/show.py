@@ -13,7 +13,6 @@ from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import current, existing_pool, is_key, select
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.plan import make_plan
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
@@ -59,7 +58,7 @@ def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout
         layout = existing_pool(context, trust=False)
         return layout, current(select(survey(layout), [name]))
     session = open_session(context, Selection((name,), None, False, python))
-    plan = make_plan(session.paths, session.settings)
+    plan = session.plan(session.paths)
     if len(plan.needs) != 1:
         raise SharedenvError(f"{name} stands for scripts with {len(plan.needs)} environments", hint="sharedenv list")
     key = next(iter(plan.needs))

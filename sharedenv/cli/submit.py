@@ -14,13 +14,13 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, Session, make_pool, script_options, warned
+from sharedenv.cli.common import Selection, make_pool, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import require_all
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
-from sharedenv.cli.work import Work, earlier_run, new_work, resumed_work
+from sharedenv.cli.work import Work, earlier_run, new_work, remember_all, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all
@@ -100,9 +100,10 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         return 0
     if given["no_build"]:
         require_all(work)
-    elif not given["build_job"] and build_plan(_session(work), _needed(work), build_options, 2, console).errors:
+    elif not given["build_job"] and build_plan(work.session, _needed(work), build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
+    remember_all(work)
     if given["stage"]:
         _make_archives(work, console)
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
@@ -170,10 +171,6 @@ def _without_live(work: Work, console: Console) -> Work:
 def _needed(work: Work) -> Plan:
     keys = {case.key for case in work.cases}
     return replace(work.plan, needs={key: need for key, need in work.plan.needs.items() if key in keys})
-
-
-def _session(work: Work) -> Session:
-    return Session(work.layout, tuple(path for path, _ in work.plan.scripts), work.settings)
 
 
 def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:

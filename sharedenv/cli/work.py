@@ -8,17 +8,18 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from sharedenv.cli.common import Selection, find_scripts, open_session
+from sharedenv.cli.common import Selection, Session, find_scripts, open_session
 from sharedenv.cli.options import Globals
 from sharedenv.errors import SharedenvError
-from sharedenv.plan import Plan, make_plan
+from sharedenv.plan import Plan
 from sharedenv.pool.create import check_format
+from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.store import Environment, look_up
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run, list_runs, open_run, refuse_live
 from sharedenv.run.leftover import refuse_leftover
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
-from sharedenv.settings import Settings, gather_settings
 from sharedenv.slurm.share import Share, take
 
 
@@ -50,8 +51,7 @@ class Work:
     notes    what the user should know of the choice
     """
 
-    layout: Layout
-    settings: Settings
+    session: Session
     plan: Plan
     run: Run | None
     planned: tuple[Case, ...]
@@ -60,17 +60,22 @@ class Work:
     digests: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def layout(self) -> Layout:
+        """The pool."""
+        return self.session.layout
+
 
 def new_work(context: click.Context, wanted: Wanted, here: str) -> Work:
     """All the scripts named. Raises SharedenvError."""
     session = open_session(context, wanted.selection, cwd=here)
     paths = session.paths if wanted.share is None else take(session.paths, wanted.share)
-    plan = make_plan(paths, session.settings)
+    plan = session.plan(paths)
     cases = tuple(
         Case(sequence, path, wanted.arguments or (), key, digest, wanted.cwd)
         for sequence, ((path, key), digest) in enumerate(zip(plan.scripts, plan.digests, strict=True), 1)
     )
-    return Work(session.layout, session.settings, plan, None, cases, cases)
+    return Work(session, plan, None, cases, cases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,10 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     refuse_live(run.id, sessions)
     old = run.cases()
     asked, added = _asked(old, found.paths, wanted, run)
-    settings = gather_settings(layout.root, os.environ, wanted.selection.python)
     present = [case for case in asked if os.path.lexists(case.script)]
     gone = [case for case in asked if not os.path.lexists(case.script)]
-    plan = make_plan(dict.fromkeys(case.script for case in present), settings)
+    session = Session(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
+    plan = session.plan(session.paths)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
     current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
     earlier = outcomes(old, results)
@@ -111,8 +116,7 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     refuse_leftover(run.id, sessions, choice.cases)
     planned = {case.sequence: case.digest for case in old}
     return Work(
-        layout,
-        settings,
+        session,
         plan,
         run,
         tuple(case for case in current if case.sequence in added),
@@ -121,6 +125,13 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
         {case.sequence: case.digest for case in choice.cases if planned.get(case.sequence, case.digest) != case.digest},
         _notes(run, choice, len(choice.cases) + len(lost.cases), choice.resting + lost.resting),
     )
+
+
+def remember_all(work: Work) -> None:
+    """Notes the environments of this work in the index: the next command over the same scripts parses none of them."""
+    looked_up = {need.scripts[0]: look_up(work.layout, need.payload) for need in work.plan.needs.values()}
+    found = {script: environment for script, environment in looked_up.items() if isinstance(environment, Environment)}
+    remember(work.layout, os.environ, found, work.session.python)
 
 
 def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
 import hashlib
 import os
 import re
@@ -88,6 +87,8 @@ def read_records(root: str, contents: Contents) -> Iterator[Recorded]:
 
     Bytecode is left out: installers may leave it out themselves.
     """
+    import csv  # noqa: PLC0415 - a run reads no RECORD
+
     for record in (path for path in contents.files if path.endswith(".dist-info/RECORD")):
         site = os.path.dirname(os.path.dirname(record))
         with open(os.path.join(root, record), encoding="utf-8", newline="") as file:

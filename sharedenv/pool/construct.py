@@ -13,7 +13,8 @@ from typing import IO
 
 from sharedenv.canonical import Inputs, build_inputs, python_request
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.key import Payload, admits
+from sharedenv.key import admits, maker
+from sharedenv.payload import Payload
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.direct_url import hide_credentials
@@ -117,7 +118,7 @@ def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tupl
 def _has_changed(script: str, need: Need, work: Construction) -> bool:
     """Whether a script that uv was given as it lies, or its lock file, is no longer what the key was made of."""
     try:
-        return make_plan([script], work.settings).scripts[0][1] != need.payload.key
+        return make_plan([script], maker(work.settings)).scripts[0][1] != need.payload.key
     except SharedenvError:
         return True
 

@@ -1,17 +1,56 @@
-"""fingerprint → environment: what the full way has found, noted so that the next start of the same bytes is a look-up."""
+"""fingerprint → environment: what the full way has found, noted so that the next start of the same bytes is a look-up.
+
+It is looked up in two places: by fast.py, and here for the commands that take many scripts. Neither parses a requirement.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from sharedenv.block import BlockError, find_block
 from sharedenv.errors import SharedenvError
-from sharedenv.fingerprint import fingerprint, surroundings
+from sharedenv.fingerprint import fingerprint, may_be_bound, surroundings
+from sharedenv.payload import Maker, Payload
 from sharedenv.plan import make_plan
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.manifest import ManifestError, read_manifest
+from sharedenv.pool.place import indexed
 from sharedenv.pool.store import SHORT, Environment, replace_link
-from sharedenv.settings import gather_settings
+from sharedenv.script import Metadata
+
+
+def known(layout: Layout, environ: Mapping[str, str], python: str | None, full: Callable[[], Maker]) -> Maker:
+    """Payloads for `make_plan`: those that the index knows are read from their environments' manifests, others made in full.
+
+    ``python`` is the --python option. ``full`` gives the full way once it is needed.
+    """
+    around = surroundings(layout.root, environ, python)
+    manifests: dict[str, Payload | None] = {}
+
+    def make(metadata: Metadata, path: str, lock: bytes | None) -> Payload:
+        name = None if around is None else fingerprint(around, metadata.block.content, path)
+        environment = None if name is None else indexed(layout.path, name)
+        if environment is None:
+            return full()(metadata, path, lock)
+        if environment not in manifests:
+            manifests[environment] = _payload(environment)
+        found = manifests[environment]
+        if found is None:
+            return full()(metadata, path, lock)
+        bound = may_be_bound(metadata.block.content, lock or b"")
+        return replace(found, bound=bound, late=lambda: full()(metadata, path, lock).aside)
+
+    return make
+
+
+def _payload(environment: str) -> Payload | None:
+    try:
+        payload = read_manifest(environment).payload
+    except (ManifestError, OSError):
+        return None
+    return payload if os.path.basename(environment).startswith(payload.key[:SHORT]) else None
 
 
 def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Environment], python: str | None = None) -> None:
@@ -56,7 +95,11 @@ def _name(around: bytes, path: str) -> str | None:
 
 
 def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str:
-    return make_plan([path], gather_settings(layout.root, environ, python)).scripts[0][1]
+    # imported here: to look something up, nothing is parsed
+    from sharedenv.key import maker  # noqa: PLC0415
+    from sharedenv.settings import gather_settings  # noqa: PLC0415
+
+    return make_plan([path], maker(gather_settings(layout.root, environ, python))).scripts[0][1]
 
 
 def _unchanged(layout: Layout, environ: Mapping[str, str], path: str, python: str | None, name: str) -> bool:

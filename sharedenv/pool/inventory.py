@@ -7,7 +7,6 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 FILE = "sharedenv.inventory"
@@ -81,6 +80,8 @@ def take_inventory(root: str, paths: Iterable[str], directories: Iterable[str]) 
 
 def hash_entries(root: str, paths: list[str]) -> Iterable[tuple[str, tuple[int, str] | str | OSError]]:
     """Each path with its (size, sha256), with its target if it is a link, or with the error that kept it from being read."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - it brings `logging` along, and a run hashes nothing
+
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     # hashing and reading release the interpreter's lock; more threads than a few gain nothing on one disk
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as threads:

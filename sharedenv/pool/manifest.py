@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sharedenv.key import Payload, payload_from
+from sharedenv.payload import Payload, payload_from
 from sharedenv.pool.check import Package
 from sharedenv.pool.place import MANIFEST
 

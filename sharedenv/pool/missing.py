@@ -6,9 +6,8 @@ import os
 import shlex
 from collections.abc import Mapping
 
-from sharedenv.difference import brief, nearest
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.key import Payload
+from sharedenv.payload import Payload
 from sharedenv.plan import Need, Plan
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import SHORT, Environment, Unusable, environments, inspect, look_up
@@ -56,5 +55,7 @@ def missing_error(layout: Layout, needs: Mapping[str, Need], missing: Mapping[st
 
 def _nearest(payload: Payload, there: list[Payload]) -> str:
     """What sets a missing environment apart from the nearest one that is there; "" when the pool is empty."""
+    from sharedenv.difference import brief, nearest  # noqa: PLC0415 - most commands find what they need
+
     other = nearest(payload, there)
     return f"{brief(payload, other)} from {other.key[:SHORT]}, the nearest there" if other else ""

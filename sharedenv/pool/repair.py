@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key import maker
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.build import Builder, Observer
 from sharedenv.pool.layout import Layout
@@ -42,7 +43,7 @@ def _need(layout: Layout, manifest: Manifest, environ: Mapping[str, str]) -> tup
     for path in filter(os.path.isfile, paths):
         # a script knows what no manifest holds: the lock file's bytes, credentials
         try:
-            if found := make_plan([path], settings).needs.get(payload.key):
+            if found := make_plan([path], maker(settings)).needs.get(payload.key):
                 return found, settings
         except SharedenvError:
             continue

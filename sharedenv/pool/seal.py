@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sharedenv.key import Payload
+from sharedenv.payload import Payload
 from sharedenv.pool import inventory as inventories
 from sharedenv.pool.check import Contents, Package, required_glibc
 from sharedenv.pool.health import entries_digest, identity, without_bytecode

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sharedenv.key import Payload
+from sharedenv.payload import Payload
 from sharedenv.pool import place
 from sharedenv.pool.health import completeness, health
 from sharedenv.pool.layout import Layout
