@@ -161,7 +161,7 @@ def test_status_of_a_run_that_goes(project: Project) -> None:
     assert "running" in project.call("status", "--all").stdout
     (project.path / "go").touch()
     process.communicate(timeout=120)
-    assert "done, every script was run" in project.call("status").stdout
+    assert "done, every script succeeded" in project.call("status").stdout
 
 
 def test_retry_failed_runs_what_failed_and_no_more(project: Project) -> None:

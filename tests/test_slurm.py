@@ -158,7 +158,10 @@ def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
             on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
         return on.counts(run) == {"done": 6}
 
-    wait_until(ended, f"it starts again and ends\n{on.log(run, job, 1)}", 240)
+    try:
+        wait_until(ended, "it starts again and ends", 240)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{on.counts(run)}\n{on.log(run, job, 1)}") from None
     assert on.ran() == cases(1, 2, 3, 4, 5, 6) + cases(4)
     assert re.search(r"run \S+: 3 cases, 3 before", on.log(run, job, 1))
     assert on.counts(run) == {"done": 6}

@@ -176,6 +176,7 @@ def test_status_of_runs(project: Project) -> None:
     assert (first[1], first[2]) == ("done", "1/1")
     assert (second[1], second[2], second[3]) == ("done", "3/3", "1")
     told = project.call("status", second[0]).stdout
+    assert f"run {second[0]}: done, 1 of 3 scripts failed, " in told
     assert "1 × exit 1: no data" in told
     assert f"to go on: sharedenv run --retry-failed --run-id {second[0]}\n" in told
     document = json.loads(project.call("status", second[0], "--json").stdout)

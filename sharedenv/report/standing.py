@@ -9,7 +9,7 @@ from typing import Any
 
 from sharedenv.report.progress import rate_text
 from sharedenv.report.summary import printable
-from sharedenv.report.words import ago, duration, estimate
+from sharedenv.report.words import ago, count, duration, estimate
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.standing import DONE, MEANING, RUNNING, Standing
@@ -24,9 +24,11 @@ def head_lines(run: Run, standing: Standing, now: float, style: Callable[[str, s
         owners = [session.owner for session in standing.alive if session.owner is not None]
         where = ", ".join(f"process {owner.pid} on {owner.host}" for owner in owners[:3])
         told = f"at work for {duration(standing.seconds)} ({where}{', …' if len(owners) > 3 else ''})"
-    elif standing.heard:
+    elif standing.state == DONE and standing.failed:
+        told = f"{standing.failed:,} of {count(standing.total, 'script')} failed"
+    if standing.state != RUNNING and standing.heard:
         told += f", {ago(now - standing.heard)}"
-    colour = {RUNNING: "warning", DONE: "good"}.get(standing.state, "error")
+    colour = {RUNNING: "warning", DONE: "warning" if standing.failed else "good"}.get(standing.state, "error")
     return [f"run {run.id}: {style(colour, standing.state)}, {told}", style("dim", f"  {command_text(run.asked.command)}")]
 
 

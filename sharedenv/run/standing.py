@@ -18,7 +18,7 @@ PLANNED = "planned"
 #: state → in words
 MEANING = {
     RUNNING: "at work",
-    DONE: "every script was run",
+    DONE: "every script succeeded",  # where some failed, that is said instead
     INTERRUPTED: "ended by the user",
     STOPPED: "it ended before every script was run",
     LOST: "its process died without a word: killed, its machine went down or its disk was full",
