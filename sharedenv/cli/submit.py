@@ -115,11 +115,10 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     console.say(f"submitted {told}{after}: run {run.id}")
     if given["capture"] is None:
         console.say(f"what they print: {printable(short_path(array.logs, here))}")
+    if not given["wait"]:
+        console.say(f"where it stands: sharedenv status {run.id}")
     console.result(run.id)
-    if given["wait"]:
-        return wait(run, array, here, context.obj)
-    console.say(f"where it stands: sharedenv status {run.id}")
-    return 0
+    return wait(run, array, here, context.obj) if given["wait"] else 0
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
