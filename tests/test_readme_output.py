@@ -19,11 +19,11 @@ from tests.wheels import make_wheel
 
 ROOT = Path(__file__).parent.parent
 
-#: the demo's script, as far as it goes without the four themselves; one is larger than we are, or no memory is told
+#: the demo's script, as far as it goes without the four themselves; one is larger than all who started it, or no memory is told
 BODY = """
 import os, scipy, numpy, matplotlib, pandas
 case = os.path.basename(os.getcwd())
-held = b"x" * (100 << 20 if case == "case91" else 1)
+held = b"x" * (400 << 20 if case == "case91" else 1)
 print(f"{case}: mean {-0.017 if case == 'case100' else 0.039:+.3f}")
 """
 
