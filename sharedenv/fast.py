@@ -218,10 +218,10 @@ def _common(folders: set[str]) -> str:
 
 
 def _read(path: str) -> bytes:
-    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     try:
         chunks = []
-        while chunk := posix.read(descriptor, 1 << 20):
+        while chunk := posix.read(descriptor, 1 << 16):
             chunks.append(chunk)
         return b"".join(chunks)
     finally:

@@ -56,6 +56,15 @@ def fingerprint(around: bytes, block: bytes, path: str) -> str | None:
         lock = _read(path + ".lock")
     except OSError:
         return None
+    return _fingerprint(around, block, path, lock)
+
+
+def fingerprint_with(around: bytes, block: bytes, path: str, lock: bytes | None) -> str:
+    """The same with a lock file that was read already (None: there is none)."""
+    return _fingerprint(around, block, path, b"" if lock is None else b"+" + lock)
+
+
+def _fingerprint(around: bytes, block: bytes, path: str, lock: bytes) -> str:
     folder = encoded(path.rpartition("/")[0]) if may_be_bound(block, lock) else b""
     return _digest([around, block, lock, folder]).hex()
 
@@ -109,14 +118,14 @@ def _configuration(root: str, environ: "Mapping[str, str]") -> list[bytes]:
 def _read(path: str, *, missing: bool = True) -> bytes:
     """``+`` and the bytes of a file, or ``b""`` when there is none and that may be. Raises OSError."""
     try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)  # a pipe must not make us wait
     except FileNotFoundError:
         if missing:
             return b""
         raise
     try:
         chunks = [b"+"]
-        while chunk := posix.read(descriptor, 1 << 20):
+        while chunk := posix.read(descriptor, 1 << 16):
             chunks.append(chunk)
         return b"".join(chunks)
     finally:

@@ -15,7 +15,7 @@ LINES = 20  #: at most about so many lines of places, so that the message stays 
 GROUPS = 12  #: at most so many kinds of errors are told apart on it
 NO_FILE = "no such file"
 FOLDER = "a folder; name the scripts in it"
-NO_MATCH = "no file matches this pattern"
+NO_MATCH = "no file matches this pattern (one in a list is not expanded)"
 
 
 @dataclass(frozen=True, slots=True)

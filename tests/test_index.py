@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -62,11 +65,10 @@ def test_an_unknown_name_in_a_block_is_told_every_time(project: Project) -> None
 
 
 def test_what_goes_with_a_payload_unseen_is_there_for_a_rebuild(project: Project) -> None:
-    """The pool knows the script, and its environment is damaged: the build needs its lock file, which no manifest holds."""
+    """The environment is damaged: the build needs the script's lock file, which no manifest holds."""
     script = project.script("case1/script.py", ["alpha<2"], "import alpha; print(alpha.VERSION)")
     project.shell("uv lock --quiet --script case1/script.py")
     assert project.call("run", "case1/script.py").stdout == "1.1\n"
-    assert parsed(project, "run", "case1/script.py") == "[]"
     (module,) = project.environments[0].glob("lib/*/site-packages/alpha.py")
     module.unlink()
     done = project.call("run", "case1/script.py")
@@ -103,3 +105,48 @@ def test_a_configuration_that_changes_is_seen(project: Project) -> None:
     (project.path / "uv.toml").unlink()
     assert parsed(project, "run", "a.py") == "[]"
     assert project.call("run", "a.py").stdout == "2.0\n"
+
+
+def test_build_and_prune_go_by_the_scripts_alone(project: Project) -> None:
+    """An index that leads to another environment is mended by `build`, and decides nothing about what is removed."""
+    project.script("a.py", ["alpha"], "import alpha; print(alpha.VERSION)")
+    project.script("b.py", ["gamma"])
+    project.call("run", "a.py")
+    (link,) = (project.pool / "index").iterdir()
+    (right,) = project.environments
+    project.call("build", "b.py")
+    (wrong,) = set(project.environments) - {right}
+    link.unlink()
+    link.symlink_to(f"../envs/{wrong.name}")
+    assert f"would remove {wrong.name}" in project.call("prune", "--unused-for", "0s", "--keep", "a.py", "--dry-run").stdout
+    project.call("build", "a.py")
+    assert project.call("run", "a.py").stdout == "2.0\n"
+    # where it is to be built anew, what the index says is held against the script
+    link.unlink()
+    link.symlink_to(f"../envs/{wrong.name}")
+    shutil.rmtree(project.pool / "keys" / json.loads((wrong / "sharedenv.json").read_text())["key"], ignore_errors=True)
+    next(wrong.glob("lib/*/site-packages/gamma.py")).unlink()
+    assert "not what the index of the pool says" in project.call("run", "a.py", status=3).stderr
+
+
+def test_an_error_in_the_settings_comes_before_a_run_is_begun(project: Project) -> None:
+    project.script("a.py", ["alpha"])
+    project.call("run", "a.py")
+    (module,) = project.environments[0].glob("lib/*/site-packages/alpha.py")
+    module.unlink()
+    user = project.path.parent / "config" / "uv" / "uv.toml"
+    user.parent.mkdir(parents=True)
+    user.write_text("bogus = [\n")
+    runs = sorted((project.pool / "runs").iterdir())
+    told = project.call("run", "a.py", env={"XDG_CONFIG_HOME": str(user.parent.parent)}, status=2).stderr
+    assert "uv.toml" in told
+    assert sorted((project.pool / "runs").iterdir()) == runs
+
+
+def test_a_script_that_leaves_pipes_behind_holds_nobody_up(project: Project) -> None:
+    project.script("a.py", [], "import os\nos.unlink(__file__)\nos.mkfifo(__file__)\nos.mkfifo(__file__ + '.lock')")
+    assert "1 succeeded" in project.call("run", "a.py").stderr
+    project.script("b.py", [])
+    os.mkfifo(project.path / "b.py.lock")
+    assert "not a regular file" in project.call("run", "b.py", status=2).stderr
+    assert "not a regular file" in project.call("exec", "b.py", status=125).stderr

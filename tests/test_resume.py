@@ -16,6 +16,7 @@ import pytest
 
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import create_run, list_runs
+from sharedenv.run.leftover import processes_of
 from sharedenv.run.resume import choose, find_run, outcomes
 from tests.conftest import Project
 
@@ -94,6 +95,48 @@ def test_kill_minus_nine_loses_only_what_was_in_flight(project: Project) -> None
     assert "4 to run, 2 left as they are" in done.stderr
     assert Counter(started(project)) == {"case1": 1, "case2": 1, "case3": 2, "case4": 2, "case5": 1, "case6": 1}
     assert "6 succeeded" in project.call("status").stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are shared on Linux only")
+def test_forks_of_a_server_that_outlive_a_kill_are_named_too(project: Project) -> None:
+    process = begin(project, "--preload")
+    process.kill()
+    process.communicate(timeout=120)
+    refused = project.call("run", "--resume", status=2).stderr
+    assert "are still running: case1/script.py, case2/script.py" in refused
+    (project.path / "go").touch()
+    wait_for(lambda: not processes_of(Case(1, str(path)) for path in project.path.glob("case*/script.py")))
+    assert "5 to run" in project.call("run", "--resume").stderr
+
+
+def test_retry_failed_of_a_run_that_was_cut_short_names_what_never_ran(project: Project) -> None:
+    process = begin(project)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    told = project.call("run", "--retry-failed", status=1).stderr
+    assert re.search(r"nothing failed, but 5 scripts never ran to the end: sharedenv run --resume --run-id \S+\n", told)
+
+
+def test_resume_takes_no_script_that_is_not_there(project: Project) -> None:
+    project.copies(3)
+    project.call("run", "case*/script.py")
+    before = project.call("status", "--all").stdout
+    for name in ("nothing*/script.py", "case9/script.py"):
+        assert name in project.call("run", "--resume", name, "case1/script.py", status=2).stderr
+    assert project.call("status", "--all").stdout == before
+
+
+def test_what_is_to_be_typed_next_finds_the_pool_from_where_one_stands(project: Project) -> None:
+    project.copies(2, body="import os, sys; sys.exit(not os.path.exists('../mended'))")
+    project.call("build", "case1/script.py")
+    above, name = project.path.parent, project.path.name
+    told = project.call("run", f"{name}/case*/script.py", cwd=above, status=1).stderr
+    (again,) = re.findall(r"to run them again: sharedenv (.*)", told)
+    (project.path / "mended").touch()
+    assert "2 succeeded" in project.call(*again.split(), cwd=above).stderr
+    (project.path / "other").mkdir()
+    missing = project.call("--pool", "other/pool", "which", "case1/script.py", status=1).stderr
+    assert "hint: sharedenv --pool other/pool build case1/script.py" in missing
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

@@ -48,7 +48,7 @@ def build(
     """
     console: Console = context.obj.console
     session = open_session(context, selection)
-    plan = plan_of(session, console)
+    plan = plan_of(session, console, full=not check)  # it mends an index that was damaged
     if check:
         return _check(session, plan, console, as_json)
     if upgrade:

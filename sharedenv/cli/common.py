@@ -80,9 +80,11 @@ class Session:
 
         return maker(self.settings)
 
-    def plan(self, paths: Iterable[str]) -> Plan:
-        """The plan of these scripts. Raises BadScripts, SharedenvError."""
-        return make_plan(paths, known(self.layout, os.environ, self.python, lambda: self._full))
+    def plan(self, paths: Iterable[str], *, full: bool = False) -> Plan:
+        """The plan of these scripts; ``full``: by what they say alone, whatever the pool's index says. Raises BadScripts,
+        SharedenvError.
+        """
+        return make_plan(paths, self._full if full else known(self.layout, os.environ, self.python, lambda: self._full))
 
 
 def open_session(context: click.Context, selection: Selection, *, cwd: str | None = None) -> Session:
@@ -96,9 +98,9 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
     return Session(layout, tuple(paths), selection.python)
 
 
-def plan_of(session: Session, console: Console) -> Plan:
+def plan_of(session: Session, console: Console, *, full: bool = False) -> Plan:
     """The plan of a session's scripts; what it warns of is told. Raises BadScripts."""
-    return warned(session.plan(session.paths), console)
+    return warned(session.plan(session.paths, full=full), console)
 
 
 def warned(plan: Plan, console: Console) -> Plan:
@@ -106,6 +108,14 @@ def warned(plan: Plan, console: Console) -> Plan:
     for text in plan.warnings:
         console.warn(text)
     return plan
+
+
+def pool_words(layout: Layout, pool: str | None) -> list[str]:
+    """--pool, for a command that the user is told to type here: as it was given, or where this pool would not be found."""
+    if pool:
+        return ["--pool", pool]
+    found = find_pool(None, os.environ, (), os.getcwd())
+    return [] if found is not None and found.path == layout.path else ["--pool", os.path.relpath(layout.path)]
 
 
 def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None:

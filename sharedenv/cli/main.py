@@ -108,10 +108,18 @@ def main(arguments: list[str] | None = None) -> int:
         told = _as_told(error, words)
         if context is not None and context.invoked_subcommand == "exec":
             told.exit_code = EXIT_EXEC
+        if context is not None and context.obj is not None and context.obj.pool and told.hint:
+            told.hint = _in_pool(told.hint, context.obj.pool)
         _console(context).error(told)
         if wants_document(context, words):
             _console(context).document({"errors": [error_value(told)]})
         return told.exit_code
+
+
+def _in_pool(hint: str, pool: str) -> str:
+    """A hint that is a command of ours, for the pool that was named."""
+    start = "sharedenv "
+    return f"{start}--pool {shlex.quote(pool)} {hint.removeprefix(start)}" if hint.startswith(start) and "--pool" not in hint else hint
 
 
 def _unknown_command(word: str) -> SharedenvError:

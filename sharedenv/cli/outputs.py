@@ -7,6 +7,7 @@ an earlier run left its file.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Sequence
 
@@ -61,7 +62,7 @@ def _captures(cases: Sequence[Case], name: str) -> dict[str, Case]:
     if "/" in name:  # else it is the case's own folder
         for folder in dict.fromkeys(map(os.path.dirname, found)):
             if not os.path.isdir(folder):
-                raise SharedenvError(f"--capture {name}: there is no folder {folder}", hint=f"mkdir -p {folder}")
+                raise SharedenvError(f"--capture {name}: there is no folder {folder}", hint=f"mkdir -p {shlex.quote(folder)}")
     return found
 
 

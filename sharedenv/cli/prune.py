@@ -105,7 +105,7 @@ def _kept(context: click.Context, selection: Selection) -> tuple[Layout, frozens
     if not os.path.exists(session.layout.marker):
         raise SharedenvError(f"no pool at {session.layout.path}", hint="sharedenv build 'case*/script.py'")
     paths = find_scripts(selection, os.getcwd())
-    return session.layout, frozenset(session.plan(paths).needs)
+    return session.layout, frozenset(session.plan(paths, full=True).needs)
 
 
 def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> None:

@@ -13,12 +13,13 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, inherit, kept_journal, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, script_options, warned
+from sharedenv.cli.common import Selection, pool_words, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.running import Ended, execute, require_all
+from sharedenv.cli.running import Ended, execute, needed
 from sharedenv.cli.work import Wanted, Work, earlier_run, new_work, remember_all, resumed_work
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
+from sharedenv.pool.missing import missing_error
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
@@ -81,13 +82,13 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         return _dry_run(work, console)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
-    if given["no_build"]:
-        require_all(work, thorough=thorough)
+    environments = needed(work, thorough=thorough)
+    if environments.missing:
+        if given["no_build"]:
+            raise missing_error(work.layout, work.plan.needs, environments.missing)
+        work.session.settings  # noqa: B018 - an error in them is told before anything is begun
     if not work.cases and not work.settled:
-        console.say("nothing to run")
-        if work.run is not None and given["run_id"] is None:
-            _tell_hidden(console, work, work.run, context.obj.pool)
-        return 0
+        return _tell_nothing(console, work, asked, context.obj.pool)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
     joblog = _open_joblog(joblog_path, append=again)
@@ -98,18 +99,19 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 work,
                 journal,
                 starter=starter,
+                environments=environments,
                 options=_options(given),
                 build_options=build_options,
                 screen=screen,
                 joblog=joblog,
                 threads=given["threads"],
-                thorough=thorough,
             )
         finally:
             starter.close()
-        if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
-            remember_all(work)
-        return _tell(console, work, journal, ended, here, context.obj.pool)
+        status = _tell(console, work, journal, ended, here, context.obj.pool)
+    if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
+        remember_all(work)
+    return status
 
 
 def _refuse_queued(run: Run) -> None:
@@ -122,11 +124,18 @@ def _refuse_queued(run: Run) -> None:
         )
 
 
-def _tell_hidden(console: Console, work: Work, run: Run, pool: str | None) -> None:
-    from sharedenv.cli.unfinished import hidden_run  # noqa: PLC0415 - only where there is nothing to run
+def _tell_nothing(console: Console, work: Work, asked: Wanted, pool: str | None) -> int:
+    if asked.failed_only and work.run is not None and work.unrun:
+        words = shlex.join(["sharedenv", *pool_words(work.layout, pool), "run", "--resume", "--run-id", work.run.id])
+        console.say(f"nothing failed, but {count(work.unrun, 'script')} never ran to the end: {words}")
+        return EXIT_FAILED
+    console.say("nothing to run")
+    if work.run is not None and asked.run_id is None:
+        from sharedenv.cli.unfinished import hidden_run  # noqa: PLC0415 - only where there is nothing to run
 
-    if text := hidden_run(work.layout, run, pool):
-        console.say(text)
+        if text := hidden_run(work.layout, work.run, pool):
+            console.say(text)
+    return 0
 
 
 def _share(given: Mapping[str, Any]) -> Share | None:
@@ -225,7 +234,7 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, p
     kept = journal.path.startswith(work.layout.path + os.sep)
     if kept and (left or summary.failed or work.settled):
         flag = "--resume" if left else "--retry-failed"
-        words = ["sharedenv", *(["--pool", pool] if pool else []), "run", flag, "--run-id", journal.id]
+        words = ["sharedenv", *pool_words(work.layout, pool), "run", flag, "--run-id", journal.id]
         console.say(f"{'to go on' if left else 'to run them again'}: {shlex.join(words)}")
     if ended.outcome.interrupted or (ended.outcome.left and ended.outcome.reason.startswith("SIG")):
         return EXIT_INTERRUPTED

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from sharedenv.plan import Need
 from sharedenv.pool.hold import Vanished
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
-from sharedenv.pool.store import Environment, look_up
+from sharedenv.pool.store import Environment, Unusable, look_up
 from sharedenv.process import stop_all
 from sharedenv.report.console import Console
 from sharedenv.report.running import Screen, ScreenConsole
@@ -110,17 +110,14 @@ def execute(
     run: Run,
     *,
     starter: Starter,
+    environments: Needed,
     options: Options,
     build_options: BuildOptions,
     screen: Screen,
     joblog: Joblog | None,
     threads: int | None,
-    thorough: bool,
 ) -> Ended:
-    """Runs the cases of ``work`` under the journal of ``run``. Raises SharedenvError when another process has the run.
-
-    ``thorough``: environments are walked through for purged files before they are run.
-    """
+    """Runs the cases of ``work`` under the journal of ``run``. Raises SharedenvError when another process has the run."""
     started = time.monotonic()
     with _session(work, run, options.jobs) as session:
         recorder = Recorder(screen, session, joblog, work)
@@ -128,7 +125,7 @@ def execute(
         session.keep(batch.running)
         delivery = Delivery(work, threads, starter, recorder, batch)
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
-        building = delivery.begin(build_options, console, thorough=thorough)
+        building = delivery.begin(environments, build_options, console)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.collect()
         gc.freeze()
@@ -172,15 +169,13 @@ class Delivery:
         self._progress: BuildProgress | None = None
         self.errors: list[SharedenvError] = []
 
-    def begin(self, options: BuildOptions, console: Console, *, thorough: bool) -> list[Future[Environment]]:
+    def begin(self, environments: Needed, options: BuildOptions, console: Console) -> list[Future[Environment]]:
         """Delivers what is there and starts building the rest; the builds."""
         work = self._work
-        keys = {case.key for case in work.cases}
-        needs = {key: need for key, need in work.plan.needs.items() if key in keys}
-        ready, missing = look_up_all(work.layout, replace(work.plan, needs=needs), thorough=thorough)
-        for key, environment in ready.items():
+        needs = work.plan.needs
+        for key, environment in environments.ready.items():
             self._deliver(needs[key], partial(_itself, environment))
-        if not missing:
+        if not environments.missing:
             return []
         # imported here: with a full pool nobody waits until locks, threads and uv are loaded
         from sharedenv.pool.build import Builder  # noqa: PLC0415
@@ -188,7 +183,7 @@ class Delivery:
 
         self._progress = BuildProgress(console)
         builder = Builder(work.layout, work.session.settings, options, dict(os.environ), self._progress)
-        futures = builder.build_all([needs[key] for key in missing], BUILDS)
+        futures = builder.build_all([needs[key] for key in environments.missing], BUILDS)
         for key, future in futures.items():
             future.add_done_callback(partial(self._built, needs[key]))
         return list(futures.values())
@@ -241,10 +236,24 @@ def _hold(layout: Layout, need: Need, environment: Environment, threads: int | N
     )
 
 
-def require_all(work: Work, *, thorough: bool = False) -> None:
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """The environments that the cases of some work need: those that are there, and those that are not or can't be used."""
+
+    ready: Mapping[str, Environment]
+    missing: Mapping[str, Unusable | None]
+
+
+def needed(work: Work, *, thorough: bool = False) -> Needed:
+    """Looks up what the cases need; ``thorough``: environments are walked through for purged files."""
+    keys = {case.key for case in work.cases}
+    needs = {key: need for key, need in work.plan.needs.items() if key in keys}
+    return Needed(*look_up_all(work.layout, replace(work.plan, needs=needs), thorough=thorough))
+
+
+def require_all(work: Work) -> None:
     """`--no-build`: raises SharedenvError unless every environment is there."""
-    _, missing = look_up_all(work.layout, work.plan, thorough=thorough)
-    if missing:
+    if missing := needed(work).missing:
         raise missing_error(work.layout, work.plan.needs, missing)
 
 

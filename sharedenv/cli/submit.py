@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, make_pool, script_options, warned
+from sharedenv.cli.common import Selection, make_pool, pool_words, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import require_all
@@ -103,7 +104,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     elif not given["build_job"] and build_plan(work.session, _needed(work), build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
-    remember_all(work)
+    if not given["no_build"]:
+        remember_all(work)
     if given["stage"]:
         _make_archives(work, console)
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
@@ -116,7 +118,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if given["capture"] is None:
         console.say(f"what they print: {printable(short_path(array.logs, here))}")
     if not given["wait"]:
-        console.say(f"where it stands: sharedenv status {run.id}")
+        words = ["sharedenv", *pool_words(work.layout, context.obj.pool), "status", run.id]
+        console.say(f"where it stands: {shlex.join(words)}")
     console.result(run.id)
     return wait(run, array, here, context.obj) if given["wait"] else 0
 

@@ -58,6 +58,7 @@ def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_opt
         total = sum(result.bytes for _, result in results)
         files = sum(result.files for _, result in results)
         sound = f"{len(wanted) - len(bad)} of {count(len(wanted), 'environment')} sound"
+        sound += f", {len(repaired)} repaired" if repaired else ""
         console.say(f"{sound} ({size(total)}, {count(files, 'file')} read)")
         console.errors(errors)
         if bad and not mend:

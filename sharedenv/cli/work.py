@@ -49,6 +49,7 @@ class Work:
     settled  results that are known without running anything (scripts that are gone)
     digests  of scripts that changed since the run was planned, by sequence
     notes    what the user should know of the choice
+    unrun    cases of an earlier run that have no result at all
     """
 
     session: Session
@@ -59,6 +60,7 @@ class Work:
     settled: tuple[Case, ...] = ()
     digests: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unrun: int = 0
 
     @property
     def layout(self) -> Layout:
@@ -103,8 +105,9 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     refuse_live(run.id, sessions)
     old = run.cases()
     asked, added = _asked(old, found.paths, wanted, run)
-    present = [case for case in asked if os.path.lexists(case.script)]
-    gone = [case for case in asked if not os.path.lexists(case.script)]
+    # one that is new to the run and not there is a slip of the pen: the plan refuses it
+    present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
+    gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
     session = Session(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
     plan = session.plan(session.paths)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
@@ -124,6 +127,7 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
         lost.cases,
         {case.sequence: case.digest for case in choice.cases if planned.get(case.sequence, case.digest) != case.digest},
         _notes(run, choice, len(choice.cases) + len(lost.cases), choice.resting + lost.resting),
+        sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
     )
 
 
@@ -138,7 +142,8 @@ def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:
     globals_: Globals = context.obj
     layout = find_pool(globals_.pool, os.environ, paths, here)
     if layout is None:
-        raise SharedenvError(f"no pool at {here} or above it, so no run to go on with", hint="sharedenv --pool DIR run --resume")
+        flag = "--retry-failed" if context.params.get("retry_failed") else "--resume"
+        raise SharedenvError(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")
     check_format(layout)
     return layout
 

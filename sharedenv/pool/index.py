@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sharedenv.block import BlockError, find_block
-from sharedenv.errors import SharedenvError
-from sharedenv.fingerprint import fingerprint, may_be_bound, surroundings
-from sharedenv.payload import Maker, Payload
-from sharedenv.plan import make_plan
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.fingerprint import fingerprint, fingerprint_with, may_be_bound, surroundings
+from sharedenv.payload import Aside, Maker, Payload
+from sharedenv.plan import make_plan, read_file
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.place import indexed
@@ -30,19 +30,34 @@ def known(layout: Layout, environ: Mapping[str, str], python: str | None, full: 
     manifests: dict[str, Payload | None] = {}
 
     def make(metadata: Metadata, path: str, lock: bytes | None) -> Payload:
-        name = None if around is None else fingerprint(around, metadata.block.content, path)
-        environment = None if name is None else indexed(layout.path, name)
-        if environment is None:
-            return full()(metadata, path, lock)
-        if environment not in manifests:
-            manifests[environment] = _payload(environment)
-        found = manifests[environment]
+        block = metadata.block.content
+        # whether a block is bound to its folder only the full way knows: one that is not is made once for all folders
+        found = None if around is None or may_be_bound(block, lock or b"") else look_up(fingerprint_with(around, block, path, lock))
         if found is None:
             return full()(metadata, path, lock)
-        bound = may_be_bound(metadata.block.content, lock or b"")
-        return replace(found, bound=bound, late=lambda: full()(metadata, path, lock).aside)
+        return replace(found, late=lambda: _aside(found, full()(metadata, path, lock), path))
+
+    def look_up(name: str) -> Payload | None:
+        environment = indexed(layout.path, name)
+        if environment is None:
+            return None
+        if environment not in manifests:
+            manifests[environment] = _payload(environment)
+        return manifests[environment]
 
     return make
+
+
+def _aside(known: Payload, made: Payload, path: str) -> Aside:
+    """What goes with a payload that was looked up, now that the full way has made it, too."""
+    if made.key != known.key:
+        raise SharedenvError(
+            f"what {os.path.relpath(path)} needs is not what the index of the pool says: {made.key[:SHORT]}, not {known.key[:SHORT]}",
+            cause="a configuration was changed while it was read, or the index was",
+            hint="sharedenv build, which looks at the scripts alone",
+            exit_code=EXIT_BUILD,
+        )
+    return made.aside
 
 
 def _payload(environment: str) -> Payload | None:
@@ -89,8 +104,7 @@ def forget(layout: Layout, key: str) -> None:
 
 
 def _name(around: bytes, path: str) -> str | None:
-    with open(path, "rb") as file:
-        block = find_block(file.read())
+    block = find_block(read_file(path))
     return None if block is None else fingerprint(around, block.content, path)
 
 

@@ -59,7 +59,7 @@ def read_inventory(environment: str, expected: str) -> Inventory:
         value = json.loads(data)
         files = {path: (int(size), str(sha256)) for path, (size, sha256) in value["files"].items()}
         return Inventory(files, dict(value["links"]), tuple(value["directories"]))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InventoryError("its inventory is damaged") from None
 
 

@@ -101,7 +101,7 @@ def parse_manifest(text: str) -> Manifest:
             scripts=tuple(value.pop("scripts")),
             **value,
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         if isinstance(error, ManifestError):
             raise
         raise ManifestError("its manifest is damaged") from None

@@ -9,6 +9,7 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case
 from sharedenv.run.journal import SessionState
+from sharedenv.run.starter import FORK_SERVER
 
 NAMED = 3  #: scripts named
 
@@ -36,14 +37,20 @@ def refuse_leftover(run_id: str, sessions: Iterable[SessionState], cases: Iterab
 
 def processes_of(cases: Iterable[Case]) -> list[tuple[int, Case]]:
     """The process group of each process that was started as one of these cases, with the case."""
+    cases = list(cases)
     wanted = {tuple(map(os.fsencode, (case.script, *case.arguments))): case for case in cases}
+    folders = {os.fsencode(os.path.realpath(case.folder)): case for case in cases}
     found = []
     for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/cmdline", "rb") as file:
                     words = file.read().split(b"\0")  # PYTHON SCRIPT ARGUMENT… and an empty one
-                if case := wanted.get(tuple(words[1:-1])):
+                case = wanted.get(tuple(words[1:-1]))
+                if case is None and words[1:3] == [b"-m", FORK_SERVER.encode()]:
+                    # the fork of a server, which shows the server's command line: where it is says which case it is
+                    case = folders.get(os.readlink(f"/proc/{name}/cwd".encode()))
+                if case:
                     found.append((os.getpgid(int(name)), case))
             except OSError:
                 continue  # it has ended meanwhile, or is not ours to look at

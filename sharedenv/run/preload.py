@@ -25,7 +25,7 @@ from typing import Any
 from sharedenv.process import reap_strangers, spawn
 from sharedenv.run.case import Case
 from sharedenv.run.imports import Imports, find_imports
-from sharedenv.run.starter import Ended, PlainStarter, Prepared
+from sharedenv.run.starter import FORK_SERVER, Ended, PlainStarter, Prepared
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forkserver")
 VARIABLE = "SHAREDENV_FORK_SERVER"
@@ -285,7 +285,7 @@ class PreloadStarter:
         variables = dict(prepared.variables)
         variables["PYTHONPATH"] = f"{FOLDER}{os.pathsep}{path}" if path else FOLDER
         variables[VARIABLE] = f"{theirs.fileno()}{'' if path is None else '+'}"
-        argv = (prepared.python, "-m", "sharedenv-fork-server")
+        argv = (prepared.python, "-m", FORK_SERVER)
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             inherited = (theirs.fileno(), *prepared.leases)

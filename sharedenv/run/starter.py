@@ -11,6 +11,8 @@ from typing import Protocol
 from sharedenv.process import spawn
 from sharedenv.run.case import Case
 
+FORK_SERVER = "sharedenv-fork-server"  #: the name under which preload.py starts its servers, and their forks are seen
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:

@@ -39,7 +39,7 @@ def parse_shard(text: str) -> Share:
         raise SharedenvError(
             f"--shard {text} is not a share of the work",
             cause="a share is I/N with I from 1 to N, such as 1/4",
-            hint="--shard 1/4 … --shard 4/4",
+            hint=f"--shard 1/{count or 4} … --shard {count or 4}/{count or 4}",
             exit_code=EXIT_USAGE,
         )
     return Share(index - 1, count)
