@@ -36,6 +36,7 @@ def shape(line: str) -> str:
     line = re.sub(r"\S*/project(?=[/ ]|$)", "PROJECT", line)
     line = re.sub(r"\b[0-9a-f]{12}\b", "KEY", line)
     line = re.sub(r"\b\d{8}-\d{6}(-\d+)?\b", "RUN", line)
+    line = re.sub(r"(?<= )[+-](?=\d)", "", line)
     line = re.sub(r"\d[\d,]*(\.\d+)*", "N", line)
     line = re.sub(r"(N (h|min) )*N (ms|s|min|h)\b", "TIME", line)
     line = re.sub(r"N (B|kB|MB|GB)\b", "SIZE", line)
