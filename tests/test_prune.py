@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -122,10 +122,10 @@ def test_what_a_lock_is_worth_is_read_from_the_mount(path: str, kind: str, locks
 # ---------------------------------------------------------------- real pools
 
 
-def age(project: Project, days: float) -> None:
-    """Makes every environment as old, and unused for as long, as that."""
+def age(project: Project, days: float, environments: Sequence[Path] | None = None) -> None:
+    """Makes these environments (None: every one) as old, and unused for as long, as that."""
     then = time.time() - days * DAY
-    for environment in project.environments:
+    for environment in project.environments if environments is None else environments:
         manifest = environment / "sharedenv.json"
         value = json.loads(manifest.read_text())
         value["built"] = then
@@ -283,11 +283,12 @@ def test_sizes_and_ages_are_read_as_people_write_them(project: Project) -> None:
 
 def test_what_is_in_use_makes_no_room_and_the_next_goes_in_its_place(project: Project) -> None:
     process = sleeper(project)
-    age(project, 3)
+    running = project.environments
     project.script("b.py", ["beta"])
     project.script("g.py", ["gamma"])
     project.call("build", "b.py")
     age(project, 2)
+    age(project, 3, running)
     project.call("build", "g.py")
     names = {item["scripts"][0]: item["name"] for item in json.loads(project.call("list", "--json").stdout)["environments"]}
     total = sum(item["bytes"] for item in json.loads(project.call("list", "--json").stdout)["environments"])
