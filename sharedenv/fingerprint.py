@@ -13,9 +13,9 @@ from sharedenv.environ import encoded, platform_tag
 try:
     # hashlib alone costs as much as all the rest
     if sys.version_info >= (3, 12):
-        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore] # no stubs
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]  # no stubs
     else:
-        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore] # no stubs
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]  # no stubs
 except ImportError:
     from hashlib import sha256
 

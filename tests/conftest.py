@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pytest
@@ -71,15 +72,15 @@ class Project:
         path.write_text("\n".join(lines))
         return path
 
-    def copies(self, count: int, dependencies: Sequence[str] = (), body: str = "", **options: object) -> list[Path]:
+    def copies(self, count: int, dependencies: Sequence[str] = (), body: str = "", **options: Any) -> list[Path]:
         """case1/script.py … case<count>/script.py, all the same."""
-        return [self.script(f"case{i}/script.py", dependencies, body, **options) for i in range(1, count + 1)]  # type: ignore[arg-type]
+        return [self.script(f"case{i}/script.py", dependencies, body, **options) for i in range(1, count + 1)]
 
     def start(
-        self, *arguments: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = (), **options: object
+        self, *arguments: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = (), **options: Any
     ) -> subprocess.Popen[str]:
         """Starts `PREFIX sharedenv ARGUMENTS`."""
-        process: subprocess.Popen[str] = subprocess.Popen(  # type: ignore[call-overload]
+        process: subprocess.Popen[str] = subprocess.Popen(
             [*prefix, sys.executable, "-m", "sharedenv", *map(str, arguments)],
             **{
                 "env": {**self.env, **(env or {})},
@@ -104,7 +105,7 @@ class Project:
             process.wait()
 
     def call(
-        self, *arguments: str, env: Mapping[str, str] | None = None, status: int | None = 0, **options: object
+        self, *arguments: str, env: Mapping[str, str] | None = None, status: int | None = 0, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Runs `sharedenv ARGUMENTS` to its end and asserts its exit status (None: any)."""
         process = self.start(*arguments, env=env, **options)

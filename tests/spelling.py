@@ -5,6 +5,7 @@ The model knows nothing of packaging: versions are tuples, lists are sets. `scri
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -148,7 +149,7 @@ def spelled(wish: Wish, random: Random) -> str:
     return space() + text + ("" if wish.url else space())
 
 
-def _spaces(random: Random):  # type: ignore[no-untyped-def]
+def _spaces(random: Random) -> Callable[[], str]:
     return lambda: random.choice(("", "", "", "", " ", "  ", "\t", "\n", "\u00a0"))
 
 

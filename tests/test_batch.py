@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,8 +74,8 @@ class House:
         self.cases.append(case)
         return case
 
-    def batch(self, **options: object) -> Batch:
-        return Batch(self.cases, PlainStarter(), Options(**{"jobs": 2, **options}), self.watcher)  # type: ignore[arg-type]
+    def batch(self, **options: Any) -> Batch:
+        return Batch(self.cases, PlainStarter(), Options(**{"jobs": 2, **options}), self.watcher)
 
     def run(self, keys: Sequence[str] = (KEY,), leases: tuple[int, ...] = (), **options: object) -> Outcome:
         batch = self.batch(**options)
@@ -372,7 +373,12 @@ def test_large_output_is_moved_while_the_loop_has_nothing_else_to_do(house: Hous
     house.add("import time\nfor _ in range(40): print('x' * (1 << 20))\ntime.sleep(1.5)\nprint('end')")
     looks = []
     relieve = Spool.relieve
-    monkeypatch.setattr(Spool, "relieve", lambda spool: (looks.append(spool.size), relieve(spool))[1])
+
+    def looking(spool: Spool) -> bool:
+        looks.append(spool.size)
+        return relieve(spool)
+
+    monkeypatch.setattr(Spool, "relieve", looking)
     house.run()
     assert sum(size > 40 << 20 for size in looks) > 20
 

@@ -242,7 +242,7 @@ def test_a_users_mirror_is_used_and_the_manifest_says_so(project: Project, tmp_p
 
 
 def test_a_users_mirror_stands_behind_the_projects_indexes() -> None:
-    mirror = {"url": "https://mirror.org/simple", "default": True}
+    mirror: dict[str, Any] = {"url": "https://mirror.org/simple", "default": True}
     around = Settings(
         "/project", inert={"index": [mirror], "offline": True}, notes={"user-config": {}},
         counted={"index": [{"name": "torch", "url": "https://x.org/torch", "explicit": True}]},

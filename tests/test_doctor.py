@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,9 @@ from tests.conftest import Project
 from tests.faults import bound, mounted, require
 
 
-def findings(project: Project, *, status: int = 0, **options: object) -> dict[str, dict[str, str]]:
+def findings(project: Project, *, status: int = 0, **options: Any) -> dict[str, dict[str, str]]:
     """Findings by subject; the last of each."""
-    document = json.loads(project.call("doctor", "--json", status=status, **options).stdout)  # type: ignore[arg-type]
+    document = json.loads(project.call("doctor", "--json", status=status, **options).stdout)
     assert document["schema"] == 1 and document["errors"] == []
     return {finding["subject"]: finding for finding in document["findings"]}
 

@@ -239,10 +239,10 @@ def test_what_a_start_of_the_command_loads(built: Project, command: Path) -> Non
     """All of it, the interpreter's own start included: neither site nor os, each a tenth of a start."""
     env = {**built.env, "PYTHONDONTWRITEBYTECODE": ""}
     subprocess.run([command, "which", "case1/script.py"], cwd=built.path, env=env, check=True, stdout=subprocess.DEVNULL)
-    python = [command.parent / "python", "-I", "-S"]
+    python = [str(command.parent / "python"), "-I", "-S"]
     plain, ours = (
         set(re.findall(r"\| +([\w.]+)$", subprocess.run([*python, "-X", "importtime", *rest], cwd=built.path, env=env, capture_output=True, text=True, check=True).stderr, re.MULTILINE))
-        for rest in (["-c", ""], [command, "which", "case1/script.py"])
+        for rest in (["-c", ""], [str(command), "which", "case1/script.py"])
     )
     assert not {"os", "site"} & ours
     assert ours - plain - {"errno", "fcntl", "_sha2", "_sha256", "_stat", "time"} == {name for name in LOADED if name.startswith("sharedenv")} - {"sharedenv.__main__"}

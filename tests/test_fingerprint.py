@@ -46,7 +46,7 @@ FILES = {
     "case1/list.txt": ("b<4\n",),
     "other.toml": ('resolution = "lowest-direct"\n',),
 }
-VARIABLES = (
+VARIABLES: tuple[dict[str, str], ...] = (
     {},
     {"UV_PRERELEASE": "allow"},
     {"UV_FIND_LINKS": "wheels"},

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,14 +24,14 @@ from tests.faults import bound, require, wait_for
 from tests.test_verify import module
 
 
-def found(name: str, idle: float, *, size: int = 100, now: float = 1e9, **changes: object) -> Found:
+def found(name: str, idle: float, *, size: int = 100, now: float = 1e9, **changes: Any) -> Found:
     """An environment last used ``idle`` seconds before ``now``."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "name": f"{name}-1", "path": f"/pool/envs/{name}-1", "key": name * 64, "manifest": None, "published": True,
         "replaced_by": None, "index": (), "bytes": size, "last_use": now - idle, "noted": None, "doubt": None,
         "held_by_manifest": True,
     }  # fmt: skip
-    return Found(**{**values, **changes})  # type: ignore[arg-type]
+    return Found(**{**values, **changes})
 
 
 def gone(items: list[Found], policy: Policy, *, blind: bool = False) -> list[str]:
@@ -63,9 +64,9 @@ def test_what_scripts_and_runs_need_stays() -> None:
 
 
 @pytest.mark.parametrize("policy", [{}, {"max_size": 0}, {"keep": frozenset()}, {"unused_for": 0.0}], ids=str)
-def test_where_it_is_not_known_what_a_run_needs_nothing_published_goes(policy: dict[str, object]) -> None:
+def test_where_it_is_not_known_what_a_run_needs_nothing_published_goes(policy: dict[str, Any]) -> None:
     items = [found("a", 90 * DAY), found("b", 90 * DAY, published=False, replaced_by="x")]
-    assert gone(items, Policy(**policy, doubt="run 1 can't be read")) == ["b"]  # type: ignore[arg-type]
+    assert gone(items, Policy(**policy, doubt="run 1 can't be read")) == ["b"]
 
 
 def test_where_locks_are_blind_a_day_is_the_least_and_replaced_ones_are_given_the_whole_time() -> None:

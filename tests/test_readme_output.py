@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from sharedenv.report.slurm import standing_lines
-from sharedenv.run.case import Case
+from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Asked, Run
-from sharedenv.run.records import Result
 from sharedenv.slurm.status import Place, Standing
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands, section

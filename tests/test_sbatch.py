@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,8 +40,8 @@ NASTY = [
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=40)
 
 
-def job(**changes: object) -> Job:
-    values: dict[str, object] = {
+def job(**changes: Any) -> Job:
+    values: dict[str, Any] = {
         "name": "sharedenv-1",
         "folder": "/runs/1",
         "start": "/home/me",
@@ -48,7 +49,7 @@ def job(**changes: object) -> Job:
         "options": Options(),
         "tasks": 3,
     }
-    return Job(**{**values, **changes})  # type: ignore[arg-type]
+    return Job(**{**values, **changes})
 
 
 def test_the_whole_script() -> None:

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,16 +48,16 @@ class Submitting(Project):
         path = self.path / "ran"
         return Counter(path.read_text().split()) if path.exists() else Counter()
 
-    def submit(self, *arguments: str, **options: object) -> tuple[str, str]:
+    def submit(self, *arguments: str, **options: Any) -> tuple[str, str]:
         """Submits; the names of the run and of the array's job."""
-        done = self.call("submit", *arguments, **options)  # type: ignore[arg-type]
+        done = self.call("submit", *arguments, **options)
         found = re.search(r"of job (\d+)", done.stderr)
         assert found, done.stderr
         return done.stdout.strip(), found[1]
 
-    def slurm(self, run: str) -> dict[str, object]:
+    def slurm(self, run: str) -> dict[str, Any]:
         """What `status --json` says of Slurm."""
-        value: dict[str, object] = json.loads(self.call("status", run, "--json").stdout)["slurm"]
+        value: dict[str, Any] = json.loads(self.call("status", run, "--json").stdout)["slurm"]
         return value
 
     def counts(self, run: str) -> dict[str, int]:
@@ -93,7 +94,7 @@ def test_one_command_from_scripts_to_results(on: Submitting) -> None:
     run = done.stdout.strip()
     assert f"what they print: .sharedenv/runs/{run}/slurm/1/" in done.stderr
     assert len(on.environments) == 1
-    job = str(on.slurm(run)["jobs"][0])  # type: ignore[index]
+    job = str(on.slurm(run)["jobs"][0])
     logs = "".join(on.log(run, job, task) for task in range(1, 9))
     assert sorted(re.findall("hello from (case.*) a b \\$HOME", logs)) == sorted(cases(*range(1, 31)))
     assert "30 scripts: 30 done" in on.call("status").stdout

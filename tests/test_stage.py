@@ -54,7 +54,7 @@ def test_a_copy_has_the_same_files_times_and_modes(project: Project, tmp_path: P
     [copy] = copies(tmp_path / "local")
 
     def described(root: Path) -> dict[str, tuple[object, ...]]:
-        found = {}
+        found: dict[str, tuple[object, ...]] = {}
         for path in [root, *root.rglob("*")]:
             status = path.lstat()
             content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None

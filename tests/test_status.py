@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,8 @@ def case(number: int) -> Case:
     return Case(number, f"/p/case{number}/script.py")
 
 
-def failed(number: int, tail: str = "", **fields: object) -> tuple[Case, Result]:
-    return case(number), Result(number, 1, 1.0, **{"status": 1, "tail": tail, **fields})  # type: ignore[arg-type]
+def failed(number: int, tail: str = "", **fields: Any) -> tuple[Case, Result]:
+    return case(number), Result(number, 1, 1.0, **{"status": 1, "tail": tail, **fields})
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_plain_lines_come_at_sensible_intervals() -> None:
         ({"tail": "\x1b[31mred"}, "exit 1: \\x1b[31mred"),
     ],
 )
-def test_words_of_a_failure(fields: dict[str, object], said: str) -> None:
+def test_words_of_a_failure(fields: dict[str, Any], said: str) -> None:
     assert words(*failed(1, **fields)) == said
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import Project
 
@@ -29,12 +30,13 @@ def replace(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def result(project: Project, *arguments: str, status: int = 1) -> dict:  # type: ignore[type-arg]
+def result(project: Project, *arguments: str, status: int = 1) -> dict[str, Any]:
     """The one environment in `verify --json`."""
     document = json.loads(project.call("verify", "--json", *arguments, status=status).stdout)
     assert document["schema"] == 1
+    environment: dict[str, Any]
     (environment,) = document["environments"]
-    return environment  # type: ignore[no-any-return]
+    return environment
 
 
 def test_a_sound_environment_passes_after_its_script_ran(project: Project) -> None:

@@ -185,8 +185,8 @@ def _drive(
 
 
 def _observe(place: Place, outputs: Path, sample: Sample, status: int) -> Seen:
-    texts = [(outputs / f"{sample.name}.{kind}").read_bytes() for kind in ("out", "err")]
-    return Seen(*map(without_addresses, texts), status, place.left_behind(sample))
+    out, err = (without_addresses((outputs / f"{sample.name}.{kind}").read_bytes()) for kind in ("out", "err"))
+    return Seen(out, err, status, place.left_behind(sample))
 
 
 def without_addresses(text: bytes) -> bytes:

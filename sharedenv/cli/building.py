@@ -64,8 +64,7 @@ def building(
 
     Whoever leaves by an exception (Ctrl-C, TERM) takes the builds along.
     """
-    # imported here: `run` with a full pool needs the options above and no builder
-    from sharedenv.pool.build import Builder  # noqa: PLC0415
+    from sharedenv.pool.build import Builder  # noqa: PLC0415 - `run` with a full pool needs the options above and no builder
 
     with BuildProgress(console) as progress:
         builder = Builder(session.layout, session.settings, options, os.environ, progress)

@@ -69,8 +69,7 @@ class Session:
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings that count. Raises SharedenvError."""
-        # imported here: they are read, and requirements parsed, only for what the pool does not know yet
-        from sharedenv.settings import gather_settings  # noqa: PLC0415
+        from sharedenv.settings import gather_settings  # noqa: PLC0415 - they are read, and requirements parsed, only for what the pool does not know yet
 
         return gather_settings(self.layout.root, os.environ, self.python)
 

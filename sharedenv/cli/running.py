@@ -177,9 +177,8 @@ class Delivery:
             self._deliver(needs[key], partial(_itself, environment))
         if not environments.missing:
             return []
-        # imported here: with a full pool nobody waits until locks, threads and uv are loaded
-        from sharedenv.pool.build import Builder  # noqa: PLC0415
-        from sharedenv.report.building import BuildProgress  # noqa: PLC0415
+        from sharedenv.pool.build import Builder  # noqa: PLC0415 - with a full pool nobody waits until locks, threads and uv are loaded
+        from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
 
         self._progress = BuildProgress(console)
         builder = Builder(work.layout, work.session.settings, options, dict(os.environ), self._progress)

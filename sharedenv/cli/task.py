@@ -145,11 +145,10 @@ class _Observer:
 
 def _staged(layout: Layout, console: Console, pooled: str) -> str:
     """Path of the copy on this node, made if need be; the pool's own when there can be none, which is said."""
-    # imported here: other tasks do without tar and locks
-    from sharedenv.pool.archive import make_archive  # noqa: PLC0415
-    from sharedenv.pool.manifest import ManifestError, read_manifest  # noqa: PLC0415
-    from sharedenv.pool.stage import stage, stage_folder  # noqa: PLC0415
-    from sharedenv.pool.store import Environment  # noqa: PLC0415
+    from sharedenv.pool.archive import make_archive  # noqa: PLC0415 - other tasks do without tar and locks
+    from sharedenv.pool.manifest import ManifestError, read_manifest  # noqa: PLC0415 - as above
+    from sharedenv.pool.stage import stage, stage_folder  # noqa: PLC0415 - as above
+    from sharedenv.pool.store import Environment  # noqa: PLC0415 - as above
 
     try:
         environment = Environment(pooled, read_manifest(pooled))

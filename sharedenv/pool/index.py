@@ -6,6 +6,7 @@ It is looked up in two places: by fast.py, and here for the commands that take m
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -53,8 +54,8 @@ def _aside(known: Payload, made: Payload, path: str) -> Aside:
     if made.key != known.key:
         raise SharedenvError(
             f"what {os.path.relpath(path)} needs is not what the index of the pool says: {made.key[:SHORT]}, not {known.key[:SHORT]}",
-            cause="a configuration was changed while it was read, or the index was",
-            hint="sharedenv build, which looks at the scripts alone",
+            cause="a configuration was changed while it was read, or the index was; a build looks at the scripts alone",
+            hint=shlex.join(["sharedenv", "build", os.path.relpath(path)]),
             exit_code=EXIT_BUILD,
         )
     return made.aside
@@ -109,9 +110,8 @@ def _name(around: bytes, path: str) -> str | None:
 
 
 def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str:
-    # imported here: to look something up, nothing is parsed
-    from sharedenv.key import maker  # noqa: PLC0415
-    from sharedenv.settings import gather_settings  # noqa: PLC0415
+    from sharedenv.key import maker  # noqa: PLC0415 - to look something up, nothing is parsed
+    from sharedenv.settings import gather_settings  # noqa: PLC0415 - as above
 
     return make_plan([path], maker(gather_settings(layout.root, environ, python))).scripts[0][1]
 

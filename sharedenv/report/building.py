@@ -111,9 +111,8 @@ class BuildProgress:
 
     def _start_live(self) -> Progress:
         if self._live is None:
-            # imported here: only a terminal needs them
-            from rich.console import Console as RichConsole  # noqa: PLC0415
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+            from rich.console import Console as RichConsole  # noqa: PLC0415 - only a terminal needs them
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
 
             self._live = Progress(
                 SpinnerColumn(),

@@ -128,8 +128,7 @@ def _check(layout: Layout, key: str, path: str, descriptor: int) -> None:
         same = False
     if same:
         return
-    # imported here: a task that finds all as it was built does without packaging
-    from sharedenv.pool.store import Unusable, examine  # noqa: PLC0415
+    from sharedenv.pool.store import Unusable, examine  # noqa: PLC0415 - a task that finds all as it was built does without packaging
 
     examined = examine(layout, path)
     if isinstance(examined, Unusable):

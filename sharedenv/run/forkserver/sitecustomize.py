@@ -138,7 +138,7 @@ def forget(loaded):
 def the_users_own():
     """Another sitecustomize further down sys.path is imported as if we were not there. Raises ImportError where there is none."""
     del sys.modules["sitecustomize"]
-    import sitecustomize  # noqa: F401
+    import sitecustomize  # noqa: F401 - for what it does
 
 
 # --- the server ----------------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def wait_for_cases(link, gc):
             link.send("ended", pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 
     ours = set(sys.modules)
-    import resource  # noqa: F401  # wait4 imports it each time
+    import resource  # noqa: F401 - wait4 imports it each time
 
     ours ^= set(sys.modules)
     old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD, _signal.SIGINT})
