@@ -12,7 +12,6 @@ import errno
 import os
 import platform
 import signal
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,7 @@ from sharedenv.run.groups import Groups
 from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.signals import Stage, Stopping
-from sharedenv.run.slot import Slot, close_slot, spools_of
+from sharedenv.run.slot import Relief, Slot, close_slot
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended, Prepared, Starter
 from sharedenv.run.telling import last_lines, telling_line
@@ -86,7 +85,7 @@ class Batch:
         self._began: float | None = None
         self._next_start = 0.0
         self._watching = 0.0
-        self._disk_told = False
+        self._relief = Relief(observer.notice)
         self._host = platform.node()
         self._wakeup: Wakeup | None = None
         self._home = -1
@@ -340,24 +339,8 @@ class Batch:
             self._groups.watch(now, set(self._slots))
         if now >= self._watching:
             self._groups.forget_gone()
-            large = self._relieve()
+            large = self._relief.give(self._slots.values())
             self._watching = time.monotonic() + (_LOOK / 10 if large else _LOOK)
-
-    def _relieve(self) -> bool:
-        """Moves large outputs to disk; whether there are any that go on growing there."""
-        large = False
-        for slot in self._slots.values():
-            for spool in spools_of(slot):
-                try:
-                    large |= spool.relieve()
-                except OSError as error:
-                    if not self._disk_told:
-                        self._observer.notice(
-                            f"a large output can't be moved to {tempfile.gettempdir()} ({error.strerror}): it stays in memory; "
-                            "TMPDIR names another place"
-                        )
-                        self._disk_told = True
-        return large
 
     def _abandon(self) -> None:
         # only after an error of our own is something still running here: it must not outlive us

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
-import marshal
 import os
 import select
 import signal
@@ -19,12 +18,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 from sharedenv.process import reap_strangers, spawn
 from sharedenv.run.case import Case
 from sharedenv.run.imports import Imports, find_imports
+from sharedenv.run.server import Gone, Server
 from sharedenv.run.starter import FORK_SERVER, Ended, PlainStarter, Prepared
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forkserver")
@@ -34,42 +32,12 @@ DEATHS = 3  #: of servers for one set of imports, before its cases are started t
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 IDLE = 10.0  #: seconds after which a server that does nothing may make room for another
 _PATIENCE = 600.0  # seconds for the imports: a cold parallel file system is slow, not dead
-#: files that a module reads from the current folder when it is imported
-_READS_FOLDER = {"matplotlib": "matplotlibrc", "numba": ".numba_config.yaml"}
 _ONCE = ("writes output", "makes temporary files")  #: what some modules do at their first import on a machine only
 #: variables that make the interpreter itself speak, or go on, where only a start of its own does it at the right time
 _SPEAKING = ("PYTHONINSPECT", "PYTHONVERBOSE", "PYTHONPROFILEIMPORTTIME", "PYTHONMALLOCSTATS", "PYTHONDUMPREFS")
 
 #: interpreter, its variables, leases, statements: what one server is for
 _Key = tuple[str, frozenset[tuple[str, str]], tuple[int, ...], tuple[tuple[str, tuple[str, ...]], ...]]
-
-
-class Gone(Exception):
-    """The server has ended; ``unread``: surely without having read our last request."""
-
-    def __init__(self, *, unread: bool) -> None:
-        super().__init__()
-        self.unread = unread
-        self.said = ""  # last on its stderr
-
-
-@dataclass(slots=True)
-class _Server:
-    """``refused``: why these imports can't be shared. ``names``: top-level modules that are loaded; ``missing``: those
-    looked for in vain; ``endings``: of the files of modules.
-    """
-
-    pid: int
-    link: socket.socket
-    output: int
-    names: frozenset[str] = frozenset()
-    missing: frozenset[str] = frozenset()
-    endings: tuple[str, ...] = ()
-    left: str = ""
-    refused: str = ""
-    running: dict[int, None] = field(default_factory=dict)
-    last_use: float = field(default_factory=time.monotonic)
-    ended: list[Ended] = field(default_factory=list)
 
 
 class PreloadStarter:
@@ -79,7 +47,7 @@ class PreloadStarter:
         self._plain = PlainStarter()
         self._notice = notice
         self._told: set[str] = set()
-        self._servers: dict[_Key, _Server] = {}
+        self._servers: dict[_Key, Server] = {}
         self._opening: dict[_Key, threading.Thread | None] = {}  # importing; None: in a thread of our caller's
         self._seen: set[_Key] = set()
         self._deaths: dict[_Key, int] = {}
@@ -126,8 +94,8 @@ class PreloadStarter:
                 if server.refused:
                     continue
                 try:
-                    while _readable(server.link):
-                        self._hear(server)
+                    while server.has_news():
+                        server.hear()
                 except Gone:
                     self._bury(key, server)
                 self._ended += server.ended
@@ -173,15 +141,15 @@ class PreloadStarter:
             return None
         if server.left or imports.left:
             self._say(f"not all imports are shared: {server.left or imports.left}")
-        if why := _reads_folder(case, server, prepared):
+        if why := server.reads_folder(case, prepared.variables):
             self._plainly(why)
             return None
         self._number += 1
         request = ("start", self._number, os.fsencode(case.script), tuple(map(os.fsencode, case.arguments)))
         folder = os.open(".", os.O_PATH | os.O_CLOEXEC)
         try:
-            self._send(server, request, (stdout, stderr, folder))
-            while (answer := self._hear(server))[:2] not in (("started", self._number), ("failed", self._number)):
+            server.send(request, (stdout, stderr, folder))
+            while (answer := server.hear())[:2] not in (("started", self._number), ("failed", self._number)):
                 pass
         except Gone:
             self._bury(key, server)
@@ -221,7 +189,7 @@ class PreloadStarter:
             self._told.add(text)
             self._notice(f"--preload: {text}")
 
-    def _server(self, key: _Key, script: str, prepared: Prepared) -> _Server | None:
+    def _server(self, key: _Key, script: str, prepared: Prepared) -> Server | None:
         """The server, where it is ready. Where not, it is brought up while cases go the plain way: nothing waits for it."""
         if key in self._servers:
             return self._servers[key]
@@ -277,7 +245,7 @@ class PreloadStarter:
         if why and not closed:
             self._plainly(why)
 
-    def _open(self, key: _Key, script: str, prepared: Prepared) -> _Server:
+    def _open(self, key: _Key, script: str, prepared: Prepared) -> Server:
         """Starts a server and waits for its imports. Raises OSError, Gone."""
         ours, theirs = socket.socketpair()
         output = os.memfd_create("sharedenv-preload")
@@ -299,44 +267,25 @@ class PreloadStarter:
         finally:
             os.close(stdin)
             theirs.close()
-        server = _Server(pid, ours, output)
+        server = Server(pid, ours, output)
         with tempfile.TemporaryDirectory(prefix="sharedenv-") as folder:
             try:
                 name = os.path.basename(script)
-                self._send(server, ("preload", key[-1], os.fsencode(name), os.fsencode(folder)), ())
-                answer = self._hear(server, _PATIENCE)
+                server.send(("preload", key[-1], os.fsencode(name), os.fsencode(folder)))
+                answer = server.hear(_PATIENCE)
             except Gone as gone:
-                gone.said = _last_line(output)
+                gone.said = server.last_line()
                 self._end(server)
                 raise
         if answer[0] == "refused":
-            written = _last_line(output)
+            written = server.last_line()
             server.refused = answer[1] + (f" ({written})" if written and answer[1].endswith("output") else "")
         else:
             _, names, missing, endings, server.left = answer
             server.names, server.missing, server.endings = frozenset(names), frozenset(missing), tuple(endings)
         return server
 
-    def _send(self, server: _Server, message: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
-        data = marshal.dumps(message, 2)
-        data = len(data).to_bytes(4, "little") + data
-        try:
-            sent = socket.send_fds(server.link, [data], descriptors) if descriptors else 0
-            server.link.sendall(data[sent:])
-        except (BrokenPipeError, ConnectionResetError):
-            raise Gone(unread=True) from None
-
-    def _hear(self, server: _Server, patience: float = 60.0) -> tuple[Any, ...]:
-        """The next message; an end of a case is also put down. Raises Gone."""
-        head = _read(server, 4, patience)
-        answer: tuple[Any, ...] = marshal.loads(_read(server, int.from_bytes(head, "little"), patience))
-        if answer[0] == "ended":
-            _, pid, status, cpu, memory = answer
-            server.running.pop(pid, None)
-            server.ended.append(Ended(pid, status, cpu, memory * 1024))
-        return answer
-
-    def _bury(self, key: _Key, server: _Server) -> None:
+    def _bury(self, key: _Key, server: Server) -> None:
         """A server died: its cases live on, as our own children."""
         self._deaths[key] = self._deaths.get(key, 0) + 1
         self._servers.pop(key, None)
@@ -345,7 +294,7 @@ class PreloadStarter:
         self._end(server)
         self._orphans.update(server.running)
 
-    def _end(self, server: _Server) -> None:
+    def _end(self, server: Server) -> None:
         try:
             self._events.unregister(server.link)
         except (FileNotFoundError, ValueError):
@@ -381,59 +330,3 @@ class PreloadStarter:
 
 def _key(prepared: Prepared, imports: Imports) -> _Key:
     return prepared.python, frozenset(prepared.variables.items()), prepared.leases, imports.statements
-
-
-def _readable(link: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(link, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _read(server: _Server, size: int, patience: float) -> bytes:
-    data = b""
-    poll = select.poll()
-    poll.register(server.link, select.POLLIN)
-    while len(data) < size:
-        if not poll.poll(patience * 1000):
-            os.kill(server.pid, signal.SIGKILL)
-            raise Gone(unread=False)
-        try:
-            chunk = server.link.recv(size - len(data))
-        except ConnectionResetError:
-            raise Gone(unread=True) from None  # so the kernel says it (unix(7)): there was something left to read
-        if not chunk:
-            raise Gone(unread=False)
-        data += chunk
-    return data
-
-
-def _reads_folder(case: Case, server: _Server, prepared: Prepared) -> str:
-    """What in the case's folder its imports would have read, in words; "" for nothing."""
-    folder = os.path.dirname(os.path.realpath(case.script))
-    try:
-        for entry in os.listdir(folder):
-            stem, _, suffix = entry.partition(".")
-            if stem in server.names:
-                if f".{suffix}" in server.endings or (not suffix and _is_package(os.path.join(folder, entry), server.endings)):
-                    return f"{entry} in the script's folder comes before the module {stem}"
-            elif stem in server.missing and (f".{suffix}" in server.endings or os.path.isdir(os.path.join(folder, entry))):
-                return f"{entry} in the script's folder is looked for by a module"
-    except OSError:
-        return "the script's folder can't be read"
-    for module, name in _READS_FOLDER.items():
-        if module in server.names and os.path.exists(name):
-            return f"{module} reads {name} of the current folder"
-    settings = prepared.variables.get("MATPLOTLIBRC", "/")
-    if "matplotlib" in server.names and not os.path.isabs(settings):
-        return f"matplotlib reads {settings} of the current folder"
-    return ""
-
-
-def _is_package(path: str, endings: tuple[str, ...]) -> bool:
-    return any(os.path.exists(os.path.join(path, f"__init__{ending}")) for ending in endings)
-
-
-def _last_line(output: int) -> str:
-    """The last line that is not blank, of what the server wrote (errors end with what they are)."""
-    lines = [line.strip() for line in os.pread(output, 65536, 0).decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1] if lines else ""

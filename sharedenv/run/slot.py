@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Callable, Iterable
 
 from sharedenv.run.case import Case
 from sharedenv.run.spool import Capture, Spool
@@ -34,3 +36,25 @@ def close_slot(slot: Slot) -> None:
     slot.stdout.close()
     if slot.stderr is not slot.stdout:
         slot.stderr.close()
+
+
+class Relief:
+    """Keeps the outputs of running attempts from filling the memory. ``notice`` is told, once, of a disk that takes no more."""
+
+    def __init__(self, notice: Callable[[str], None]) -> None:
+        self._notice: Callable[[str], None] | None = notice
+
+    def give(self, slots: Iterable[Slot]) -> bool:
+        """Moves what is large to disk; whether there is any that goes on growing there."""
+        large = False
+        for spool in (spool for slot in slots for spool in spools_of(slot)):
+            try:
+                large |= spool.relieve()
+            except OSError as error:
+                if self._notice is not None:
+                    self._notice(
+                        f"a large output can't be moved to {tempfile.gettempdir()} ({error.strerror}): it stays in memory; "
+                        "TMPDIR names another place"
+                    )
+                    self._notice = None
+        return large

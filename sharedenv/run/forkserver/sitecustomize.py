@@ -14,7 +14,8 @@ How the case comes to run exactly where the interpreter would run it, with no fr
   that is never collected); it clears what belongs to the script, and when that is done C's ``exit`` ends the process with the
   status it would have had. Where that status is not certain, the end takes its full length.
 
-Standard library only, Python 3.8 and newer. What it imports is what every interpreter has loaded at its start, and some C modules
+One file, since what stands beside it on PYTHONPATH would come before the modules of scripts. Standard library only, Python 3.8
+and newer. What it imports is what every interpreter has loaded at its start, and some C modules
 that leave sys.modules again before the script's imports are made (only atexit stays, before 3.10).
 
 Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (with a + behind it when PYTHONPATH was set): frames of a

@@ -1,0 +1,123 @@
+"""One fork server as the process that started it sees it: what it has imported, and the messages to and fro.
+
+The other end is forkserver/sitecustomize.py, which describes the protocol.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sharedenv.run.case import Case
+from sharedenv.run.starter import Ended
+
+#: files that a module reads from the current folder when it is imported
+_READS_FOLDER = {"matplotlib": "matplotlibrc", "numba": ".numba_config.yaml"}
+
+
+class Gone(Exception):
+    """The server has ended; ``unread``: surely without having read our last request."""
+
+    def __init__(self, *, unread: bool) -> None:
+        super().__init__()
+        self.unread = unread
+        self.said = ""  # last on its stderr
+
+
+@dataclass(slots=True)
+class Server:
+    """``output``: descriptor of what it writes. ``refused``: why these imports can't be shared; ``left``: why not all of them
+    are. ``names``: top-level modules that are loaded; ``missing``: those looked for in vain; ``endings``: of the files of modules.
+    """
+
+    pid: int
+    link: socket.socket
+    output: int
+    names: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
+    endings: tuple[str, ...] = ()
+    left: str = ""
+    refused: str = ""
+    running: dict[int, None] = field(default_factory=dict)
+    last_use: float = field(default_factory=time.monotonic)
+    ended: list[Ended] = field(default_factory=list)
+
+    def send(self, message: tuple[Any, ...], descriptors: tuple[int, ...] = ()) -> None:
+        """A message, and descriptors for it. Raises Gone."""
+        data = marshal.dumps(message, 2)
+        data = len(data).to_bytes(4, "little") + data
+        try:
+            sent = socket.send_fds(self.link, [data], descriptors) if descriptors else 0
+            self.link.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            raise Gone(unread=True) from None
+
+    def hear(self, patience: float = 60.0) -> tuple[Any, ...]:
+        """The next message; an end of a case is also put down. Raises Gone; a server silent for ``patience`` seconds is ended."""
+        head = self._read(4, patience)
+        answer: tuple[Any, ...] = marshal.loads(self._read(int.from_bytes(head, "little"), patience))
+        if answer[0] == "ended":
+            _, pid, status, cpu, memory = answer
+            self.running.pop(pid, None)
+            self.ended.append(Ended(pid, status, cpu, memory * 1024))
+        return answer
+
+    def has_news(self) -> bool:
+        """Whether `hear` would not wait."""
+        poll = select.poll()
+        poll.register(self.link, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def last_line(self) -> str:
+        """The last line that is not blank, of what it wrote (errors end with what they are)."""
+        text = os.pread(self.output, 65536, 0).decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+    def reads_folder(self, case: Case, variables: Mapping[str, str]) -> str:
+        """What in the case's folder its imports would have read, in words; "" for nothing."""
+        folder = os.path.dirname(os.path.realpath(case.script))
+        try:
+            for entry in os.listdir(folder):
+                stem, _, suffix = entry.partition(".")
+                if stem in self.names:
+                    if f".{suffix}" in self.endings or (not suffix and self._is_package(os.path.join(folder, entry))):
+                        return f"{entry} in the script's folder comes before the module {stem}"
+                elif stem in self.missing and (f".{suffix}" in self.endings or os.path.isdir(os.path.join(folder, entry))):
+                    return f"{entry} in the script's folder is looked for by a module"
+        except OSError:
+            return "the script's folder can't be read"
+        for module, name in _READS_FOLDER.items():
+            if module in self.names and os.path.exists(name):
+                return f"{module} reads {name} of the current folder"
+        settings = variables.get("MATPLOTLIBRC", "/")
+        if "matplotlib" in self.names and not os.path.isabs(settings):
+            return f"matplotlib reads {settings} of the current folder"
+        return ""
+
+    def _is_package(self, path: str) -> bool:
+        return any(os.path.exists(os.path.join(path, f"__init__{ending}")) for ending in self.endings)
+
+    def _read(self, size: int, patience: float) -> bytes:
+        data = b""
+        poll = select.poll()
+        poll.register(self.link, select.POLLIN)
+        while len(data) < size:
+            if not poll.poll(patience * 1000):
+                os.kill(self.pid, signal.SIGKILL)
+                raise Gone(unread=False)
+            try:
+                chunk = self.link.recv(size - len(data))
+            except ConnectionResetError:
+                raise Gone(unread=True) from None  # so the kernel says it (unix(7)): there was something left to read
+            if not chunk:
+                raise Gone(unread=False)
+            data += chunk
+        return data
