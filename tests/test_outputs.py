@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,12 @@ def test_a_link_to_another_cases_script_is_seen(tmp_path: Path) -> None:
     cases = [Case(1, str(tmp_path / "a/s.py")), Case(2, str(tmp_path / "b/s.py"))]
     with pytest.raises(SharedenvError, match="would overwrite"):
         check_outputs(cases, "out", None)
+
+
+def test_what_makes_the_folder_for_a_capture_can_be_pasted(project: Project) -> None:
+    project.script("case 1/script.py")
+    told = project.call("run", "case */script.py", "--capture", "sub/out", status=2).stderr
+    (hint,) = re.findall(r"hint: (.*)", told)
+    project.shell(hint)
+    project.call("run", "case */script.py", "--capture", "sub/out")
+    assert (project.path / "case 1" / "sub" / "out").exists()

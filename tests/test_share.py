@@ -144,3 +144,10 @@ def test_a_bad_shard_is_refused(text: str) -> None:
     with pytest.raises(SharedenvError) as caught:
         parse_shard(text)
     assert caught.value.exit_code == EXIT_USAGE
+
+
+def test_a_wrong_share_is_answered_with_those_of_its_own_count() -> None:
+    for text, hint in [("0/3", "--shard 1/3 … --shard 3/3"), ("a/b", "--shard 1/4 … --shard 4/4"), ("1/0", "--shard 1/4 … --shard 4/4")]:
+        with pytest.raises(SharedenvError) as caught:
+            parse_shard(text)
+        assert caught.value.hint == hint

@@ -107,7 +107,7 @@ def test_repair_builds_a_new_generation_and_leaves_the_old_to_those_who_run_in_i
     environment = built(project)
     replace(module(environment), "VERSION = 'changed'\n")
     told = project.call("verify", "--repair")
-    assert "sound" in told.stderr
+    assert "0 of 1 environment sound, 1 repaired (" in told.stderr
     old, new = project.environments
     assert old == environment and module(old).read_text() == "VERSION = 'changed'\n"
     assert project.call("exec", "s.py").stdout == "2.0\n"
