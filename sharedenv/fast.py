@@ -153,7 +153,7 @@ def _as_built(descriptor: int, python: str) -> bool:
 def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] | None:  # noqa: PLR0911 - each is a way out
     """What the index says of each script; None unless it knows them all and the pool may be trusted."""
     from sharedenv.block import BlockError, find_block
-    from sharedenv.fingerprint import fingerprint, surroundings
+    from sharedenv.fingerprint import fingerprint, read_bytes, surroundings
     from sharedenv.pool.place import indexed
     from sharedenv.pool.trust import Distrust, check_pool, environment_fault
 
@@ -174,7 +174,7 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     found = []
     for path in paths:
         try:
-            block = find_block(_read(path))
+            block = find_block(read_bytes(path))
         except (OSError, BlockError):
             return None
         name = None if block is None else fingerprint(around, block.content, path)
@@ -215,17 +215,6 @@ def _common(folders: set[str]) -> str:
     from os.path import commonpath
 
     return commonpath([folder or "/" for folder in folders])
-
-
-def _read(path: str) -> bytes:
-    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-    try:
-        chunks = []
-        while chunk := posix.read(descriptor, 1 << 16):
-            chunks.append(chunk)
-        return b"".join(chunks)
-    finally:
-        posix.close(descriptor)
 
 
 def _write(text: str) -> int | None:

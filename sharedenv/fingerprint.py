@@ -118,13 +118,18 @@ def _configuration(root: str, environ: "Mapping[str, str]") -> list[bytes]:
 def _read(path: str, *, missing: bool = True) -> bytes:
     """``+`` and the bytes of a file, or ``b""`` when there is none and that may be. Raises OSError."""
     try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)  # a pipe must not make us wait
+        return b"+" + read_bytes(path)
     except FileNotFoundError:
         if missing:
             return b""
         raise
+
+
+def read_bytes(path: str) -> bytes:
+    """What is in a file. Raises OSError."""
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)  # a pipe must not make us wait
     try:
-        chunks = [b"+"]
+        chunks = []
         while chunk := posix.read(descriptor, 1 << 16):
             chunks.append(chunk)
         return b"".join(chunks)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -14,7 +16,9 @@ import pytest
 
 from tests.conftest import Project
 
-PACKAGE = Path(__file__).parent.parent / "sharedenv"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "sharedenv"
+AMALGAMATE = runpy.run_path(str(ROOT / "scripts" / "amalgamate.py"))
 
 #: what is loaded beyond what the interpreter itself has at its start, exactly; each costs a start six file-system calls
 LOADED = {
@@ -198,14 +202,21 @@ def test_nothing_is_written_twice_within_an_hour(built: Project) -> None:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Path:
-    """The command `sharedenv` as pip installs it: in a plain environment of its own, no editable hook, no .pth file."""
+    """The command `sharedenv` as pip installs it from a wheel: in a plain environment of its own, no editable hook, no .pth file."""
     return _installed(tmp_path / "tool")
+
+
+def _with_libraries(command: Path) -> None:
+    (packages,) = command.parent.parent.glob("lib/python*/site-packages")
+    (packages / "more.pth").write_text(os.path.dirname(os.path.dirname(click.__file__)) + "\n")
 
 
 def _installed(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     shutil.copytree(PACKAGE, packages / "sharedenv", ignore=shutil.ignore_patterns("__pycache__"))
+    (packages / AMALGAMATE["PLACE"]).parent.mkdir()
+    (packages / AMALGAMATE["PLACE"]).write_text(AMALGAMATE["amalgamated"](ROOT))
     shutil.copy(PACKAGE / "console-script", folder / "bin" / "sharedenv")
     (folder / "bin" / "sharedenv").chmod(0o755)
     return folder / "bin" / "sharedenv"
@@ -228,10 +239,10 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
     last = max(index for index, line in enumerate(ours) if "execve(" in line)
     about_the_pool = [line for line in ours[start:last] if str(built.path) in line]
     assert len(about_the_pool) <= 22, "\n".join(about_the_pool)
-    assert len(ours[start:last]) <= 120, "\n".join(ours[start:last])
+    assert len(ours[start:last]) <= 50, "\n".join(ours[start:last])
     # the rest is two starts of Python: its own, and the script's
     bare = calls(str(built.environments[0] / "bin" / "python"), script)
-    assert len(ours) <= 2 * len(bare) + 120
+    assert len(ours) <= 2 * len(bare) + 50
     assert not any("clone" in line or "fork" in line for line in ours)
 
 
@@ -245,7 +256,43 @@ def test_what_a_start_of_the_command_loads(built: Project, command: Path) -> Non
         for rest in (["-c", ""], [str(command), "which", "case1/script.py"])
     )
     assert not {"os", "site"} & ours
-    assert ours - plain - {"errno", "fcntl", "_sha2", "_sha256", "_stat", "time"} == {name for name in LOADED if name.startswith("sharedenv")} - {"sharedenv.__main__"}
+    assert ours - plain - {"errno", "fcntl", "_sha2", "_sha256", "_stat", "time"} == {"sharedenv_start"}
+
+
+def test_the_command_goes_the_same_ways_from_the_sources_and_from_the_wheel(built: Project, command: Path) -> None:
+    """The one module takes from the others what it rarely needs, and leaves to the full way what that has to do."""
+    _with_libraries(command)
+    built.script("case9/script.py", ["no-such-thing"])
+    calls = [
+        ("which", "case1/script.py", "case2/script.py"), ("exec", "case1/script.py", "a", "b"), ("activate", "case1/script.py"),
+        ("which", "case9/script.py"), ("exec", "no.py"), ("key", "case1/script.py"), ("--version",),
+    ]
+    for arguments in calls:
+        for variables in ({}, {"SHAREDENV_STAGE": str(built.path / "stage")}, {"SHAREDENV_COLOR": "never"}, {"SHAREDENV_NEW": "1"}):
+            env = {**built.env, "PYTHONPATH": "", **variables}
+            installed, ours = (
+                subprocess.run([*way, *arguments], cwd=built.path, env=env, capture_output=True, text=True, check=False)
+                for way in ([command], [sys.executable, "-m", "sharedenv"])
+            )
+            assert (installed.returncode, installed.stdout, installed.stderr) == (ours.returncode, ours.stdout, ours.stderr), arguments
+
+
+def test_the_wheel_has_the_one_module(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read(AMALGAMATE["PLACE"]).decode() == AMALGAMATE["amalgamated"](ROOT)
+
+
+def test_two_modules_with_one_name_are_not_amalgamated(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "sharedenv", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "sharedenv" / "block.py").open("a") as file:
+        file.write("\ndef fingerprint(): pass\n")
+    with pytest.raises(ValueError, match=r"sharedenv\.block and sharedenv\.fingerprint both have a fingerprint"):
+        AMALGAMATE["amalgamated"](tmp_path)
+    (tmp_path / "sharedenv" / "block.py").write_text("from sharedenv.environ import encoded as other\n")
+    with pytest.raises(ValueError, match="must keep its name"):
+        AMALGAMATE["amalgamated"](tmp_path)
 
 
 def _which(command: Path, project: Project, **variables: str) -> str:
@@ -294,8 +341,7 @@ def test_the_command_finds_its_python_where_there_is_no_virtual_environment(buil
 
 
 def test_the_full_way_has_all_packages(built: Project, command: Path) -> None:
-    (packages,) = command.parent.parent.glob("lib/python*/site-packages")
-    (packages / "more.pth").write_text(os.path.dirname(os.path.dirname(click.__file__)) + "\n")
+    _with_libraries(command)
     done = subprocess.run([command, "key", "case1/script.py"], cwd=built.path, env=built.env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == built.call("key", "case1/script.py").stdout
