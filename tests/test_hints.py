@@ -89,3 +89,10 @@ def test_the_pool_above_scripts_that_lie_elsewhere_is_worked_out(project: Projec
     assert hint == f"hint: sharedenv --pool {project.pool} build '{project.path}/**/script.py'"
     project.call(*shlex.split(hint)[2:], cwd=tmp_path)
     assert len(project.environments) == 1
+
+
+def test_a_wrong_value_names_the_variable_it_came_from(project: Project) -> None:
+    project.script("s.py")
+    told = project.call("run", "s.py", status=2, env={"SHAREDENV_JOBS": "many"}).stderr
+    assert told.startswith("error: SHAREDENV_JOBS: invalid value for '--jobs'")
+    assert project.call("run", "s.py", "--jobs", "many", status=2, env={"SHAREDENV_JOBS": "2"}).stderr.startswith("error: invalid value for '--jobs'")

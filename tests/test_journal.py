@@ -209,16 +209,32 @@ def test_the_heartbeat_says_what_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sharedenv.run.session.HEARTBEAT", 0.01)
     run = make(tmp_path)
     session = run.begin(jobs=2)
-    session.keep(lambda: [3, 1])
+    running = [3, 1]
+    session.keep(lambda: running)
     end = time.monotonic() + 30
-    while time.monotonic() < end and run.sessions()[0].running != (1, 3):
-        time.sleep(0.02)
-    (state,) = run.sessions()
-    assert (state.running, state.jobs, state.alive) == ((1, 3), 2, True)
+    for now in ([1, 3], [2, 4]):
+        running[:] = now
+        while time.monotonic() < end and run.sessions()[0].running != tuple(now):
+            time.sleep(0.02)
+        (state,) = run.sessions()
+        assert (state.running, state.jobs, state.alive) == (tuple(now), 2, True)
     os.close(os.open(os.path.join(run.path, "results-local.2.jsonl"), os.O_CREAT | os.O_WRONLY))
     while time.monotonic() < end and not session.lost:
         time.sleep(0.02)
     assert session.lost
+    session.close("done")
+
+
+def test_what_runs_is_noted_soon_after_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` in the first seconds of a run: not only after a whole heartbeat."""
+    monkeypatch.setattr("sharedenv.run.session.HEARTBEAT", 3600.0)
+    run = make(tmp_path)
+    session = run.begin(jobs=2)
+    session.keep(lambda: [1, 3])
+    end = time.monotonic() + 60
+    while time.monotonic() < end and run.sessions()[0].running != (1, 3):
+        time.sleep(0.02)
+    assert run.sessions()[0].running == (1, 3)
     session.close("done")
 
 

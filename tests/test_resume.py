@@ -293,6 +293,13 @@ def test_there_is_nothing_to_resume(project: Project) -> None:
     assert "give one of" in project.call("run", "--resume", "--retry-failed", status=2).stderr
 
 
+def test_arguments_belong_to_what_a_run_is_over(project: Project) -> None:
+    project.copies(2)
+    project.call("run", "case*/script.py", "--", "--old")
+    asked = "run", "--resume", "case*/script.py", "--", "--new", "a b"
+    assert "no earlier run over these scripts with the arguments --new 'a b'" in project.call(*asked, status=2).stderr
+
+
 def case(number: int, digest: str = "d") -> Case:
     return Case(number, f"/p/case{number}/s.py", (), "k", digest)
 

@@ -158,10 +158,18 @@ def _as_told(error: Exception, words: list[str]) -> SharedenvError:
         message = error.format_message().rstrip(".")
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "sharedenv"
         hint = (_misplaced(error, words) if isinstance(error, click.NoSuchOption) else None) or f"{command} --help"
-        return SharedenvError(message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
+        return SharedenvError(_variable(error) + message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
     from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
 
     return write_report(error, " ".join(_own_words(words)))
+
+
+def _variable(error: click.ClickException) -> str:
+    """The variable that a wrong value came from, where it was no option on the command line."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None or error.param.name is None:
+        return ""
+    source = error.ctx.get_parameter_source(error.param.name)
+    return f"{error.param.envvar}: " if source is click.core.ParameterSource.ENVIRONMENT else ""
 
 
 def _misplaced(error: click.NoSuchOption, words: list[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -155,6 +156,8 @@ def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
     found = find_run(runs, paths, wanted.arguments) if paths else next(iter(runs), None)
     if found is None:
         what = "no earlier run over these scripts" if paths else f"no run in {layout.runs}"
+        if paths and wanted.arguments and find_run(runs, paths, None) is not None:
+            what += f" with the arguments {shlex.join(wanted.arguments)}"
         raise SharedenvError(what, hint="sharedenv status --all" if runs else "sharedenv run 'case*/script.py'")
     return found
 

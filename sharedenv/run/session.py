@@ -12,6 +12,8 @@ from sharedenv.pool.owner import HEARTBEAT
 from sharedenv.run.case import Result
 from sharedenv.run.records import encode_line, encode_result
 
+_FIRST = 1.0  # seconds until it is first noted what runs
+
 
 class Session:
     """One process at work on a run. Its thread keeps the heartbeat and brings what was written to the disk every few
@@ -98,7 +100,9 @@ class Session:
         return True
 
     def _beat(self, running: Callable[[], Iterable[int]] | None) -> None:
-        while not self._closing.wait(HEARTBEAT):
+        wait = _FIRST
+        while not self._closing.wait(wait):
+            wait = HEARTBEAT
             try:
                 now = tuple(sorted(running())) if running else ()
                 if now != self._noted and not self.unwritten and self.write({"running": now}):
