@@ -88,13 +88,32 @@ def test_kill_minus_nine_loses_only_what_was_in_flight(project: Project) -> None
     assert "2 succeeded, 4 not run" in status
     refused = project.call("run", "--resume", status=2).stderr
     assert "are still running: case3/script.py, case4/script.py" in refused
-    assert re.search(r"hint: kill -- -[0-9]+ -[0-9]+, or wait for them", refused)
+    assert re.search(r"hint: sharedenv cancel \S+, or wait for them", refused)
+    assert "still running without it: case3/script.py, case4/script.py; to end them: sharedenv cancel" in status
     (project.path / "go").touch()
     wait_for(lambda: alone(project))
     done = project.call("run", "--resume", "-j2", "case*/script.py")
     assert "4 to run, 2 left as they are" in done.stderr
     assert Counter(started(project)) == {"case1": 1, "case2": 1, "case3": 2, "case4": 2, "case5": 1, "case6": 1}
     assert "6 succeeded" in project.call("status").stdout
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_cancel_ends_what_outlived_a_kill(project: Project, stubborn: bool) -> None:
+    body = WAITING if not stubborn else "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITING
+    process = begin(project, body=body)
+    process.kill()
+    process.communicate(timeout=120)
+    stranger = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()", str(project.path / "case1/script.py")], stdin=subprocess.PIPE)
+    told = project.call("cancel").stderr
+    assert "had left running: case1/script.py, case2/script.py" in told
+    assert stranger.poll() is None
+    stranger.communicate()
+    assert alone(project)
+    assert "is not at work" in project.call("cancel").stderr
+    assert "still running" not in project.call("status").stdout
+    (project.path / "go").touch()
+    assert "5 succeeded" in project.call(*re.findall(r"sharedenv (run --resume .*)", told)[0].split()).stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are shared on Linux only")

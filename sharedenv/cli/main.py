@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("sharedenv.cli.key:key", "Print each script's key, or what differs between two."),
     "activate": ("sharedenv.cli.activate:activate", "Shell code that puts a script's environment first on PATH."),
     "submit": ("sharedenv.cli.submit:submit", "Submit a Slurm array job over the scripts, many to a task."),
-    "cancel": ("sharedenv.cli.slurm:cancel", "Cancel a run."),
+    "cancel": ("sharedenv.cli.cancel:cancel", "Cancel a run."),
     "stage": ("sharedenv.cli.stage:stage_", "Copy environments to node-local disk, once a node."),
     "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),
     "show": ("sharedenv.cli.show:show", "Show one environment: what is in it, who built it, who uses it."),

@@ -21,6 +21,7 @@ from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import short_path
 from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.standing import Standing, stand
 
 
@@ -77,6 +78,8 @@ def _tell(run: Run, globals_: Globals) -> None:
     lines = head_lines(run, standing, now, style)
     lines += running_lines([case for case in cases if case.sequence in running], lambda path: short_path(path, here))
     lines += pace_lines(standing, results, now) if standing.alive else []
+    if found := leftover(sessions, without_result(cases, results)):
+        lines.append(style("warning", f"still running without it: {named(found)}; to end them: sharedenv cancel {run.id}"))
     summary = summarize(cases, results, standing.seconds, running=len(running), going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style)
     for line in lines:
