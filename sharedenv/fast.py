@@ -159,7 +159,10 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
 
     if any(not script or script.startswith("-") or set(script) & set("*?[") for script in scripts):
         return None
-    here = posix.getcwd()
+    try:
+        here = posix.getcwd()
+    except OSError:
+        return None
     paths = list(dict.fromkeys(_absolute(here, script) for script in scripts))
     pool = _pool(paths, here, environ)
     if pool is None:
@@ -226,4 +229,6 @@ def _write(text: str) -> int | None:
             data = data[posix.write(1, data) :]
     except BrokenPipeError:
         return 141  # 128 + SIGPIPE, as the full way ends
+    except OSError:
+        return None  # it says what is wrong
     return 0

@@ -15,6 +15,8 @@ from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unkn
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
+_OURS_ALONE = ("/dev/stdin", "/dev/fd/", "/proc/self/")  # names that mean another file to the process that is to run it
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -162,7 +164,7 @@ def read_file(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) or path.startswith(_OURS_ALONE):
             raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, "not a regular file", path)
         if status.st_size > LARGEST:
             raise OSError(errno.EFBIG, f"{status.st_size / 1e6:,.0f} MB are too many for a script", path)
@@ -175,6 +177,11 @@ def read_file(path: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def digest_of(path: str) -> str:
+    """sha256 of a script's bytes, as in `Plan.digests`. Raises OSError."""
+    return hashlib.sha256(read_file(path)).hexdigest()
 
 
 def _reason(path: str, error: OSError) -> str:

@@ -20,6 +20,7 @@ LINES = 14  #: at most so many lines of uv's words in a message; all of them are
 #: from "[stderr]" on, what a shim says of versions of Python that pyenv has, and how to choose one
 _SHIM = re.compile(r"\n\s*\[stderr\]\s*\n\s*pyenv: .*", re.DOTALL)
 
+_OPTIONS = re.compile(r"(unknown field `[^`]*`), expected one of .*")
 _NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
 
 #: variables beside UV_* that would send uv to another environment or interpreter than the one we name
@@ -116,8 +117,8 @@ def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str])
 
 
 def gist(words: str) -> str:
-    """uv's words on one screen: without what a shim of pyenv adds to them, and without the middle of what is long."""
-    lines = [line for line in _SHIM.sub("", words).splitlines() if line.strip()]
+    """uv's words on one screen: without what a shim of pyenv adds to them, the names of all options, and the middle of what is long."""
+    lines = [_OPTIONS.sub(r"\1", line) for line in _SHIM.sub("", words).splitlines() if line.strip()]
     if len(lines) > LINES:
         left = len(lines) - LINES + 1
         lines[LINES - 4 : -3] = [f"… {left:,} more lines …"]

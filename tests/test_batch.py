@@ -281,7 +281,7 @@ def test_a_script_that_is_ended_together_with_us_has_not_run(house: House) -> No
     house.watcher = Ending()
     outcome = house.run(jobs=1, hesitation=1.0)
     assert [(result.sequence, result.interrupted) for result, _ in house.watcher.records] == [(1, True)]
-    assert (outcome.results, outcome.left) == ({}, 2)
+    assert ([result.interrupted for result in outcome.results.values()], outcome.left) == ([True], 2)
 
 
 def test_a_delay_lies_between_starts(house: House) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,68 @@ def test_a_wrong_value_names_the_variable_it_came_from(project: Project) -> None
     told = project.call("run", "s.py", status=2, env={"SHAREDENV_JOBS": "many"}).stderr
     assert told.startswith("error: SHAREDENV_JOBS: invalid value for '--jobs'")
     assert project.call("run", "s.py", "--jobs", "many", status=2, env={"SHAREDENV_JOBS": "2"}).stderr.startswith("error: invalid value for '--jobs'")
+
+
+def test_names_that_end_with_nul_ask_for_their_option(project: Project) -> None:
+    project.copies(2)
+    names = b"case1/script.py\0case2/script.py\0"
+    (project.path / "list").write_bytes(names)
+    told = project.call("build", "--from-file", "list", status=2).stderr
+    assert "the list list holds NUL bytes" in told
+    assert "hint: sharedenv build -0 --from-file list" in told
+    project.call("build", "-0", "--from-file", "list")
+
+
+def test_a_folder_that_is_gone(project: Project) -> None:
+    project.script("s.py")
+    project.call("build", "s.py")
+    for command, status in ((f"exec {project.path}/s.py", 125), (f"which {project.path}/s.py", 2), ("status", 2), ("--help", 0)):
+        gone = project.path / "gone"
+        gone.mkdir()
+        line = f"rmdir {gone}; {shlex.quote(sys.executable)} -m sharedenv {command}; exit $?"
+        done = subprocess.run(["sh", "-c", line], cwd=gone, env=project.env, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert status == 0 or "error: the current folder can't be used\n  cause: No such file or directory" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("command", ["list", "list --json", "key s.py", "which s.py", "status", "status --json"])
+def test_results_that_cant_be_written(project: Project, command: str) -> None:
+    project.script("s.py")
+    project.call("run", "s.py")
+    with open("/dev/full", "wb") as full:
+        done = project.call(*command.split(), stdout=full, status=1)
+    assert done.stderr == "error: can't write to standard output\n  cause: No space left on device\n"
+
+
+def test_an_option_that_uv_does_not_know(project: Project) -> None:
+    project.script("s.py")
+    (project.path / "pyproject.toml").write_text("[tool.uv]\nfoo = 3\n")
+    told = project.call("build", "s.py", status=3).stderr
+    assert "in the project's uv.toml, or [tool.uv] of its pyproject.toml" in told
+    assert "foo" in told
+    assert "no Python" not in told
+
+
+def test_exec_becomes_the_one_script_that_a_pattern_names(project: Project) -> None:
+    project.copies(2, body="import sys; print(sys.argv)")
+    assert str(project.path / "case1/script.py") in project.call("exec", "case[1]/*.py", "a").stdout
+    told = project.call("exec", "case*/script.py", status=125).stderr
+    assert "exec becomes one script, and case*/script.py names 2" in told
+    assert "hint: sharedenv run 'case*/script.py'" in told
+
+
+def test_a_link_to_python_that_is_gone(project: Project) -> None:
+    project.script("s.py")
+    project.call("build", "s.py")
+    folder = project.environments[0] / "bin"
+    folder.chmod(0o755)
+    (folder / "python").unlink()
+    assert "its bin/python is gone" in project.call("build", "--check", "s.py", status=1).stderr
+
+
+def test_what_means_another_file_to_another_process_is_no_script(project: Project) -> None:
+    script = project.script("s.py")
+    project.call("build", "s.py")
+    with script.open("rb") as file:
+        assert "not a regular file" in project.call("--pool", ".sharedenv", "run", "/dev/stdin", status=2, stdin=file).stderr

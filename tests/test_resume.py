@@ -66,7 +66,9 @@ def test_ctrl_c_ends_all_and_resume_goes_on(project: Project) -> None:
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "SIGINT: ending 2 that run" in stderr
-    assert "5 not run" in stderr
+    assert "5 scripts in" in stderr and ": 2 interrupted, 3 not run" in stderr
+    assert "  interrupted: case1/script.py, case2/script.py\n" in stderr
+    assert ": 2 interrupted, 3 not run" in project.call("status").stdout
     assert "--resume --run-id" in stderr
     assert alone(project)
     (project.path / "go").touch()
@@ -126,6 +128,68 @@ def test_forks_of_a_server_that_outlive_a_kill_are_named_too(project: Project) -
     (project.path / "go").touch()
     wait_for(lambda: not processes_of(Case(1, str(path)) for path in project.path.glob("case*/script.py")))
     assert "5 to run" in project.call("run", "--resume").stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are shared on Linux only")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_while_preload_imports(project: Project, tmp_path: Path, number: int) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "slow.py").write_text(f"import time\nopen({str(tmp_path / 'importing')!r}, 'w').close()\ntime.sleep(200)\n")
+    project.copies(3, body="import slow")
+    project.call("build", "case1/script.py")
+    process = project.start("run", "--preload", "case*/script.py", env={"PYTHONPATH": str(tmp_path / "modules")})
+    wait_for((tmp_path / "importing").exists)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "3 scripts in" in stderr and ": 3 not run" in stderr
+    assert "could not be built" not in stderr
+    assert "3 not run" in project.call("status").stdout
+    # the import is not waited for, nor does it live on
+    assert not any(b"sharedenv-fork-server" in path.read_bytes() and os.fsencode(project.path) in path.read_bytes() for path in _command_lines())
+
+
+def _command_lines() -> list[Path]:
+    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+
+
+def test_a_share_goes_on_only_with_its_scripts_named(project: Project) -> None:
+    """The last run may be that of another share."""
+    project.copies(4, body="import os, sys; sys.exit(os.path.exists('fails'))")
+    (project.path / "case2/fails").touch()
+    project.call("run", "--shard", "2/2", "case*/script.py", status=1)
+    project.call("run", "--shard", "1/2", "case*/script.py")
+    for flag in ("--resume", "--retry-failed"):
+        told = project.call("run", flag, "--shard", "2/2", status=2).stderr
+        assert f"hint: sharedenv run {flag} --shard 2/2 'case*/script.py'" in told
+    assert "hint: sharedenv run --resume --array" in project.call("run", "--resume", "--array", status=2, env=ARRAY_TASK).stderr
+    (project.path / "case2/fails").unlink()
+    assert "1 to run" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py").stderr
+
+
+ARRAY_TASK = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_STEP": "1"}
+
+
+def test_fail_fast_is_not_taken_over(project: Project) -> None:
+    """Else a case that fails again would hold up those behind it for ever."""
+    project.copies(4, body="import os, sys; sys.exit(os.getcwd().endswith('case1'))")
+    told = project.call("run", "-j1", "--fail-fast", "case*/script.py", status=1).stderr
+    assert "1 failed, 3 not run" in told
+    assert "3 succeeded, 1 failed" in project.call("run", "--resume", status=1).stderr
+
+
+def test_scripts_that_are_edited_during_the_run_are_named(project: Project) -> None:
+    project.copies(3, body="import os, time\nwhile not os.path.exists('../go'): time.sleep(0.02)")
+    process = project.start("run", "-j1", "case*/script.py")
+    wait_for(lambda: bool(list(project.pool.glob("runs/*/results*"))))
+    path = project.path / "case3/script.py"
+    path.write_text(path.read_text() + "# edited\n")
+    os.utime(project.path / "case2/script.py")  # touched, and the same
+    (project.path / "go").touch()
+    _, stderr = process.communicate(timeout=120)
+    assert "warning: edited since the run began, so its result may be of either text: case3/script.py; --resume runs it again" in stderr
+    assert "1 to run, 2 left" in project.call("run", "--resume").stderr
+    assert "edited" not in project.call("run", "case*/script.py").stderr
 
 
 def test_retry_failed_of_a_run_that_was_cut_short_names_what_never_ran(project: Project) -> None:
@@ -403,7 +467,7 @@ def test_an_unfinished_run_is_not_hidden_by_a_smaller_later_one(project: Project
     (project.path / "go").touch()
     project.call("run", "case1/script.py")
     [_, first] = list_runs(str(project.pool / "runs"))
-    said = f"run {first.id} is unfinished (5 not run): sharedenv run --resume --run-id {first.id}"
+    said = f"run {first.id} is unfinished (5 left to run): sharedenv run --resume --run-id {first.id}"
     assert said in project.call("run", "--resume").stderr
     assert said in project.call("status").stdout
     project.call("run", "--resume", "--run-id", first.id)

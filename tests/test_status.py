@@ -103,6 +103,10 @@ def test_failures_that_say_the_same_are_one_group_the_largest_first() -> None:
         ("exit 1: B: x", [2, 3, 4]), ("exit 1: A: 1, and the like", [1, 5]),
     ]  # fmt: skip
     assert [one.said for one in group([failed(1, "A", status=2), failed(2, "A")])] == ["exit 2: A", "exit 1: A"]
+    addresses = [failed(number, f"bad <Mesh object at {number * 0xB7F5:#x}>") for number in (1, 2, 3)]
+    assert [one.said for one in group(addresses)] == ["exit 1: bad <Mesh object at 0xb7f5>, and the like"]
+    ended = [failed(number, "", status=-1, signal=how, error="timed out after 1 s") for number, how in ((1, 15), (2, 9))]
+    assert [(one.said, len(one.cases)) for one in group(ended)] == [("timed out after 1 s", 2)]
 
 
 def test_a_run_at_work_has_running_ones_and_a_pace() -> None:
@@ -111,12 +115,15 @@ def test_a_run_at_work_has_running_ones_and_a_pace() -> None:
     stands = stand(7, results, [session(1, started=80.0, alive=True, running=(3, 4))], 100.0)
     summary = summarize(cases, results, 20.0, running=len(stands.running), going=True)
     assert summary_lines(summary, str, plain)[0] == "7 scripts in 20 s: 2 succeeded, 2 running, 3 to go"
+    again = {**results, 3: Result(3, 1, 70.0, 5.0, error=INTERRUPTED)}  # by an earlier session
+    summary = summarize(cases, again, 20.0, running=len(stands.running), going=True)
+    assert summary_lines(summary, str, plain)[:1] == ["7 scripts in 20 s: 2 succeeded, 2 running, 3 to go"]
     assert pace_lines(stands, results, 100.0) == ["25 s left, 12/min"]
     assert pace_lines(stands, {}, 100.0) == []
 
 
 def test_a_summary() -> None:
-    cases = [case(number) for number in range(1, 9)]
+    cases = [case(number) for number in range(1, 10)]
     results = {number: Result(number, 1, 1.0, float(number), 2.0, None, 0) for number in (1, 2, 3)}
     results[3] = Result(3, 1, 1.0, 3.0, 2.0, 1_200_000_000, 0)
     for number in (4, 5, 6, 7):
@@ -124,7 +131,8 @@ def test_a_summary() -> None:
     results[8] = Result(8, 1, 1.0, 99.0, error=INTERRUPTED)
     lines = summary_lines(summarize(cases, results, 75.0), lambda path: path.removeprefix("/p/"), plain)
     assert lines == [
-        "8 scripts in 1 min 15 s: 3 succeeded, 4 failed, 1 not run (CPU 6.0 s)",
+        "9 scripts in 1 min 15 s: 3 succeeded, 4 failed, 1 interrupted, 1 not run (CPU 6.0 s)",
+        "  interrupted: case8/script.py",
         "  4 × exit 1: ValueError: bad",
         "      case4/script.py, case5/script.py, case6/script.py and 1 more",
         "slowest: case3/script.py 3.0 s, case2/script.py 2.0 s, case1/script.py 1.0 s",

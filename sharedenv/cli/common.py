@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,12 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
     listed: Sequence[str] = ()
     if selection.from_file is not None:
         data = sys.stdin.buffer.read() if selection.from_file == "-" else _read_list(selection.from_file)
+        if b"\0" in data and not selection.null:
+            raise SharedenvError(
+                f"the list {selection.from_file} holds NUL bytes",
+                cause="names that end with NUL, as find -print0 writes them, are read with -0",
+                hint=f"sharedenv {_command()} -0 --from-file {shlex.quote(selection.from_file)}",
+            )
         listed = discover.read_list(data, nul=selection.null)
         if not listed and not selection.arguments:
             raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {_command()} --help")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import NoReturn
 
 import click
@@ -11,6 +12,7 @@ from sharedenv.cli.building import build_options, require_one
 from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
+from sharedenv.discover import is_pattern
 from sharedenv.environ import environ_in
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.hold import Vanished, enter
@@ -42,6 +44,12 @@ def exec_(
     console: Console = context.obj.console
     try:
         session = open_session(context, Selection((script,), None, False, python))
+        if is_pattern(script) and not os.path.lexists(script):
+            if len(session.paths) > 1:
+                raise SharedenvError(
+                    f"exec becomes one script, and {script} names {len(session.paths):,}", hint=f"sharedenv run {shlex.quote(script)}"
+                )
+            script = session.paths[0]
         plan = plan_of(session, console)
         while True:
             environment = require_one(session, plan, build_options, no_build, console)

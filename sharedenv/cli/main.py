@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -83,6 +84,10 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
         click.echo(context.get_help(), err=True)
         context.exit(EXIT_USAGE)
     context.obj = Globals(pool, Console(verbosity=-1 if quiet else int(verbose), color=color))
+    try:
+        os.getcwd()
+    except OSError as error:  # removed under a shell, or on a disk that is away
+        raise SharedenvError("the current folder can't be used", cause=error.strerror, hint='cd "$HOME"') from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,7 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
             told.hint = _in_pool(told.hint, context.obj.pool)
         _console(context).error(told)
         if wants_document(context, words):
-            _console(context).document({"errors": [error_value(told)]})
+            with contextlib.suppress(SharedenvError, BrokenPipeError):  # the error may be that nothing can be written there
+                _console(context).document({"errors": [error_value(told)]})
         return told.exit_code
 
 

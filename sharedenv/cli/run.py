@@ -34,7 +34,10 @@ from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
 #: options that --resume does not take over: they name the work itself, which the plan holds, or are said anew each time
-_ONCE = frozenset({"from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "array", "shard", "dry_run"})
+#: said of one call, not of how its scripts are run: no call that goes on with the run takes them over
+_ONCE = frozenset({
+    "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "array", "shard", "dry_run", "fail_fast",
+})
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
@@ -66,6 +69,13 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     asked = wanted(context, selection, given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
     if again:
+        if asked.share is not None and selection.empty:
+            flag = "--resume" if given["resume"] else "--retry-failed"
+            which = "--array" if given["array"] else f"--shard {given['shard']}"
+            raise SharedenvError(
+                f"{flag} of a share needs the scripts: the last run may be that of another share",
+                hint=f"sharedenv run {flag} {which} 'case*/script.py'",
+            )
         found = earlier_run(context, asked, here)
         _refuse_queued(found.run)
         own = inherit(context, found.run, selection, build_options, given)
@@ -221,6 +231,10 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, p
         console.say("")
     for line in summary_lines(summary, lambda path: short_path(path, here), console.style):
         console.say(line)
+    if ended.edited:
+        first = printable(short_path(ended.edited[0].script, here))
+        more = f" and {len(ended.edited) - 1:,} more" if len(ended.edited) > 1 else ""
+        console.warn(f"edited since the run began, so its result may be of either text: {first}{more}; --resume runs it again")
     for case in work.settled:
         console.say(f"gone: {printable(short_path(case.script, here))}")
     if ended.unwritten:

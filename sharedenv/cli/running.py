@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.plan import Need
+from sharedenv.plan import Need, digest_of
 from sharedenv.pool.hold import Vanished
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
@@ -38,16 +39,20 @@ if TYPE_CHECKING:
     from sharedenv.report.building import BuildProgress
 
 BUILDS = 2  #: environments built side by side while scripts run
+_SKEW = 10.0  # seconds by which a file server's clock may differ from ours, before its times are believed
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the running ended: the batch's outcome, seconds it took, errors of builds, results the journal could not take."""
+    """How the running ended: the batch's outcome, seconds it took, errors of builds, results the journal could not take, and
+    cases whose scripts were edited between the plan and their end.
+    """
 
     outcome: Outcome
     seconds: float
     errors: tuple[SharedenvError, ...]
     unwritten: tuple[Result, ...]
+    edited: tuple[Case, ...]
 
 
 class Recorder:
@@ -58,8 +63,10 @@ class Recorder:
         self._session = session
         self._joblog = joblog
         self._digests = work.digests
+        self._since = work.since - _SKEW
         self._pythons: dict[str, str] = {}
         self.unwritten: list[Result] = []
+        self.edited: list[Case] = []
 
     def ready(self, key: str, prepared: Prepared) -> None:
         """The interpreter of a key, for the joblog."""
@@ -88,7 +95,15 @@ class Recorder:
         except OSError as error:
             trouble = trouble or f"{what} can't be written ({error.strerror}): starting nothing more"
         self._screen.ended(case, result, last)
+        if last and self._is_edited(case):
+            self.edited.append(case)
         return trouble
+
+    def _is_edited(self, case: Case) -> bool:
+        try:
+            return os.stat(case.script).st_mtime >= self._since and digest_of(case.script) != case.digest
+        except OSError:
+            return False
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
         """Tells of scripts that have no environment."""
@@ -139,7 +154,7 @@ def execute(
             screen.console.say(text)
         session.close(_ending(outcome))
         unwritten = tuple(recorder.unwritten) if session.unwritten else ()
-    return Ended(outcome, time.monotonic() - started, tuple(delivery.errors), unwritten)
+    return Ended(outcome, time.monotonic() - started, tuple(delivery.errors), unwritten, tuple(recorder.edited))
 
 
 @contextlib.contextmanager
@@ -173,8 +188,12 @@ class Delivery:
         """Delivers what is there and starts building the rest; the builds."""
         work = self._work
         needs = work.plan.needs
-        for key, environment in environments.ready.items():
-            self._deliver(needs[key], partial(_itself, environment))
+        ready = [(needs[key], environment) for key, environment in environments.ready.items()]
+        if self._starter.warms:
+            # not in the main thread: a signal is to find the batch's loop at work, however long the imports take
+            threading.Thread(target=self._deliver_all, args=(ready,), name="warming", daemon=True).start()
+        else:
+            self._deliver_all(ready)
         if not environments.missing:
             return []
         from sharedenv.pool.build import Builder  # noqa: PLC0415 - with a full pool nobody waits until locks, threads and uv are loaded
@@ -186,6 +205,10 @@ class Delivery:
         for key, future in futures.items():
             future.add_done_callback(partial(self._built, needs[key]))
         return list(futures.values())
+
+    def _deliver_all(self, ready: Iterable[tuple[Need, Environment]]) -> None:
+        for need, environment in ready:
+            self._deliver(need, partial(_itself, environment))
 
     def summary(self) -> str | None:
         """What was built; None when nothing was."""
@@ -208,6 +231,8 @@ class Delivery:
             self.errors.append(error)
             self._batch.deliver(key, error)
         except BaseException as error:  # whatever it was, the batch waits for an answer
+            if threading.current_thread() is threading.main_thread():
+                raise  # Ctrl-C, before the batch has begun
             told = SharedenvError(f"environment {key[:12]} could not be built", cause=repr(error), exit_code=EXIT_BUILD)
             self.errors.append(told)
             self._batch.deliver(key, told)

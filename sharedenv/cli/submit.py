@@ -37,7 +37,7 @@ from sharedenv.slurm.status import standing
 from sharedenv.slurm.submit import Order, array_job, plan_tasks, submit_array
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out
-_ONCE = frozenset({"from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only"})
+_ONCE = frozenset({"from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only", "fail_fast"})
 
 
 class Lines(click.types.StringParamType):

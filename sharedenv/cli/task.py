@@ -77,8 +77,9 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         raise
     finally:
         session.close(ended)
-    failed = sum(not result.succeeded for result in outcome.results.values())
-    console.say(f"task {assigned.task}: {len(outcome.results) - failed:,} succeeded, {failed:,} failed, {outcome.left:,} not run")
+    results = [result for result in outcome.results.values() if not result.interrupted]
+    failed = sum(not result.succeeded for result in results)
+    console.say(f"task {assigned.task}: {len(results) - failed:,} succeeded, {failed:,} failed, {outcome.left:,} not run")
     return EXIT_FAILED if failed or outcome.left or _failed_before(run, assigned) else 0
 
 

@@ -22,5 +22,5 @@ def hidden_run(layout: Layout, last: Run, pool: str | None) -> str | None:
         standing = stand(run.count, *run.read(), time.time())
         if standing.left and not standing.alive and not list_arrays(run.path):
             before = f"--pool {pool} " if pool else ""
-            return f"run {run.id} is unfinished ({standing.left:,} not run): sharedenv {before}run --resume --run-id {run.id}"
+            return f"run {run.id} is unfinished ({standing.left:,} left to run): sharedenv {before}run --resume --run-id {run.id}"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -51,6 +52,7 @@ class Work:
     digests  of scripts that changed since the run was planned, by sequence
     notes    what the user should know of the choice
     unrun    cases of an earlier run that have no result at all
+    since    when the scripts had been read, seconds since the epoch
     """
 
     session: Session
@@ -62,6 +64,7 @@ class Work:
     digests: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unrun: int = 0
+    since: float = field(default_factory=time.time)
 
     @property
     def layout(self) -> Layout:

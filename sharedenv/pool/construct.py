@@ -198,6 +198,8 @@ def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str
     except UvFailed as failure:
         if failure.hint:
             raise
+        if re.search("Failed to parse: `?uv.toml", failure.words):  # what we made of the project's settings: it never came to Pythons
+            raise UvFailed(f"in the project's uv.toml, or [tool.uv] of its pyproject.toml:\n{failure.words}", failure.status) from None
         # whatever uv stumbled over on its way (a broken shim of pyenv counts as an error): there is none to be used
         if request:
             raise UvFailed(f"no Python here is {request} (from --python, SHAREDENV_PYTHON, UV_PYTHON or .python-version)\n"

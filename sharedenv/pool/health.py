@@ -37,7 +37,7 @@ def health(path: str, manifest: Manifest) -> str | None:
     try:
         found = os.stat(python)
     except OSError:
-        return f"its Python {recorded.path} is gone"
+        return f"its Python {recorded.path} is gone" if os.path.islink(python) else "its bin/python is gone"
     if not stat.S_ISREG(found.st_mode):
         return f"its Python {recorded.path} is no file"
     if f"{found.st_size}-{found.st_mtime_ns}" != recorded.identity:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_FAILED, SharedenvError
 
 _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
 
@@ -96,9 +96,14 @@ def _tell(text: str) -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    stream.flush()
-    stream.buffer.write(_encoded(text))
-    stream.buffer.flush()
+    try:
+        stream.flush()
+        # past Python's buffer: what that could not write would fail once more at our exit
+        write_all(stream.fileno(), _encoded(text))
+    except BrokenPipeError:
+        raise  # `| head`: the reader has enough
+    except OSError as error:
+        raise SharedenvError("can't write to standard output", cause=error.strerror, exit_code=EXIT_FAILED) from None
 
 
 def _encoded(text: str) -> bytes:

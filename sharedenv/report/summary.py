@@ -13,7 +13,7 @@ from sharedenv.run.case import Case, Result
 GROUPS = 10  #: groups of failures shown
 NAMED = 3  #: scripts named in each group
 _WIDTH = 160  # characters of a script's own words
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")  # an address of an object is one, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Summary:
 
     left     cases that have not been run to their end
     running  those of them that are at work
+    halfway  those of them that were ended with the run, and not begun again: their folders may hold half of what they write
     going    whether the run is: what is left is to come
     seconds  wall time of the run, None where it can't be known
     cpu      CPU seconds of all scripts
@@ -48,6 +49,7 @@ class Summary:
     largest: tuple[Case, int] | None
     running: int = 0
     going: bool = False
+    halfway: tuple[Case, ...] = ()
 
 
 def summarize(
@@ -72,6 +74,7 @@ def summarize(
         (largest[0], largest[1].memory) if largest and largest[1].memory else None,
         running,
         going,
+        () if going else tuple(case for case in cases if (result := results.get(case.sequence)) is not None and result.interrupted),
     )
 
 
@@ -84,7 +87,8 @@ def group(failed: Iterable[tuple[Case, Result]]) -> tuple[Group, ...]:
     found: dict[tuple[int, int, str], tuple[list[str], list[Case]]] = {}
     for case, result in failed:
         said = words(case, result)
-        texts, cases = found.setdefault((result.status, result.signal, _NUMBER.sub("#", said)), ([], []))
+        how = (0, 0) if result.error else (result.status, result.signal)  # ended by TERM or by KILL: timed out all the same
+        texts, cases = found.setdefault((*how, _NUMBER.sub("#", said)), ([], []))
         cases.append(case)
         if said not in texts[:1]:
             texts.append(said)
@@ -109,16 +113,16 @@ def words(case: Case, result: Result) -> str:
 def summary_lines(summary: Summary, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
     """The text; ``name`` shortens a path for the reader."""
     lines = [_headline(summary, style)]
+    if summary.halfway:
+        lines.append(f"  {style('warning', 'interrupted:')} {_named(summary.halfway, name)}")
     shown = summary.groups[:GROUPS]
     width = max((len(f"{len(one.cases):,}") for one in shown), default=1)
     for one in shown:
         lines.append(f"  {len(one.cases):>{width},} × {style('error', one.said)}")
-        named = ", ".join(printable(name(case.script)) for case in one.cases[:NAMED])
-        more = f" and {len(one.cases) - NAMED:,} more" if len(one.cases) > NAMED else ""
-        lines.append(f"  {'':>{width}}   {named}{more}")
+        lines.append(f"  {'':>{width}}   {_named(one.cases, name)}")
     if len(summary.groups) > GROUPS:
         rest = summary.groups[GROUPS:]
-        lines.append(f"  and {sum(len(one.cases) for one in rest):,} that said {len(rest):,} other things")
+        lines.append(f"  and {sum(len(one.cases) for one in rest):,} that said {len(rest):,} other things; status --json has them all")
     if len(summary.slowest) > 1:
         slow = ", ".join(f"{printable(name(case.script))} {duration(seconds)}" for case, seconds in summary.slowest)
         lines.append(style("dim", f"slowest: {slow}"))
@@ -133,6 +137,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else _spell(char) for char in text)
 
 
+def _named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
+    named = ", ".join(printable(name(case.script)) for case in cases[:NAMED])
+    return named + (f" and {len(cases) - NAMED:,} more" if len(cases) > NAMED else "")
+
+
 def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
     took = "" if summary.seconds is None else f" in {duration(summary.seconds)}"
     said = []
@@ -142,7 +151,9 @@ def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
         said.append(style("error", f"{summary.failed:,} failed"))
     if summary.running:
         said.append(f"{summary.running:,} running")
-    if left := summary.left - summary.running:
+    if summary.halfway:
+        said.append(style("warning", f"{len(summary.halfway):,} interrupted"))
+    if left := summary.left - summary.running - len(summary.halfway):
         said.append(f"{left:,} to go" if summary.going else style("warning", f"{left:,} not run"))
     cpu = f" (CPU {duration(summary.cpu)})" if summary.cpu >= 1 else ""
     return f"{count(summary.total, 'script')}{took}: {', '.join(said) or 'nothing to do'}{cpu}"

@@ -78,6 +78,7 @@ class Batch:
         self._attempts: dict[int, int] = {}
         self._results: dict[int, Result] = {}
         self._failed_once: dict[int, Result] = {}  # those that wait to be tried again
+        self._cut_short: dict[int, Result] = {}  # those that were ended with the run
         self._succeeded = 0
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
@@ -126,7 +127,7 @@ class Batch:
                 self._wakeup = None
                 self._abandon()
                 os.close(self._home)
-        results = {**self._failed_once, **self._results}  # as the journal has it, when an end comes before the next try
+        results = {**self._failed_once, **self._cut_short, **self._results}  # as the journal has it, when an end comes before the next try
         return Outcome(results, self._total - len(self._results), self._stopping.reason, self._stopping.ends)
 
     def _loop(self, wakeup: Wakeup) -> None:
@@ -283,7 +284,9 @@ class Batch:
         if again:
             self._queue.put_again(case)
             self._failed_once[case.sequence] = result
-        elif not result.interrupted:
+        elif result.interrupted:
+            self._cut_short[case.sequence] = result
+        else:
             self._results[case.sequence] = result
             self._succeeded += result.succeeded
             if self.options.fail_fast and not result.succeeded:

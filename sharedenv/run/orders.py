@@ -50,7 +50,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a batch: the last result of each case that ended, by sequence; how many never did, and why."""
+    """What came of a batch.
+
+    results  the last result of each case that ended, by sequence; of one that was ended with the run, that
+    left     cases that never ended by themselves
+    reason   why there are such
+    """
 
     results: dict[int, Result]
     left: int

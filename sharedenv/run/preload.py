@@ -43,6 +43,8 @@ _Key = tuple[str, frozenset[tuple[str, str]], tuple[int, ...], tuple[tuple[str, 
 class PreloadStarter:
     """Starts cases as forks of servers, or the plain way. ``notice`` is told, once each, why the plain way was taken."""
 
+    warms = True
+
     def __init__(self, notice: Callable[[str], None]) -> None:
         self._plain = PlainStarter()
         self._notice = notice

@@ -43,11 +43,13 @@ class Starter(Protocol):
     folder.
     """
 
+    warms: bool  #: whether `warm` does anything, and may take its time
+
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
         """Starts a case and returns its process number. Raises OSError; BlockingIOError when a later try may do."""
 
     def warm(self, script: str, prepared: Prepared) -> None:
-        """Makes ready for scripts like this one, before the environment is delivered. From any thread; may take its time."""
+        """Makes ready for scripts like this one, before the environment is delivered. From any thread."""
 
     def reap(self) -> Iterator[Ended]:
         """Those that ended since the last call; never waits."""
@@ -61,6 +63,8 @@ class Starter(Protocol):
 
 class PlainStarter:
     """The environment's Python, started anew for each case."""
+
+    warms = False
 
     def __init__(self) -> None:
         self.running: dict[int, None] = {}  #: process numbers
