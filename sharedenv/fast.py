@@ -31,6 +31,9 @@ def main() -> int:
         import site
 
         site.main()  # what the command left out of Python's start (see console-script): packages, sys.prefix, .pth files
+    import gc
+
+    gc.set_threshold(50_000)  # what the full way loads is no garbage: else the collector looks at it again and again meanwhile
     from sharedenv.cli.main import main as run_command
 
     return run_command()
