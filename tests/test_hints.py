@@ -127,9 +127,10 @@ def test_a_folder_that_is_gone(project: Project) -> None:
 def test_results_that_cant_be_written(project: Project, command: str) -> None:
     project.script("s.py")
     project.call("run", "s.py")
-    with open("/dev/full", "wb") as full:
-        done = project.call(*command.split(), stdout=full, status=1)
-    assert done.stderr == "error: can't write to standard output\n  cause: No space left on device\n"
+    for where, cause in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+        line = f"{shlex.quote(sys.executable)} -m sharedenv {command} {where}"
+        done = subprocess.run(["sh", "-c", line], cwd=project.path, env=project.env, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, f"error: can't write to standard output\n  cause: {cause}\n")
 
 
 def test_an_option_that_uv_does_not_know(project: Project) -> None:

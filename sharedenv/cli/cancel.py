@@ -28,7 +28,7 @@ _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of i
 def cancel(context: click.Context, run_id: str | None) -> int:
     """Cancel a run: its jobs on Slurm, or its process on this machine. [default: the last run]"""
     console: Console = context.obj.console
-    run = find_run(context, run_id)
+    run = _meant(context, run_id)
     arrays = list_arrays(run.path)
     if not arrays:
         return _cancel_local(run, console)
@@ -42,7 +42,7 @@ def cancel(context: click.Context, run_id: str | None) -> int:
     return 0
 
 
-def find_run(context: click.Context, run_id: str | None) -> Run:
+def _meant(context: click.Context, run_id: str | None) -> Run:
     """The run of this name, or the last one of the pool at hand. Raises SharedenvError."""
     globals_: Globals = context.obj
     layout = find_pool(globals_.pool, os.environ, (), os.getcwd())

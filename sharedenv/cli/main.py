@@ -149,6 +149,8 @@ def _open_standard() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, flags)  # it gets the lowest free number: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as we are
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as we are
 

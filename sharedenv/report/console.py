@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 
@@ -73,13 +73,13 @@ class Console:
 
     def result(self, text: str) -> None:
         """A line of what was asked for, on stdout."""
-        _write(sys.stdout, text)
+        _write(text)
 
     def document(self, value: dict[str, Any]) -> None:
         """The one JSON document of --json, on stdout; names that are no UTF-8 survive as escapes."""
         import json  # noqa: PLC0415 - `--help` does without it
 
-        _write(sys.stdout, json.dumps({"schema": 1, **value}, indent=2))
+        _write(json.dumps({"schema": 1, **value}, indent=2))
 
 
 def error_value(error: SharedenvError) -> dict[str, Any]:
@@ -95,11 +95,11 @@ def _tell(text: str) -> None:
         write_all(sys.stderr.fileno(), _encoded(text))
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(text: str) -> None:
     try:
-        stream.flush()
+        sys.stdout.flush()
         # past Python's buffer: what that could not write would fail once more at our exit
-        write_all(stream.fileno(), _encoded(text))
+        write_all(1, _encoded(text))
     except BrokenPipeError:
         raise  # `| head`: the reader has enough
     except OSError as error:

@@ -77,8 +77,7 @@ class Batch:
         self._slots: dict[int, Slot] = {}
         self._attempts: dict[int, int] = {}
         self._results: dict[int, Result] = {}
-        self._failed_once: dict[int, Result] = {}  # those that wait to be tried again
-        self._cut_short: dict[int, Result] = {}  # those that were ended with the run
+        self._unsettled: dict[int, Result] = {}  # the last of those that are to be tried again, or were ended with the run
         self._succeeded = 0
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
@@ -127,7 +126,7 @@ class Batch:
                 self._wakeup = None
                 self._abandon()
                 os.close(self._home)
-        results = {**self._failed_once, **self._cut_short, **self._results}  # as the journal has it, when an end comes before the next try
+        results = {**self._unsettled, **self._results}  # as the journal has it, when an end comes before the next try
         return Outcome(results, self._total - len(self._results), self._stopping.reason, self._stopping.ends)
 
     def _loop(self, wakeup: Wakeup) -> None:
@@ -262,9 +261,7 @@ class Batch:
             output=slot.stdout.size,
         )
 
-    def _settle(
-        self, case: Case, result: Result, stdout: Spool | Capture | None, stderr: Spool | Capture | None
-    ) -> None:
+    def _settle(self, case: Case, result: Result, stdout: Spool | Capture | None, stderr: Spool | Capture | None) -> None:
         again = (
             not result.succeeded
             and not result.interrupted
@@ -280,12 +277,11 @@ class Batch:
                 self.drain(f"output can't be written ({error.strerror}): starting nothing more")
         if trouble := self._observer.record(case, result, not again):
             self.drain(trouble)
-        self._failed_once.pop(case.sequence, None)
+        self._unsettled.pop(case.sequence, None)
         if again:
             self._queue.put_again(case)
-            self._failed_once[case.sequence] = result
-        elif result.interrupted:
-            self._cut_short[case.sequence] = result
+        if again or result.interrupted:
+            self._unsettled[case.sequence] = result
         else:
             self._results[case.sequence] = result
             self._succeeded += result.succeeded

@@ -11,7 +11,7 @@ from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case, Result
 from sharedenv.run.groups import Groups
 from sharedenv.run.journal import SessionState
-from sharedenv.run.orders import Options
+from sharedenv.run.orders import GRACE
 from sharedenv.run.starter import FORK_SERVER
 
 NAMED = 3  #: scripts named
@@ -47,7 +47,7 @@ def refuse_leftover(run_id: str, sessions: Iterable[SessionState], cases: Iterab
 
 def end_leftover(found: Iterable[tuple[int, Case]]) -> None:
     """Ends them as a run ends its scripts: TERM to their process groups, a grace, KILL."""
-    groups = Groups(Options(1).grace)
+    groups = Groups(GRACE)
     for group in {group for group, _ in found}:
         groups.end(group, time.monotonic())
     while groups.busy:

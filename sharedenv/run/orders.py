@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sharedenv.run.case import Result
 
+GRACE = 10.0  #: seconds from TERM to KILL, where nobody says otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -24,7 +26,7 @@ class Options:
 
     jobs: int
     timeout: float | None = None
-    grace: float = 10.0
+    grace: float = GRACE
     tries: int = 1
     fail_fast: bool = False
     delay: float = 0.0

@@ -21,6 +21,7 @@ from typing import Any
 
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import Case
+from sharedenv.run.orders import GRACE
 from sharedenv.slurm.share import Share, take
 
 _FOLDER = "slurm"
@@ -41,7 +42,7 @@ class How:
 
     jobs: int | None = None  # None: SLURM_CPUS_PER_TASK
     timeout: float | None = None  # seconds
-    grace: float = 10.0  # seconds from TERM to KILL
+    grace: float = GRACE
     retries: int = 1  # tries in all
     fail_fast: bool = False
     capture: str | None = None
