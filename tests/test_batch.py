@@ -369,6 +369,30 @@ def test_output_that_has_no_room_on_disk_stays_whole_in_memory(house: House, mon
     assert "stays in memory" in told
 
 
+def test_who_ends_beside_a_child_of_another_thread_is_told_and_that_child_left_to_it(house: House) -> None:
+    starter = PlainStarter()
+    strange = [subprocess.Popen(["true"]) for _ in range(2)]  # ended, and not waited for
+    for process in strange:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    batch = Batch([house.add("print('here')")], starter, Options(jobs=1), house.watcher)
+    batch.deliver(KEY, prepared())
+    assert batch.run().results[1].succeeded
+    assert [process.wait() for process in strange] == [0, 0]
+
+
+def test_a_word_with_the_scheduler_is_for_many_cases(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[int] = []
+    monkeypatch.setattr("sharedenv.run.batch.wake_promptly", lambda: words.append(len(house.cases)))
+    for _ in range(2):
+        house.add("")
+    house.run()
+    house.cases = [Case(number, house.cases[0].script, (), KEY) for number in range(1, 101)]
+    batch = house.batch()
+    batch.drain("enough")  # nothing of these is to run
+    assert batch.run().left == 100
+    assert words == [100]
+
+
 def test_large_output_is_moved_while_the_loop_has_nothing_else_to_do(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.add("import time\nfor _ in range(40): print('x' * (1 << 20))\ntime.sleep(1.5)\nprint('end')")
     looks = []

@@ -142,7 +142,6 @@ def execute(
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
         building = delivery.begin(environments, build_options, console)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
-        gc.collect()
         gc.freeze()
         outcome = batch.run()
         if not all(future.done() for future in building):

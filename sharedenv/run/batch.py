@@ -19,11 +19,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from sharedenv.errors import SharedenvError
-from sharedenv.run.calm import calm
 from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
 from sharedenv.run.groups import Groups
 from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.queue import Queue
+from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
 from sharedenv.run.slot import Relief, Slot, close_slot
 from sharedenv.run.spool import Capture, Spool
@@ -33,7 +33,7 @@ from sharedenv.run.wakeup import Wakeup
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
 _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-_MANY = 100  # cases from which on it pays to `calm` down first
+_MANY = 100  # cases from which on a word with the scheduler pays
 _TICK = 0.5  # seconds between looks at the display, when nothing else happens
 _LOOK = 0.1  # seconds between looks at outputs: what a script can write meanwhile is held in memory
 
@@ -114,6 +114,7 @@ class Batch:
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""
         if self._total >= _MANY:
+            wake_promptly()
             calm()
         self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
         with Wakeup() as wakeup:

@@ -68,16 +68,19 @@ class PlainStarter:
 
     def __init__(self) -> None:
         self.running: dict[int, None] = {}  #: process numbers
+        self._variables: dict[str, dict[bytes, bytes]] = {}  # by key: encoding them again for each case costs as much as all the rest
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._own_peak = 0
         self._unit = 1 if os.uname().sysname == "Darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
 
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
         """Starts `python SCRIPT ARGUMENT…`."""
+        variables = self._variables.get(case.key)
+        if variables is None:
+            variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
+            self._variables[case.key] = variables
         argv = (prepared.python, case.script, *case.arguments)
-        pid = spawn(
-            argv, env=prepared.variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=prepared.leases
-        )
+        pid = spawn(argv, env=variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=prepared.leases)
         self.running[pid] = None
         return pid
 
@@ -85,12 +88,22 @@ class PlainStarter:
         """Nothing to do."""
 
     def reap(self) -> Iterator[Ended]:
-        """Asks for each child by number: a wait for any child would take those of other threads (uv at a build)."""
+        """Looks who has ended, and waits for those that are ours: others are of other threads (uv at a build)."""
+        while self.running and (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid not in self.running:
+                yield from self._reap_each()  # a stranger stands before them, and stays until its own thread comes
+                return
+            yield self._wait_for(ended.si_pid)
+
+    def _reap_each(self) -> Iterator[Ended]:
         for pid in tuple(self.running):
-            ended, status, usage = os.wait4(pid, os.WNOHANG)
-            if ended:
-                del self.running[pid]
-                yield Ended(pid, status, usage.ru_utime + usage.ru_stime, self._memory(usage.ru_maxrss))
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                yield self._wait_for(pid)
+
+    def _wait_for(self, pid: int) -> Ended:
+        _, status, usage = os.wait4(pid, 0)
+        del self.running[pid]
+        return Ended(pid, status, usage.ru_utime + usage.ru_stime, self._memory(usage.ru_maxrss))
 
     def _memory(self, peak: int) -> int | None:
         # Linux starts a child's peak at its parent's: what does not exceed ours says nothing of the child
