@@ -53,6 +53,17 @@ def test_a_second_build_touches_nothing(project: Project) -> None:
     assert "1 environment for 30 scripts ready" in done.stderr
 
 
+def test_nothing_is_left_in_tmpdir(project: Project, tmp_path: Path) -> None:
+    project.copies(2, ["alpha"])
+    project.script("other/script.py", ["nowhere-to-be-found"])  # fails
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    project.call("build", "*/script.py", status=3, env={"TMPDIR": str(scratch)})
+    project.call("build", "--rebuild", "case1/script.py", env={"TMPDIR": str(scratch)})
+    assert len(project.environments) == 2
+    assert list(scratch.iterdir()) == []
+
+
 def test_each_key_its_own_environment(project: Project) -> None:
     project.script("a/script.py", ["alpha==1.0"])
     project.script("b/script.py", ["alpha==2.0"])

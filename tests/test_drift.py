@@ -23,12 +23,15 @@ def change(library: Path) -> None:
 
 
 @pytest.mark.parametrize("options", ["", ", editable = true"])
-def test_a_changed_folder_is_a_new_generation(project: Project, options: str) -> None:
+def test_a_changed_folder_is_a_new_generation(project: Project, tmp_path: Path, options: str) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     library = make_library(project.path / "lib")
     project.script("s.py", ["lib"], PRINT_LIB, extra=f'[tool.uv.sources]\nlib = {{ path = "lib"{options} }}')
     project.call("build", "s.py")
     assert len(project.environments) == 1
-    project.call("build", "s.py")
+    project.call("build", "s.py", env={"TMPDIR": str(scratch)})  # asks uv, which leaves nothing there
+    assert list(scratch.iterdir()) == []
     assert len(project.environments) == 1
     before = project.call("key", "s.py").stdout
     change(library)

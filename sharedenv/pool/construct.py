@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO
 
@@ -63,15 +65,22 @@ def construct(need: Need, work: Construction, folder: str) -> str:
     inputs = build_inputs(need.payload, work.settings)
     log_path = os.path.join(work.layout.logs, f"{need.payload.key[:SHORT]}.log")
     try:
-        with _new_log(log_path) as log:
+        with _new_log(log_path) as log, in_own_tmpdir(work) as inside:
             try:
-                return _install(need, work, inputs, folder, log)
+                return _install(need, inside, inputs, folder, log)
             finally:
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
         raise _build_error(need, work, redact(failure.words, inputs.secrets), log_path, failure.hint) from None
     except OSError as error:
         raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None) from None
+
+
+@contextmanager
+def in_own_tmpdir(work: Construction) -> Iterator[Construction]:
+    """The same with a TMPDIR that goes when it is done: uv leaves a lock file there for every path it ever syncs. Raises OSError."""
+    with tempfile.TemporaryDirectory(prefix="sharedenv-build-", ignore_cleanup_errors=True) as folder:
+        yield replace(work, environ={**work.environ, "TMPDIR": folder})
 
 
 def _new_log(path: str) -> IO[str]:

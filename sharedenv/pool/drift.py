@@ -6,7 +6,7 @@ import os
 
 from sharedenv.canonical import build_inputs
 from sharedenv.plan import Need
-from sharedenv.pool.construct import Construction, prepare
+from sharedenv.pool.construct import Construction, in_own_tmpdir, prepare
 from sharedenv.pool.staging import staging
 from sharedenv.uv import is_outdated
 
@@ -20,6 +20,10 @@ def has_drifted(need: Need, work: Construction, environment: str) -> bool:
     inputs = build_inputs(need.payload, work.settings)
     flags = [*(["--locked"] if inputs.lock is not None else []), *(["--offline"] if work.options.offline else [])]
     work.step("asking uv whether its sources have changed")
-    with staging(work.layout, need.payload.key) as folder, open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
-        script, environ = prepare(need, work, inputs, folder)
+    with (
+        staging(work.layout, need.payload.key) as folder,
+        open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log,
+        in_own_tmpdir(work) as inside,
+    ):
+        script, environ = prepare(need, inside, inputs, folder)
         return is_outdated(work.uv, script, environment, flags, environ, folder, log)
