@@ -68,17 +68,18 @@ class PlainStarter:
 
     def __init__(self) -> None:
         self.running: dict[int, None] = {}  #: process numbers
-        self._variables: dict[str, dict[bytes, bytes]] = {}  # by key: encoding them again for each case costs as much as all the rest
+        #: by key, what was given and the same in bytes: encoding it again for each case costs as much as a result's record
+        self._variables: dict[str, tuple[Mapping[str, str], dict[bytes, bytes]]] = {}
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._own_peak = 0
         self._unit = 1 if os.uname().sysname == "Darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
 
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
         """Starts `python SCRIPT ARGUMENT…`."""
-        variables = self._variables.get(case.key)
-        if variables is None:
+        given, variables = self._variables.get(case.key, (None, {}))
+        if given is not prepared.variables:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
-            self._variables[case.key] = variables
+            self._variables[case.key] = prepared.variables, variables
         argv = (prepared.python, case.script, *case.arguments)
         pid = spawn(argv, env=variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=prepared.leases)
         self.running[pid] = None
