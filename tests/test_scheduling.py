@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sharedenv.run.scheduling import wake_promptly
+
 _STANDING = """
 import json, os, re
 
@@ -67,3 +69,11 @@ def test_the_loop_has_short_slices_and_what_it_starts_the_usual_ones(first: str)
 def test_who_has_chosen_a_policy_or_a_priority_keeps_it(first: str) -> None:
     before, after, child = ask(first)
     assert before == after == child
+
+
+def test_other_systems_are_asked_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same numbers are other calls there, and what Linux is asked first is missing (macOS)."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for name in ("sched_getscheduler", "getpriority"):
+        monkeypatch.delattr(os, name)
+    wake_promptly()

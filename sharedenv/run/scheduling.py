@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import time
 
 _SLEEPS = 10
@@ -22,7 +23,7 @@ def wake_promptly() -> None:
     `perf sched` shows it). Priorities stay as they are, and whoever set one of their own (nice -5, chrt) is left alone.
     """
     number = _SCHED_SETATTR.get(os.uname().machine)
-    if number is None or not hasattr(os, "SCHED_OTHER"):
+    if sys.platform != "linux" or sys.maxsize < 2**32 or number is None:  # a 32-bit Python has other numbers on the same machine
         return
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     if nice < 0 or os.sched_getscheduler(0) != os.SCHED_OTHER:
