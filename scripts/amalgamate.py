@@ -16,8 +16,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 #: each after those whose names it needs at its top level
 MODULES = (
-    "sharedenv", "sharedenv.environ", "sharedenv.uv_variables", "sharedenv.block", "sharedenv.fingerprint", "sharedenv.pool.place",
-    "sharedenv.pool.trust", "sharedenv.fast",
+    "sharedenv", "sharedenv.digest", "sharedenv.environ", "sharedenv.uv_variables", "sharedenv.block", "sharedenv.fingerprint",
+    "sharedenv.pool.place", "sharedenv.pool.trust", "sharedenv.fast",
 )
 PLACE = "sharedenv/start/sharedenv_start.py"  #: below the folder that has the package
 
@@ -59,9 +59,9 @@ class _Alone(ast.NodeTransformer):
             raise ValueError(f"line {node.lineno}: what is imported from {node.module} must keep its name")
         return None
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.AST]:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return None
+            return [self.visit(statement) for statement in node.orelse]
         return self.generic_visit(node)
 
 

@@ -5,19 +5,10 @@ difference only sometimes is in whenever it might. Imports next to nothing (see 
 """
 
 import posix
-import sys
 
 from sharedenv import __version__
+from sharedenv.digest import sha256
 from sharedenv.environ import encoded, platform_tag
-
-try:
-    # hashlib alone costs as much as all the rest
-    if sys.version_info >= (3, 12):
-        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]  # no stubs
-    else:
-        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]  # no stubs
-except ImportError:
-    from hashlib import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

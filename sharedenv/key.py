@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sharedenv.digest import sha256
 from sharedenv.lock import places
 from sharedenv.payload import Aside, Maker, Payload, payload_from
 from sharedenv.readers import Place
@@ -40,7 +40,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
         "requires-python": _requires_python(metadata),
         "dependencies": _dependencies(metadata, urls),
         "tool.uv": _options(metadata, place),
-        "lock": None if lock is None else "sha256:" + hashlib.sha256(lock).hexdigest(),
+        "lock": None if lock is None else "sha256:" + sha256(lock).hexdigest(),
         "python": settings.python,
         "settings": dict(settings.counted),
         "platform": settings.platform,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sharedenv.digest import sha256
 from sharedenv.script import Metadata
 
 
@@ -48,4 +48,4 @@ Maker = Callable[[Metadata, str, bytes | None], Payload]
 def payload_from(document: Mapping[str, Any], aside: Aside | None = None, *, bound: bool = False) -> Payload:
     """The payload of a document: what is written in a manifest gives back the same key."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return Payload(text, hashlib.sha256(text.encode()).hexdigest(), bound, aside or Aside())
+    return Payload(text, sha256(text.encode()).hexdigest(), bound, aside or Aside())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sharedenv.block import Block
+from sharedenv.digest import sha256
 from sharedenv.payload import Maker, Payload
 from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
@@ -123,7 +123,7 @@ class _Keyer:
         if self._last is None or data != self._last[0]:
             self._plain = None
             self._last = data, read_block(data)
-            self.digest = hashlib.sha256(data).hexdigest()
+            self.digest = sha256(data).hexdigest()
         return self._last[1]
 
     def _metadata(self, block: Block) -> Metadata:
@@ -181,7 +181,7 @@ def read_file(path: str) -> bytes:
 
 def digest_of(path: str) -> str:
     """sha256 of a script's bytes, as in `Plan.digests`. Raises OSError."""
-    return hashlib.sha256(read_file(path)).hexdigest()
+    return sha256(read_file(path)).hexdigest()
 
 
 def _reason(path: str, error: OSError) -> str:

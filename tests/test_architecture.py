@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "sharedenv"
 
 #: room → the rooms it may import; a room is a module of the package or a folder of it
 MAY_IMPORT = {
+    "digest": set(),
     "errors": set(),
     "environ": set(),
     "process": set(),
@@ -30,15 +31,15 @@ MAY_IMPORT = {
     "uv_variables": set(),
     "config": {"errors", "readers", "secret", "tool_uv", "uv_variables"},
     "settings": {"config", "environ", "errors", "readers", "requirement", "secret", "uv_variables"},
-    "payload": {"script"},
-    "key": {"lock", "payload", "readers", "requirement", "script", "settings", "tool_uv"},
+    "payload": {"digest", "script"},
+    "key": {"digest", "lock", "payload", "readers", "requirement", "script", "settings", "tool_uv"},
     "difference": {"payload"},
     "canonical": {"errors", "key", "payload", "requirement", "secret", "settings", "uv_variables"},
-    "fingerprint": {"environ", "uv_variables"},
-    "plan": {"block", "payload", "problems", "script"},
+    "fingerprint": {"digest", "environ", "uv_variables"},
+    "plan": {"block", "digest", "payload", "problems", "script"},
     "uv": {"errors", "process"},
     "pool": {
-        "block", "canonical", "difference", "fingerprint", "environ", "errors", "key", "payload", "plan", "process", "script", "secret",
+        "block", "canonical", "difference", "digest", "fingerprint", "environ", "errors", "key", "payload", "plan", "process", "script", "secret",
         "settings", "uv",
     },
     "run": {"environ", "errors", "plan", "pool", "process", "settings"},

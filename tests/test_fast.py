@@ -28,6 +28,7 @@ LOADED = {
     "sharedenv",
     "sharedenv.__main__",
     "sharedenv.block",
+    "sharedenv.digest",
     "sharedenv.environ",
     "sharedenv.fast",
     "sharedenv.fingerprint",

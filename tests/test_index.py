@@ -10,22 +10,34 @@ from pathlib import Path
 
 from tests.conftest import Project
 
-#: says afterwards whether requirements were parsed, or could have been
+#: says afterwards what was loaded
 PROBE = """
 import sys
+before = set(sys.modules)
 from sharedenv.cli.main import main
 status = main()
-print("PARSED", sorted({"packaging", "sharedenv.key", "sharedenv.settings", "subprocess", "logging"} & set(sys.modules)))
+print("LOADED", *set(sys.modules) - before)
 sys.exit(status)
 """
+PARSERS = {"packaging", "sharedenv.key", "sharedenv.settings", "subprocess", "logging"}
+#: what costs milliseconds of every start and is of use to some alone: OpenSSL, three compressors, random numbers, other ways to run
+DEAR = {
+    "hashlib", "shutil", "tempfile", "random", "base64", "csv", "sharedenv.pool.check", "sharedenv.pool.inventory", "sharedenv.pool.build",
+    "sharedenv.cli.resuming", "sharedenv.run.leftover", "sharedenv.run.preload", "sharedenv.slurm.share",
+}
+
+
+def loaded(project: Project, *arguments: str) -> set[str]:
+    """The modules that a command has loaded."""
+    probe = project.path.parent / "probe.py"
+    probe.write_text(PROBE)
+    words = " ".join(f"'{word}'" for word in arguments)
+    return set(project.shell(f"{sys.executable} {probe} {words}").partition("LOADED ")[2].split())
 
 
 def parsed(project: Project, *arguments: str) -> str:
     """What a command has loaded to parse with."""
-    probe = project.path.parent / "probe.py"
-    probe.write_text(PROBE)
-    words = " ".join(f"'{word}'" for word in arguments)
-    return project.shell(f"{sys.executable} {probe} {words}").partition("PARSED ")[2].strip()
+    return str(sorted(PARSERS & loaded(project, *arguments)))
 
 
 def test_a_run_of_what_the_pool_knows_parses_no_requirement(project: Project) -> None:
@@ -36,6 +48,13 @@ def test_a_run_of_what_the_pool_knows_parses_no_requirement(project: Project) ->
     assert parsed(project, "run", "--no-build", "case*/script.py") == "[]"
     project.env.update(SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_TASK_MIN="1", SLURM_ARRAY_TASK_COUNT="2", SLURM_ARRAY_TASK_STEP="1", SLURM_ARRAY_TASK_MAX="2")
     assert parsed(project, "run", "--array", "case*/script.py") == "[]"
+
+
+def test_a_run_with_a_full_pool_loads_nothing_that_it_does_not_need(project: Project) -> None:
+    project.copies(3, ["alpha"], "import alpha")
+    project.call("build", "case*/script.py")
+    assert not DEAR & loaded(project, "run", "-j", "2", "case*/script.py")
+    assert not (DEAR - {"sharedenv.slurm.share"}) & loaded(project, "run", "--shard", "1/2", "case*/script.py")
 
 
 def test_what_another_spelling_means_is_worked_out_once(project: Project) -> None:

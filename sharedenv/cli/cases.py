@@ -6,10 +6,9 @@ import contextlib
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +22,9 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run, create_run
-from sharedenv.slurm.share import Share
+
+if TYPE_CHECKING:
+    from sharedenv.slurm.share import Share
 
 _CASE_OPTIONS = (
     option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
@@ -137,6 +138,8 @@ def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: C
         yield work.run
     elif is_read_only(work.layout):
         console.warn("no journal: the pool is read-only; --resume will not know this run")
+        import tempfile  # noqa: PLC0415 - it costs more of a start than the journal
+
         with tempfile.TemporaryDirectory(prefix="sharedenv-run-") as folder:
             elsewhere = replace(work.session, layout=Layout(os.path.join(folder, POOL)))
             yield create_journal(replace(work, session=elsewhere), asked, extra)

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,7 @@ from sharedenv.cli.common import Selection, pool_words, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, needed
-from sharedenv.cli.work import Wanted, Work, earlier_run, new_work, remember_all, resumed_work
+from sharedenv.cli.work import Wanted, Work, new_work, remember_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.pool.options import BuildOptions
@@ -31,10 +31,12 @@ from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options
 from sharedenv.run.starter import PlainStarter, Starter
-from sharedenv.slurm.share import Share, parse_shard, share_from_environment
 
-#: options that --resume does not take over: they name the work itself, which the plan holds, or are said anew each time
-#: said of one call, not of how its scripts are run: no call that goes on with the run takes them over
+if TYPE_CHECKING:
+    from sharedenv.slurm.share import Share
+
+#: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
+#: how its scripts are run
 _ONCE = frozenset({
     "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "array", "shard", "dry_run", "fail_fast",
 })
@@ -69,6 +71,8 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     asked = wanted(context, selection, given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
     if again:
+        from sharedenv.cli.resuming import earlier_run, resumed_work  # noqa: PLC0415 - a new run does without
+
         if asked.share is not None and selection.empty:
             flag = "--resume" if given["resume"] else "--retry-failed"
             which = "--array" if given["array"] else f"--shard {given['shard']}"
@@ -151,9 +155,13 @@ def _tell_nothing(console: Console, work: Work, asked: Wanted, pool: str | None)
 def _share(given: Mapping[str, Any]) -> Share | None:
     if given["array"] and given["shard"]:
         raise SharedenvError("--array and --shard both name a share: give one of them")
+    if not given["array"] and not given["shard"]:
+        return None
+    from sharedenv.slurm.share import parse_shard, share_from_environment  # noqa: PLC0415 - most runs are no share
+
     if given["shard"]:
         return parse_shard(given["shard"])
-    return share_from_environment(os.environ) if given["array"] else None
+    return share_from_environment(os.environ)
 
 
 def _starter(screen: Screen) -> Starter:

@@ -18,10 +18,11 @@ from sharedenv.cli.cases import case_options, create_journal, inherit, repeated,
 from sharedenv.cli.common import Selection, make_pool, pool_words, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
+from sharedenv.cli.resuming import earlier_run, resumed_work
 from sharedenv.cli.running import require_all
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
-from sharedenv.cli.work import Work, earlier_run, new_work, remember_all, resumed_work
+from sharedenv.cli.work import Work, new_work, remember_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all

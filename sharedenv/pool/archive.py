@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
         if found := find_archive(layout, name):
             return found
         os.makedirs(layout.archives, exist_ok=True)
-        temporary = os.path.join(layout.tmp, f"{name}-{secrets.token_hex(6)}.tar")
+        temporary = os.path.join(layout.tmp, f"{name}-{os.urandom(6).hex()}.tar")
         try:
             with open(temporary, "xb") as file:
                 digest = write_archive(environment.path, file)

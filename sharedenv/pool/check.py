@@ -11,19 +11,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from sharedenv.pool.health import version_tuple
 from sharedenv.pool.inventory import Inventory
+from sharedenv.pool.manifest import Package
 
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 #: the names that came before manylinux_X_Y (PEP 600): the glibc each of them stands for
 _LEGACY = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """One installed distribution."""
-
-    name: str  # normal form of PEP 503
-    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +127,6 @@ def required_glibc(root: str, contents: Contents, here: str) -> str:
             # a wheel with several tags runs wherever one of them does
             needed = max(needed, min(_glibc(platform, here) for platform in platforms))
     return ".".join(map(str, needed)) if needed > (0, 0) else ""
-
-
-def version_tuple(text: str) -> tuple[int, int]:
-    """``2.36`` as (2, 36); (0, 0) for what is no version."""
-    found = re.match(r"(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _glibc(platform: str, here: str) -> tuple[int, int]:

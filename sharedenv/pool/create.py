@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
 import stat
 
@@ -81,7 +80,7 @@ def check_format(layout: Layout) -> None:
 
 
 def _write(layout: Layout, name: str, text: str) -> None:
-    temporary = os.path.join(layout.path, f".{name}.{secrets.token_hex(4)}")
+    temporary = os.path.join(layout.path, f".{name}.{os.urandom(4).hex()}")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
     os.chmod(temporary, stat.S_IMODE(os.stat(temporary).st_mode) & 0o755 | (os.stat(layout.path).st_mode & 0o044))

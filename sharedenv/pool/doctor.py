@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import shlex
 import shutil
 import tempfile
@@ -89,7 +88,7 @@ def _file_system(layout: Layout, where: str, system: FileSystem | None) -> Findi
 def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Finding]:
     """Links, renames and locks, tried in the pool's tmp/ or, before there is one, in the folder it would be in."""
     folder = layout.tmp if os.path.isdir(layout.tmp) else where
-    name = os.path.join(folder, f"doctor-{secrets.token_hex(8)}")
+    name = os.path.join(folder, f"doctor-{os.urandom(8).hex()}")
     try:
         yield _attempt("links", lambda: _try_links(name), "makes symbolic links and renames over them",
                        "sharedenv --pool DIR/.sharedenv … on a file system with symbolic links")
@@ -151,7 +150,7 @@ def _cache(uv: Uv, where: str, environ: Mapping[str, str]) -> Finding:
     cache = cache_folder(uv, environ)
     if cache is None:
         return Finding("uv's cache", Level.NOTE, "uv doesn't say where it is")
-    source = os.path.join(_nearest_folder(cache), f".sharedenv-doctor-{secrets.token_hex(8)}")
+    source = os.path.join(_nearest_folder(cache), f".sharedenv-doctor-{os.urandom(8).hex()}")
     target = os.path.join(where, os.path.basename(source))
     try:
         if fault := _try_locks(source):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
@@ -30,7 +29,7 @@ def stamp(layout: Layout, key: str) -> Stamp:
 
 def record(layout: Layout, key: str, error: SharedenvError) -> None:
     """Records a failure; never fails itself: a full disk may be the failure."""
-    temporary = os.path.join(layout.tmp, f"failure-{secrets.token_hex(8)}")
+    temporary = os.path.join(layout.tmp, f"failure-{os.urandom(8).hex()}")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump({"message": error.message, "cause": error.cause, "hint": error.hint}, file)

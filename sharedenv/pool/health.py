@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable
 
-from sharedenv.pool import inventory
-from sharedenv.pool.check import version_tuple
-from sharedenv.pool.inventory import InventoryError, read_inventory
-from sharedenv.pool.manifest import FILE, Manifest
+from sharedenv.digest import sha256
+from sharedenv.pool.manifest import Manifest
+from sharedenv.pool.place import INVENTORY, MANIFEST
 from sharedenv.process import capture
 
 #: prints the version of the Python that runs it, as manifests record it
@@ -21,7 +20,7 @@ v = sys.version_info
 print("%d.%d.%d" % v[:3] + (level[v.releaselevel] + str(v.serial) if v.releaselevel != "final" else ""))
 """
 
-_OWN = (FILE, inventory.FILE)
+_OWN = (MANIFEST, INVENTORY)
 
 
 def identity(python: str) -> str:
@@ -56,6 +55,12 @@ def glibc_fault(needed: str, here: str) -> str | None:
     return None
 
 
+def version_tuple(text: str) -> tuple[int, int]:
+    """``2.36`` as (2, 36); (0, 0) for what is no version."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 def glibc_here() -> str:
     """This machine's glibc, such as ``2.36``; "" where there is none."""
     try:
@@ -84,6 +89,8 @@ def completeness(path: str, manifest: Manifest) -> str | None:
         return f"it can't be read: {error.strerror}"
     if entries_digest(present) == manifest.entries:
         return None
+    from sharedenv.pool.inventory import InventoryError, read_inventory  # noqa: PLC0415 - what is whole needs no list of its files
+
     try:
         recorded = read_inventory(path, manifest.inventory)
     except InventoryError as error:
@@ -95,7 +102,7 @@ def completeness(path: str, manifest: Manifest) -> str | None:
 
 def entries_digest(names: Iterable[str]) -> str:
     """The digest of the names of an environment's entries, relative to it."""
-    return "sha256:" + hashlib.sha256("\0".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
+    return "sha256:" + sha256("\0".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def without_bytecode(names: Iterable[str]) -> Iterable[str]:

@@ -9,7 +9,9 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-FILE = "sharedenv.inventory"
+from sharedenv.pool.place import INVENTORY
+
+FILE = INVENTORY
 SCHEMA = 1
 
 _WHOLE = 4 << 20  #: bytes: files up to this size are read at one stroke

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,7 +125,7 @@ class _Undertaker:
         return stopping()
 
     def _bury(self, inode: int) -> None:
-        aside = f"{self._path}.dead-{secrets.token_hex(8)}"
+        aside = f"{self._path}.dead-{os.urandom(8).hex()}"
         os.rename(self._path, aside)
         try:
             if os.lstat(aside).st_ino != inode:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sharedenv.payload import Payload, payload_from
-from sharedenv.pool.check import Package
 from sharedenv.pool.place import MANIFEST
 
 FILE = MANIFEST
@@ -24,6 +23,14 @@ class Interpreter:
     version: str  # such as 3.11.7
     implementation: str  # such as cpython
     identity: str  # of the file behind bin/python, see health.identity: its version is asked again when this changes
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One installed distribution."""
+
+    name: str  # normal form of PEP 503
+    version: str
 
 
 @dataclass(frozen=True, slots=True)

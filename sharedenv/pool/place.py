@@ -8,6 +8,7 @@ import time
 
 FOLDER = ".sharedenv"
 MANIFEST = "sharedenv.json"  #: in each environment
+INVENTORY = "sharedenv.inventory"  #: beside it
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
 

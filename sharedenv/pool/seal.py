@@ -13,10 +13,10 @@ from typing import Any
 
 from sharedenv.payload import Payload
 from sharedenv.pool import inventory as inventories
-from sharedenv.pool.check import Contents, Package, required_glibc
+from sharedenv.pool.check import Contents, required_glibc
 from sharedenv.pool.health import entries_digest, identity, without_bytecode
 from sharedenv.pool.inventory import Inventory, digest
-from sharedenv.pool.manifest import FILE, Interpreter, Manifest
+from sharedenv.pool.manifest import FILE, Interpreter, Manifest, Package
 
 
 @dataclass(frozen=True, slots=True)

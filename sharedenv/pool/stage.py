@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
 import tempfile
 import time
@@ -98,7 +97,7 @@ def _is_whole(environment: Environment, folder: str, path: str) -> bool:
 
 def _unpack(environment: Environment, path: str, archive: Callable[[], Archive]) -> None:
     """Puts a whole copy at ``path``, in place of one that is not. Raises Damaged, OSError, what ``archive`` raises."""
-    temporary = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}-{secrets.token_hex(6)}")
+    temporary = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}-{os.urandom(6).hex()}")
     old = temporary + "-old"
     try:
         os.mkdir(temporary, 0o700)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 
+from sharedenv.digest import sha256
 from sharedenv.pool.trust import environment_fault
 
 VARIABLE = "SHAREDENV_STAGE"  #: the folder of copies on this node
@@ -19,7 +19,7 @@ def identity(environment: str) -> str:
     OSError when there is no manifest.
     """
     with open(os.path.join(environment, MANIFEST), "rb") as file:
-        return f"{os.path.basename(environment)}-{hashlib.sha256(file.read()).hexdigest()[:12]}"
+        return f"{os.path.basename(environment)}-{sha256(file.read()).hexdigest()[:12]}"
 
 
 def staged_path(environment: str, environ: Mapping[str, str]) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +18,7 @@ VENV = "venv"
 @contextmanager
 def staging(layout: Layout, key: str) -> Iterator[str]:
     """A new folder for a build of ``key``; what is moved out of it stays, the rest is removed."""
-    folder = os.path.join(layout.tmp, f"{key[:SHORT]}-{secrets.token_hex(6)}")
+    folder = os.path.join(layout.tmp, f"{key[:SHORT]}-{os.urandom(6).hex()}")
     os.mkdir(folder, 0o700)  # its files may hold credentials
     try:
         with open(os.path.join(folder, OWNER), "w", encoding="utf-8") as file:

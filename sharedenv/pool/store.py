@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -172,7 +170,7 @@ def adopt(layout: Layout, payload: Payload) -> Environment | None:
 
 def replace_link(layout: Layout, link: str, target: str) -> None:
     """Makes ``link`` lead to ``target`` by one rename, whatever it led to before."""
-    temporary = os.path.join(layout.tmp, f"link-{secrets.token_hex(8)}")
+    temporary = os.path.join(layout.tmp, f"link-{os.urandom(8).hex()}")
     os.symlink(target, temporary)
     try:
         os.replace(temporary, link)
@@ -202,7 +200,7 @@ def discard(layout: Layout, path: str) -> None:
 
 def bury(layout: Layout, path: str) -> str | None:
     """Renames a folder of the pool into trash/ and deletes it there. Why it stays where it is, in words, or None."""
-    grave = os.path.join(layout.trash, f"{os.path.basename(path)}-{secrets.token_hex(4)}")
+    grave = os.path.join(layout.trash, f"{os.path.basename(path)}-{os.urandom(4).hex()}")
     try:
         mode = stat.S_IMODE(os.lstat(path).st_mode)
         os.chmod(path, mode | 0o700)  # the folder itself must be writable to be renamed
@@ -221,6 +219,8 @@ def bury(layout: Layout, path: str) -> str | None:
 
 def remove_tree(path: str) -> None:
     """Deletes a tree whose folders may be read-only. What can't be deleted stays, without a word."""
+    import shutil  # noqa: PLC0415 - it loads three compressors, and a run with a full pool removes nothing
+
     for folder, _, _ in os.walk(path, onerror=lambda error: _make_writable(error.filename)):
         _make_writable(folder)
     shutil.rmtree(path, ignore_errors=True)

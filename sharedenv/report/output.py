@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -69,6 +68,8 @@ class Output:
     def _hold(self, sequence: int, out: Iterable[bytes], err: Iterable[bytes]) -> None:
         # in one unlinked file for all: thousands may wait for a slow first one
         if self._store < 0:
+            import tempfile  # noqa: PLC0415 - most runs keep no order
+
             self._store, path = tempfile.mkstemp(prefix="sharedenv-order-")
             os.unlink(path)
         start = self._end

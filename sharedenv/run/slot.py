@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 
@@ -52,6 +51,8 @@ class Relief:
                 large |= spool.relieve()
             except OSError as error:
                 if self._notice is not None:
+                    import tempfile  # noqa: PLC0415 - loaded already, for the file that could not be made
+
                     self._notice(
                         f"a large output can't be moved to {tempfile.gettempdir()} ({error.strerror}): it stays in memory; "
                         "TMPDIR names another place"

@@ -9,7 +9,6 @@ and offsets stay as they are.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 
 LIMIT = 8 << 20  #: bytes of one stream that stay in memory
@@ -107,13 +106,15 @@ class Capture:
 
 
 def _unlinked() -> int:
+    import tempfile  # noqa: PLC0415 - for large outputs alone (macOS: for all)
+
     descriptor, path = tempfile.mkstemp(prefix="sharedenv-output-")
     os.unlink(path)
     return descriptor
 
 
 def _punch(descriptor: int, start: int, length: int) -> None:
-    import ctypes  # noqa: PLC0415 - ten milliseconds that only large outputs pay
+    import ctypes  # noqa: PLC0415 - milliseconds that only large outputs pay
 
     keep_size, punch_hole = 1, 2  # FALLOC_FL_* of linux/falloc.h
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,126 @@
+"""From a command line to the cases of an earlier run that are to run again: --resume and --retry-failed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import click
+
+from sharedenv.cli.common import Session, find_scripts
+from sharedenv.cli.options import Globals
+from sharedenv.cli.work import Wanted, Work
+from sharedenv.errors import SharedenvError
+from sharedenv.pool.create import check_format
+from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.run.case import Case
+from sharedenv.run.journal import Run, list_runs, open_run, refuse_live
+from sharedenv.run.leftover import refuse_leftover
+from sharedenv.run.resume import Choice, choose, find_run, outcomes
+from sharedenv.slurm.share import take
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run to go on with; ``paths``: the scripts of it that are meant, none for all."""
+
+    layout: Layout
+    run: Run
+    paths: tuple[str, ...]
+
+
+def earlier_run(context: click.Context, wanted: Wanted, here: str) -> Earlier:
+    """The run that --resume and --retry-failed mean. Raises SharedenvError when there is none."""
+    paths = () if wanted.selection.empty else tuple(find_scripts(wanted.selection, here))
+    if wanted.share is not None:
+        paths = tuple(take(paths, wanted.share))
+    layout = _pool(context, paths, here)
+    return Earlier(layout, _find(layout, wanted, paths), paths)
+
+
+def resumed_work(found: Earlier, wanted: Wanted) -> Work:
+    """What an earlier run left to do. Raises SharedenvError when a process of this run is at work."""
+    layout, run = found.layout, found.run
+    results, sessions = run.read()
+    refuse_live(run.id, sessions)
+    old = run.cases()
+    asked, added = _asked(old, found.paths, wanted, run)
+    # one that is new to the run and not there is a slip of the pen: the plan refuses it
+    present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
+    gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
+    session = Session(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
+    plan = session.plan(session.paths)
+    now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
+    current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
+    earlier = outcomes(old, results)
+    choice = choose(current, earlier, failed_only=wanted.failed_only)
+    lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
+                  failed_only=wanted.failed_only)
+    refuse_leftover(run.id, sessions, choice.cases)
+    planned = {case.sequence: case.digest for case in old}
+    return Work(
+        session,
+        plan,
+        run,
+        tuple(case for case in current if case.sequence in added),
+        choice.cases,
+        lost.cases,
+        {case.sequence: case.digest for case in choice.cases if planned.get(case.sequence, case.digest) != case.digest},
+        _notes(run, choice, len(choice.cases) + len(lost.cases), choice.resting + lost.resting),
+        sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
+    )
+
+
+def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:
+    globals_: Globals = context.obj
+    layout = find_pool(globals_.pool, os.environ, paths, here)
+    if layout is None:
+        flag = "--retry-failed" if context.params.get("retry_failed") else "--resume"
+        raise SharedenvError(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")
+    check_format(layout)
+    return layout
+
+
+def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
+    if wanted.run_id is not None:
+        return open_run(layout.runs, wanted.run_id)
+    runs = list_runs(layout.runs)
+    found = find_run(runs, paths, wanted.arguments) if paths else next(iter(runs), None)
+    if found is None:
+        what = "no earlier run over these scripts" if paths else f"no run in {layout.runs}"
+        if paths and wanted.arguments and find_run(runs, paths, None) is not None:
+            what += f" with the arguments {shlex.join(wanted.arguments)}"
+        raise SharedenvError(what, hint="sharedenv status --all" if runs else "sharedenv run 'case*/script.py'")
+    return found
+
+
+def _asked(old: Sequence[Case], paths: Sequence[str], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:
+    """The cases of an earlier run that are meant, with those that are new to it; the sequences of the new ones."""
+    if not paths:
+        return list(old), set()
+    known: dict[str, list[Case]] = {}
+    for case in old:
+        if wanted.arguments is None or case.arguments == wanted.arguments:
+            known.setdefault(case.script, []).append(case)
+    asked: list[Case] = []
+    added: set[int] = set()
+    following = max((case.sequence for case in old), default=0) + 1
+    arguments = run.asked.arguments if wanted.arguments is None else wanted.arguments
+    for path in paths:
+        if path in known:
+            asked += known[path]
+        elif not wanted.failed_only:
+            asked.append(Case(following, path, arguments, cwd=run.asked.cwd))
+            added.add(following)
+            following += 1
+    return asked, added
+
+
+def _notes(run: Run, choice: Choice, count: int, resting: int) -> tuple[str, ...]:
+    notes = [f"going on with run {run.id}: {count:,} to run, {resting:,} left as they are"]
+    if changed := choice.changed:
+        more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+        notes.append(f"changed since they succeeded, run again: {os.path.relpath(changed[0].script)}{more}")
+    return tuple(notes)
