@@ -1,4 +1,4 @@
-"""What `run` and `submit` share: how the cases are run, which of an earlier run's go on, and the journal they go into."""
+"""What `run` and `submit` share: how the cases are run, and the journal they go into (resuming.py: which cases of an earlier run)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +19,6 @@ from sharedenv.cli.work import Wanted, Work
 from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run, create_run
 
@@ -84,44 +83,6 @@ def repeated(context: click.Context, without: Collection[str]) -> list[str]:
             for one in value if isinstance(value, tuple) else (value,):
                 words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
     return words
-
-
-@dataclass(frozen=True, slots=True)
-class Inherited:
-    """The options of a command line that goes on with a run: its own, and of that run those that it does not give."""
-
-    selection: Selection
-    build_options: BuildOptions
-    given: Mapping[str, Any]
-
-
-def inherit(
-    context: click.Context, run: Run, selection: Selection, build_options: BuildOptions, given: Mapping[str, Any]
-) -> Inherited:
-    """Takes over the options that the run was begun with. A run begun by another command has none to give."""
-    own = Inherited(selection, build_options, given)
-    words = list(run.asked.extra.get("again", ()))
-    if not words or bool(run.asked.extra.get("slurm")) != (context.info_name == "submit"):
-        return own
-    try:
-        earlier = context.command.make_context(context.info_name, words, parent=context.parent)
-    except click.UsageError:  # of a version with other options
-        return own
-    source = click.core.ParameterSource.COMMANDLINE
-    taken = {
-        name: value
-        for name, value in earlier.params.items()
-        if earlier.get_parameter_source(name) is source and context.get_parameter_source(name) is not source
-    }
-    return Inherited(
-        replace(selection, python=taken.get("python", selection.python)),
-        BuildOptions(
-            compile=build_options.compile and not taken.get("no_compile", False),
-            offline=taken.get("offline", build_options.offline),
-            lock_timeout=taken.get("lock_timeout", build_options.lock_timeout),
-        ),
-        {name: taken.get(name, value) for name, value in given.items()},
-    )
 
 
 @contextlib.contextmanager

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import click
 
-from sharedenv.cli.common import Session, find_scripts
+from sharedenv.cli.common import Selection, Session, find_scripts
 from sharedenv.cli.options import Globals
 from sharedenv.cli.work import Wanted, Work
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.options import BuildOptions
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run, list_runs, open_run, refuse_live
 from sharedenv.run.leftover import refuse_leftover
@@ -70,6 +72,44 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
         {case.sequence: case.digest for case in choice.cases if planned.get(case.sequence, case.digest) != case.digest},
         _notes(run, choice, len(choice.cases) + len(lost.cases), choice.resting + lost.resting),
         sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """The options of a command line that goes on with a run: its own, and of that run those that it does not give."""
+
+    selection: Selection
+    build_options: BuildOptions
+    given: Mapping[str, Any]
+
+
+def inherit(
+    context: click.Context, run: Run, selection: Selection, build_options: BuildOptions, given: Mapping[str, Any]
+) -> Inherited:
+    """Takes over the options that the run was begun with. A run begun by another command has none to give."""
+    own = Inherited(selection, build_options, given)
+    words = list(run.asked.extra.get("again", ()))
+    if not words or bool(run.asked.extra.get("slurm")) != (context.info_name == "submit"):
+        return own
+    try:
+        earlier = context.command.make_context(context.info_name, words, parent=context.parent)
+    except click.UsageError:  # of a version with other options
+        return own
+    source = click.core.ParameterSource.COMMANDLINE
+    taken = {
+        name: value
+        for name, value in earlier.params.items()
+        if earlier.get_parameter_source(name) is source and context.get_parameter_source(name) is not source
+    }
+    return Inherited(
+        replace(selection, python=taken.get("python", selection.python)),
+        BuildOptions(
+            compile=build_options.compile and not taken.get("no_compile", False),
+            offline=taken.get("offline", build_options.offline),
+            lock_timeout=taken.get("lock_timeout", build_options.lock_timeout),
+        ),
+        {name: taken.get(name, value) for name, value in given.items()},
     )
 
 

@@ -12,7 +12,7 @@ import click
 
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, inherit, kept_journal, repeated, resume_options, wanted
+from sharedenv.cli.cases import case_options, kept_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, pool_words, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
@@ -71,7 +71,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     asked = wanted(context, selection, given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
     if again:
-        from sharedenv.cli.resuming import earlier_run, resumed_work  # noqa: PLC0415 - a new run does without
+        from sharedenv.cli.resuming import earlier_run, inherit, resumed_work  # noqa: PLC0415 - a new run does without
 
         if asked.share is not None and selection.empty:
             flag = "--resume" if given["resume"] else "--retry-failed"

@@ -14,11 +14,11 @@ import click
 
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan, option_words
-from sharedenv.cli.cases import case_options, create_journal, inherit, repeated, resume_options, wanted
+from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, make_pool, pool_words, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.resuming import earlier_run, resumed_work
+from sharedenv.cli.resuming import earlier_run, inherit, resumed_work
 from sharedenv.cli.running import require_all
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of

@@ -85,23 +85,19 @@ def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | Non
 
 
 def encode_result(result: Result) -> bytes:
-    """One result as a line; what is empty is left out."""
-    record: dict[str, Any] = {
-        "sequence": result.sequence,
-        "attempt": result.attempt,
-        "start": round(result.start, 3),
-        "seconds": round(result.seconds, 4),
-        "cpu": round(result.cpu, 4),
-        "memory": result.memory,
-        "status": result.status,
-        "signal": result.signal,
-        "host": result.host,
-        "output": result.output,
-    }
-    for name in ("error", "tail", "digest"):
-        if value := getattr(result, name):
-            record[name] = value
-    return encode_line(record)
+    """One result as a line; what is empty is left out. By hand: each case waits for it, and the encoder takes four times as long."""
+    text = (
+        f'{{"sequence":{result.sequence},"attempt":{result.attempt},"start":{result.start:.3f},"seconds":{result.seconds:.4f},'
+        f'"cpu":{result.cpu:.4f},"memory":{"null" if result.memory is None else result.memory},"status":{result.status},'
+        f'"signal":{result.signal},"host":{_encode(result.host)},"output":{result.output}'
+    )
+    if result.error:
+        text += f',"error":{_encode(result.error)}'
+    if result.tail:
+        text += f',"tail":{_encode(result.tail)}'
+    if result.digest:
+        text += f',"digest":{_encode(result.digest)}'
+    return text.encode("ascii") + b"}\n"
 
 
 def decode_result(record: Mapping[str, Any]) -> Result:
