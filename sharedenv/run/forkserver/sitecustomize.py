@@ -196,6 +196,7 @@ def serve(descriptor):
         atexit.register(set_it, None)  # just before: a tracer of the script is not to see us
     end_with_client(fcntl, descriptor, True)
     forget(loaded)
+    compile("", "", "exec")  # makes the compiler's types, which each case would make for itself: longer than a short script takes
     warm_up(link, fcntl, loaded)
     gc.collect()
     State.watched = with_destructors(gc.get_objects()) or []
@@ -228,11 +229,16 @@ def warm_up(link, fcntl, loaded):
 
 
 def wait_for_cases(link, gc):
-    """The loop; SIGCHLD comes in only while it waits for the client, so that an end is never told before its beginning."""
+    """The loop: what the client asks for, and who has ended; an end is never told before its beginning.
+
+    SIGCHLD writes into a pipe that the loop waits for beside the link. A handler that reaps would not do: Python calls it
+    before a system call or after one that was interrupted, and a signal that comes just in between is not heard until the
+    next one, which for the last case of a run never comes.
+    """
     import _signal
     import os
 
-    def reap(*_):
+    def reap():
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -244,14 +250,26 @@ def wait_for_cases(link, gc):
 
     ours = set(sys.modules)
     import resource  # noqa: F401 - wait4 imports it each time
+    import select
 
     ours ^= set(sys.modules)
-    old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD, _signal.SIGINT})
-    old_handler = _signal.signal(_signal.SIGCHLD, reap)
+    ended, told = os.pipe()
+    for end in (ended, told):
+        os.set_blocking(end, False)
+    old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT})
+    old_handler = _signal.signal(_signal.SIGCHLD, lambda *_: None)
+    _signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    news = select.poll()
+    news.register(ended, select.POLLIN)
+    news.register(link.socket, select.POLLIN)
     while True:
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCHLD})
+        where = [descriptor for descriptor, _ in news.poll()]
+        if ended in where:
+            os.read(ended, 4096)
+            reap()
+        if link.socket.fileno() not in where:
+            continue
         request, descriptors = link.receive()
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD})
         if request is None:
             os._exit(0)
         _, number, script, arguments = request
@@ -263,6 +281,9 @@ def wait_for_cases(link, gc):
             if not pid:
                 os.setpgid(0, 0)
                 _signal.signal(_signal.SIGCHLD, old_handler)
+                _signal.set_wakeup_fd(-1)
+                for descriptor in (ended, told):
+                    os.close(descriptor)
                 link.socket.close()
                 for name in ours:
                     del sys.modules[name]
