@@ -228,17 +228,28 @@ def warm_up(link, fcntl, loaded):
     link.send("ready", sorted(names), sorted(missing - names), module_endings(), why)
 
 
-def wait_for_cases(link, gc):
-    """The loop: what the client asks for, and who has ended; an end is never told before its beginning.
+class Ends:
+    """Cases that have ended. SIGCHLD writes into a pipe that the loop waits for beside the link.
 
-    SIGCHLD writes into a pipe that the loop waits for beside the link. A handler that reaps would not do: Python calls it
-    before a system call or after one that was interrupted, and a signal that comes just in between is not heard until the
-    next one, which for the last case of a run never comes.
+    A handler that reaps would not do: Python calls it before a system call or after one that was interrupted, and a signal that
+    comes just in between is heard with the next one only, which for the last case of a run never comes.
     """
-    import _signal
-    import os
 
-    def reap():
+    def __init__(self):
+        import _signal
+        import os
+
+        self.descriptor, self._told = os.pipe()
+        for descriptor in (self.descriptor, self._told):
+            os.set_blocking(descriptor, False)
+        self._handler = _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        _signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+
+    def tell(self, link):
+        """Waits for all that have ended, and tells the client."""
+        import os
+
+        os.read(self.descriptor, 4096)
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -248,25 +259,36 @@ def wait_for_cases(link, gc):
                 return
             link.send("ended", pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 
+    def forget(self):
+        """In a case: everything as it was."""
+        import _signal
+        import os
+
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_signal.SIGCHLD, self._handler)
+        for descriptor in (self.descriptor, self._told):
+            os.close(descriptor)
+
+
+def wait_for_cases(link, gc):
+    """The loop: what the client asks for, and who has ended; an end is never told before its beginning."""
+    import _signal
+    import os
+
     ours = set(sys.modules)
     import resource  # noqa: F401 - wait4 imports it each time
     import select
 
     ours ^= set(sys.modules)
-    ended, told = os.pipe()
-    for end in (ended, told):
-        os.set_blocking(end, False)
     old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT})
-    old_handler = _signal.signal(_signal.SIGCHLD, lambda *_: None)
-    _signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    ends = Ends()
     news = select.poll()
-    news.register(ended, select.POLLIN)
-    news.register(link.socket, select.POLLIN)
+    for descriptor in (ends.descriptor, link.socket):
+        news.register(descriptor, select.POLLIN)
     while True:
         where = [descriptor for descriptor, _ in news.poll()]
-        if ended in where:
-            os.read(ended, 4096)
-            reap()
+        if ends.descriptor in where:
+            ends.tell(link)
         if link.socket.fileno() not in where:
             continue
         request, descriptors = link.receive()
@@ -280,10 +302,7 @@ def wait_for_cases(link, gc):
         else:
             if not pid:
                 os.setpgid(0, 0)
-                _signal.signal(_signal.SIGCHLD, old_handler)
-                _signal.set_wakeup_fd(-1)
-                for descriptor in (ended, told):
-                    os.close(descriptor)
+                ends.forget()
                 link.socket.close()
                 for name in ours:
                     del sys.modules[name]
