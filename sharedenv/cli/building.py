@@ -24,6 +24,8 @@ from sharedenv.report.console import Console
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+_SPELL = 0.5  # seconds
+
 
 def build_options(function: Function) -> Function:
     """Adds --no-compile, --offline and --lock-timeout; the command receives them as ``build_options``."""
@@ -83,6 +85,15 @@ def _end(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _result(future: Future[Environment]) -> Environment:
+    """What a build gives. Waited for in short spells: Python hears of a signal that comes just before a wait only after it."""
+    from concurrent.futures import wait  # noqa: PLC0415 - loaded with the builder
+
+    while not wait((future,), timeout=_SPELL).done:
+        pass
+    return future.result()
+
+
 def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, console: Console) -> Outcome:
     """Builds what is missing and waits for all of it; tells what was built and which builds failed."""
     ready: dict[str, Environment] = {}
@@ -90,7 +101,7 @@ def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, c
     with building(session, plan, options, jobs, console) as (futures, progress):
         for key, future in futures.items():
             try:
-                ready[key] = future.result()
+                ready[key] = _result(future)
             except SharedenvError as error:
                 errors.append(error)
     if text := summary(progress.built_environments):
@@ -106,5 +117,5 @@ def require_one(session: Session, plan: Plan, options: BuildOptions, no_build: b
         if no_build:
             raise missing_error(session.layout, plan.needs, missing)
         with building(session, plan, options, 1, console) as (futures, _):
-            return next(iter(futures.values())).result()
+            return _result(next(iter(futures.values())))
     return next(iter(ready.values()))
