@@ -243,7 +243,7 @@ class Ends:
         for descriptor in (self.descriptor, self._told):
             os.set_blocking(descriptor, False)
         self._handler = _signal.signal(_signal.SIGCHLD, lambda *_: None)
-        _signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+        self._before = _signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
 
     def tell(self, link):
         """Waits for all that have ended, and tells the client."""
@@ -264,7 +264,7 @@ class Ends:
         import _signal
         import os
 
-        _signal.set_wakeup_fd(-1)
+        _signal.set_wakeup_fd(self._before)
         _signal.signal(_signal.SIGCHLD, self._handler)
         for descriptor in (self.descriptor, self._told):
             os.close(descriptor)
