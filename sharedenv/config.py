@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import tomli
 
 from sharedenv.errors import SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url
 from sharedenv.secret import keep_aside
 from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
@@ -32,7 +33,7 @@ MIRRORS = frozenset(
 _OURS = frozenset(["compile-bytecode", "reinstall", "reinstall-package", "upgrade", "upgrade-package"])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Config:
     """Options of one configuration: those that count in normal form, those that don't as they stand."""
 

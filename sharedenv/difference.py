@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
 
 ABSENT = "absent"
 NAMED = 4  #: differences in one line, at most
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """One field in which two payloads differ (dotted name), and the text of either side; ABSENT where it has none.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sharedenv.digest import sha256
+from sharedenv.frozen import frozen
 from sharedenv.script import Metadata
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Aside:
     """What a build needs beside the payload and no key sees: never written into a manifest, a log or a message."""
 
@@ -20,7 +21,7 @@ class Aside:
     lock: bytes | None = None  # the lock file's bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Payload:
     """The canonical JSON document and its sha256."""
 

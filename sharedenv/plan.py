@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from sharedenv.block import Block
 from sharedenv.digest import sha256
+from sharedenv.frozen import frozen
 from sharedenv.payload import Maker, Payload
 from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
@@ -18,7 +18,7 @@ LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not
 _OURS_ALONE = ("/dev/stdin", "/dev/fd/", "/proc/self/")  # names that mean another file to the process that is to run it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Need:
     """One environment that scripts need: its payload, and who needs it."""
 
@@ -26,7 +26,7 @@ class Need:
     scripts: tuple[str, ...]  # absolute paths, in the order asked
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """``scripts``: each absolute path with its key, in the order asked; ``needs``: environments by key, in it too.
 

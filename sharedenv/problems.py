@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sharedenv.discover import is_pattern
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.script import KEYS, NO_BLOCK
 
 LINES = 20  #: at most about so many lines of places, so that the message stays on one screen
@@ -18,7 +18,7 @@ FOLDER = "a folder; name the scripts in it"
 NO_MATCH = "no file matches this pattern (one in a list is not expanded)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """One bad script: its absolute path, what is wrong, and where (1-based ``line``, ``field`` as in ScriptError)."""
 

@@ -7,8 +7,9 @@ import signal
 import stat
 import threading
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
+
+from sharedenv.frozen import frozen
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,7 +19,7 @@ _live_lock = threading.Lock()
 _stopping = threading.Event()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """How a helper process ended: exit status (negative: the signal that killed it), its output."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from sharedenv.frozen import frozen
 from sharedenv.requirement import RequirementError, merge, normal_name, parse_requirement, parse_specifiers, url_fault
 from sharedenv.secret import hide, keep_aside
 
@@ -19,7 +20,7 @@ class WrongType(ValueError):
         super().__init__(hide(message))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where relative paths of a text start (``folder``), and the ``root`` they are written relative to."""
 

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -43,6 +42,7 @@ from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
+from sharedenv.frozen import frozen
 from sharedenv.secret import hide, keep_aside, split_url
 
 #: the largest number that uv holds in one part of a version
@@ -65,7 +65,7 @@ class RequirementError(ValueError):
         super().__init__(hide(message))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One requirement, taken apart and in normal form. ``marker`` and ``url`` are "" when absent."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import tomli
 
 from sharedenv.block import Block, BlockError, find_block
+from sharedenv.frozen import frozen
 from sharedenv.locate import line_of
 
 NO_BLOCK = "no `# /// script` block in it"
@@ -30,7 +30,7 @@ class ScriptError(ValueError):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Metadata:
     """A metadata block, parsed but not normalised: the strings are the user's."""
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sharedenv import uv_variables
 from sharedenv.config import read_config, read_text, read_user_config
 from sharedenv.environ import platform_tag
 from sharedenv.errors import SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url, plain
 from sharedenv.requirement import RequirementError, merge, normal_name, parse_requirement
 from sharedenv.secret import keep_aside, secrets_in
@@ -25,7 +26,7 @@ from sharedenv.secret import keep_aside, secrets_in
 _PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """All outside a script that can change what is installed. ``root``: the project's root, the pool's parent."""
 

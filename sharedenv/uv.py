@@ -7,10 +7,10 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import IO
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.process import Finished, capture, capture_to
 
 #: the oldest uv whose `sync --script --active --output-format json` was seen to work
@@ -27,7 +27,7 @@ _NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
 _MISLEADING = ("CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PYTHONHOME", "VIRTUAL_ENV")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Uv:
     """A uv that may be used: where it is, its version."""
 
@@ -125,7 +125,7 @@ def gist(words: str) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LockFault:
     """What uv has against a lock file. ``reason`` is said after the file's name; ``readable``: `uv lock` can renew it."""
 

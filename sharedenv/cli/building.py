@@ -7,12 +7,12 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sharedenv.cli.common import Session
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.options import BuildOptions
@@ -50,7 +50,7 @@ def option_words(options: BuildOptions) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What became of the environments of a plan: those that are ready, by key, and the errors of those that are not."""
 

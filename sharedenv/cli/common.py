@@ -15,6 +15,7 @@ import click
 from sharedenv import discover
 from sharedenv.cli.options import Function, Globals, option
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format, create_pool
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sharedenv.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Selection:
     """What SCRIPT…, --from-file and -0 stand for on a command line."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import is_here
 from sharedenv.pool.prune import DAY, HOUR, UNUSED_FOR
@@ -16,7 +16,7 @@ from sharedenv.slurm.queued import keys_in_queue
 BEGINNING = 300.0  #: seconds: a run so young may be about to write its first line
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needs:
     """Keys that unfinished runs need, each with the name of such a run. ``doubt``: why there may be more, or None."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from sharedenv.frozen import frozen
 from sharedenv.report.console import Console
 
 Function = Callable[..., Any]
@@ -41,7 +41,7 @@ def _note(context: click.Context, _parameter: click.Parameter, value: bool) -> b
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Globals:
     """The options that stand before the command."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from sharedenv.cli.common import Selection, Session, find_scripts
 from sharedenv.cli.options import Globals
 from sharedenv.cli.work import Wanted, Work
 from sharedenv.errors import SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.options import BuildOptions
@@ -24,7 +25,7 @@ from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.slurm.share import take
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Earlier:
     """The run to go on with; ``paths``: the scripts of it that are meant, none for all."""
 
@@ -75,7 +76,7 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inherited:
     """The options of a command line that goes on with a run: its own, and of that run those that it does not give."""
 

@@ -8,12 +8,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.plan import Need, digest_of
 from sharedenv.pool.hold import Vanished
 from sharedenv.pool.layout import Layout
@@ -42,7 +43,7 @@ BUILDS = 2  #: environments built side by side while scripts run
 _SKEW = 10.0  # seconds by which a file server's clock may differ from ours, before its times are believed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """How the running ended: the batch's outcome, seconds it took, errors of builds, results the journal could not take, and
     cases whose scripts were edited between the plan and their end.
@@ -259,7 +260,7 @@ def _hold(layout: Layout, need: Need, environment: Environment, threads: int | N
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needed:
     """The environments that the cases of some work need: those that are there, and those that are not or can't be used."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import click
 
 from sharedenv.cli.common import Selection, Session, open_session
+from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sharedenv.slurm.share import Share
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What the command line says of the work.
 
@@ -38,7 +39,7 @@ class Wanted:
     failed_only: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """What is to be done.
 

@@ -10,16 +10,16 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.staged import identity
 from sharedenv.pool.store import Environment
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Archive:
     """One archive: its path, and the sha256 of its bytes (64 hex digits), which stands in its name."""
 

@@ -9,8 +9,8 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.health import version_tuple
 from sharedenv.pool.inventory import Inventory
 from sharedenv.pool.manifest import Package
@@ -20,7 +20,7 @@ _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 _LEGACY = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Contents:
     """Every entry below an environment, once: files (links included) with their sizes in bytes, folders."""
 
@@ -34,7 +34,7 @@ class Contents:
         return sum(self.files.values())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     """One row of a RECORD: where the file is, its size, and its sha256 in hex ("" where the row has none)."""
 

@@ -10,11 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO
 
 from sharedenv.canonical import Inputs, build_inputs, python_request
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.key import admits, maker
 from sharedenv.payload import Payload
 from sharedenv.plan import Need, make_plan
@@ -44,7 +45,7 @@ print(json.dumps({"path": base, "version": version, "implementation": sys.implem
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Construction:
     """Everything that one build needs beside its payload."""
 
@@ -140,7 +141,7 @@ def _write_script(folder: str, inputs: Inputs) -> str:
     return script
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Install:
     """One `uv sync` to be: where, with which interpreter, with which flags."""
 

@@ -9,10 +9,10 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from sharedenv.errors import SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.layout import FOLDERS, Layout
@@ -36,7 +36,7 @@ class Level(Enum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One thing looked at: its name, how bad it is, what was found, and the one line that mends it (None: nothing to do)."""
 

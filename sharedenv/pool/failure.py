@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import readable_as
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stamp:
     """Which failure of a key is recorded: it changes with each new one. None: none is."""
 

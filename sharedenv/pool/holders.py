@@ -7,14 +7,14 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.manifest import FILE
 from sharedenv.pool.owner import is_alive
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """The answer to an exclusive lock that nobody waits for.
 

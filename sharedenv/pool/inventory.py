@@ -7,8 +7,8 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.place import INVENTORY
 
 FILE = INVENTORY
@@ -18,7 +18,7 @@ _WHOLE = 4 << 20  #: bytes: files up to this size are read at one stroke
 _BATCH = 64  #: files a task of the pool of threads: one task a file would cost more than its hash
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inventory:
     """What an environment holds, by path relative to it. Manifest and inventory are not among the files."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.pool.place import FOLDER, nearest_above
 
 FORMAT = 1
@@ -15,7 +15,7 @@ FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", 
 _FILES = ("archives", "CACHEDIR.TAG", ".CACHEDIR.TAG.", ".gitignore", ".pool.json.")  #: how the rest in a pool begins
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """The paths of one pool; ``path`` is the folder `.sharedenv` itself, absolute. Nothing is read or made here."""
 

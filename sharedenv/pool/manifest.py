@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
+from sharedenv.frozen import frozen
 from sharedenv.payload import Payload, payload_from
 from sharedenv.pool.place import MANIFEST
 
@@ -15,7 +16,7 @@ FILE = MANIFEST
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Interpreter:
     """The base Python of an environment, as it was when the environment was built."""
 
@@ -25,7 +26,7 @@ class Interpreter:
     identity: str  # of the file behind bin/python, see health.identity: its version is asked again when this changes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Package:
     """One installed distribution."""
 
@@ -33,7 +34,7 @@ class Package:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     """One environment's record. Sizes in bytes, ``built`` in seconds since the epoch, ``seconds`` the build's length."""
 

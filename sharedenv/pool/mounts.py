@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import Enum
+
+from sharedenv.frozen import frozen
 
 
 class Locks(Enum):
@@ -25,7 +26,7 @@ _OF_THIS_MACHINE = frozenset(
 _OF_ALL = frozenset({"ceph", "fuse.ceph", "fuse.ceph-fuse", "fuse.glusterfs", "gfs2", "gpfs", "ocfs2", "wekafs"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileSystem:
     """The file system of a path: its type and its options (of the mount and of the file system), as the kernel names them."""
 

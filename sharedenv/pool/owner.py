@@ -6,8 +6,10 @@ import os
 import platform
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
+
+from sharedenv.frozen import frozen
 
 #: a writer touches its file this often (seconds) …
 HEARTBEAT = 5.0
@@ -25,7 +27,7 @@ def readable_as(path: str, folder: str) -> None:
         os.chmod(path, stat.S_IMODE(mode) | stat.S_IRGRP | (stat.S_IXGRP if stat.S_ISDIR(mode) else 0))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Owner:
     """One process.
 

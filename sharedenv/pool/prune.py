@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.holders import claimed, processes
 from sharedenv.pool.layout import Layout, is_part
@@ -23,7 +24,7 @@ UNUSED_FOR = 30 * DAY  #: seconds since the last use after which an environment 
 LEAST_RECENTLY_USED = "least recently used"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     """What is asked of a prune.
 
@@ -48,7 +49,7 @@ class Policy:
         return UNUSED_FOR if self.unused_for is None and self.max_size is None and self.keep is None else self.unused_for
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What became of one environment, and why, in words for the user. ``idle``: seconds since its last use, None: unknown."""
 
@@ -58,7 +59,7 @@ class Verdict:
     idle: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pruned:
     """The result of a prune.
 

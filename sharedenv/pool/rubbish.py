@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staged import identity
@@ -19,7 +19,7 @@ SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/ live for an instant
 FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rubbish:
     """One entry that leads nowhere, or may be: ``live``, its builder may still be at work. ``removed``: it is gone now."""
 

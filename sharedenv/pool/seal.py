@@ -8,9 +8,9 @@ import shutil
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
 from sharedenv.pool import inventory as inventories
 from sharedenv.pool.check import Contents, required_glibc
@@ -19,7 +19,7 @@ from sharedenv.pool.inventory import Inventory, digest
 from sharedenv.pool.manifest import FILE, Interpreter, Manifest, Package
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Probed:
     """What the Python of a fresh environment tells of itself."""
 
@@ -29,7 +29,7 @@ class Probed:
     libc: str  # such as "glibc 2.36", "" where unknown
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Installed:
     """An environment as uv left it, complete and hashed."""
 
@@ -40,7 +40,7 @@ class Installed:
     inventory: Inventory
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Circumstances:
     """How an environment came about, for its manifest.
 

@@ -9,9 +9,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.pool.archive import Archive, Damaged, unpack
 from sharedenv.pool.health import completeness
 from sharedenv.pool.hold import NO_FLOCK
@@ -23,7 +23,7 @@ _BLOCK = 4096  #: bytes that a file takes on a disk at the least, and by which i
 _ABANDONED = 86400.0  #: seconds after which the unfinished copy of a killed process is rubbish
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Staged:
     """One copy: its path, and the seconds that it took (None when it was there already)."""
 

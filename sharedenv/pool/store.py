@@ -7,8 +7,8 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
 from sharedenv.pool import place
 from sharedenv.pool.health import completeness, health
@@ -21,7 +21,7 @@ SHORT = 12  #: digits of a key that stand for it in names and messages; a short 
 _NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Environment:
     """One published environment: its absolute path and its manifest."""
 
@@ -44,7 +44,7 @@ class Environment:
         return os.path.join(self.path, "bin", "python")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unusable:
     """An environment that is there and must not be used: its path and why, in words for the user."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.store import SHORT, is_name, published
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """One entry of envs/.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.pool import inventory as inventories
 from sharedenv.pool.check import Contents, read_contents
 from sharedenv.pool.health import interpreter_version
@@ -15,7 +15,7 @@ from sharedenv.pool.manifest import FILE, Manifest, ManifestError, read_manifest
 from sharedenv.pool.store import Unusable, examine
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verified:
     """What became of looking at one environment. Paths are relative to it, sorted.
 

@@ -6,15 +6,15 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.frozen import frozen
 
 _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Console:
     """Where human text goes. ``verbosity``: -1 quiet (errors only), 0 normal, 1 verbose; ``color``: auto, always or never."""
 

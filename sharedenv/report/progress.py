@@ -8,8 +8,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.report.console import Console, write_all
 from sharedenv.report.words import count, duration, estimate
 from sharedenv.run.orders import Counts
@@ -20,7 +20,7 @@ WINDOW = 30.0  #: seconds over which the rate is taken
 _ERASE = "\r\033[K"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     """Where a run stands in time: seconds since its start, cases a second of late (None before the first has ended)."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.progress import Progress
@@ -94,7 +94,7 @@ class Screen:
             self.output.open_line = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScreenConsole(Console):
     """A console for those who tell of builds while a screen is shown."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.report.words import count, duration, size
 from sharedenv.run.case import Case, Result
 
@@ -16,7 +16,7 @@ _WIDTH = 160  # characters of a script's own words
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")  # an address of an object is one, too
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Group:
     """Failures that said the same: what they said, and their cases in the order asked."""
 
@@ -24,7 +24,7 @@ class Group:
     cases: tuple[Case, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """What there is to tell of a run.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from sharedenv.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """One script to run with its arguments.
 
@@ -36,7 +37,7 @@ class Case:
         return (self.script, self.arguments)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """How one attempt at a case ended.
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
-from dataclasses import dataclass
+
+from sharedenv.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Imports:
     """``statements``: source of each and the top-level modules it needs to find; ``left``: why later imports are not in;
     ``unparsed``: why there are none at all.

@@ -22,10 +22,10 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of, readable_as, this_process
 from sharedenv.run.case import Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan
@@ -35,7 +35,7 @@ SCHEMA = 1
 LOCAL = "local"  #: the writer of a run that is no array
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """What was asked of a run.
 
@@ -57,7 +57,7 @@ class Asked:
     extra: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionState:
     """One session as it stands on disk.
 
@@ -79,7 +79,7 @@ class SessionState:
     alive: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """One run on disk; what it holds is read when asked for."""
 

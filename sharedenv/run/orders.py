@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sharedenv.frozen import frozen
 from sharedenv.run.case import Result
 
 GRACE = 10.0  #: seconds from TERM to KILL, where nobody says otherwise
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """How to run.
 
@@ -34,7 +33,7 @@ class Options:
     capture: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """Where a batch stands.
 
@@ -50,7 +49,7 @@ class Counts:
     began: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What came of a batch.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from sharedenv.frozen import frozen
 from sharedenv.run.case import Result
 from sharedenv.run.journal import SessionState
 
@@ -26,7 +26,7 @@ MEANING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Standing:
     """One run.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from sharedenv.frozen import frozen
 from sharedenv.process import spawn
 from sharedenv.run.case import Case
 
 FORK_SERVER = "sharedenv-fork-server"  #: the name under which preload.py starts its servers, and their forks are seen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prepared:
     """An environment ready to run cases.
 
@@ -28,7 +28,7 @@ class Prepared:
     leases: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """One process that ended: ``status`` as waitpid gives it, CPU seconds, peak resident bytes (None: not known)."""
 

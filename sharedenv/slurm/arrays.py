@@ -16,10 +16,11 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sharedenv.errors import SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.run.case import Case
 from sharedenv.run.orders import GRACE
 from sharedenv.slurm.share import Share, take
@@ -27,7 +28,7 @@ from sharedenv.slurm.share import Share, take
 _FOLDER = "slurm"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Planned:
     """One case of an array: its sequence in the run, and what its script was when the array was made."""
 
@@ -36,7 +37,7 @@ class Planned:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class How:
     """How the tasks run their cases: what `run` has options for, by the same names. ``stage``: from node-local disk."""
 
@@ -52,7 +53,7 @@ class How:
     verbosity: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Array:
     """One submission of cases of a run.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.process import Finished, capture
 
 #: states of a task that will run or runs; every other one is an end
@@ -30,7 +30,7 @@ _ENDINGS = {
 
 PATIENCE = 60.0  #: seconds that a controller has for an answer
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Task:
     """One task of a job as Slurm describes it.
 

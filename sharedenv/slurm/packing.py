@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
 
 #: cases to a task that make it worth its start, and tasks that are few whatever they hold: what computing centres ask
 PACK = 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What the cluster allows: ``slots`` tasks at once (None: unknown), ``array`` tasks to an array."""
 
@@ -18,7 +17,7 @@ class Limits:
     array: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Packing:
     """What the user asks; at most one is set."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
 
 #: the job's output, below the folder it runs from; %A alone is also the id of an array's last task, hence both
 LOG_PATTERN = "%A_%a.out"
@@ -19,7 +19,7 @@ _SHORT = {"a": "array", "d": "dependency", "M": "clusters", "t": "time", "W": "w
 _FLAGS = "bhHIkOQsuvVW"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """What the user asks of Slurm; None leaves a choice to SBATCH_* variables and the cluster's defaults.
 
@@ -40,7 +40,7 @@ class Options:
     grace: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """One job to submit.
 
@@ -183,7 +183,7 @@ def _directive_quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Option:
     """One option of sbatch: its long name where that matters here, its value ("" for none), and as sbatch takes it."""
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sharedenv.errors import SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run, SessionState
 from sharedenv.slurm import cluster
@@ -26,7 +26,7 @@ _CANCELLED = "CANCELLED"
 _REPORTS = {"drained": "its task started nothing more", "interrupted": "its task was ended"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where one case stands: one of the six words above, and for waiting, lost and left why, in words for the user."""
 
@@ -36,7 +36,7 @@ class Place:
     task: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Standing:
     """Where a run stands.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.run.case import Case
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, create_array, discard_array, note_jobs
@@ -15,7 +15,7 @@ from sharedenv.slurm.packing import Limits, Packing, count_tasks
 from sharedenv.slurm.sbatch import Job, Options, arguments, script_text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """What the user asks of a submission.
 

@@ -6,9 +6,10 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.place import Vanished, hold, note_use
 from sharedenv.pool.staged import path_to_use
@@ -22,7 +23,7 @@ from sharedenv.slurm.arrays import Array, task_of, writer_of
 SHORT = 12  # digits of a key in the name of its environment
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Assignment:
     """The work of one start of one task.
 
