@@ -135,3 +135,14 @@ def test_nothing_prints_or_exits_below_its_room() -> None:
                 called = ast.unparse(node.func)
                 assert called != "print" or _room(module) == "report", f"{module} prints"
                 assert called != "sys.exit" or _room(module) in {"cli", "__main__"}, f"{module} exits"
+
+
+def test_values_are_written_with_frozen() -> None:
+    """`dataclass` itself only where frozen does not do: a repr that must not show, cached properties, what changes."""
+    found = {
+        f"{module.relative_to(PACKAGE)}: {node.name}"
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    }
+    assert found == {"canonical.py: Inputs", "cli/common.py: Session", "run/server.py: Server"}
