@@ -47,6 +47,7 @@ def _initializer(cls: type) -> Callable[..., None]:
     exec("\n".join((f"def __init__(self, {', '.join(parameters)}):", *body)), known)  # names of fields alone, as in dataclasses
     made: Callable[..., None] = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"  # what Python says of wrong arguments
+    made.__annotations__ = {**{one.name: one.type for one in fields(cls)}, "return": None}
     return made
 
 

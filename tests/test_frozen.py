@@ -105,4 +105,11 @@ def test_wrong_arguments_are_told_with_the_classs_name() -> None:
         Point()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
         Point(1, z=2)  # type: ignore[call-arg]
-    assert list(inspect.signature(Named).parameters) == list(inspect.signature(Like).parameters)
+
+
+def test_its_signature_says_the_same() -> None:
+    ours, like = inspect.signature(Named), inspect.signature(Like)
+    assert [str(one).partition(" = ")[0] for one in ours.parameters.values()] == [
+        str(one).partition(" = ")[0] for one in like.parameters.values()
+    ]
+    assert ours.return_annotation == like.return_annotation
