@@ -75,6 +75,12 @@ def test_it_knows_defaults_properties_and_patterns() -> None:
     assert [one.name for one in dataclasses.fields(Named)] == [one.name for one in dataclasses.fields(Like)]
 
 
+def test_values_of_two_classes_are_never_equal() -> None:
+    others: tuple[object, ...] = (Like(1), Point(1), (1, 2))
+    assert Named(1) not in others
+    assert Point(1) not in (Named(1), *others[2:])
+
+
 def test_equal_ones_have_one_hash() -> None:
     assert {Point(1), Point(1, 2), Point(2)} == {Point(1), Point(2)}
     with pytest.raises(TypeError, match="unhashable"):
