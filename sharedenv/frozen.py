@@ -33,7 +33,8 @@ def frozen(cls: _Class) -> _Class:
 def _initializer(cls: type) -> Callable[..., None]:
     parameters, body = [], []
     known: dict[str, Any] = {"_set": object.__setattr__, "_missing": MISSING, "_default": {}, "_make": {}}
-    for one in fields(cls):
+    every = fields(cls)
+    for one in every:
         name = one.name
         if one.default_factory is not MISSING:
             known["_make"][name] = one.default_factory
@@ -47,7 +48,7 @@ def _initializer(cls: type) -> Callable[..., None]:
     exec("\n".join((f"def __init__(self, {', '.join(parameters)}):", *body)), known)  # names of fields alone, as in dataclasses
     made: Callable[..., None] = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"  # what Python says of wrong arguments
-    made.__annotations__ = {**{one.name: one.type for one in fields(cls)}, "return": None}
+    made.__annotations__ = {**{one.name: one.type for one in every}, "return": None}
     return made
 
 

@@ -108,9 +108,9 @@ def test_it_can_be_copied(copied: Callable[[Any], Any]) -> None:
 
 def test_wrong_arguments_are_told_with_the_classs_name() -> None:
     with pytest.raises(TypeError, match=r"Point\.__init__\(\) missing 1 required positional argument: 'x'"):
-        Point()  # type: ignore[call-arg]
+        Point()  # type: ignore[call-arg]  # the mistake that is tried
     with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
-        Point(1, z=2)  # type: ignore[call-arg]
+        Point(1, z=2)  # type: ignore[call-arg]  # as above
 
 
 def test_its_signature_says_the_same() -> None:
