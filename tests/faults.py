@@ -37,6 +37,15 @@ def run(*argv: object) -> None:
     assert done.returncode == 0, f"{argv}: {done.stderr}"
 
 
+def preloaded(folder: Path, code: str) -> dict[str, str]:
+    """Builds a library of C in front of the system's; the variables with which a program takes it."""
+    require("gcc", root=False)
+    source, library = folder / "preloaded.c", folder / "preloaded.so"
+    source.write_text(code)
+    run("gcc", "-shared", "-fPIC", "-o", library, source, "-ldl")
+    return {"LD_PRELOAD": str(library)}
+
+
 @contextmanager
 def mounted(folder: Path, *options: object, unmount: tuple[str, ...] = ("umount", "-l")) -> Iterator[Path]:
     """`mount OPTIONS FOLDER` for the length of the body; skips where this machine doesn't let us mount."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
+from tests.faults import preloaded
 
 
 def entries(folder: Path) -> dict[str, tuple[int, int]]:
@@ -237,6 +238,57 @@ def test_term_takes_uv_along(project: Project, tmp_path: Path) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)
     assert not list((project.pool / "tmp").iterdir())
+
+
+#: makes a process slow on its way into a wait for a lock: a signal that comes meanwhile does not end the wait
+LATE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <semaphore.h>
+#include <time.h>
+static void late(sem_t *lock) {
+    int free;
+    struct timespec left = {2, 0};
+    sem_getvalue(lock, &free);
+    if (!free) while (nanosleep(&left, &left));
+}
+int sem_wait(sem_t *lock) {
+    late(lock);
+    return ((int (*)(sem_t *)) dlsym(RTLD_NEXT, "sem_wait"))(lock);
+}
+int sem_timedwait(sem_t *lock, const struct timespec *until) {
+    late(lock);
+    return ((int (*)(sem_t *, const struct timespec *)) dlsym(RTLD_NEXT, "sem_timedwait"))(lock, until);
+}
+int sem_clockwait(sem_t *lock, clockid_t clock, const struct timespec *until) {
+    late(lock);
+    return ((int (*)(sem_t *, clockid_t, const struct timespec *)) dlsym(RTLD_NEXT, "sem_clockwait"))(lock, clock, until);
+}
+"""
+WAITS = """
+import concurrent.futures
+import sharedenv.cli.building as building
+import signal
+signal.signal(signal.SIGTERM, building._end)
+print("ready", flush=True)
+building._result(concurrent.futures.Future())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="locks are other calls elsewhere")
+def test_a_term_that_comes_just_before_a_wait_for_a_builder_is_heard(tmp_path: Path) -> None:
+    """Of a build that never ends: the handler was called when the wait was over, so never."""
+    argv = [sys.executable, "-c", WAITS]
+    process = subprocess.Popen(argv, env={**os.environ, **preloaded(tmp_path, LATE)}, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1)  # it is on its way
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_ctrl_c_ends_the_build_and_leaves_nothing(project: Project) -> None:

@@ -18,7 +18,7 @@ from sharedenv.run.case import Case
 from sharedenv.run.preload import DEATHS, SERVERS, PreloadStarter
 from sharedenv.run.starter import Prepared
 from tests.conftest import Project
-from tests.faults import require
+from tests.faults import preloaded
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are shared on Linux only")
 PYTHON = str(Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}"))
@@ -122,10 +122,7 @@ ssize_t recvmsg(int file, struct msghdr *message, int flags) {
 
 def test_an_end_that_comes_just_before_the_server_waits_is_told(bench: Bench) -> None:
     """With a handler that reaps, 1 in some 10,000 pairs of ends was told with the next one only, so the last of a run never."""
-    require("gcc", root=False)
-    (bench.path / "late.c").write_text(LATE)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", bench.path / "late.so", bench.path / "late.c", "-ldl"], check=True)
-    bench.variables["LD_PRELOAD"] = str(bench.path / "late.so")
+    bench.variables.update(preloaded(bench.path, LATE))
     bench.module("heavy.py", "")
     for _ in range(2):
         assert bench.run("import heavy\n")[0] == 0
