@@ -33,6 +33,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self.outputs: dict[int, tuple[bytes, bytes]] = {}
+        self.starts: list[int] = []
         self.records: list[tuple[Result, bool]] = []
         self.notices: list[str] = []
         self.broken_output = False
@@ -46,6 +47,9 @@ class Watcher:
     def record(self, case: Case, result: Result, last: bool) -> str:  # noqa: ARG002 - the observer's signature
         self.records.append((result, last))
         return "the journal is full" if self.broken_journal else ""
+
+    def started(self, case: Case) -> None:
+        self.starts.append(case.sequence)
 
     def tick(self, batch: Batch) -> None:
         pass
@@ -272,7 +276,7 @@ def test_a_script_that_is_ended_together_with_us_has_not_run(house: House) -> No
 
     class Ending(Watcher):
         def tick(self, batch: Batch) -> None:
-            if batch.running():
+            if batch.counts().running:
                 os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
                 os.kill(os.getpid(), signal.SIGTERM)
 

@@ -206,36 +206,92 @@ def test_of_many_that_want_a_run_one_gets_it(tmp_path: Path) -> None:
     assert sorted(said) == ["no"] * 5 + ["yes"]
 
 
-def test_the_heartbeat_says_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_is_known_at_any_instant(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    session = run.begin(jobs=2)
+    session.start(1)
+    session.start(2)
+    session.note_started()
+    (state,) = run.sessions()
+    assert (list(state.running), state.jobs, state.alive) == ([1, 2], 2, True)
+    assert time.time() - 60 < state.running[1] <= time.time()
+    session.start(3)  # in the place of case 1, whose result tells it
+    session.append(Result(1, 1, 1e9, 5.0, status=0))
+    assert run.sessions()[0].running == {2: state.running[2], 3: 1e9 + 5.0}
+    session.append(Result(2, 1, 1e9, 5.0, status=0))
+    session.note_started()  # nothing to say
+    session.append(Result(3, 1, 1e9, 5.0, status=0))
+    session.close("done")
+    assert run.sessions()[0].running == {}
+    assert len(Path(session.path).read_bytes().splitlines()) == 6
+
+
+def lost_session(run: Run, code: str) -> None:
+    """A process that takes the run as ``s``, does what ``code`` says and is killed."""
+    head = (
+        "import os, time\nfrom sharedenv.run.journal import open_run\nfrom sharedenv.run.case import Result\n"
+        f"run = open_run({os.path.dirname(run.path)!r}, {run.id!r})\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    killed = subprocess.run([sys.executable, "-c", head + code + "\nos.kill(os.getpid(), 9)"], env=env, check=False)
+    assert killed.returncode == -9
+
+
+def test_what_a_lost_session_had_started_is_interrupted(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    lost_session(run, "s = run.begin()\ns.start(1)\ns.start(2)\ns.note_started()\ns.start(3)\ns.append(Result(1, 1, time.time(), status=0))")
+    results = run.results()
+    assert (results[1].succeeded, results[2].interrupted, results[3].interrupted) == (True, True, True)
+    # an outcome of before says nothing of the folder that the second attempt has left
+    session = run.begin()
+    session.append(Result(2, 1, time.time(), status=1))
+    session.close("done")
+    assert not run.results()[2].interrupted
+    lost_session(run, "time.sleep(0.01)\ns = run.begin(again=[2])\ns.start(2)\ns.note_started()")
+    assert run.results()[2].interrupted
+    # a later one counts again
+    session = run.begin()
+    session.append(Result(2, 1, time.time(), status=0))
+    session.close("done")
+    assert run.results()[2].succeeded
+
+
+def test_what_is_run_again_has_no_result_meanwhile(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    session = run.begin()
+    for number in (1, 2, 3):
+        session.append(Result(number, 1, time.time(), status=1))
+    session.close("done")
+    time.sleep(0.01)
+    session = run.begin(again=[1, 2])
+    assert list(run.results()) == [3]
+    session.append(Result(1, 1, time.time(), status=1))
+    session.start(1)  # its second attempt
+    session.note_started()
+    assert list(run.results()) == [3]
+    session.close("interrupted")
+    assert sorted(run.results()) == [1, 2, 3]
+
+
+def test_a_session_that_could_write_nothing_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "results-local.1.jsonl"
+    path.touch()
+    session = Session(os.open("/dev/full", os.O_WRONLY | os.O_APPEND), str(path), "/nowhere")
+    assert not session.append(Result(1, 1, 1.0))
+    assert not session.close("interrupted")
+    assert not path.exists()
+
+
+def test_a_run_taken_by_another_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sharedenv.run.session.HEARTBEAT", 0.01)
     run = make(tmp_path)
     session = run.begin(jobs=2)
-    running = [3, 1]
-    session.keep(lambda: running)
-    end = time.monotonic() + 30
-    for now in ([1, 3], [2, 4]):
-        running[:] = now
-        while time.monotonic() < end and run.sessions()[0].running != tuple(now):
-            time.sleep(0.02)
-        (state,) = run.sessions()
-        assert (state.running, state.jobs, state.alive) == (tuple(now), 2, True)
+    session.keep()
     os.close(os.open(os.path.join(run.path, "results-local.2.jsonl"), os.O_CREAT | os.O_WRONLY))
+    end = time.monotonic() + 30
     while time.monotonic() < end and not session.lost:
         time.sleep(0.02)
     assert session.lost
-    session.close("done")
-
-
-def test_what_runs_is_noted_soon_after_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`status` in the first seconds of a run: not only after a whole heartbeat."""
-    monkeypatch.setattr("sharedenv.run.session.HEARTBEAT", 3600.0)
-    run = make(tmp_path)
-    session = run.begin(jobs=2)
-    session.keep(lambda: [1, 3])
-    end = time.monotonic() + 60
-    while time.monotonic() < end and run.sessions()[0].running != (1, 3):
-        time.sleep(0.02)
-    assert run.sessions()[0].running == (1, 3)
     session.close("done")
 
 

@@ -22,7 +22,7 @@ def array(*sequences: int, tasks: int = 1, number: int = 1, build: str = "") -> 
 
 def session(task: int = 1, *, number: int = 1, restarts: int = 0, running: tuple[int, ...] = (), ended: str = "") -> SessionState:
     writer = writer_of(array(number=number), task, restarts)
-    return SessionState(writer, 1, None, 1, 1000.0, 1.0, running, ended, 0.0, not ended)
+    return SessionState(writer, 1, None, 1, 1000.0, (), 1.0, dict.fromkeys(running, 1000.0), ended, 0.0, not ended)
 
 
 def result(sequence: int, status: int = 0, *, start: float = 0.0, error: str = "") -> Result:

@@ -113,10 +113,10 @@ def test_a_run_at_work_has_running_ones_and_a_pace() -> None:
     cases = [case(number) for number in range(1, 8)]
     results = {number: Result(number, 1, 90.0, 5.0, status=0) for number in (1, 2)}
     stands = stand(7, results, [session(1, started=80.0, alive=True, running=(3, 4))], 100.0)
-    summary = summarize(cases, results, 20.0, running=len(stands.running), going=True)
+    summary = summarize(cases, results, 20.0, running=stands.running, going=True)
     assert summary_lines(summary, str, plain)[0] == "7 scripts in 20 s: 2 succeeded, 2 running, 3 to go"
     again = {**results, 3: Result(3, 1, 70.0, 5.0, error=INTERRUPTED)}  # by an earlier session
-    summary = summarize(cases, again, 20.0, running=len(stands.running), going=True)
+    summary = summarize(cases, again, 20.0, running=stands.running, going=True)
     assert summary_lines(summary, str, plain)[:1] == ["7 scripts in 20 s: 2 succeeded, 2 running, 3 to go"]
     assert pace_lines(stands, results, 100.0) == ["25 s left, 12/min"]
     assert pace_lines(stands, {}, 100.0) == []
@@ -142,7 +142,8 @@ def test_a_summary() -> None:
 
 def session(number: int, *, started: float, ended: str = "", alive: bool = False, running: tuple[int, ...] = ()) -> SessionState:
     finished = started + 10 if ended else 0.0
-    return SessionState("local", number, this_process(), 2, started, 5.0, running, ended, finished, alive)
+    since = dict.fromkeys(running, started)
+    return SessionState("local", number, this_process(), 2, started, (), 5.0, since, ended, finished, alive)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +166,8 @@ def test_the_state_of_a_run(results: dict[int, int], sessions: list[SessionState
 
 def test_what_runs_and_for_how_long() -> None:
     sessions = [session(1, started=0.0, ended="drained"), session(2, started=5.0, alive=True, running=(3, 4))]
-    found = stand(5, {3: Result(3, 1, 9.0, status=0), 1: Result(1, 1, 1.0, status=1)}, sessions, 30.0)
-    assert (found.succeeded, found.failed, found.left, found.running, found.seconds) == (1, 1, 3, (4,), 30.0)
+    found = stand(5, {2: Result(2, 1, 9.0, status=0), 1: Result(1, 1, 1.0, status=1)}, sessions, 30.0)
+    assert (found.succeeded, found.failed, found.left, found.running, found.seconds) == (1, 1, 3, {3: 5.0, 4: 5.0}, 30.0)
 
 
 def test_the_command_as_it_was_typed() -> None:

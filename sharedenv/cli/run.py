@@ -28,7 +28,7 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import printable, summarize, summary_lines
 from sharedenv.report.words import count, short_path
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import Run
+from sharedenv.run.journal import Run, unended_run
 from sharedenv.run.orders import Options
 from sharedenv.run.starter import PlainStarter, Starter
 
@@ -94,6 +94,10 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.say(note)
     if given["dry_run"]:
         return _dry_run(work, console)
+    if not again and asked.share is None and (other := unended_run(work.layout.runs)) is not None:
+        from sharedenv.cli.unfinished import check_beside  # noqa: PLC0415 - the last run has ended, most times
+
+        check_beside(other, work.cases, console)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough)

@@ -73,6 +73,10 @@ class Recorder:
         """The interpreter of a key, for the joblog."""
         self._pythons[key] = prepared.python
 
+    def started(self, case: Case) -> None:
+        """Puts down that a case runs."""
+        self._session.start(case.sequence)
+
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
         """Passes on what a script wrote. Raises OSError."""
         self._screen.pass_on(case, stdout, stderr)
@@ -111,7 +115,8 @@ class Recorder:
         self._screen.unbuilt(cases, text)
 
     def tick(self, batch: Batch) -> None:
-        """Draws, and looks whether the run is still ours."""
+        """Draws, puts down what was started without a result at hand, and looks whether the run is still ours."""
+        self._session.note_started()
         self._screen.tick(batch)
         if self._session.lost:
             batch.drain("another process has taken this run meanwhile: starting nothing more")
@@ -138,7 +143,7 @@ def execute(
     with _session(work, run, options.jobs) as session:
         recorder = Recorder(screen, session, joblog, work)
         batch = Batch(work.cases, starter, options, recorder)
-        session.keep(batch.running)
+        session.keep()
         delivery = Delivery(work, threads, starter, recorder, batch)
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
         building = delivery.begin(environments, build_options, console)
@@ -159,7 +164,7 @@ def execute(
 
 @contextlib.contextmanager
 def _session(work: Work, run: Run, jobs: int) -> Iterator[Session]:
-    session = run.begin(jobs=jobs, keys={case.key for case in work.cases})
+    session = run.begin(jobs=jobs, keys={case.key for case in work.cases}, again=work.again)
     try:
         if work.run is not None and work.planned:
             run.extend(work.planned)

@@ -16,8 +16,8 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.report.console import Console
-from sharedenv.report.standing import failure_values, head_lines, listed, pace_lines, running_lines, value
-from sharedenv.report.summary import summarize, summary_lines
+from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, value
+from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import short_path
 from sharedenv.run.journal import Run, list_runs, open_run
@@ -46,7 +46,13 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, as_j
         cases = run.cases()
         results, sessions = run.read()
         standing = stand(len(cases), results, sessions, time.time())
-        document = {**value(run, standing), "failures": failure_values(cases, results), "errors": []}
+        document = {
+            **value(run, standing),
+            "failures": failure_values(cases, results),
+            "interrupted": case_values(interrupted(cases, results)),
+            "at_work": case_values(case for case in cases if case.sequence in standing.running),
+            "errors": [],
+        }
         if is_on_slurm(run):
             document["slurm"] = slurm_value(run)
         globals_.console.document(document)
@@ -72,15 +78,15 @@ def _tell(run: Run, globals_: Globals) -> None:
     cases = run.cases()
     results, sessions = run.read()
     standing = stand(len(cases), results, sessions, now)
-    running = set(standing.running)
     # a result, on stdout: coloured where that is a terminal
     style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
     lines = head_lines(run, standing, now, style)
-    lines += running_lines([case for case in cases if case.sequence in running], lambda path: short_path(path, here))
+    lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
     lines += pace_lines(standing, results, now) if standing.alive else []
     if found := leftover(sessions, without_result(cases, results)):
         lines.append(style("warning", f"still running without it: {named(found)}; to end them: sharedenv cancel {run.id}"))
-    summary = summarize(cases, results, standing.seconds, running=len(running), going=bool(standing.alive))
+    running = {*standing.running, *(case.sequence for _, case in found)}
+    summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style)
     for line in lines:
         console.result(line)

@@ -65,7 +65,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         batch = Batch(assigned.cases, starter, _options(how, jobs), _Observer(session, screen, planned))
         for key, prepared in ready.items():
             batch.deliver(key, prepared)
-        session.keep(batch.running)
+        session.keep()
         try:
             outcome = batch.run()
         finally:
@@ -120,6 +120,9 @@ class _Observer:
         self._screen = screen
         self._planned = planned
 
+    def started(self, case: Case) -> None:
+        self._session.start(case.sequence)
+
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - batch's protocol
         self._screen.pass_on(case, stdout, stderr)
 
@@ -134,6 +137,7 @@ class _Observer:
         return f"the run's journal can't be written ({error.strerror if error else 'no reason given'}): starting nothing more"
 
     def tick(self, batch: Batch) -> None:
+        self._session.note_started()
         if self._session.lost:
             batch.drain("another process works on this task now: starting nothing more")
 

@@ -1,15 +1,35 @@
-"""An unfinished run that a later, smaller one hides from a bare `--resume` and `status`."""
+"""Unfinished runs that the user may have forgotten: one that a later, smaller one hides, one whose scripts are still at work."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from sharedenv.pool.layout import Layout
+from sharedenv.report.console import Console
+from sharedenv.report.words import count
+from sharedenv.run.case import Case
 from sharedenv.run.journal import Run, list_runs
+from sharedenv.run.leftover import refuse_leftover, without_result
 from sharedenv.run.standing import stand
 from sharedenv.slurm.arrays import list_arrays
 
 _LOOKED_AT = 20  # larger runs: reading the results of all that a pool ever had takes its time
+
+
+def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
+    """Whether another run has these cases at work. Raises SharedenvError when they outlived it: two processes in one folder mix.
+
+    A run that lives may be meant to run beside this one, so that is only said.
+    """
+    results, sessions = other.read()
+    wanted = {case.identity for case in cases}
+    common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
+    refuse_leftover(other.id, sessions, common)
+    alive = [session.owner for session in sessions if session.alive and session.owner is not None]
+    if common and alive:
+        where = f"process {alive[0].pid} on {alive[0].host}"
+        console.warn(f"run {other.id} ({where}) runs {count(len(common), 'script')} of these as well, in the same folders")
 
 
 def hidden_run(layout: Layout, last: Run, pool: str | None) -> str | None:

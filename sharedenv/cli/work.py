@@ -50,6 +50,7 @@ class Work:
     digests  of scripts that changed since the run was planned, by sequence
     notes    what the user should know of the choice
     unrun    cases of an earlier run that have no result at all
+    again    sequences of those to run that have a result
     since    when the scripts had been read, seconds since the epoch
     """
 
@@ -62,6 +63,7 @@ class Work:
     digests: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unrun: int = 0
+    again: tuple[int, ...] = ()
     since: float = field(default_factory=time.time)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sharedenv.report.progress import rate_text
@@ -23,7 +23,7 @@ def head_lines(run: Run, standing: Standing, now: float, style: Callable[[str, s
     if standing.state == RUNNING:
         owners = [session.owner for session in standing.alive if session.owner is not None]
         where = ", ".join(f"process {owner.pid} on {owner.host}" for owner in owners[:3])
-        told = f"at work for {duration(standing.seconds)} ({where}{', …' if len(owners) > 3 else ''})"
+        told = f"at work for {duration(standing.seconds)}" + (f" ({where}{', …' if len(owners) > 3 else ''})" if owners else "")
     elif standing.state == DONE and standing.failed:
         told = f"{standing.failed:,} of {count(standing.total, 'script')} failed"
     if standing.state != RUNNING and standing.heard:
@@ -32,9 +32,13 @@ def head_lines(run: Run, standing: Standing, now: float, style: Callable[[str, s
     return [f"run {run.id}: {style(colour, standing.state)}, {told}", style("dim", f"  {command_text(run.asked.command)}")]
 
 
-def running_lines(running: Sequence[Case], name: Callable[[str], str]) -> list[str]:
-    """The scripts at work."""
-    named = ", ".join(printable(name(case.script)) for case in running[:NAMED])
+def running_lines(cases: Iterable[Case], standing: Standing, now: float, name: Callable[[str], str]) -> list[str]:
+    """The scripts at work and for how long each has been, the longest first."""
+    since = standing.running
+    running = sorted((case for case in cases if case.sequence in since), key=lambda case: since[case.sequence])
+    named = ", ".join(
+        f"{printable(name(case.script))} {duration(max(0.0, now - since[case.sequence]))}" for case in running[:NAMED]
+    )
     more = f" and {len(running) - NAMED:,} more" if len(running) > NAMED else ""
     return [f"running: {named}{more}"] if running else []
 
@@ -91,13 +95,16 @@ def value(run: Run, standing: Standing) -> dict[str, Any]:
     }
 
 
+def case_values(cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """Cases for a JSON document."""
+    return [{"sequence": case.sequence, "script": case.script, "arguments": case.arguments} for case in cases]
+
+
 def failure_values(cases: Sequence[Case], results: Mapping[int, Result]) -> list[dict[str, Any]]:
     """The failures of a run for a JSON document, in the order asked."""
     return [
         {
-            "sequence": case.sequence,
-            "script": case.script,
-            "arguments": case.arguments,
+            **case_values([case])[0],
             "status": result.status,
             "signal": result.signal,
             "error": result.error or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from sharedenv.frozen import frozen
 from sharedenv.report.words import count, duration, size
@@ -53,9 +53,14 @@ class Summary:
 
 
 def summarize(
-    cases: Sequence[Case], results: Mapping[int, Result], seconds: float | None, *, running: int = 0, going: bool = False
+    cases: Sequence[Case],
+    results: Mapping[int, Result],
+    seconds: float | None,
+    *,
+    running: Collection[int] = (),
+    going: bool = False,
 ) -> Summary:
-    """The summary of a run: its cases in the order asked, the last result of each by sequence."""
+    """The summary of a run: its cases in the order asked, the last result of each by sequence, the sequences of those at work."""
     ended = [
         (case, result) for case in cases if (result := results.get(case.sequence)) is not None and not result.interrupted
     ]
@@ -72,10 +77,15 @@ def summarize(
         group(failed),
         tuple((case, result.seconds) for case, result in slowest),
         (largest[0], largest[1].memory) if largest and largest[1].memory else None,
-        running,
+        len(running),
         going,
-        () if going else tuple(case for case in cases if (result := results.get(case.sequence)) is not None and result.interrupted),
+        () if going else tuple(case for case in interrupted(cases, results) if case.sequence not in running),
     )
+
+
+def interrupted(cases: Iterable[Case], results: Mapping[int, Result]) -> list[Case]:
+    """The cases that were ended with a run and not begun again."""
+    return [case for case in cases if (result := results.get(case.sequence)) is not None and result.interrupted]
 
 
 def group(failed: Iterable[tuple[Case, Result]]) -> tuple[Group, ...]:

@@ -41,6 +41,9 @@ _LOOK = 0.1  # seconds between looks at outputs: what a script can write meanwhi
 class Observer(Protocol):
     """Who is told. Called from the loop: be quick."""
 
+    def started(self, case: Case) -> None:
+        """An attempt at a case has begun."""
+
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:
         """A case ended for good: pass on what it wrote. OSError when that fails: the case counts as failed, the
         batch drains.
@@ -106,10 +109,6 @@ class Batch:
         done = len(self._results)
         building = len(self._queue.keys)
         return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), building, self._began)
-
-    def running(self) -> list[int]:
-        """Sequences at work; from any thread."""
-        return [slot.case.sequence for slot in tuple(self._slots.values())]
 
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""
@@ -210,6 +209,7 @@ class Batch:
         if self.options.timeout is not None:
             slot.deadline = slot.began + self.options.timeout
         self._slots[pid] = slot
+        self._observer.started(case)
         if self._began is None:
             self._began = slot.began
 

@@ -8,9 +8,10 @@
 The folder appears complete, by a rename. A session's file is made by exclusive creation under the next free number,
 which holds on every file system: of two that want the run at once, one gets the number and the other an error. Its
 first line says who writes; then one result a line, each by a single write in append mode, so that a crash loses the
-line in flight at most; a note of what runs, whenever that changed by the time of a heartbeat; and a last line that
-says how the session ended. A heartbeat is the file's own time. Array tasks of one run are writers of their own
-(`results-17.1.jsonl`), at work side by side.
+line in flight at most; and a last line that says how the session ended. A result's line also names the cases that were
+started since the one before, and what starts without a result at hand has a line of its own: what runs is known at any
+instant, so that a crash is followed by the names of the cases it has ended halfway. A heartbeat is the file's own time.
+Array tasks of one run are writers of their own (`results-17.1.jsonl`), at work side by side.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from typing import Any
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of, readable_as, this_process
-from sharedenv.run.case import Case, Result
+from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan
 from sharedenv.run.session import Session
 
 SCHEMA = 1
 LOCAL = "local"  #: the writer of a run that is no array
+_LAST = 512  # bytes at a file's end, in which the line of the end is
 
 
 @frozen
@@ -61,8 +63,9 @@ class Asked:
 class SessionState:
     """One session as it stands on disk.
 
+    again    sequences that had a result when it began and that it runs again
     silence  seconds since it was last heard of
-    running  sequences at work when it last said so
+    running  sequences that it has started and that have not ended, and about when each was started
     ended    how it ended ("done", "drained", "interrupted" …); "" while it has not
     alive    it has not ended and its process lives, as far as can be told
     """
@@ -72,8 +75,9 @@ class SessionState:
     owner: Owner | None
     jobs: int
     started: float
+    again: tuple[int, ...]
     silence: float
-    running: tuple[int, ...]
+    running: Mapping[int, float]
     ended: str
     finished: float
     alive: bool
@@ -125,7 +129,11 @@ class Run:
         return self.read()[1]
 
     def read(self) -> tuple[dict[int, Result], list[SessionState]]:
-        """Results and sessions in one pass over the files."""
+        """Results and sessions in one pass over the files.
+
+        A case that a session had started when it was lost counts as interrupted; one that a session at work runs again, or is
+        to, has no result.
+        """
         results: dict[int, Result] = {}
         sessions = []
         for writer, number, name in self._files():
@@ -141,6 +149,8 @@ class Run:
                         results[result.sequence] = result
             sessions.append(_session_state(writer, number, records, silence))
         sessions.sort(key=lambda session: session.started)
+        for session in sessions:
+            _settle(session, results)
         return results, sessions
 
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
@@ -153,8 +163,11 @@ class Run:
                         found.setdefault(writer, {})[record["sequence"]] = decode_result(record)
         return found
 
-    def begin(self, *, jobs: int = 1, writer: str = LOCAL, keys: Iterable[str] = ()) -> Session:
-        """Takes the run for this process and ``writer``. Raises SharedenvError when another process has it."""
+    def begin(self, *, jobs: int = 1, writer: str = LOCAL, keys: Iterable[str] = (), again: Iterable[int] = ()) -> Session:
+        """Takes the run for this process and ``writer``; ``again``: sequences that have a result and are run again.
+
+        Raises SharedenvError when another process has it.
+        """
         taken = [state for state in self.sessions() if state.writer == writer]
         refuse_live(self.id, taken, writer)
         number = max((state.number for state in taken), default=0) + 1
@@ -166,19 +179,12 @@ class Run:
         readable_as(path, os.path.dirname(self.path))
         following = os.path.join(self.path, f"results-{writer}.{number + 1}.jsonl")
         session = Session(descriptor, path, following)
-        session.write(
-            {"owner": this_process().record(), "jobs": jobs, "started": time.time(), "keys": sorted(set(keys))}
-        )
+        first = {"owner": this_process().record(), "jobs": jobs, "started": time.time(), "keys": sorted(set(keys))}
+        session.write({**first, "again": sorted(again)})
         return session
 
     def _files(self) -> list[tuple[str, int, str]]:
-        found = []
-        for name in os.listdir(self.path):
-            if name.startswith("results-") and name.endswith(".jsonl"):
-                writer, _, number = name[len("results-") : -len(".jsonl")].rpartition(".")
-                if number.isdigit():
-                    found.append((writer, int(number), name))
-        return sorted(found)
+        return _files_of(self.path)
 
 
 def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
@@ -269,6 +275,26 @@ def list_runs(runs: str) -> list[Run]:
     return found
 
 
+def unended_run(runs: str) -> Run | None:
+    """The newest run, when the last process that worked on it (no array task) has not said how it ended.
+
+    Cheap, as every run asks: a listing and the end of one file.
+    """
+    try:
+        newest = max((name for name in os.listdir(runs) if not name.startswith(".")), default="")
+        path = os.path.join(runs, newest)
+        numbers = [number for writer, number, _ in _files_of(path) if writer == LOCAL] if newest else []
+        if not numbers:
+            return None
+        with open(os.path.join(path, f"results-{LOCAL}.{max(numbers)}.jsonl"), "rb") as file:
+            file.seek(-min(_LAST, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            if file.read().rstrip().rpartition(b"\n")[2].startswith(b'{"ended":'):
+                return None
+        return open_run(runs, newest)
+    except (SharedenvError, OSError):
+        return None  # nothing that could be gone on with
+
+
 def _root(path: str) -> str:
     # <root>/.sharedenv/runs/<run-id>: a project that was moved finds its scripts again
     return os.path.dirname(os.path.dirname(os.path.dirname(path)))
@@ -301,20 +327,48 @@ def _decode_asked(record: Mapping[str, Any]) -> Asked:
     )
 
 
+def _files_of(path: str) -> list[tuple[str, int, str]]:
+    """The sessions' files of the run at ``path``: writer, number, name."""
+    found = []
+    for name in os.listdir(path):
+        if name.startswith("results-") and name.endswith(".jsonl"):
+            writer, _, number = name[len("results-") : -len(".jsonl")].rpartition(".")
+            if number.isdigit():
+                found.append((writer, int(number), name))
+    return sorted(found)
+
+
 def _session_state(writer: str, number: int, records: Sequence[Mapping[str, Any]], silence: float) -> SessionState:
     first = records[0] if records and "owner" in records[0] else {}
     owner = owner_of(first["owner"]) if first else None
-    running: tuple[int, ...] = ()
+    running: dict[int, float] = {}
     ended, finished = "", 0.0
     for record in records:
-        if "running" in record:
-            running = tuple(record["running"])
+        if "attempt" in record:
+            running.pop(record["sequence"], None)
         elif "ended" in record:
             ended, finished = record["ended"], record["time"]
+        if begun := record.get("started") if record is not first else None:
+            # beside a result: what took the place of the case that ended
+            running.update(dict.fromkeys(begun, record["time"] if "time" in record else record["start"] + record["seconds"]))
     # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
     alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
     started = first.get("started", time.time() - silence)
-    return SessionState(writer, number, owner, first.get("jobs", 1), started, silence, running, ended, finished, alive)
+    again = tuple(first.get("again", ()))
+    return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive)
+
+
+def _settle(session: SessionState, results: dict[int, Result]) -> None:
+    """Puts what a session says of cases without a new result into the results of a run."""
+    if session.alive:
+        for sequence, since in {**dict.fromkeys(session.again, session.started), **session.running}.items():
+            if (known := results.get(sequence)) is not None and known.start <= since:
+                del results[sequence]
+    else:
+        host = session.owner.host if session.owner else ""
+        for sequence, since in session.running.items():
+            if (known := results.get(sequence)) is None or known.start <= since:
+                results[sequence] = Result(sequence, 1, since, host=host, error=INTERRUPTED)
 
 
 def _busy(run_id: str, state: SessionState | None) -> SharedenvError:

@@ -80,8 +80,10 @@ def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | Non
     return cases
 
 
-def encode_result(result: Result) -> bytes:
-    """One result as a line; what is empty is left out. By hand: each case waits for it, and the encoder takes four times as long."""
+def encode_result(result: Result, started: Sequence[int] = ()) -> bytes:
+    """One result as a line, with the sequences of the cases that were started meanwhile; what is empty is left out. By hand:
+    each case waits for it, and the encoder takes four times as long.
+    """
     text = (
         f'{{"sequence":{result.sequence},"attempt":{result.attempt},"start":{result.start:.3f},"seconds":{result.seconds:.4f},'
         f'"cpu":{result.cpu:.4f},"memory":{"null" if result.memory is None else result.memory},"status":{result.status},'
@@ -93,6 +95,8 @@ def encode_result(result: Result) -> bytes:
         text += f',"tail":{_encode(result.tail)}'
     if result.digest:
         text += f',"digest":{_encode(result.digest)}'
+    if started:
+        text += f',"started":[{",".join(map(str, started))}]'
     return text.encode("ascii") + b"}\n"
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sharedenv.pool.owner import HEARTBEAT
 from sharedenv.run.case import Result
 from sharedenv.run.records import encode_line, encode_result
-
-_FIRST = 1.0  # seconds until it is first noted what runs
 
 
 class Session:
@@ -31,16 +30,16 @@ class Session:
         self._descriptor = descriptor
         self._following = following
         self._torn = False
+        self._empty = True
         self._dirty = True
-        self._noted: tuple[int, ...] = ()
+        self._started: list[int] = []
         self._lost = False
-        self._lock = threading.Lock()
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
 
-    def keep(self, running: Callable[[], Iterable[int]] | None = None) -> None:
-        """Starts the heartbeat; ``running`` gives the sequences at work, called from the heartbeat's thread."""
-        self._keeper = threading.Thread(target=self._beat, args=(running,), name="heartbeat", daemon=True)
+    def keep(self) -> None:
+        """Starts the heartbeat."""
+        self._keeper = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._keeper.start()
 
     @property
@@ -50,17 +49,24 @@ class Session:
         """
         return self._lost
 
+    def start(self, sequence: int) -> None:
+        """A case was started. It is written with the next result, which costs no call of its own, or by `note_started`."""
+        self._started.append(sequence)
+
+    def note_started(self) -> None:
+        """Writes which cases were started, where no result has told it."""
+        if self._started:
+            started, self._started = self._started, []
+            self.write({"started": started, "time": round(time.time(), 3)})
+
     def append(self, result: Result) -> bool:
         """Writes one result; False when the disk would not take it (see ``error``)."""
-        return self._append(encode_result(result))
+        started, self._started = self._started, []
+        return self._append(encode_result(result, started))
 
     def write(self, record: Mapping[str, Any]) -> bool:
         """Writes one record of another kind."""
         return self._append(encode_line(record))
-
-    def retry(self) -> bool:
-        """Tries what is still unwritten; True when nothing is left."""
-        return self._append(b"")
 
     def close(self, ended: str) -> bool:
         """Writes how the session ended and lets the run go; False when not all could be written."""
@@ -72,19 +78,21 @@ class Session:
             os.fsync(self._descriptor)
         except OSError as error:
             self.error = self.error or error
+        if self._empty:
+            # not even who writes could be written: nobody is to take it for a session at work
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
         os.close(self._descriptor)
         self._descriptor = -1
         return complete
 
     def _append(self, line: bytes) -> bool:
-        with self._lock:
-            if line:
-                self.unwritten.append(line)
-            while self.unwritten:
-                if not self._write_one(self.unwritten[0]):
-                    return False
-                del self.unwritten[0]
-            return True
+        self.unwritten.append(line)
+        while self.unwritten:
+            if not self._write_one(self.unwritten[0]):
+                return False
+            del self.unwritten[0]
+        return True
 
     def _write_one(self, line: bytes) -> bool:
         # a disk that fills takes part of a line: the next one starts on a line of its own, readers pass over the torn one
@@ -96,23 +104,17 @@ class Session:
         except OSError as error:
             self.error = error
             return False
+        self._empty = False
         self._dirty = True
         return True
 
-    def _beat(self, running: Callable[[], Iterable[int]] | None) -> None:
-        wait = _FIRST
-        while not self._closing.wait(wait):
-            wait = HEARTBEAT
+    def _beat(self) -> None:
+        while not self._closing.wait(HEARTBEAT):
             try:
-                now = tuple(sorted(running())) if running else ()
-                if now != self._noted and not self.unwritten and self.write({"running": now}):
-                    self._noted = now
                 os.utime(self._descriptor)
                 if self._dirty:
                     self._dirty = False
                     os.fsync(self._descriptor)
                 self._lost = self._lost or os.path.exists(self._following)
-            except (OSError, RuntimeError):
-                # a passing error of the file system, or the set of what runs changed under the reader: the next beat
-                # tells
-                continue
+            except OSError:
+                continue  # a passing error of the file system: the next beat tells

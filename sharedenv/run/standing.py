@@ -34,7 +34,7 @@ class Standing:
     total      cases planned
     succeeded  cases whose last result is a success
     failed     cases whose last result is a failure
-    running    sequences at work, as last heard
+    running    sequences at work, and about when each was started (seconds since the epoch)
     alive      sessions at work
     seconds    that sessions worked, added up where they followed each other
     heard      when it was last heard of, seconds since the epoch
@@ -44,7 +44,7 @@ class Standing:
     total: int
     succeeded: int
     failed: int
-    running: tuple[int, ...]
+    running: Mapping[int, float]
     alive: tuple[SessionState, ...]
     seconds: float
     heard: float
@@ -60,14 +60,14 @@ def stand(total: int, results: Mapping[int, Result], sessions: Sequence[SessionS
     succeeded = sum(1 for result in results.values() if result.succeeded)
     failed = sum(1 for result in results.values() if not result.succeeded and not result.interrupted)
     alive = tuple(session for session in sessions if session.alive)
-    running = sorted(number for session in alive for number in session.running if not _ended(number, session, results))
+    running = {sequence: since for session in alive for sequence, since in session.running.items()}
     heard = max((now if session.alive else now - session.silence for session in sessions), default=0.0)
     return Standing(
         _state(total - succeeded - failed, sessions, alive),
         total,
         succeeded,
         failed,
-        tuple(running),
+        running,
         alive,
         _covered(sessions, now),
         heard,
@@ -85,11 +85,6 @@ def _state(left: int, sessions: Sequence[SessionState], alive: Sequence[SessionS
     if "" in endings:
         return LOST
     return INTERRUPTED if "interrupted" in endings else STOPPED
-
-
-def _ended(sequence: int, session: SessionState, results: Mapping[int, Result]) -> bool:
-    result = results.get(sequence)
-    return result is not None and result.start >= session.started
 
 
 def _covered(sessions: Iterable[SessionState], now: float) -> float:
