@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -87,17 +88,65 @@ def test_kill_minus_nine_loses_only_what_was_in_flight(project: Project) -> None
     process.communicate(timeout=120)
     status = project.call("status").stdout
     assert "lost, its process died without a word" in status
-    assert "2 succeeded, 4 not run" in status
+    assert "6 scripts in" in status and ": 2 succeeded, 2 running, 2 not run" in status
+    assert "interrupted" not in status.partition("\n6 scripts")[2]
     refused = project.call("run", "--resume", status=2).stderr
     assert "are still running: case3/script.py, case4/script.py" in refused
     assert re.search(r"hint: sharedenv cancel \S+, or wait for them", refused)
     assert "still running without it: case3/script.py, case4/script.py; to end them: sharedenv cancel" in status
+    beside = project.call("run", "case3/script.py", status=2).stderr  # two processes in one folder
+    assert "are still running: case3/script.py\n" in beside
     (project.path / "go").touch()
     wait_for(lambda: alone(project))
+    status = project.call("status").stdout
+    assert ": 2 succeeded, 2 interrupted, 2 not run" in status
+    assert "  interrupted: case3/script.py, case4/script.py\n" in status
+    document = json.loads(project.call("status", "--json").stdout)
+    assert [case["sequence"] for case in document["interrupted"]] == [3, 4]
     done = project.call("run", "--resume", "-j2", "case*/script.py")
     assert "4 to run, 2 left as they are" in done.stderr
     assert Counter(started(project)) == {"case1": 1, "case2": 1, "case3": 2, "case4": 2, "case5": 1, "case6": 1}
     assert "6 succeeded" in project.call("status").stdout
+
+
+def test_a_retry_that_is_killed_leaves_its_scripts_to_be_named_and_ended(project: Project) -> None:
+    """The results of before are no news of what runs."""
+    project.copies(3, body=WAITING.replace("print(", "raise SystemExit("))
+    (project.path / "go").touch()
+    project.call("run", "case*/script.py", status=1)
+    (project.path / "go").unlink()
+    (project.path / "started").unlink()
+    process = project.start("run", "--retry-failed", "-j2")
+    wait_for(lambda: len(started(project)) >= 2)
+    status = project.call("status").stdout
+    assert ": 2 running, 1 to go" in status
+    assert re.search(r"^running: case\d/script.py \d[\d.]* s, case\d/script.py \d", status, re.MULTILINE)
+    document = json.loads(project.call("status", "--json").stdout)
+    assert (document["failed"], document["running"], document["left"]) == (0, 2, 3)
+    assert [case["sequence"] for case in document["at_work"]] == [1, 2]
+    process.kill()
+    process.communicate(timeout=120)
+    status = project.call("status").stdout
+    assert ": lost, its process died without a word" in status
+    assert "still running without it: case1/script.py, case2/script.py; to end them: sharedenv cancel" in status
+    assert ": 1 failed, 2 running" in status
+    assert "are still running: case1/script.py, case2/script.py" in project.call("run", "--resume", status=2).stderr
+    assert "had left running: case1/script.py, case2/script.py" in project.call("cancel").stderr
+    assert alone(project)
+    assert ": 1 failed, 2 interrupted" in project.call("status").stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--", "another case")])
+def test_a_run_beside_one_at_work_on_the_same_cases_is_told_so(project: Project, arguments: tuple[str, ...]) -> None:
+    process = begin(project, count=3)
+    beside = project.start("run", "-j2", "case[13]/script.py", *arguments)
+    wait_for(lambda: len(started(project)) >= 4)
+    (project.path / "go").touch()
+    process.communicate(timeout=120)
+    stderr = beside.communicate(timeout=120)[1]
+    assert "2 succeeded" in stderr
+    told = re.search(r"warning: run \S+ \(process (\d+) on \S+\) runs 2 scripts of these as well, in the same folders", stderr)
+    assert (told and told[1]) == (None if arguments else str(process.pid))
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -381,6 +430,46 @@ def test_arguments_belong_to_what_a_run_is_over(project: Project) -> None:
     project.call("run", "case*/script.py", "--", "--old")
     asked = "run", "--resume", "case*/script.py", "--", "--new", "a b"
     assert "no earlier run over these scripts with the arguments --new 'a b'" in project.call(*asked, status=2).stderr
+
+
+def test_without_scripts_arguments_choose_among_the_cases_of_the_last_run(project: Project) -> None:
+    project.copies(2, body="import sys; sys.exit('no')")
+    project.call("run", "case*/script.py", "--", "--old", status=1)
+    refused = project.call("run", "--resume", "--", "--new", status=2).stderr
+    assert re.search(r"error: no script of run \S+ was given the arguments --new\n", refused)
+    assert "2 to run" in project.call("run", "--resume", "--", "--old", status=1).stderr
+    refused = project.call("run", "--resume", "--cwd", "case1", status=2).stderr
+    assert re.search(r"error: run \S+ goes on where it was begun: each script in its own folder\n", refused)
+    project.call("run", "case*/script.py", "--cwd", "case1", status=1)
+    assert "2 to run" in project.call("run", "--resume", "--cwd", "case1", status=1).stderr
+    assert f"where it was begun: --cwd {project.path}/case1\n" in project.call("run", "--resume", "--cwd", "case2", status=2).stderr
+
+
+def test_options_given_by_variables_are_taken_over_as_well(project: Project) -> None:
+    project.copies(1, body="import os, sys; sys.exit('threads ' + os.environ.get('OMP_NUM_THREADS', 'unset'))")
+    assert "threads 3" in project.call("run", "case1/script.py", env={"SHAREDENV_THREADS": "3"}, status=1).stderr
+    assert "threads 3" in project.call("run", "--resume", status=1).stderr
+    assert "threads 5" in project.call("run", "--resume", env={"SHAREDENV_THREADS": "5"}, status=1).stderr
+    assert "threads 2" in project.call("run", "--resume", "--threads", "2", env={"SHAREDENV_THREADS": "5"}, status=1).stderr
+
+
+def test_a_retry_asks_nothing_of_what_it_leaves_as_it_is(project: Project) -> None:
+    project.copies(3, body="import os, sys; sys.exit(os.getcwd()[-1] == '2')")
+    project.call("run", "case*/script.py", status=1)
+    (project.path / "case3/script.py").write_text("")
+    assert "1 to run, 2 left as they are" in project.call("run", "--retry-failed", status=1).stderr
+    assert "case3/script.py: no `# /// script` block" in project.call("run", "--resume", status=2).stderr  # it would run it again
+
+
+@pytest.mark.parametrize("more", [("--resume",), ("--retry-failed", "case1/script.py")])
+def test_nothing_is_gone_on_with_in_a_pool_that_anybody_may_change(project: Project, more: tuple[str, ...]) -> None:
+    project.copies(1, body="open('ran', 'w'); raise SystemExit('no')")
+    project.call("run", "case1/script.py", status=1)
+    (project.path / "case1/ran").unlink()
+    project.pool.chmod(0o777)
+    assert "anybody may write into the pool" in project.call("run", *more, status=2).stderr
+    assert "anybody may write into the pool" in project.call("cancel", status=2).stderr
+    assert not (project.path / "case1/ran").exists()
 
 
 def case(number: int, digest: str = "d") -> Case:

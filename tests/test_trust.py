@@ -317,6 +317,18 @@ def group_project(offline_env: dict[str, str], wheels: Path) -> Iterator[Project
 
 
 @pytest.mark.root
+def test_the_run_of_a_colleague_is_theirs_to_go_on_with(group_project: Project) -> None:
+    project = group_project
+    project.script("case1/script.py", ["alpha"], "raise SystemExit('no')")
+    project.call("run", "case1/script.py", status=1)
+    told = member(project, "run", "--retry-failed")
+    assert told.returncode == 2, told.stderr
+    assert "it is of another user\n" in told.stderr
+    assert "which runs them all as a run of yours" in told.stderr
+    assert "no" in member(project, "run", "case1/script.py").stderr
+
+
+@pytest.mark.root
 def test_a_pool_shared_on_purpose_works_for_a_second_user(group_project: Project) -> None:
     project = group_project
     assert json.loads((project.pool / "pool.json").read_text())["shared"] == "group"

@@ -8,6 +8,7 @@ import time
 
 import click
 
+from sharedenv.cli.common import trusted
 from sharedenv.cli.options import Globals
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import find_pool
@@ -48,6 +49,7 @@ def _meant(context: click.Context, run_id: str | None) -> Run:
     layout = find_pool(globals_.pool, os.environ, (), os.getcwd())
     if layout is None:
         raise SharedenvError("no pool here or above, so no run", hint="sharedenv --pool DIR status")
+    trusted(layout)  # what it says of processes and jobs is acted upon
     if run_id is not None:
         return open_run(layout.runs, run_id)
     runs = list_runs(layout.runs)

@@ -73,16 +73,21 @@ def wanted(
 
 
 def repeated(context: click.Context, without: Collection[str]) -> list[str]:
-    """The options given on this command line, as words for a hint to run it again; those named ``without`` left out."""
+    """The options given on this command line or by variables, as words to run it again; those named ``without`` left out."""
     words: list[str] = []
     for parameter in context.command.params:
         name = parameter.name or ""
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if isinstance(parameter, click.Option) and name not in without and given:
+        if isinstance(parameter, click.Option) and name not in without and is_given(context, name):
             flag, value = max(parameter.opts, key=len), context.params[name]
             for one in value if isinstance(value, tuple) else (value,):
                 words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
     return words
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether the user gave an option, on the command line or by its variable."""
+    source = click.core.ParameterSource
+    return context.get_parameter_source(name) in (source.COMMANDLINE, source.ENVIRONMENT)
 
 
 @contextlib.contextmanager
@@ -90,10 +95,11 @@ def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: C
     """The run's journal. Where the pool is read-only, one that goes when the run ends, which is said. Raises SharedenvError."""
     if work.run is not None:
         if not os.access(work.run.path, os.W_OK):
+            read_only = is_read_only(work.layout)
             raise SharedenvError(
-                f"can't go on with run {work.run.id}: the pool is read-only here",
+                f"can't go on with run {work.run.id}: {'the pool is read-only here' if read_only else 'it is of another user'}",
                 cause=f"{work.run.path} can't be written",
-                hint="sharedenv run SCRIPT…, which runs them all without a journal",
+                hint=f"sharedenv run SCRIPT…, which runs them all {'without a journal' if read_only else 'as a run of yours'}",
             )
         make_pool(work.layout, console)
         yield work.run

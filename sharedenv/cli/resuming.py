@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from sharedenv.cli.common import Selection, Session, find_scripts
+from sharedenv.cli.cases import is_given
+from sharedenv.cli.common import Selection, Session, find_scripts, trusted
 from sharedenv.cli.options import Globals
 from sharedenv.cli.work import Wanted, Work
 from sharedenv.errors import SharedenvError
@@ -49,7 +50,12 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     results, sessions = run.read()
     refuse_live(run.id, sessions)
     old = run.cases()
+    earlier = outcomes(old, results)
     asked, added = _asked(old, found.paths, wanted, run)
+    resting = 0
+    if wanted.failed_only:  # the scripts of the others may be whatever they have become
+        failed = choose(asked, earlier, failed_only=True)
+        asked, resting = list(failed.cases), failed.resting
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
     present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
     gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
@@ -57,7 +63,6 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     plan = session.plan(session.paths)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
     current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
-    earlier = outcomes(old, results)
     choice = choose(current, earlier, failed_only=wanted.failed_only)
     lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
                   failed_only=wanted.failed_only)
@@ -71,8 +76,9 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
         choice.cases,
         lost.cases,
         {case.sequence: case.digest for case in choice.cases if planned.get(case.sequence, case.digest) != case.digest},
-        _notes(run, choice, len(choice.cases) + len(lost.cases), choice.resting + lost.resting),
+        _notes(run, choice, len(choice.cases) + len(lost.cases), resting + choice.resting + lost.resting),
         sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
+        tuple(case.sequence for case in choice.cases if case.identity in earlier),
     )
 
 
@@ -97,11 +103,11 @@ def inherit(
         earlier = context.command.make_context(context.info_name, words, parent=context.parent)
     except click.UsageError:  # of a version with other options
         return own
-    source = click.core.ParameterSource.COMMANDLINE
+    line = click.core.ParameterSource.COMMANDLINE  # the variables of now are another matter
     taken = {
         name: value
         for name, value in earlier.params.items()
-        if earlier.get_parameter_source(name) is source and context.get_parameter_source(name) is not source
+        if earlier.get_parameter_source(name) is line and not is_given(context, name)
     }
     return Inherited(
         replace(selection, python=taken.get("python", selection.python)),
@@ -120,6 +126,7 @@ def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:
     if layout is None:
         flag = "--retry-failed" if context.params.get("retry_failed") else "--resume"
         raise SharedenvError(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")
+    trusted(layout)
     check_format(layout)
     return layout
 
@@ -139,8 +146,15 @@ def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
 
 def _asked(old: Sequence[Case], paths: Sequence[str], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:
     """The cases of an earlier run that are meant, with those that are new to it; the sequences of the new ones."""
+    if wanted.cwd not in (None, run.asked.cwd):
+        begun = f"--cwd {run.asked.cwd}" if run.asked.cwd else "each script in its own folder"
+        raise SharedenvError(f"run {run.id} goes on where it was begun: {begun}", hint="sharedenv run --cwd DIR SCRIPT…, a new run")
     if not paths:
-        return list(old), set()
+        meant = [case for case in old if wanted.arguments in (None, case.arguments)]
+        if not meant:
+            words = shlex.join(wanted.arguments or ())
+            raise SharedenvError(f"no script of run {run.id} was given the arguments {words}", hint=f"sharedenv status {run.id}")
+        return meant, set()
     known: dict[str, list[Case]] = {}
     for case in old:
         if wanted.arguments is None or case.arguments == wanted.arguments:
