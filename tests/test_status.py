@@ -196,6 +196,41 @@ def test_status_of_runs(project: Project) -> None:
     assert "no run 'x'" in project.call("status", "x", status=2).stderr
 
 
+@pytest.mark.parametrize("name", ["plan.jsonl", "results-local.1.jsonl"])
+def test_a_run_that_lost_a_file_is_named_and_hinders_no_other(project: Project, name: str) -> None:
+    """What cleans a scratch disk by age takes single files."""
+    project.copies(2, body="raise SystemExit('no')")
+    project.call("run", "case*/script.py", status=1)
+    project.call("run", "case1/script.py", status=1)
+    newest, older = (line.split()[0] for line in project.call("status", "--all").stdout.splitlines()[1:])
+    file = project.pool / "runs" / newest / name
+    file.unlink()
+    if name.startswith("results"):
+        file.mkdir()  # a file that can't be read, root or not
+    for command in (["status"], ["status", "--json"], ["run", "--resume"], ["cancel"]):
+        told = project.call(*command, status=1)
+        assert f"run {newest} can't be read" in (told.stdout if "--json" in command else told.stderr)
+    assert "2 scripts" in project.call("status", older).stdout
+    listed = project.call("status", "--all")
+    assert older in listed.stdout
+    if name != "plan.jsonl":  # which is not read for the list
+        assert f"warning: run {newest} can't be read: Is a directory" in listed.stderr
+    assert "2 to run" in project.call("run", "--retry-failed", "case*/script.py", status=1).stderr
+    assert "1 failed" in project.call("run", "case1/script.py", status=1).stderr
+    for odd in ("x" * 300, f"{older}/plan.jsonl"):
+        assert "no run" in project.call("status", odd, status=2).stderr
+
+
+def test_a_result_that_lacks_something_is_passed_over(project: Project) -> None:
+    project.copies(1)
+    project.call("run", "case1/script.py")
+    (file,) = (project.pool / "runs").glob("*/results-local.1.jsonl")
+    with file.open("a") as lines:
+        lines.write('{"attempt":1,"sequence":1}\n')
+    assert "1 succeeded" in project.call("status").stdout
+    assert "1/1" in project.call("status", "--all").stdout
+
+
 def test_twenty_thousand_results_are_read_quickly(tmp_path: Path) -> None:
     cases = [Case(number, f"{tmp_path}/case{number}/script.py", (), "k" * 64, "d" * 64) for number in range(1, 20_001)]
     run = create_run(str(tmp_path / ".sharedenv/runs"), cases)

@@ -15,7 +15,7 @@ from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.report.console import Console
+from sharedenv.report.console import Console, error_value
 from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
@@ -102,10 +102,18 @@ def _again(run: Run, standing: Standing, globals_: Globals) -> str:
 
 def _list(layout: Layout, console: Console, as_json: bool) -> int:
     now = time.time()
-    found = [(run, stand(run.count, *run.read(), now)) for run in list_runs(layout.runs)]
+    found: list[tuple[Run, Standing]] = []
+    errors: list[SharedenvError] = []
+    for run in list_runs(layout.runs):
+        try:
+            found.append((run, stand(run.count, *run.read(), now)))
+        except SharedenvError as error:
+            errors.append(error)
     if as_json:
-        console.document({"runs": [value(run, standing) for run, standing in found], "errors": []})
+        console.document({"runs": [value(run, standing) for run, standing in found], "errors": list(map(error_value, errors))})
         return 0
     for line in table(("RUN", "STATE", "DONE", "FAILED", "STARTED", "COMMAND"), listed(found, now)):
         console.result(line)
+    for unread in errors:
+        console.warn(f"{unread.message}: {unread.cause}")
     return 0

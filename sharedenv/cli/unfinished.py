@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
@@ -22,9 +23,12 @@ def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
 
     A run that lives may be meant to run beside this one, so that is only said.
     """
-    results, sessions = other.read()
     wanted = {case.identity for case in cases}
-    common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
+    try:
+        results, sessions = other.read()
+        common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
+    except SharedenvError:
+        return  # a run whose files are gone says nothing
     refuse_leftover(other.id, sessions, common)
     alive = [session.owner for session in sessions if session.alive and session.owner is not None]
     if common and alive:
@@ -39,7 +43,10 @@ def hidden_run(layout: Layout, last: Run, pool: str | None) -> str | None:
     """
     larger = [run for run in list_runs(layout.runs) if run.asked.created < last.asked.created and run.count > last.count]
     for run in larger[:_LOOKED_AT]:
-        standing = stand(run.count, *run.read(), time.time())
+        try:
+            standing = stand(run.count, *run.read(), time.time())
+        except SharedenvError:
+            continue  # `status --all` names it
         if standing.left and not standing.alive and not list_arrays(run.path):
             before = f"--pool {pool} " if pool else ""
             return f"run {run.id} is unfinished ({standing.left:,} left to run): sharedenv {before}run --resume --run-id {run.id}"

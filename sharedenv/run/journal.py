@@ -25,11 +25,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of, readable_as, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
-from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan
+from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan, is_result
 from sharedenv.run.session import Session
 
 SCHEMA = 1
@@ -101,10 +101,10 @@ class Run:
         return self.asked.count + sum(data.count(b"\n") for data in self._added())
 
     def cases(self) -> list[Case]:
-        """The plan, in order, with what was added to it."""
-        with open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
+        """The plan, in order, with what was added to it. Raises SharedenvError when it can't be read."""
+        with _readable(self.id), open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
             data = b"".join([file.read(), *self._added()])
-        return decode_plan(data, _root(self.path), self.asked.arguments, self.asked.cwd)
+            return decode_plan(data, _root(self.path), self.asked.arguments, self.asked.cwd)
 
     def extend(self, cases: Sequence[Case]) -> None:
         """Adds cases, whose sequences go on from the plan's. Only for who has the run (`begin`). Raises OSError."""
@@ -132,15 +132,11 @@ class Run:
         """Results and sessions in one pass over the files.
 
         A case that a session had started when it was lost counts as interrupted; one that a session at work runs again, or is
-        to, has no result.
+        to, has no result. Raises SharedenvError when a file can't be read.
         """
         results: dict[int, Result] = {}
         sessions = []
-        for writer, number, name in self._files():
-            path = os.path.join(self.path, name)
-            with open(path, "rb") as file:
-                records = list(decode_lines(file.read()))
-                silence = max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
+        for writer, number, records, silence in self._read_files():
             for record in records:
                 if "attempt" in record:
                     result = decode_result(record)
@@ -156,11 +152,10 @@ class Run:
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
         """The last result that each writer has for a case, by writer and sequence."""
         found: dict[str, dict[int, Result]] = {}
-        for writer, _, name in self._files():
-            with open(os.path.join(self.path, name), "rb") as file:
-                for record in decode_lines(file.read()):
-                    if "attempt" in record:
-                        found.setdefault(writer, {})[record["sequence"]] = decode_result(record)
+        for writer, _, records, _ in self._read_files():
+            for record in records:
+                if "attempt" in record:
+                    found.setdefault(writer, {})[record["sequence"]] = decode_result(record)
         return found
 
     def begin(self, *, jobs: int = 1, writer: str = LOCAL, keys: Iterable[str] = (), again: Iterable[int] = ()) -> Session:
@@ -183,8 +178,28 @@ class Run:
         session.write({**first, "again": sorted(again)})
         return session
 
-    def _files(self) -> list[tuple[str, int, str]]:
-        return _files_of(self.path)
+    def _read_files(self) -> Iterator[tuple[str, int, list[dict[str, Any]], float]]:
+        """Writer, number, records and seconds of silence of each session; results that lack something are left out."""
+        with _readable(self.id):
+            for writer, number, name in _files_of(self.path):
+                with open(os.path.join(self.path, name), "rb") as file:
+                    records = [record for record in decode_lines(file.read()) if "attempt" not in record or is_result(record)]
+                    silence = max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
+                yield writer, number, records, silence
+
+
+@contextlib.contextmanager
+def _readable(run_id: str) -> Iterator[None]:
+    """Turns what is wrong with the files of a run into SharedenvError: what cleans a disk by age takes single ones."""
+    try:
+        yield
+    except OSError as error:
+        cause = f"{error.strerror}: {error.filename}"
+    except (ValueError, KeyError, TypeError) as error:
+        cause = f"its plan is damaged: {error!r}"
+    else:
+        return
+    raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
 
 
 def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
@@ -250,10 +265,12 @@ def open_run(runs: str, run_id: str) -> Run:
     try:
         with open(os.path.join(path, "run.json"), "rb") as file:
             return Run(path, _decode_asked(json.loads(file.read())))
-    except FileNotFoundError:
-        raise SharedenvError(
-            f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE
-        ) from None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise SharedenvError(
+                f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE
+            ) from None
+        raise SharedenvError(f"run {run_id} can't be read", cause=f"{error.strerror}: {error.filename}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"run {run_id} can't be read", cause=f"run.json: {error!r}") from None
 

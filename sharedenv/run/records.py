@@ -100,8 +100,16 @@ def encode_result(result: Result, started: Sequence[int] = ()) -> bytes:
     return text.encode("ascii") + b"}\n"
 
 
+_NEEDED = ("sequence", "attempt", "start", "seconds", "cpu", "memory", "status", "signal", "host")
+
+
+def is_result(record: Mapping[str, Any]) -> bool:
+    """Whether a record holds all that a result needs."""
+    return all(name in record for name in _NEEDED)
+
+
 def decode_result(record: Mapping[str, Any]) -> Result:
-    """A result of its record. Raises KeyError or TypeError for a record that is none."""
+    """A result of its record. Raises KeyError for a record that is none."""
     return Result(
         record["sequence"],
         record["attempt"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
@@ -65,7 +66,11 @@ def find_run(runs: Iterable[Run], scripts: Iterable[str], arguments: tuple[str, 
     for run in runs:
         if best is not None and run.count <= best[0]:
             continue
-        held = len({case.script for case in run.cases() if arguments is None or case.arguments == arguments} & asked)
+        try:
+            cases = run.cases()
+        except SharedenvError:
+            continue  # one whose files are gone is none to go on with
+        held = len({case.script for case in cases if arguments is None or case.arguments == arguments} & asked)
         if held == len(asked):
             return run
         if held and (best is None or held > best[0]):
