@@ -41,12 +41,12 @@ def test_rate(rate: float, text: str) -> None:
 
 
 def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
-    counts = Counts(20_000, 12_000, 3, 2, 1)
+    counts = Counts(20_000, 12_000, 3, 2, 0)
     pace = Pace(200.0, 60.0)
     assert live_line(counts, pace, 160, plain) == (
-        "━" * 24 + "─" * 16 + "  60%  12,003 of 20,000 · 3 failed · 2 running · building 1 environment · 2 min 13 s left · 60/s"
+        "━" * 24 + "─" * 16 + "  60%  12,003 of 20,000 · 3 failed · 2 running · 2 min 13 s left · 60/s"
     )
-    narrow = live_line(counts, pace, 60, plain)
+    narrow = live_line(Counts(20_000, 12_000, 3, 2, 1), pace, 60, plain)
     assert narrow == "━" * 7 + "─" * 6 + "  60%  12,003 of 20,000 · 3 failed · 2 running"
     assert live_line(counts, pace, 30, plain) == "12,003 of 20,000 · 3 failed"
     for width in range(1, 200):
@@ -56,6 +56,8 @@ def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
 
 def test_the_line_of_a_log() -> None:
     assert plain_line(Counts(9, 8, 0, 1, 0), Pace(10.0, 6.0)) == "10 s: 8 of 9, 1 running, 1 s left, 6.0/s"
+    # the pace of scripts says nothing of how long a build takes
+    assert plain_line(Counts(9, 2, 0, 1, 1), Pace(10.0, 6.0)) == "10 s: 2 of 9, 1 running, building 1 environment, 6.0/s"
     assert plain_line(Counts(5, 0, 0, 2, 0), Pace(10.0, None)) == "10 s: 0 of 5, 2 running"
     assert plain_line(Counts(5, 5, 0, 0, 0), Pace(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
 

@@ -48,7 +48,7 @@ def parts(counts: Counts, pace: Pace) -> list[str]:
         said.append(f"{counts.running:,} running")
     if counts.building:
         said.append(f"building {count(counts.building, 'environment')}")
-    if pace.rate and left:
+    if pace.rate and left and not counts.building:  # how long a build takes the pace of scripts doesn't tell
         said.append(f"{estimate(left / pace.rate)} left")
     if pace.rate:
         said.append(rate_text(pace.rate))
