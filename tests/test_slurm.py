@@ -120,6 +120,21 @@ def test_a_failing_case_is_named_and_resume_runs_exactly_it(on: Submitting) -> N
     assert on.ran() == cases(*range(1, 13)) + cases(7)
 
 
+def test_what_failed_on_slurm_and_succeeds_here_is_done(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    bad = [on.path / f"case{number}" / "bad" for number in (1, 2)]
+    for path in bad:
+        path.touch()
+    run = on.call("submit", "--wait", "case*/script.py", status=1).stdout.strip()
+    for path in bad:
+        path.unlink()
+    on.call("run", "--retry-failed")
+    assert on.counts(run) == {"done": 2}
+    told = on.call("status").stdout
+    assert "2 scripts: 2 done" in told
+    assert "to go on" not in told
+
+
 def test_no_more_tasks_at_once_than_asked(on: Submitting) -> None:
     on.copies(6, [], "import os, time\nopen('begin', 'w').close()\ntime.sleep(0.3)\nopen('end', 'w').close()")
     on.call("submit", "--wait", "--per-task", "2", "--max-running", "1", "case*/script.py")

@@ -130,6 +130,15 @@ def test_a_case_rerun_here_counts() -> None:
     assert words([array(1)], results, [session(ended="done")], [], count=3)[1:] == ["failed", "left"]
 
 
+def test_what_was_run_here_after_the_array_counts_in_its_place() -> None:
+    """`sharedenv run --retry-failed` over what an array had failed; a later array's result counts in place of that."""
+    results = {"1-1": {1: result(1, 1, start=1.0), 2: result(2, start=1.0)}, "local": {1: result(1, start=9.0), 2: result(2, 1, start=9.0)}}
+    assert words([array(1, 2)], results, [session(ended="done")], [Task("101", 1, "FAILED")], count=2) == ["done", "failed"]
+    results["2-1"] = {2: result(2, start=12.0)}
+    arrays = [array(1, 2), array(2, number=2)]
+    assert words(arrays, results, [session(ended="done")], [Task("102", 1, "COMPLETED")], count=2) == ["done", "done"]
+
+
 def test_without_an_answer_of_squeue_the_files_speak() -> None:
     sessions = [session(1, running=(1,)), session(2, ended="drained")]
     assert words([array(1, 2, 3, tasks=3)], {}, sessions, None) == ["running", "left", "waiting"]

@@ -119,37 +119,45 @@ def locate(
     states = _states(tasks)
     reports = _reports(sessions)
     builds = {task.job: task for task in tasks or () if task.index is None}
-    words = _outcomes(results)
+    latest = _latest(results)
     places = {}
     for sequence in sequences:
         if sequence not in last:
-            word = words.get((ANY, sequence))
+            word = _word(latest.get((ANY, sequence)))
             places[sequence] = Place(word) if word else Place("left", "it was never submitted")
             continue
         array, task = last[sequence]
-        word = words.get((array.number, sequence))
+        own = latest.get((array.number, sequence))
+        # what was run again without Slurm after the array counts in place of the array's
+        word = _word(own, latest.get((HERE, sequence))) if own else ""
         place = Place(word, "", array.number, task) if word else _place(sequence, array, task, states, reports, builds)
         # an earlier outcome says nothing while this array may still try again, and all when it did not
-        if place.word in ("lost", "left") and (word := words.get((ANY, sequence))):
+        if place.word in ("lost", "left") and (word := _word(latest.get((ANY, sequence)))):
             place = Place(word, "", array.number, task)
         places[sequence] = place
     return places
 
 
-ANY = -1  # in place of the number of an array
+HERE, ANY = 0, -1  # in place of the number of an array: without Slurm, whichever came last
 
 
-def _outcomes(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int], str]:
-    """done or failed, by number of the array (0 without Slurm, ANY for whichever came last) and sequence."""
+def _latest(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int], Result]:
+    """The last result by number of the array (HERE, ANY) and sequence."""
     latest: dict[tuple[int, int], Result] = {}
     for writer, ended in results.items():
         found = task_of(writer)
         for sequence, result in ended.items():
             if not result.interrupted:
-                for place in ((0 if found is None else found[0], sequence), (ANY, sequence)):
+                for place in ((HERE if found is None else found[0], sequence), (ANY, sequence)):
                     if place not in latest or latest[place].start <= result.start:
                         latest[place] = result
-    return {place: "done" if result.succeeded else "failed" for place, result in latest.items()}
+    return latest
+
+
+def _word(*results: Result | None) -> str:
+    """done or failed, as the last of these results says; "" when there is none."""
+    last = max((result for result in results if result is not None), key=lambda result: result.start, default=None)
+    return "" if last is None else "done" if last.succeeded else "failed"
 
 
 def _place(
