@@ -135,6 +135,30 @@ def test_what_failed_on_slurm_and_succeeds_here_is_done(on: Submitting) -> None:
     assert "to go on" not in told
 
 
+def test_a_run_on_slurm_is_not_hidden_by_a_smaller_later_one(on: Submitting) -> None:
+    on.copies(3, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "1", "case*/script.py")
+    wait_until(lambda: on.ran().total() == 1, "it runs")
+    on.script("small/script.py")
+    on.call("run", "small/script.py")
+    queued = f"run {run} has job {job} in the queue: sharedenv status {run} or sharedenv cancel {run}\n"
+    assert on.call("status").stdout.endswith(queued)
+    for words in (("submit", "--resume"), ("run", "--retry-failed"), ("cancel",)):
+        assert on.call(*words).stderr.endswith(queued)
+    nowhere = {"PATH": _path_without_slurm(on)}
+    assert f"run {run} may have a job in the queue, Slurm doesn't say: sharedenv status {run}" in on.call("status", env=nowhere).stdout
+    on.call("cancel", run)
+    on.cluster.wait_for_end(job)
+    left = f"run {run} is unfinished (3 left to run): sharedenv submit --resume --run-id {run}\n"
+    assert on.call("status").stdout.endswith(left)
+    assert on.call("submit", "--resume").stderr.endswith(left)
+    assert run not in on.call("cancel").stderr
+    (on.path / "hold").unlink()
+    on.call("submit", "--resume", "--run-id", run, "--wait")
+    assert run not in on.call("status", env=nowhere).stdout  # nothing to ask Slurm about
+
+
 def test_no_more_tasks_at_once_than_asked(on: Submitting) -> None:
     on.copies(6, [], "import os, time\nopen('begin', 'w').close()\ntime.sleep(0.3)\nopen('end', 'w').close()")
     on.call("submit", "--wait", "--per-task", "2", "--max-running", "1", "case*/script.py")

@@ -10,8 +10,9 @@ import click
 
 from sharedenv.cli.common import trusted
 from sharedenv.cli.options import Globals
+from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.pool.layout import find_pool
+from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
 from sharedenv.run.case import Case
@@ -28,8 +29,16 @@ _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of i
 @click.pass_context
 def cancel(context: click.Context, run_id: str | None) -> int:
     """Cancel a run: its jobs on Slurm, or its process on this machine. [default: the last run]"""
-    console: Console = context.obj.console
-    run = _meant(context, run_id)
+    globals_: Globals = context.obj
+    layout = _pool(globals_)
+    run = _meant(layout, run_id)
+    status = _cancel(run, globals_.console)
+    if run_id is None and (text := hidden_run(layout, run, globals_.pool, queued_only=True)):
+        globals_.console.say(text)
+    return status
+
+
+def _cancel(run: Run, console: Console) -> int:
     arrays = list_arrays(run.path)
     if not arrays:
         return _cancel_local(run, console)
@@ -43,13 +52,16 @@ def cancel(context: click.Context, run_id: str | None) -> int:
     return 0
 
 
-def _meant(context: click.Context, run_id: str | None) -> Run:
-    """The run of this name, or the last one of the pool at hand. Raises SharedenvError."""
-    globals_: Globals = context.obj
+def _pool(globals_: Globals) -> Layout:
     layout = find_pool(globals_.pool, os.environ, (), os.getcwd())
     if layout is None:
         raise SharedenvError("no pool here or above, so no run", hint="sharedenv --pool DIR status")
     trusted(layout)  # what it says of processes and jobs is acted upon
+    return layout
+
+
+def _meant(layout: Layout, run_id: str | None) -> Run:
+    """The run of this name, or the last one of the pool at hand. Raises SharedenvError."""
     if run_id is not None:
         return open_run(layout.runs, run_id)
     runs = list_runs(layout.runs)

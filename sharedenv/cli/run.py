@@ -95,7 +95,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if given["dry_run"]:
         return _dry_run(work, console)
     if not again and asked.share is None and (other := unended_run(work.layout.runs)) is not None:
-        from sharedenv.cli.unfinished import check_beside  # noqa: PLC0415 - the last run has ended, most times
+        from sharedenv.cli.beside import check_beside  # noqa: PLC0415 - the last run has ended, most times
 
         check_beside(other, work.cases, console)
     # a share of an array looks at no more files than it must: hundreds of them start at once

@@ -16,13 +16,14 @@ from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, make_pool, pool_words, script_options, warned
-from sharedenv.cli.options import option
+from sharedenv.cli.options import Globals, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.resuming import earlier_run, inherit, resumed_work
 from sharedenv.cli.running import require_all
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
-from sharedenv.cli.work import Work, new_work, remember_all
+from sharedenv.cli.unfinished import hidden_run
+from sharedenv.cli.work import Wanted, Work, new_work, remember_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all
@@ -93,8 +94,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     for note in work.notes:
         console.say(note)
     if not work.cases:
-        console.say("nothing to submit")
-        return 0
+        return _tell_nothing(work, asked, context.obj)
     check_outputs(work.cases, given["capture"], None)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
@@ -123,6 +123,13 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"where it stands: {shlex.join(words)}")
     console.result(run.id)
     return wait(run, array, here, context.obj) if given["wait"] else 0
+
+
+def _tell_nothing(work: Work, asked: Wanted, globals_: Globals) -> int:
+    globals_.console.say("nothing to submit")
+    if work.run is not None and asked.run_id is None and (text := hidden_run(work.layout, work.run, globals_.pool)):
+        globals_.console.say(text)
+    return 0
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:

@@ -1,53 +1,60 @@
-"""Unfinished runs that the user may have forgotten: one that a later, smaller one hides, one whose scripts are still at work."""
+"""A run that a later one hides from a bare `--resume`, `status` and `cancel`: unfinished, or in Slurm's queue."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.report.console import Console
-from sharedenv.report.words import count
-from sharedenv.run.case import Case
+from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs
-from sharedenv.run.leftover import refuse_leftover, without_result
-from sharedenv.run.standing import stand
-from sharedenv.slurm.arrays import list_arrays
+from sharedenv.run.standing import Standing, stand
+from sharedenv.slurm.arrays import Array, list_arrays
+from sharedenv.slurm.queued import jobs_in_queue
 
-_LOOKED_AT = 20  # larger runs: reading the results of all that a pool ever had takes its time
+_LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
+_PATIENCE = 3.0  # seconds that squeue has to tell of another run than the one asked for
 
 
-def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
-    """Whether another run has these cases at work. Raises SharedenvError when they outlived it: two processes in one folder mix.
+def hidden_run(layout: Layout, last: Run, pool: str | None, *, queued_only: bool = False) -> str | None:
+    """What to say of the newest run before ``last`` that has a job in Slurm's queue, else of the newest that is larger and
+    unfinished; None when there is none.
 
-    A run that lives may be meant to run beside this one, so that is only said.
+    squeue is asked only where a run was submitted and has cases that were not run since. ``pool``: --pool as it was given.
     """
-    wanted = {case.identity for case in cases}
-    try:
-        results, sessions = other.read()
-        common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
-    except SharedenvError:
-        return  # a run whose files are gone says nothing
-    refuse_leftover(other.id, sessions, common)
-    alive = [session.owner for session in sessions if session.alive and session.owner is not None]
-    if common and alive:
-        where = f"process {alive[0].pid} on {alive[0].host}"
-        console.warn(f"run {other.id} ({where}) runs {count(len(common), 'script')} of these as well, in the same folders")
-
-
-def hidden_run(layout: Layout, last: Run, pool: str | None) -> str | None:
-    """What to say of the newest run before ``last`` that is larger and unfinished; None when there is none.
-
-    Runs on Slurm are passed over: what is left of them may be in the queue. ``pool``: --pool as it was given.
-    """
-    larger = [run for run in list_runs(layout.runs) if run.asked.created < last.asked.created and run.count > last.count]
-    for run in larger[:_LOOKED_AT]:
+    before = [run for run in list_runs(layout.runs) if run.asked.created < last.asked.created]
+    arrays = {run.path: list_arrays(run.path) for run in before}
+    looked_at = [run for run in before if arrays[run.path] or (run.count > last.count and not queued_only)][:_LOOKED_AT]
+    stands: dict[str, Standing] = {}
+    submitted = []
+    for run in looked_at:
         try:
-            standing = stand(run.count, *run.read(), time.time())
+            results, sessions = run.read()
         except SharedenvError:
-            continue  # `status --all` names it
-        if standing.left and not standing.alive and not list_arrays(run.path):
-            before = f"--pool {pool} " if pool else ""
-            return f"run {run.id} is unfinished ({standing.left:,} left to run): sharedenv {before}run --resume --run-id {run.id}"
+            continue  # a file of it is gone: `status --all` names it
+        stands[run.path] = stand(run.count, results, sessions, time.time())
+        if arrays[run.path] and (stands[run.path].left or _has_work(arrays[run.path], results)):
+            submitted.append(run)
+    words = ["sharedenv", *(["--pool", pool] if pool else [])]
+    try:
+        queued = jobs_in_queue([run.path for run in submitted], os.environ, _PATIENCE)
+    except SharedenvError:
+        return f"run {submitted[0].id} may have a job in the queue, Slurm doesn't say: {shlex.join([*words, 'status', submitted[0].id])}"
+    for run in submitted:
+        if job := queued.get(run.path):
+            commands = " or ".join(shlex.join([*words, command, run.id]) for command in ("status", "cancel"))
+            return f"run {run.id} has job {job} in the queue: {commands}"
+    for run in looked_at if not queued_only else ():
+        if (standing := stands.get(run.path)) is not None and standing.left and not standing.alive and run.count > last.count:
+            go_on = ["submit" if arrays[run.path] else "run", "--resume", "--run-id", run.id]
+            return f"run {run.id} is unfinished ({standing.left:,} left to run): {shlex.join([*words, *go_on])}"
     return None
+
+
+def _has_work(arrays: Sequence[Array], results: Mapping[int, Result]) -> bool:
+    """Whether the last array has cases that were not run since it was made: failures submitted again, for one."""
+    begun = {sequence for sequence, result in results.items() if result.start >= arrays[-1].created}
+    return any(planned.sequence not in begun for planned in arrays[-1].cases)

@@ -78,15 +78,15 @@ def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cw
     return match[1]
 
 
-def tasks(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
+def tasks(jobs: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
     """Every task of these jobs that Slurm still knows, ended ones included while it remembers them (MinJobAge).
 
-    Raises SharedenvError when the controller doesn't answer.
+    Raises SharedenvError when the controller doesn't answer, or not within ``patience`` seconds.
     """
     if not jobs:
         return []
     argv = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(jobs)}", "--format=%F|%K|%T|%N|%r"]
-    done = _call(argv, environ)
+    done = _call(argv, environ, patience=patience)
     if done.status != 0:
         if "Invalid job id" in done.stderr:
             return []  # what squeue says when it knows none of them any more
@@ -164,9 +164,9 @@ def _kilo(text: str) -> int:
     return int(float(number) * scale) if number.replace(".", "", 1).isdigit() else 0
 
 
-def _call(argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> Finished:
+def _call(argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None, patience: float = PATIENCE) -> Finished:
     try:
-        return capture(argv, env=_clean(environ), cwd=cwd, timeout=PATIENCE)
+        return capture(argv, env=_clean(environ), cwd=cwd, timeout=patience)
     except FileNotFoundError:
         raise SharedenvError(
             f"Slurm is not to be found here: no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"

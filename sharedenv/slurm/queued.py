@@ -35,14 +35,20 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
 
 def job_in_queue(run: str, environ: Mapping[str, str]) -> str | None:
     """The job that still has to run cases of the run at this path, or None; None, too, where Slurm can't be asked."""
-    arrays = list_arrays(run)
-    if not arrays:
-        return None
     try:
-        tasks = cluster.tasks([array.job for array in arrays if array.job], environ)
+        return jobs_in_queue([run], environ).get(run)
     except SharedenvError:
         return None
-    return next((task.job for task in tasks if task.waiting or task.running), None)
+
+
+def jobs_in_queue(runs: Sequence[str], environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> dict[str, str]:
+    """The job that still has to run cases of each run that has one, by the run's path.
+
+    One question to squeue for all of them, which has ``patience`` seconds for its answer. Raises SharedenvError when there is none.
+    """
+    jobs = {array.job: run for run in runs for array in list_arrays(run) if array.job}
+    tasks = cluster.tasks(list(jobs), environ, patience)
+    return {jobs[task.job]: task.job for task in tasks if (task.waiting or task.running) and task.job in jobs}
 
 
 def _begins(array: Array) -> bool:
