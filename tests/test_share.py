@@ -39,8 +39,10 @@ def sge(index: int, array: range) -> dict[str, str]:
     }
 
 
-def lsf(index: int, array: range) -> dict[str, str]:
+def lsf(index: int, array: range, name: str | None = None) -> dict[str, str]:
+    step = "" if array.step == 1 else f":{array.step}"
     return {
+        "LSB_JOBNAME": f"sweep[{array.start}-{array.stop - 1}{step}]" if name is None else name,
         "LSB_JOBINDEX": str(index),
         "LSB_JOBINDEX_END": str(array.stop - 1),
         "LSB_JOBINDEX_STEP": str(array.step),
@@ -77,12 +79,25 @@ def test_sge_tasks_have_the_shares_of_their_positions(array: range) -> None:
     assert shares == [Share(position, len(array)) for position in range(len(array))]
 
 
-@given(st.integers(1, 500), st.integers(1, 20), st.data())
-def test_lsf_tasks_have_the_shares_of_their_positions(last: int, step: int, data: st.DataObject) -> None:
-    """LSF doesn't say where the range starts: anywhere in the first step is understood."""
-    array = range(data.draw(st.integers(1, min(step, last))), last + 1, step)
+@given(RANGES.filter(lambda array: array[0] > 0))
+def test_lsf_tasks_have_the_shares_of_their_positions(array: range) -> None:
+    """Only the job's name says where the range starts."""
     shares = [share_from_environment(lsf(index, array)) for index in array]
     assert shares == [Share(position, len(array)) for position in range(len(array))]
+
+
+def test_lsf_throttles_in_the_name() -> None:
+    assert share_from_environment(lsf(12, range(11, 21), "a[1-3] b[11-20]%5")) == Share(1, 10)
+
+
+@pytest.mark.parametrize("name", ["", "sweep", "sweep[12]", "sweep[11-30]", "sweep[11-20:2]", "[a-20]", "sweep]", "sweep[11-20]x", "sweep%5"])
+def test_an_lsf_array_that_may_start_anywhere_is_refused(name: str) -> None:
+    """Task 11 of [11-20] must not take itself for the 11th of 20: the first ten shares would be nobody's."""
+    assert "where the array starts" in (refusal(lsf(12, range(11, 21), name)).cause or "")
+
+
+def test_a_list_of_lsf_is_refused() -> None:
+    assert "list" in (refusal(lsf(3, range(1, 8), "sweep[1,3,7]")).cause or "")
 
 
 @given(st.sets(st.integers(0, 60), min_size=2, max_size=20))

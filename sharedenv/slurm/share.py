@@ -49,7 +49,7 @@ def share_from_environment(environ: Mapping[str, str]) -> Share:
     """The share of this array task, from what Slurm, PBS, LSF or SGE says: its position in the array, not its number.
 
     Raises SharedenvError when this is no array task, or when the position can't be known from the variables alone (a
-    list such as 1,3,7; PBS, which tells no task how many there are).
+    list such as 1,3,7; PBS, which tells no task how many there are; LSF, where the job's name doesn't hold the range).
     """
     for variable, (no_array, share_from) in _SCHEDULERS.items():
         if environ.get(variable, no_array) != no_array:
@@ -77,10 +77,19 @@ def _from_slurm(environ: Mapping[str, str]) -> Share:
 
 
 def _from_lsf(environ: Mapping[str, str]) -> Share:
-    # LSF says where an array ends, not where it starts: its indices count from 1, so the start is within the first step
+    # LSF's numbers say where an array ends, not where it starts, nor that it is a list: only the name it was submitted under does
     index, last, step = _numbers(environ, "LSB_JOBINDEX", "LSB_JOBINDEX_END", "LSB_JOBINDEX_STEP")
-    first = (index - 1) % max(step, 1) + 1
-    return _position("LSB_JOBINDEX", index, _range("LSB_JOBINDEX", first, last, step))
+    name = environ.get("LSB_JOBNAME", "")
+    bracketed = name.rpartition("%")[0] if name[-1:].isdigit() else name  # name[1-10]%2: two at a time
+    indices = bracketed.rpartition("[")[2].removesuffix("]") if bracketed.endswith("]") else ""
+    if "," in indices:
+        raise _unknown(f"the array is a list: {name}", "LSB_JOBINDEX")
+    limits, _, stride = indices.partition(":")
+    first, _, end = limits.partition("-")
+    start = _digits(first)
+    if start is None or (_digits(end), _digits(stride or "1")) != (last, step):
+        raise _unknown(f"LSF doesn't say where the array starts, and its name (LSB_JOBNAME) is {name!r}", "LSB_JOBINDEX")
+    return _position("LSB_JOBINDEX", index, _range("LSB_JOBINDEX", start, last, step))
 
 
 def _from_sge(environ: Mapping[str, str]) -> Share:
