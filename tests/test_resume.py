@@ -216,6 +216,42 @@ def test_a_share_goes_on_only_with_its_scripts_named(project: Project) -> None:
     assert "1 to run" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py").stderr
 
 
+def test_a_share_that_never_began_runs_when_the_array_goes_on(project: Project) -> None:
+    project.copies(4)
+    project.call("run", "--shard", "1/2", "case*/script.py")
+    assert "nothing failed" not in project.call("run", "--retry-failed", "--shard", "2/2", "case*/script.py", status=2).stderr
+    done = project.call("run", "--resume", "--shard", "2/2", "case*/script.py")
+    assert "share 2/2 was never begun: running all of it" in done.stderr
+    assert "2 scripts" in done.stderr and "2 succeeded" in done.stderr
+    assert "nothing to run" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py").stderr
+
+
+def test_the_shares_of_an_array_go_on_side_by_side_with_what_one_run_began(project: Project) -> None:
+    process = begin(project)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    [run] = list_runs(str(project.pool / "runs"))
+    shares = [project.start("run", "--resume", "--shard", f"{index}/3", "-j1", "case*/script.py") for index in (1, 2, 3)]
+    wait_for(lambda: len(started(project)) == 5)  # the first two again
+    for words in (("--resume",), ("--resume", "--shard", "1/3", "case*/script.py"), ("--resume", "--shard", "1/2", "case*/script.py")):
+        assert "is at work: process" in project.call("run", *words, status=2).stderr
+    (project.path / "go").touch()
+    for share in shares:
+        assert share.wait(120) == 0
+    assert [len(list_runs(str(project.pool / "runs"))), len(run.results())] == [1, 5]
+    assert "5 succeeded" in project.call("status").stdout
+    assert len(started(project)) == 7  # two of them were ended with the first run
+
+
+def test_shares_of_another_count_are_told_which_they_were(project: Project) -> None:
+    project.copies(6)
+    for index in (1, 2):
+        project.call("run", "--shard", f"{index}/2", "case*/script.py")
+    told = project.call("run", "--resume", "--shard", "1/3", "case*/script.py", status=2).stderr
+    assert "share 1/3 has 1 script that run" in told
+    assert "hint: sharedenv run --resume --shard" in told
+
+
 ARRAY_TASK = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_STEP": "1"}
 
 

@@ -36,7 +36,7 @@ _CASE_OPTIONS = (
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
 )
 _RESUME_OPTIONS = (
-    option("--resume", is_flag=True, help="Go on with the last run over these scripts, with its options: what is left undone, and what failed."),
+    option("--resume", is_flag=True, help="Go on with the last run over these scripts and its options: what is left undone, what failed."),
     option("--retry-failed", is_flag=True, help="What failed in it, and no more."),
     option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]"),
     option("--no-build", is_flag=True, help="A missing environment is an error at once."),

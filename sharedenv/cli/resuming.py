@@ -19,11 +19,16 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.options import BuildOptions
+from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run, list_runs, open_run, refuse_live
+from sharedenv.run.journal import LOCAL, Run, list_runs, open_run, refuse_live, share_writer
 from sharedenv.run.leftover import refuse_leftover
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
-from sharedenv.slurm.share import take
+from sharedenv.slurm.share import Share, take
+
+
+class NoRun(SharedenvError):
+    """No earlier run has these scripts."""
 
 
 @frozen
@@ -48,7 +53,8 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     """What an earlier run left to do. Raises SharedenvError when a process of this run is at work."""
     layout, run = found.layout, found.run
     results, sessions = run.read()
-    refuse_live(run.id, sessions)
+    writer = _writer(run, wanted.share)
+    refuse_live(run.id, sessions, writer)
     old = run.cases()
     earlier = outcomes(old, results)
     asked, added = _asked(old, found.paths, wanted, run)
@@ -56,6 +62,8 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     if wanted.failed_only:  # the scripts of the others may be whatever they have become
         failed = choose(asked, earlier, failed_only=True)
         asked, resting = list(failed.cases), failed.resting
+    if added and writer != LOCAL:
+        raise _other_shares(run, wanted.share, len(added))
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
     present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
     gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
@@ -79,6 +87,24 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
         _notes(run, choice, len(choice.cases) + len(lost.cases), resting + choice.resting + lost.resting),
         sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
         tuple(case.sequence for case in choice.cases if case.identity in earlier),
+        writer=writer,
+    )
+
+
+def _writer(run: Run, share: Share | None) -> str:
+    """A share goes on with its own run, or beside the others with one that held the scripts of them all."""
+    if share is None or run.asked.extra.get("share") == str(share):
+        return LOCAL
+    return share_writer(share.index + 1, share.count)
+
+
+def _other_shares(run: Run, share: Share | None, new: int) -> SharedenvError:
+    """The error of a share that would add scripts to a run, as others do at the same time."""
+    begun = run.asked.extra.get("share")
+    return SharedenvError(
+        f"share {share} has {counted(new, 'script')} that run {run.id} has not",
+        cause=f"it was begun as share {begun}" if begun else "several tasks can't add scripts to one run",
+        hint=f"sharedenv run --resume --shard {begun} 'case*/script.py'" if begun else "sharedenv run --array 'case*/script.py'",
     )
 
 
@@ -140,7 +166,7 @@ def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
         what = "no earlier run over these scripts" if paths else f"no run in {layout.runs}"
         if paths and wanted.arguments and find_run(runs, paths, None) is not None:
             what += f" with the arguments {shlex.join(wanted.arguments)}"
-        raise SharedenvError(what, hint="sharedenv status --all" if runs else "sharedenv run 'case*/script.py'")
+        raise NoRun(what, hint="sharedenv status --all" if runs else "sharedenv run 'case*/script.py'")
     return found
 
 

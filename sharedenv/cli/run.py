@@ -33,6 +33,7 @@ from sharedenv.run.orders import Options
 from sharedenv.run.starter import PlainStarter, Starter
 
 if TYPE_CHECKING:
+    from sharedenv.cli.resuming import Earlier
     from sharedenv.slurm.share import Share
 
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
@@ -70,18 +71,10 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     here = os.getcwd()
     asked = wanted(context, selection, given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
-    if again:
-        from sharedenv.cli.resuming import earlier_run, inherit, resumed_work  # noqa: PLC0415 - a new run does without
+    found = _earlier(context, asked, given, here) if again else None
+    if found is not None:
+        from sharedenv.cli.resuming import inherit, resumed_work  # noqa: PLC0415 - a new run does without
 
-        if asked.share is not None and selection.empty:
-            flag = "--resume" if given["resume"] else "--retry-failed"
-            which = "--array" if given["array"] else f"--shard {given['shard']}"
-            raise SharedenvError(
-                f"{flag} of a share needs the scripts: the last run may be that of another share",
-                hint=f"sharedenv run {flag} {which} 'case*/script.py'",
-            )
-        found = earlier_run(context, asked, here)
-        _refuse_queued(found.run)
         own = inherit(context, found.run, selection, build_options, given)
         build_options, given = own.build_options, dict(own.given)
         work = resumed_work(found, replace(asked, selection=own.selection))
@@ -130,6 +123,28 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
         remember_all(work)
     return status
+
+
+def _earlier(context: click.Context, asked: Wanted, given: Mapping[str, Any], here: str) -> Earlier | None:
+    """The run to go on with; None for a share that never began, which is to run as a new one. Raises SharedenvError."""
+    from sharedenv.cli.resuming import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
+
+    if asked.share is not None and asked.selection.empty:
+        flag = "--resume" if given["resume"] else "--retry-failed"
+        which = "--array" if given["array"] else f"--shard {given['shard']}"
+        raise SharedenvError(
+            f"{flag} of a share needs the scripts: the last run may be that of another share",
+            hint=f"sharedenv run {flag} {which} 'case*/script.py'",
+        )
+    try:
+        found = earlier_run(context, asked, here)
+    except NoRun:
+        if asked.share is None or asked.failed_only:
+            raise
+        context.obj.console.say(f"share {asked.share} was never begun: running all of it")
+        return None
+    _refuse_queued(found.run)
+    return found
 
 
 def _refuse_queued(run: Run) -> None:

@@ -17,7 +17,7 @@ from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
+from sharedenv.run.journal import LOCAL, Run
 
 if TYPE_CHECKING:
     from sharedenv.slurm.share import Share
@@ -52,6 +52,7 @@ class Work:
     unrun    cases of an earlier run that have no result at all
     again    sequences of those to run that have a result
     since    when the scripts had been read, seconds since the epoch
+    writer   under which the results are written
     """
 
     session: Session
@@ -65,6 +66,7 @@ class Work:
     unrun: int = 0
     again: tuple[int, ...] = ()
     since: float = field(default_factory=time.time)
+    writer: str = LOCAL
 
     @property
     def layout(self) -> Layout:

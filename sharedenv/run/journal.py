@@ -11,7 +11,8 @@ first line says who writes; then one result a line, each by a single write in ap
 line in flight at most; and a last line that says how the session ended. A result's line also names the cases that were
 started since the one before, and what starts without a result at hand has a line of its own: what runs is known at any
 instant, so that a crash is followed by the names of the cases it has ended halfway. A heartbeat is the file's own time.
-Array tasks of one run are writers of their own (`results-17.1.jsonl`), at work side by side.
+Array tasks of one run are writers of their own (`results-1-17.1.jsonl`), at work side by side, as are the shares that a
+later `run --array --resume` makes of a run (`results-share-3-of-8.1.jsonl`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from sharedenv.run.session import Session
 SCHEMA = 1
 LOCAL = "local"  #: the writer of a run that is no array
 _LAST = 512  # bytes at a file's end, in which the line of the end is
+_SHARE = "share-"  # how the writers of shares begin
 
 
 @frozen
@@ -163,9 +165,9 @@ class Run:
 
         Raises SharedenvError when another process has it.
         """
-        taken = [state for state in self.sessions() if state.writer == writer]
-        refuse_live(self.id, taken, writer)
-        number = max((state.number for state in taken), default=0) + 1
+        sessions = self.sessions()
+        refuse_live(self.id, sessions, writer)
+        number = max((state.number for state in sessions if state.writer == writer), default=0) + 1
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -202,10 +204,21 @@ def _readable(run_id: str) -> Iterator[None]:
     raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
 
 
+def share_writer(index: int, count: int) -> str:
+    """The writer of one of the shares (``index`` from 1) that the cases of a run are divided into."""
+    return f"{_SHARE}{index}-of-{count}"
+
+
 def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
-    """Raises SharedenvError when one of a run's sessions is at work as ``writer``."""
-    if busy := [state for state in sessions if state.writer == writer and state.alive]:
+    """Raises SharedenvError when one of a run's sessions is at work that may have the same cases as ``writer``."""
+    if busy := [state for state in sessions if state.alive and _overlap(state.writer, writer)]:
         raise _busy(run_id, busy[-1])
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two writers may have the same cases: not the shares of one division, nor tasks of Slurm, which the queue tells of."""
+    ours = all(writer == LOCAL or writer.startswith(_SHARE) for writer in (one, other))
+    return one == other or (ours and one.partition("-of-")[2] != other.partition("-of-")[2])
 
 
 def create_run(
