@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from sharedenv.run.journal import open_run
 from tests.conftest import Project
 from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
 
@@ -369,6 +370,29 @@ def test_cancel(on: Submitting) -> None:
     assert set(on.cluster.wait_for_end(job).values()) == {"CANCELLED"}
     assert on.ran().total() == 1
     assert on.counts(run) == {"left": 3}
+    assert "no job in the queue" in on.call("cancel", run).stderr
+
+
+def test_what_outlived_a_kill_of_its_task_is_named_and_ended(on: Submitting) -> None:
+    """Slurm without cgroups leaves the children of a task that was killed; those of other tasks on the node are healthy."""
+    on.copies(2, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "2", "--sbatch", "--no-requeue", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work")
+    killed = [state for state in open_run(str(on.pool / "runs"), run).sessions() if state.writer == "1-1"]
+    assert killed[0].owner is not None
+    os.kill(killed[0].owner.pid, signal.SIGKILL)
+    wait_until(lambda: on.cluster.states(job)[f"{job}_1"] == "FAILED", "Slurm knows")
+    left = f"still running without it: case1/script.py; to end them: sharedenv cancel {run}\n"
+    assert left in on.call("status", run).stdout
+    assert "scripts of run" in on.call("submit", "--resume", status=2).stderr
+    done = on.call("cancel", run).stderr
+    assert f"cancelled job {job}" in done and "had left running: case1/script.py\n" in done
+    on.cluster.wait_for_end(job)
+    assert "still running" not in on.call("status", run).stdout
+    (on.path / "hold").unlink()
+    on.call(*re.findall(r"to go on: sharedenv (.*)", done)[0].split(), "--wait")
+    assert on.counts(run) == {"done": 2}
     assert "no job in the queue" in on.call("cancel", run).stderr
 
 

@@ -15,8 +15,7 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
-from sharedenv.run.case import Case
-from sharedenv.run.journal import Run, SessionState, list_runs, open_run
+from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import list_arrays
@@ -44,11 +43,11 @@ def _cancel(run: Run, console: Console) -> int:
         return _cancel_local(run, console)
     jobs = [job for array in arrays for job in (array.build, array.job) if job]
     live = sorted({task.job for task in cluster.tasks(jobs, os.environ) if task.waiting or task.running})
-    if not live:
+    if live:
+        cluster.cancel(live, os.environ)
+        console.say(f"cancelled job {', '.join(live)} of run {run.id}")
+    if not _cancel_leftover(run, "submit", console) and not live:
         console.say(f"run {run.id} has no job in the queue")
-        return 0
-    cluster.cancel(live, os.environ)
-    console.say(f"cancelled job {', '.join(live)} of run {run.id}")
     return 0
 
 
@@ -71,10 +70,10 @@ def _meant(layout: Layout, run_id: str | None) -> Run:
 
 
 def _cancel_local(run: Run, console: Console) -> int:
-    results, sessions = run.read()
-    alive = [state.owner for state in sessions if state.alive and state.owner]
+    alive = [state.owner for state in run.sessions() if state.alive and state.owner]
     if not alive:
-        _cancel_leftover(run, without_result(run.cases(), results), sessions, console)
+        if not _cancel_leftover(run, "run", console):
+            console.say(f"run {run.id} is not at work")
         return 0
     for owner in alive:
         if not is_here(owner):
@@ -98,17 +97,20 @@ def _cancel_local(run: Run, console: Console) -> int:
     return 0
 
 
-def _cancel_leftover(run: Run, cases: list[Case], sessions: list[SessionState], console: Console) -> None:
+def _cancel_leftover(run: Run, command: str, console: Console) -> bool:
+    """Ends the scripts here that outlived a kill of what had started them; False when there are none. ``command`` goes on with the run."""
+    results, sessions = run.read()
+    cases = without_result(run.cases(), results)
     found = leftover(sessions, cases)
     if not found:
-        console.say(f"run {run.id} is not at work")
-        return
+        return False
     end_leftover(found)
     if left := leftover(sessions, cases):
         groups = " ".join(f"-{group}" for group in sorted({group for group, _ in left}))
         raise SharedenvError(f"can't end scripts of run {run.id}: {named(left)}", hint=f"kill -9 -- {groups}", exit_code=EXIT_FAILED)
     console.say(f"ended what the killed run {run.id} had left running: {named(found)}")
-    console.say(f"to go on: sharedenv run --resume --run-id {run.id}")
+    console.say(f"to go on: sharedenv {command} --resume --run-id {run.id}")
+    return True
 
 
 def _terminate(run: Run, owner: Owner) -> None:

@@ -16,6 +16,7 @@ from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import short_path
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run
+from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.orders import Counts
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
 from sharedenv.slurm.status import Standing, standing
@@ -47,6 +48,8 @@ def _lines(
     run: Run, stands: Standing, globals_: Globals, here: str, style: Callable[[str, str], str]
 ) -> list[str]:
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
+    if found := leftover(run.sessions(), without_result(stands.cases.values(), stands.results)):
+        lines.append(style("warning", f"still running without it: {named(found)}; to end them: sharedenv cancel {run.id}"))
     if stands.over and stands.count("failed", "lost", "left"):
         pool = ["--pool", globals_.pool] if globals_.pool else []
         lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id])}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import is_here
@@ -19,8 +19,11 @@ NAMED = 3  #: scripts named
 
 def leftover(sessions: Iterable[SessionState], cases: Iterable[Case]) -> list[tuple[int, Case]]:
     """Those of these cases that run on this machine, left by a session that was killed: process group and case of each process."""
-    lost = [session for session in sessions if not session.ended and not session.alive]
-    return processes_of(cases) if any(session.owner is not None and is_here(session.owner) for session in lost) else []
+    here = [session for session in sessions if session.owner is not None and is_here(session.owner)]
+    if not any(not session.ended and not session.alive for session in here):
+        return []
+    # other tasks of the same run may be at work here: what these have started has not been left
+    return processes_of(cases, {session.owner.pid for session in here if session.alive and session.owner})
 
 
 def without_result(cases: Iterable[Case], results: Mapping[int, Result]) -> list[Case]:
@@ -55,8 +58,8 @@ def end_leftover(found: Iterable[tuple[int, Case]]) -> None:
         groups.watch(time.monotonic(), set())
 
 
-def processes_of(cases: Iterable[Case]) -> list[tuple[int, Case]]:
-    """The process group of each process that was started as one of these cases, with the case."""
+def processes_of(cases: Iterable[Case], parents: Container[int] = ()) -> list[tuple[int, Case]]:
+    """The process group of each process that was started as one of these cases, with the case; not those below ``parents``."""
     cases = list(cases)
     wanted = {tuple(map(os.fsencode, (case.script, *case.arguments))): case for case in cases}
     folders = {os.fsencode(os.path.realpath(case.folder)): case for case in cases}
@@ -70,8 +73,16 @@ def processes_of(cases: Iterable[Case]) -> list[tuple[int, Case]]:
                 if case is None and words[1:3] == [b"-m", FORK_SERVER.encode()]:
                     # the fork of a server, which shows the server's command line: where it is says which case it is
                     case = folders.get(os.readlink(f"/proc/{name}/cwd".encode()))
-                if case:
+                if case and not _descends(int(name), parents):
                     found.append((os.getpgid(int(name)), case))
             except OSError:
                 continue  # it has ended meanwhile, or is not ours to look at
     return found
+
+
+def _descends(pid: int, parents: Container[int]) -> bool:
+    """Whether one of these processes has started this one, or what started it. Raises OSError when it has ended."""
+    while pid > 1 and pid not in parents:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            pid = int(file.read().rpartition(b")")[2].split()[1])
+    return pid in parents
