@@ -255,6 +255,18 @@ def test_keep_is_by_need(project: Project) -> None:
     assert project.call("prune", "a.py", status=2).stderr
 
 
+@pytest.mark.parametrize("named", [(), ("a.py",)], ids=["the list alone", "and one more"])
+def test_keep_takes_its_scripts_from_standard_input(project: Project, named: tuple[str, ...]) -> None:
+    scripts = [project.script("a.py", []), project.script("b.py", [], requires_python=">=3.7")]
+    project.call("build", "a.py", "b.py")
+    reader, writer = os.pipe()
+    with open(reader) as stdin, open(writer, "w") as list_:
+        print(*scripts, sep="\n", file=list_, flush=True)
+        list_.close()
+        done = project.call("prune", "--keep", *named, "--from-file", "-", stdin=stdin)
+    assert done.stdout.count("needed by the scripts named") == 2 and len(project.environments) == 2
+
+
 def test_an_unfinished_run_keeps_its_environments(project: Project) -> None:
     project.script("s.py", ["alpha"], "import sys; sys.stdin.read()")
     project.script("wait.py", [], "import time, pathlib\npathlib.Path('running').touch()\nwhile not pathlib.Path('end').exists(): time.sleep(0.05)")

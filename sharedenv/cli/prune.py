@@ -7,7 +7,7 @@ import re
 
 import click
 
-from sharedenv.cli.common import Selection, Session, find_scripts, open_session, script_options
+from sharedenv.cli.common import Selection, Session, open_session, script_options
 from sharedenv.cli.needs import unfinished_needs
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import existing_pool
@@ -104,8 +104,7 @@ def _kept(context: click.Context, selection: Selection) -> tuple[Layout, frozens
     session: Session = open_session(context, selection)
     if not os.path.exists(session.layout.marker):
         raise SharedenvError(f"no pool at {session.layout.path}", hint="sharedenv build 'case*/script.py'")
-    paths = find_scripts(selection, os.getcwd())
-    return session.layout, frozenset(session.plan(paths, full=True).needs)
+    return session.layout, frozenset(session.plan(session.paths, full=True).needs)
 
 
 def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> None:
