@@ -160,7 +160,7 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     from sharedenv.pool.place import indexed
     from sharedenv.pool.trust import Distrust, check_pool, environment_fault
 
-    if any(not script or script.startswith("-") or set(script) & set("*?[") for script in scripts):
+    if not all(map(_is_plain, scripts)):
         return None
     try:
         here = posix.getcwd()
@@ -190,6 +190,14 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
         found.append(_Entry(pool, name, environment))
     faults = [environment_fault(trusted, each, environ) for each in dict.fromkeys(entry.environment for entry in found)]
     return None if any(faults) else found
+
+
+def _is_plain(script: str) -> bool:
+    """Whether its letters alone say which file an argument names: no option, no pattern, no `..` behind what may be a link."""
+    below = script
+    while below.startswith("../"):  # above the current folder, which the kernel names without links
+        below = below[3:]
+    return bool(script) and not script.startswith("-") and not set(script) & set("*?[") and "/../" not in below
 
 
 def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | None:

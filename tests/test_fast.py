@@ -129,6 +129,19 @@ def test_both_ways_say_the_same(built: Project) -> None:
         built.call("which", "case1/script.py")
 
 
+def test_two_dots_behind_a_link_are_where_it_leads(built: Project) -> None:
+    built.script("far/s.py", ["alpha"], "import alpha\nprint('far')")
+    built.script("s.py", [], "print('near')")
+    (built.path / "far/away").mkdir()
+    (built.path / "link").symlink_to("far/away")
+    built.call("build", "s.py", "far/s.py")
+    for _ in range(2):  # whatever the first call notes in the index
+        assert built.call("exec", "link/../s.py").stdout == "far\n"
+        assert built.call("which", "link/../s.py").stdout == built.call("which", "far/s.py").stdout
+    assert built.call("exec", "../s.py", cwd=built.path / "link").stdout == "far\n"
+    assert "click" not in _loaded(built, "exec", "../project/s.py"), "above the current folder there is no link"
+
+
 def test_exec_holds_the_environment_and_passes_on_status_and_variables(built: Project) -> None:
     body = (
         "import os, sys\nprint(os.environ['VIRTUAL_ENV'], os.environ['PATH'].split(':')[0], 'PYTHONHOME' in os.environ)\n"
