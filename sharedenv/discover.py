@@ -54,7 +54,7 @@ def is_pattern(name: str) -> bool:
 
 def natural(name: str) -> tuple[list[str | int], str]:
     """A key to sort names by in which numbers count as numbers: case2 before case10."""
-    return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)], name
+    return [int(part) if part.isdecimal() and part.isascii() else part for part in _DIGITS.split(name)], name
 
 
 def absolute(name: str, cwd: str) -> str:

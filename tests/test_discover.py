@@ -66,6 +66,13 @@ def test_patterns_match_files_in_natural_order(tree: Path, pattern: str, expecte
     assert taken(tree, f"{tree}/{pattern}") == expected
 
 
+def test_digits_of_other_scripts_are_letters(tmp_path: Path) -> None:
+    for name in ("２", "a", "10", "9"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "s.py").touch()
+    assert taken(tmp_path, "*/s.py") == ["9/s.py", "10/s.py", "a/s.py", "２/s.py"]
+
+
 def test_two_stars_enter_no_hidden_folder(tree: Path) -> None:
     found = taken(tree, "**/script.py")
     assert "script.py" in found
@@ -173,7 +180,7 @@ def test_numbers_in_names_count_as_numbers(numbers: list[int]) -> None:
     assert sorted(names, key=natural) == [f"case{number}/script.py" for number in sorted(numbers)]
 
 
-@given(st.lists(st.text("ab01.*?[]-", max_size=6), max_size=6))
+@given(st.lists(st.text("ab01.*?[]-２٣²", max_size=6), max_size=6))
 def test_any_names_can_be_ordered(names: list[str]) -> None:
     other_way_round = names[::-1]
     assert sorted(names, key=natural) == sorted(other_way_round, key=natural)
