@@ -94,7 +94,7 @@ def test_nodes_make_one_archive(project: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut"])
-def test_a_damaged_archive_is_never_used(damage: str, project: Project, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_never_used_and_made_once_more(damage: str, project: Project, tmp_path: Path) -> None:
     built(project)
     project.call("stage", "case1/script.py", "--to", str(tmp_path / "one"))
     [archive] = (project.pool / "archives").iterdir()
@@ -103,10 +103,16 @@ def test_a_damaged_archive_is_never_used(damage: str, project: Project, tmp_path
         data[data.index(b"def main()")] ^= 1
     else:
         del data[len(data) // 2 :]
+    whole = archive.read_bytes()
     archive.write_bytes(data)
-    done = project.call("stage", "case1/script.py", "--to", str(tmp_path / "two"), status=1)
+    archive.parent.chmod(0o555)
+    done = project.call("stage", "case1/script.py", "--to", str(tmp_path / "two"), prefix=UNPRIVILEGED, status=1)
     assert "its archive in the pool is damaged" in done.stderr
     assert not copies(tmp_path / "two")
+    archive.parent.chmod(0o755)
+    project.call("stage", "case1/script.py", "--to", str(tmp_path / "two"))
+    assert len(copies(tmp_path / "two")) == 1
+    assert archive.read_bytes() == whole, "it was made once more"
 
 
 def test_a_copy_that_lost_files_is_made_anew(project: Project, tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
         return archive
 
 
+def discard_archive(archive: Archive, inode: int) -> None:
+    """Removes an archive that was found damaged, unless another of the same name has taken its place. Never fails."""
+    try:
+        if os.stat(archive.path).st_ino == inode:
+            os.unlink(archive.path)
+    except OSError:
+        pass  # read-only, or somebody else's: who unpacks it next finds the same
+
+
 def write_archive(environment: str, file: IO[bytes]) -> str:
     """Writes the environment at this path as a tar archive; returns the sha256 of what was written."""
     digest = hashlib.sha256()

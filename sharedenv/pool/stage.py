@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.pool.archive import Archive, Damaged, unpack
+from sharedenv.pool.archive import Archive, Damaged, discard_archive, unpack
 from sharedenv.pool.health import completeness
 from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.manifest import ManifestError, read_manifest
@@ -100,9 +100,7 @@ def _unpack(environment: Environment, path: str, archive: Callable[[], Archive])
     temporary = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}-{os.urandom(6).hex()}")
     old = temporary + "-old"
     try:
-        os.mkdir(temporary, 0o700)
-        unpack(archive(), temporary)
-        _check_copy(environment, temporary)
+        _fill(environment, temporary, archive)
         try:
             os.rename(temporary, path)
         except OSError:
@@ -114,6 +112,24 @@ def _unpack(environment: Environment, path: str, archive: Callable[[], Archive])
     finally:
         remove_tree(temporary)
         remove_tree(old)
+
+
+def _fill(environment: Environment, folder: str, archive: Callable[[], Archive]) -> None:
+    """Makes a folder and unpacks into it; an archive that turns out damaged is made once more. Raises as `_unpack`."""
+    for last in (False, True):
+        found = archive()
+        inode = os.stat(found.path).st_ino
+        os.mkdir(folder, 0o700)
+        try:
+            unpack(found, folder)
+            _check_copy(environment, folder)
+        except Damaged:
+            if last:
+                raise
+            discard_archive(found, inode)
+            remove_tree(folder)
+        else:
+            return
 
 
 def _check_room(environment: Environment, folder: str) -> None:
