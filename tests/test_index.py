@@ -114,6 +114,17 @@ def test_relative_places_are_looked_up_for_each_folder(project: Project) -> None
     assert sorted(project.call("run", "case*/script.py").stdout.split()) == sorted(told)
 
 
+def test_a_rebuild_is_found_by_all_spellings_whatever_else_lies_in_the_index(project: Project) -> None:
+    project.script("a.py")
+    project.script("b.py", requires_python=" >= 3.8")
+    project.call("build", "a.py", "b.py")
+    old = project.call("which", "b.py").stdout
+    for number in range(50):  # as NFS keeps what was removed while it was open
+        (project.pool / f"index/.nfs{number:08}").touch()
+    project.call("build", "--rebuild", "a.py")
+    assert project.call("which", "b.py").stdout == project.call("which", "a.py").stdout != old
+
+
 def test_a_configuration_that_changes_is_seen(project: Project) -> None:
     project.script("a.py", ["alpha"], "import alpha; print(alpha.VERSION)")
     assert project.call("run", "a.py").stdout == "2.0\n"

@@ -5,6 +5,7 @@ It is looked up in two places: by fast.py, and here for the commands that take m
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Callable, Mapping
@@ -96,12 +97,13 @@ def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Env
 def forget(layout: Layout, key: str) -> None:
     """Takes the older generations of a key out of the index: the next look-up goes the full way and finds the new one."""
     try:
-        with os.scandir(layout.index) as entries:
-            for entry in entries:
-                if os.path.basename(os.readlink(entry.path)).startswith(key[:SHORT]):
-                    os.unlink(entry.path)
+        names = os.listdir(layout.index)
     except OSError:
-        pass
+        return
+    for name in names:
+        if os.path.basename(_linked(layout, name) or "").startswith(key[:SHORT]):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(layout.index, name))
 
 
 def _name(around: bytes, path: str) -> str | None:
