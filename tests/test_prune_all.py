@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from sharedenv.pool.place import hold
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 
 
 def test_all_of_a_pool_goes_when_nothing_holds_it(project: Project) -> None:
@@ -36,8 +37,31 @@ def test_what_is_not_the_pools_own_stays(project: Project) -> None:
     project.script("a.py")
     project.call("build", "a.py")
     (project.pool / "notes.txt").write_text("mine")
-    project.call("prune", "--all")
+    assert f"kept the pool {project.pool}: notes.txt is not its own" in project.call("prune", "--all").stderr
     assert project.environments == [] and (project.pool / "notes.txt").read_text() == "mine"
+
+
+def test_a_pool_that_is_a_link_goes_with_what_it_leads_to(project: Project, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    (scratch / "pool").mkdir(parents=True)
+    project.pool.symlink_to(scratch / "pool")
+    project.script("a.py")
+    project.call("build", "a.py")
+    assert f"removed the pool {project.pool}" in project.call("prune", "--all").stderr
+    assert os.listdir(project.path) == ["a.py"] and os.listdir(scratch) == []
+
+
+def test_a_pool_that_can_not_be_removed_is_named(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/pool").mkdir()
+    project.pool.symlink_to(tmp_path / "scratch/pool")
+    project.script("a.py")
+    project.call("build", "a.py")
+    (tmp_path / "scratch").chmod(0o555)
+    done = project.call("prune", "--all", prefix=UNPRIVILEGED)
+    (tmp_path / "scratch").chmod(0o755)
+    assert f"kept the pool {project.pool}: {tmp_path}/scratch/pool can't be removed" in done.stderr
+    assert project.pool.is_symlink()
 
 
 def test_all_stands_alone(project: Project) -> None:

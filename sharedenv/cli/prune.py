@@ -89,13 +89,14 @@ def prune_(
     needed = unfinished_needs(layout)
     policy = Policy(unused_for, max_size, frozenset() if everything else kept, needed.keys, needed.doubt, dry_run)
     pruned = prune(layout, policy)
-    gone = everything and remove_pool(layout, pruned, policy)
+    whole = everything and not dry_run
+    stays = remove_pool(layout, pruned, policy) if whole else None
     if as_json:
-        console.document({**_value(layout, pruned, policy), "pool_removed": gone})
+        console.document({**_value(layout, pruned, policy), "pool_removed": whole and stays is None})
         return 0
     _print(layout, pruned, policy, console)
-    if gone:
-        console.say(f"removed the pool {layout.path}")
+    if whole:
+        console.say(f"kept the pool {layout.path}: {stays}" if stays else f"removed the pool {layout.path}")
     return 0
 
 

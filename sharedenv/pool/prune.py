@@ -98,20 +98,36 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
     return Pruned(ordered, rubbish, blind, 0 if policy.max_size is None else max(0, left - policy.max_size))
 
 
-def remove_pool(layout: Layout, pruned: Pruned, policy: Policy) -> bool:
+def remove_pool(layout: Layout, pruned: Pruned, policy: Policy) -> str | None:
     """Removes the folder of a pool in which that prune has left nothing: no environment, no build or run at work, nothing
-    that isn't a pool's. Returns whether it is gone.
+    that isn't a pool's; and the link to it, where the pool is one. Why it stays, in words, or None.
     """
-    stays = any(not verdict.removed for verdict in pruned.verdicts) or any(item.live for item in pruned.rubbish)
-    if policy.dry_run or policy.needed or stays:
-        return False
+    if reason := _occupied(layout, pruned, policy):
+        return reason
+    folder = os.path.realpath(layout.path)
+    remove_tree(folder)
+    if os.path.lexists(folder):
+        left = os.listdir(folder) if os.access(folder, os.R_OK) else []
+        return f"{', '.join(sorted(left)[:3]) or folder} can't be removed"
+    if os.path.islink(layout.path):
+        _unlink(layout.path)
+    return f"the link to {folder} can't be removed" if os.path.lexists(layout.path) else None
+
+
+def _occupied(layout: Layout, pruned: Pruned, policy: Policy) -> str | None:
+    if any(not verdict.removed for verdict in pruned.verdicts):
+        return "not every environment went"
+    if policy.needed or policy.doubt:
+        return policy.doubt or f"run {min(policy.needed.values())} is at work"
+    if any(item.live for item in pruned.rubbish):
+        return "a build may be at work"
     try:
-        if os.listdir(layout.envs) or any(not is_part(name) for name in os.listdir(layout.path)):
-            return False
-    except OSError:
-        return False
-    remove_tree(layout.path)
-    return not os.path.lexists(layout.path)
+        others = [name for name in os.listdir(layout.path) if not is_part(name)]
+        if others or os.listdir(layout.envs):
+            return f"{min(others)} is not its own" if others else "an environment was made meanwhile"
+    except OSError as error:
+        return f"it can't be looked into: {error.strerror}"
+    return None
 
 
 def decide(
