@@ -224,20 +224,42 @@ def test_an_environment_left_unlinked_is_taken_over(project: Project) -> None:
     assert link.is_symlink()
 
 
-def test_term_takes_uv_along(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (["build", "a.py"], signal.SIGTERM),
+        (["build", "a.py"], signal.SIGHUP),
+        (["verify", "--repair"], signal.SIGTERM),
+        (["verify", "--repair"], signal.SIGHUP),
+    ],
+    ids=["build TERM", "build HUP", "repair TERM", "repair HUP"],
+)
+def test_who_is_ended_takes_uv_along(project: Project, tmp_path: Path, command: list[str], number: signal.Signals) -> None:
+    project.script("a.py", ["alpha"])
+    if command[0] == "verify":
+        project.call("build", "a.py")
+        next(project.environments[0].rglob("alpha.py")).unlink()
     uv = tmp_path / "uv"
     uv.write_text('#!/bin/sh\ncase "$*" in *--version*) echo "uv 99.0.0";; *) echo $$ > "$0.pid"; exec sleep 100;; esac\n')
     uv.chmod(0o755)
-    project.script("a.py", ["alpha"])
-    process = project.start("build", "a.py", env={"SHAREDENV_UV": str(uv)})
+    process = project.start(*command, env={"SHAREDENV_UV": str(uv)})
     note = tmp_path / "uv.pid"
     wait_for(lambda: note.exists() and note.read_text().strip() != "")
-    process.terminate()
+    process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)
     assert not list((project.pool / "tmp").iterdir())
+
+
+def test_a_build_under_nohup_is_not_ended_by_hup(project: Project) -> None:
+    project.script("a.py", ["alpha"])
+    process = project.start("build", "a.py", prefix=["nohup"])
+    wait_for(lambda: process.poll() is not None or any((project.pool / "tmp").glob("*")))
+    process.send_signal(signal.SIGHUP)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0 and "built environment" in stderr
 
 
 #: makes a process slow on its way into a wait for a lock: a signal that comes meanwhile does not end the wait

@@ -62,22 +62,27 @@ class Outcome:
 def building(
     session: Session, plan: Plan, options: BuildOptions, jobs: int, console: Console
 ) -> Iterator[tuple[dict[str, Future[Environment]], BuildProgress]]:
-    """Starts building what is missing; yields the future of each key, and who tells of them.
-
-    Whoever leaves by an exception (Ctrl-C, TERM) takes the builds along.
-    """
+    """Starts building what is missing; yields the future of each key, and who tells of them."""
     from sharedenv.pool.build import Builder  # noqa: PLC0415 - `run` with a full pool needs the options above and no builder
 
-    with BuildProgress(console) as progress:
+    with BuildProgress(console) as progress, taking_builds_along():
         builder = Builder(session.layout, session.settings, options, os.environ, progress)
-        before = signal.signal(signal.SIGTERM, _end)
-        try:
-            yield builder.build_all(plan.needs.values(), jobs), progress
-        except BaseException:
-            stop_all()
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        yield builder.build_all(plan.needs.values(), jobs), progress
+
+
+@contextmanager
+def taking_builds_along() -> Iterator[None]:
+    """Whoever leaves by an exception (Ctrl-C, TERM, HUP where nohup doesn't ignore it) takes along the builds that are at work."""
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _end) for number in heard}
+    try:
+        yield
+    except BaseException:
+        stop_all()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(number: int, _frame: object) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from sharedenv.cli.building import build_options
+from sharedenv.cli.building import build_options, taking_builds_along
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import existing_pool, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
@@ -18,7 +18,6 @@ from sharedenv.pool.repair import repair
 from sharedenv.pool.store import Environment
 from sharedenv.pool.survey import Found, survey
 from sharedenv.pool.verify import Verified, verify
-from sharedenv.process import stop_all
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console, error_value
 from sharedenv.report.words import count, size
@@ -79,16 +78,13 @@ def _repair(
     """The new environment of each one repaired, by the old one's name, and what could not be."""
     repaired: dict[str, Environment] = {}
     errors = []
-    with BuildProgress(console) as progress:
+    with BuildProgress(console) as progress, taking_builds_along():
         for item in bad:
             try:
                 repaired[item.name] = repair(layout, item, options, os.environ, progress)
                 console.say(f"repaired {item.name} as {repaired[item.name].name}")
             except SharedenvError as error:
                 errors.append(error)
-            except BaseException:
-                stop_all()
-                raise
     return repaired, tuple(errors)
 
 
