@@ -56,6 +56,8 @@ def fast(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> int | None
 
 
 def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> None:
+    from fcntl import F_DUPFD, fcntl  # loaded with pool/place
+
     from sharedenv.environ import environ_in
 
     found = _look_up([script], environ)
@@ -66,11 +68,12 @@ def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> No
         return
     environment = _near(found[0].environment, environ)
     python = f"{environment}/bin/python"
-    posix.set_inheritable(descriptor, True)
+    inherited = fcntl(descriptor, F_DUPFD, 3)  # where 0, 1 or 2 is closed, the manifest was given its number
     try:
         posix.execve(python, [python, script, *arguments], environ_in(environment, environ))
     except OSError:
         posix.close(descriptor)  # the full way says what is wrong
+        posix.close(inherited)
 
 
 def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:

@@ -155,6 +155,20 @@ def test_exec_holds_the_environment_and_passes_on_status_and_variables(built: Pr
     assert done.stdout.splitlines() == [f"{environment} {environment}/bin False", "True"]
 
 
+def test_a_closed_descriptor_stays_closed_for_the_script(built: Project) -> None:
+    """Not the manifest: what the script writes to it, or reads from it, would go there."""
+    body = (
+        "import os, sys\nfor n in (0, 1, 2):\n    try:\n        os.fstat(n)\n    except OSError:\n        open('closed', 'a').write(str(n))\n"
+        "held = [os.readlink(f'/proc/self/fd/{n}') for n in range(3, 20) if os.path.lexists(f'/proc/self/fd/{n}')]\n"
+        "sys.exit(not any(path.endswith('sharedenv.json') for path in held))"
+    )
+    built.script("case1/script.py", [], body)
+    for closed in ("0", "1", "2", "012"):
+        (built.path / "closed").write_text("")
+        built.shell(f"{sys.executable} -m sharedenv exec case1/script.py {' '.join(f'{n}>&-' for n in closed)}")
+        assert (built.path / "closed").read_text() == closed
+
+
 def test_an_environment_that_is_gone_is_built_again(built: Project) -> None:
     shutil.move(built.environments[0], built.path / "elsewhere")
     done = built.call("exec", "case1/script.py")
