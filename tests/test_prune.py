@@ -385,6 +385,17 @@ def test_rubbish_of_a_killed_build_goes_and_a_live_builds_staging_stays(project:
     assert [path.name for path in (project.pool / "tmp").iterdir()] == [live.name]
 
 
+def test_of_two_prunes_one_finds_what_the_other_removed(project: Project) -> None:
+    """Between the look at a link and the look at where it leads."""
+    require("strace", root=False)
+    project.script("s.py")
+    project.call("build", "s.py")
+    link = project.pool / "index" / ("0" * 64)
+    link.symlink_to("../envs/gone-1")
+    argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(link), "-e", "inject=readlink,readlinkat:error=ENOENT"]
+    project.call("prune", prefix=argv)
+
+
 def test_a_prune_beside_a_build_touches_nothing_of_it(project: Project) -> None:
     project.script("s.py", ["beta", "tool"], "import alpha; print('ran')")
     build = project.start("build", "s.py")

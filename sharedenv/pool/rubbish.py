@@ -69,7 +69,7 @@ def _trash(layout: Layout) -> Iterator[tuple[str, str]]:
 def _dangling(layout: Layout) -> Iterator[tuple[str, str]]:
     for folder in (layout.keys, layout.index):
         for path, found in _entries(folder):
-            if stat.S_ISLNK(found.st_mode) and _is_gone(os.path.join(folder, os.readlink(path))):
+            if stat.S_ISLNK(found.st_mode) and _leads_nowhere(path):
                 yield path, "leads to no environment"
     for path, _ in _entries(layout.used):
         if _is_gone(os.path.join(layout.envs, os.path.basename(path))):
@@ -118,6 +118,13 @@ def _newest(path: str) -> float:
         except OSError:
             return float("inf")
     return newest
+
+
+def _leads_nowhere(link: str) -> bool:
+    try:
+        return _is_gone(os.path.join(os.path.dirname(link), os.readlink(link)))
+    except OSError:  # another prune was faster, or the disk fails
+        return False
 
 
 def _is_gone(path: str) -> bool:
