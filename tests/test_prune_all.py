@@ -66,3 +66,11 @@ def test_a_pool_that_can_not_be_removed_is_named(project: Project, tmp_path: Pat
 
 def test_all_stands_alone(project: Project) -> None:
     assert "--all stands alone" in project.call("prune", "--all", "--unused-for", "1d", status=2).stderr
+
+
+def test_no_variable_removes_a_pool(project: Project) -> None:
+    """SHAREDENV_ALL=1 is meant for `status`."""
+    project.script("a.py")
+    project.call("build", "a.py")
+    project.call("prune", env={"SHAREDENV_ALL": "1", "SHAREDENV_KEEP": "1"})
+    assert len(project.environments) == 1

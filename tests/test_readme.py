@@ -40,7 +40,8 @@ def test_every_long_option_has_its_variable() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name != "version":
                 long = max(parameter.opts, key=len)
-                variable = None if long == "--stage" else "SHAREDENV_" + long[2:].upper().replace("-", "_")
+                without = long == "--stage" or (command.name == "prune" and long in ("--all", "--keep"))
+                variable = None if without else "SHAREDENV_" + long[2:].upper().replace("-", "_")
                 assert parameter.envvar == variable, f"{command.name} {long}"
 
 

@@ -15,7 +15,7 @@ _JSON = "sharedenv.json"
 
 
 def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
-    """click.option whose environment variable is SHAREDENV_ and its long name, as for every option of every command."""
+    """click.option whose environment variable is SHAREDENV_ and its long name, as for nearly every option of every command."""
     long = next(name for name in names if name.startswith("--"))
     attributes.setdefault("envvar", "SHAREDENV_" + long.split("/")[0].strip("-").upper().replace("-", "_"))
     return click.option(*names, **attributes)

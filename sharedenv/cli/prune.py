@@ -60,8 +60,9 @@ class _Usage(click.Command):
 @script_options
 @option("--unused-for", type=Age(), metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
 @option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
-@option("--keep", is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
-@option("--all", "everything", is_flag=True, help="All that is not in use; the pool's folder too when nothing is left.")
+@option("--keep", envvar=None, is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
+# SHAREDENV_ALL is set for `status --all`: what a variable says for one command must not remove a pool
+@option("--all", "everything", envvar=None, is_flag=True, help="All that is not in use; the pool's folder too when nothing is left.")
 @option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @json_option
 @click.pass_context
