@@ -104,6 +104,22 @@ def test_a_source_that_is_gone_loses_nothing(project: Project) -> None:
     assert len(project.environments) == 1
 
 
+def test_what_uv_says_of_a_source_is_told_without_credentials(project: Project, tmp_path: Path) -> None:
+    make_library(project.path / "lib")
+    extra = '[tool.uv]\nextra-index-url = ["http://me:open-sesame@127.0.0.1:9/simple?token=swordfish"]\n[tool.uv.sources]\nlib = { path = "lib" }'
+    project.script("s.py", ["lib"], PRINT_LIB, extra=extra)
+    project.call("build", "s.py")
+    uv = tmp_path / "uv"
+    uv.write_text(
+        '#!/bin/sh\ncase "$*" in *--check*) ;; *) exec uv "$@";; esac\n'
+        "while [ $# -gt 0 ] && [ $1 != --script ]; do shift; done\nsed -n 's/.*\\(http.*\\)\".*/can not reach \\1/p' \"$2\" >&2\nexit 2\n"
+    )
+    uv.chmod(0o755)
+    done = project.call("-v", "build", "s.py", env={"SHAREDENV_UV": str(uv)})
+    assert "can't tell whether its sources have changed: can not reach http://" in done.stderr
+    assert "sesame" not in done.stderr and "swordfish" not in done.stderr
+
+
 def test_a_script_that_is_edited_while_its_environment_is_built(project: Project) -> None:
     """The index must not hold its new bytes for the environment of the old."""
     library = make_library(project.path / "lib")

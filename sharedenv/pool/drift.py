@@ -8,7 +8,8 @@ from sharedenv.canonical import build_inputs
 from sharedenv.plan import Need
 from sharedenv.pool.construct import Construction, in_own_tmpdir, prepare
 from sharedenv.pool.staging import staging
-from sharedenv.uv import is_outdated
+from sharedenv.secret import redact
+from sharedenv.uv import UvFailed, is_outdated
 
 
 def has_drifted(need: Need, work: Construction, environment: str) -> bool:
@@ -26,4 +27,7 @@ def has_drifted(need: Need, work: Construction, environment: str) -> bool:
         in_own_tmpdir(work) as inside,
     ):
         script, environ = prepare(need, inside, inputs, folder)
-        return is_outdated(work.uv, script, environment, flags, environ, folder, log)
+        try:
+            return is_outdated(work.uv, script, environment, flags, environ, folder, log)
+        except UvFailed as failure:
+            raise UvFailed(redact(failure.words, inputs.secrets), failure.status, failure.hint) from None
