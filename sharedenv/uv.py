@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from typing import IO
 
@@ -112,6 +113,9 @@ def cache_folder(uv: Uv, environ: Mapping[str, str]) -> str | None:
 def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """The environment uv is started in: ``environ`` without what would mislead it, and of UV_* no more than ``variables``."""
     kept = {name: value for name, value in environ.items() if not name.startswith("UV_") and name not in _MISLEADING}
+    if sys.getfilesystemencoding() != "utf-8":
+        # uv takes what a Python says of its own place for UTF-8, as it is in the locale C (PEP 540), but in no 8-bit one
+        kept["LC_ALL"] = "C"
     # a line that uv wraps for a terminal (COLUMNS says how wide) is not one that we can tell again
     return {**kept, "UV_NO_WRAP": "1", **variables}
 

@@ -46,6 +46,15 @@ def preloaded(folder: Path, code: str) -> dict[str, str]:
     return {"LD_PRELOAD": str(library)}
 
 
+def eight_bit_locale(folder: Path) -> dict[str, str]:
+    """Makes a locale whose characters are bytes; the variables with which a program takes it."""
+    require("localedef", root=False)
+    done = subprocess.run(["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / "en_US.ISO-8859-1")], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"can't make a locale: {done.stderr.strip()}")
+    return {"LOCPATH": str(folder), "LC_ALL": "en_US.ISO-8859-1"}
+
+
 @contextmanager
 def mounted(folder: Path, *options: object, unmount: tuple[str, ...] = ("umount", "-l")) -> Iterator[Path]:
     """`mount OPTIONS FOLDER` for the length of the body; skips where this machine doesn't let us mount."""

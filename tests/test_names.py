@@ -12,6 +12,7 @@ import pytest
 
 from sharedenv.report.summary import printable
 from tests.conftest import UNPRIVILEGED, Project
+from tests.faults import eight_bit_locale
 
 NASTY = [
     b"two words", b"it's", b'"quoted"', b"new\nline", b"tab\there", b"-rf", b"--", b"$HOME", b"`id`", b"$(id)", b"a;b&c|d",
@@ -111,3 +112,19 @@ def test_a_folder_that_vanishes_between_plan_and_start_fails_alone(project: Proj
 )
 def test_printable(text: str, line: str) -> None:
     assert printable(text) == line
+
+
+def test_a_locale_of_eight_bits_changes_no_name(project: Project, tmp_path: Path) -> None:
+    """uv asks a Python where it is, and both speak UTF-8 then; what we print of a path are its bytes."""
+    folder = project.path / "caf\u00e9"
+    script = project.script("caf\u00e9/s.py", ["alpha"], "import alpha; print('ran')")
+    project.env.update(eight_bit_locale(tmp_path), SHAREDENV_POOL=str(folder / ".sharedenv"))
+    project.path = folder
+    project.call("build", "s.py", encoding="utf-8")
+    fast = project.call("which", "s.py", encoding="utf-8").stdout
+    assert fast == f"{folder}/.sharedenv/envs/{project.environments[0].name}/bin/python\n"
+    for link in (project.pool / "index").iterdir():
+        link.unlink()
+    assert project.call("which", "s.py", encoding="utf-8").stdout == fast
+    done = project.call("which", str(script), *map(str, range(99)), status=2, encoding="utf-8")
+    assert "... and 94 more" in done.stderr, "what the locale has no character for"

@@ -107,8 +107,18 @@ def _write(text: str) -> None:
 
 
 def _encoded(text: str) -> bytes:
-    # names of files may hold bytes that are no UTF-8: os.fsdecode made surrogates of them, which go out as those bytes
-    return text.encode("utf-8", "surrogateescape") + b"\n"
+    # names of files go out as the bytes that they are, whatever the locale; that has no character for some of our own
+    try:
+        return os.fsencode(text) + b"\n"
+    except UnicodeEncodeError:
+        return b"".join(map(_character, text.replace("…", "..."))) + b"\n"
+
+
+def _character(character: str) -> bytes:
+    try:
+        return os.fsencode(character)
+    except UnicodeEncodeError:
+        return b"?"
 
 
 def write_all(descriptor: int, data: bytes) -> None:
