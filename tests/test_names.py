@@ -128,3 +128,25 @@ def test_a_locale_of_eight_bits_changes_no_name(project: Project, tmp_path: Path
     assert project.call("which", "s.py", encoding="utf-8").stdout == fast
     done = project.call("which", str(script), *map(str, range(99)), status=2, encoding="utf-8")
     assert "... and 94 more" in done.stderr, "what the locale has no character for"
+
+
+def test_a_pool_in_a_folder_that_is_not_utf8_is_refused_in_words(project: Project, tmp_path: Path) -> None:
+    """uv makes no environment there; with a pool elsewhere the scripts run."""
+    project.path = Path(os.fsdecode(os.fsencode(project.path) + b"/p\xff"))
+    project.script("s.py", ["alpha"], "print('ran')")
+    _, stderr = run_bytes(project, "build", "s.py", status=3)
+    assert b"no environment can be built in" in stderr and b"p\xff/.sharedenv" in stderr and b"not UTF-8" in stderr
+    assert os.listdir(project.path) == ["s.py"]
+    assert run_bytes(project, "--pool", str(tmp_path / "pool"), "exec", "s.py")[0] == b"ran\n"
+
+
+def test_a_pool_that_was_moved_to_such_a_folder_is_used_and_not_added_to(project: Project) -> None:
+    project.script("s.py", body="print('ran')")
+    project.script("t.py", ["alpha"])
+    project.call("build", "s.py")
+    moved = Path(os.fsdecode(os.fsencode(project.path) + b"\xff"))
+    project.path.rename(moved)
+    project.path = moved
+    assert run_bytes(project, "exec", "s.py")[0] == b"ran\n"
+    assert run_bytes(project, "run", "s.py")[0] == b"ran\n"
+    assert b"not UTF-8" in run_bytes(project, "build", "t.py", status=3)[1]

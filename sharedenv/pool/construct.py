@@ -89,7 +89,7 @@ def _new_log(path: str) -> IO[str]:
         os.unlink(path)  # in a shared pool the last one may be a colleague's
     except FileNotFoundError:
         pass
-    return open(path, "x+", encoding="utf-8")
+    return open(path, "x+", encoding="utf-8", errors="surrogateescape")
 
 
 def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> str:

@@ -15,8 +15,10 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
     """Makes the pool's folders, or sees that they are there (purges take empty ones). Returns whether it is a new pool.
 
     Nobody else may write into them, whatever the umask. ``shared``: the group may, from now on (setgid, so that what is
-    made there is the group's). Raises SharedenvError (read-only, or of another format).
+    made there is the group's). Raises SharedenvError (read-only, of another format, or where uv can build nothing).
     """
+    if not os.path.exists(layout.marker):  # what was built before and moved there runs
+        _check_name(layout)
     try:
         os.makedirs(layout.path, exist_ok=True)
         new = not os.path.exists(layout.marker)
@@ -48,6 +50,18 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
         ) from None
     check_format(layout)
     return new
+
+
+def _check_name(layout: Layout) -> None:
+    try:
+        os.fsencode(layout.path).decode()
+    except UnicodeDecodeError:
+        raise SharedenvError(
+            f"no environment can be built in {layout.path}",
+            cause="the path is not UTF-8, which uv wants",
+            hint="sharedenv --pool DIR/.sharedenv build …, DIR being a folder whose path is UTF-8",
+            exit_code=EXIT_BUILD,
+        ) from None
 
 
 def _make_folder(path: str) -> bool:

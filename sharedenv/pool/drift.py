@@ -23,7 +23,7 @@ def has_drifted(need: Need, work: Construction, environment: str) -> bool:
     work.step("asking uv whether its sources have changed")
     with (
         staging(work.layout, need.payload.key) as folder,
-        open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log,
+        open(os.path.join(folder, "log"), "w+", encoding="utf-8", errors="surrogateescape") as log,
         in_own_tmpdir(work) as inside,
     ):
         script, environ = prepare(need, inside, inputs, folder)
