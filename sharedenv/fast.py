@@ -24,7 +24,10 @@ def main() -> int:
     if arguments and arguments[0] in ("exec", "which", "activate"):
         from sharedenv.environ import own_environ
 
-        status = fast(arguments, own_environ())
+        try:
+            status = fast(arguments, own_environ())
+        except Exception:  # the full way tells of it; and a job that evaluates `activate` ends then, by its words
+            status = None
         if status is not None:
             return status
     if sys.flags.no_site and "site" not in sys.modules:

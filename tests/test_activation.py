@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from sharedenv.activation import activation, shell_of, taskprolog
 from sharedenv.errors import SharedenvError
 from tests.conftest import Project
+from tests.faults import wait_for
 
 #: program → how its users evaluate a command's output
 EVALUATIONS = {
@@ -103,8 +107,53 @@ def test_a_job_script_ends_when_there_is_no_environment(program: str, project: P
     assert not project.environments
 
 
+#: arguments of `activate`, and variables, that fail at each place where it can
+FAILURES = {
+    "an option that is none": (["--no-biuld", "case1/script.py"], {}),
+    "no script": ([], {}),
+    "a variable that can't be read": (["case1/script.py"], {"SHAREDENV_LOCK_TIMEOUT": "maybe"}),
+    "a variable of every command": (["case1/script.py"], {"SHAREDENV_VERBOSE": "maybe"}),
+    "no memory": (["large.py"], {}),
+    "the folder is gone": (["case1/script.py"], {}),
+}
+
+
+@pytest.mark.parametrize("program", EVALUATIONS)
+def test_a_job_script_ends_whatever_fails(program: str, project: Project) -> None:
+    """Usage errors, bad variables, errors that nobody thought of."""
+    project.script("case1/script.py", [])
+    os.truncate(project.script("large.py", []), 2 << 30)
+    project.call("build", "case1/script.py")
+    env = {**project.env, "SHELL": shutil.which(program) or "/bin/none", "HOME": str(project.path)}
+    env["PATH"] = f"{_bin(project)}:{env['PATH']}"
+    for what, (words, variables) in FAILURES.items() if program == "bash" else list(FAILURES.items())[:1]:
+        before = {"no memory": "ulimit -v 300000", "the folder is gone": 'mkdir "$PWD/gone"; cd "$PWD/gone"; rmdir "$PWD"'}.get(what, ":")
+        code = f"{before}\n{EVALUATIONS[program].format(shlex.join(['sharedenv', 'activate', *words]))}\necho went on"
+        done = shell(program, ("set +eu; " if program in ("bash", "dash", "zsh") else "") + code, {**env, **variables}, project.path)
+        assert "went on" not in done.stdout, what
+        assert done.returncode != 0, what
+        assert "error: " in done.stderr, (what, done.stderr)
+    told = project.call("activate", "--shell=fish", "--nonsense", status=2).stdout
+    assert told == project.call("activate", env={"SHAREDENV_SHELL": "fish", "SHAREDENV_QUIET": "maybe"}, status=2).stdout
+    assert told.startswith("status is-interactive")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_job_script_ends_when_a_signal_ends_the_build(number: int, project: Project, tmp_path: Path) -> None:
+    stuck = tmp_path / "uv"  # a build that takes its time
+    stuck.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    project.script("case1/script.py", ["alpha"])
+    process = project.start("activate", "case1/script.py", env={"SHAREDENV_UV": str(stuck), "SHELL": "/bin/bash"})
+    wait_for((tmp_path / "begun").exists)
+    process.send_signal(number)
+    assert "exit 1" in process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number
+
+
 def test_taskprolog_lines(project: Project) -> None:
     project.script("case1/script.py", ["alpha"])
+    assert project.call("activate", "--taskprolog", "--nonsense", status=2).stdout == ""
     lines = project.call("activate", "--taskprolog", "case1/script.py").stdout.splitlines()
     [environment] = project.environments
     assert lines == [

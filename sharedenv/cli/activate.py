@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import signal
+from collections.abc import Callable
 
 import click
 
 from sharedenv.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
-from sharedenv.cli.building import build_options, require_one
+from sharedenv.cli.building import build_options, end_by_signal, require_one
 from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option
 from sharedenv.cli.stage import tell_staged
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staged import path_to_use
@@ -43,20 +47,39 @@ def activate(
     """
     console: Console = context.obj.console
     kind = shell or shell_of(os.environ, calling_program())
-    try:
-        session = open_session(context, Selection((script,), None, False, python))
-        plan = plan_of(session, console)
-        environment = require_one(session, plan, build_options, no_build, console)
-        path = path_to_use(environment.path, os.environ)
-        prompt = f"sharedenv {environment.key[:SHORT]}"
-        text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)
-    except SharedenvError:
-        # `eval` of nothing succeeds: what it reads must say that there is no environment
-        if not as_taskprolog:
-            console.result(FAILURE[kind])
-        raise
+    session = open_session(context, Selection((script,), None, False, python))
+    plan = plan_of(session, console)
+    environment = require_one(session, plan, build_options, no_build, console)
+    path = path_to_use(environment.path, os.environ)
+    prompt = f"sharedenv {environment.key[:SHORT]}"
+    text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)
     tell_staged(environment.path, path, console)
     remember(session.layout, os.environ, {session.paths[0]: environment}, python)
     note_use(session.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0
+
+
+def or_end_the_job(words: list[str], run: Callable[[], int]) -> int:
+    """Runs the command that ``words`` name and returns its exit status; where that is not 0, and whatever the reason, its
+    result is code that ends the job: `eval` of nothing succeeds, and the job would go on with another Python.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end_by_signal)
+    try:
+        status = run()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else EXIT_FAILED
+    if status and "--taskprolog" not in words and not os.environ.get("SHAREDENV_TASKPROLOG"):
+        with contextlib.suppress(SharedenvError, BrokenPipeError):  # the error may be that nothing can be written there
+            Console().result(FAILURE[_kind(words)])
+    return status
+
+
+def _kind(words: list[str]) -> str:
+    # the words may be those that click can't read
+    given = [word.partition("=")[2] for word in words if word.startswith("--shell=")]
+    given += [value for word, value in itertools.pairwise(words) if word == "--shell"]
+    named = [kind for kind in (*given, os.environ.get("SHAREDENV_SHELL")) if kind in SHELLS]
+    return named[0] if named else shell_of(os.environ, calling_program())

@@ -74,7 +74,7 @@ def building(
 def taking_builds_along() -> Iterator[None]:
     """Whoever leaves by an exception (Ctrl-C, TERM, HUP where nohup doesn't ignore it) takes along the builds that are at work."""
     heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, _end) for number in heard}
+    before = {number: signal.signal(number, end_by_signal) for number in heard}
     try:
         yield
     except BaseException:
@@ -85,8 +85,8 @@ def taking_builds_along() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end(number: int, _frame: object) -> NoReturn:
-    # without this, uv, in a process group of its own, would outlive us
+def end_by_signal(number: int, _frame: object) -> NoReturn:
+    """A signal's handler: whoever is at work cleans up. Without it uv, in a process group of its own, would outlive us."""
     raise SystemExit(128 + number)
 
 

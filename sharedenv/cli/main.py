@@ -93,8 +93,16 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status. Nothing escapes but the status: errors have been told."""
     _open_standard()
-    context: click.Context | None = None
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if _command(words) == "activate":
+        from sharedenv.cli.activate import or_end_the_job  # noqa: PLC0415 - loads what this command needs
+
+        return or_end_the_job(words, lambda: _run(words))
+    return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    context: click.Context | None = None
     try:
         context = cli.make_context("sharedenv", list(words))
         with context:
@@ -120,6 +128,18 @@ def main(arguments: list[str] | None = None) -> int:
             with contextlib.suppress(SharedenvError, BrokenPipeError):  # the error may be that nothing can be written there
                 _console(context).document({"errors": [error_value(told)]})
         return told.exit_code
+
+
+def _command(words: list[str]) -> str | None:
+    """The command that these words name, also where click can't read them."""
+    takes_value = {flag for one in cli.params if isinstance(one, click.Option) and not one.is_flag for flag in one.opts}
+    rest = iter(words)
+    for word in rest:
+        if word in COMMANDS:
+            return word
+        if word in takes_value:
+            next(rest, None)
+    return None
 
 
 def _in_pool(hint: str, pool: str) -> str:
