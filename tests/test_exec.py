@@ -56,6 +56,9 @@ def test_our_own_failure_is_125(project: Project) -> None:
     assert not project.environments
     assert "missing argument" in project.call("exec", status=125).stderr
     assert "no such option '--nonsense'" in project.call("exec", "--nonsense", "b.py", status=125).stderr
+    assert "SHAREDENV_VERBOSE: " in project.call("exec", "b.py", env={"SHAREDENV_VERBOSE": "maybe"}, status=125).stderr
+    assert "no such option '--colour'" in project.call("--colour", "always", "exec", "b.py", status=125).stderr
+    assert "no such option '--colour'" in project.call("--pool", "exec", "--colour=always", "build", "b.py", status=2).stderr
 
 
 def test_which_prints_each_interpreter_in_the_order_asked(project: Project) -> None:

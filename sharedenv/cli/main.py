@@ -119,7 +119,7 @@ def _run(words: list[str]) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:  # the one place where a bug becomes a report
         told = _as_told(error, words)
-        if context is not None and context.invoked_subcommand == "exec":
+        if (_command(words) if context is None else context.invoked_subcommand) == "exec":
             told.exit_code = EXIT_EXEC
         if context is not None and context.obj is not None and context.obj.pool and told.hint:
             told.hint = _in_pool(told.hint, context.obj.pool)
