@@ -9,13 +9,13 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Project
-from tests.faults import as_nobody, require
+from tests.faults import as_nobody, require, wait_for
 from tests.test_build_faults import BUILD, HOLDER
 from tests.test_verify import module as module_of
 
@@ -271,9 +271,11 @@ def shared(project: Project, world: Path) -> None:
 SYSTEM_PYTHON = "/usr/bin/python3"  #: one that every user may run: this session's own may lie in a home
 
 
-def member(project: Project, *arguments: str, module: tuple[str, ...] = ("-m", "sharedenv"), **env: str) -> subprocess.CompletedProcess[str]:
-    """`sharedenv` as another member of the group."""
-    argv = [*as_nobody(group=GROUP), SYSTEM_PYTHON, *module, *arguments]
+def member(
+    project: Project, *arguments: str, module: tuple[str, ...] = ("-m", "sharedenv"), prefix: Sequence[str] = (), **env: str
+) -> subprocess.CompletedProcess[str]:
+    """`PREFIX sharedenv` as another member of the group."""
+    argv = [*prefix, *as_nobody(group=GROUP), SYSTEM_PYTHON, *module, *arguments]
     libraries = os.pathsep.join([project.env["PYTHONPATH"], sysconfig.get_path("purelib")])
     return subprocess.run(
         argv,
@@ -389,6 +391,35 @@ def test_a_colleague_who_died_while_building_is_not_waited_for(group_project: Pr
     project.env["UV_CACHE_DIR"] = str(home / "cache")
     done = member(project, "-c", code, module=(), HOME=str(home))
     assert done.returncode == 0 and "built environment" in done.stderr, done.stderr
+
+
+AS_LONG_AS_ITS_PARENT = """
+import os, pathlib, time
+parent = os.getppid()
+pathlib.Path("begun").touch()
+while os.getppid() == parent:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("hidepid", [1, 2])
+def test_a_colleagues_run_is_at_work_where_proc_hides_it(hidepid: int, group_project: Project) -> None:
+    """As many clusters mount /proc: its cases would have been run a second time beside it."""
+    project = group_project
+    project.script("slow.py", ["alpha"], AS_LONG_AS_ITS_PARENT)
+    running = project.start("run", "slow.py")
+    wait_for((project.path / "begun").exists)
+    hide = f'mount -t proc -o hidepid={hidepid} proc /proc && exec "$@"'
+    prefix = ["unshare", "--mount", "sh", "-c", hide, "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("can't mount /proc in a name space of its own")
+    told = member(project, "run", "--resume", prefix=prefix)
+    assert told.returncode == 2 and "is at work" in told.stderr, told.stderr
+    running.kill()
+    running.wait()
+    told = member(project, "status", prefix=prefix)
+    assert "1 not run" in told.stdout and "to go on" in told.stdout, told.stdout
 
 
 @pytest.mark.root

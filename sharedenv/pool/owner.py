@@ -15,6 +15,7 @@ from sharedenv.frozen import frozen
 HEARTBEAT = 5.0
 #: … and is taken for dead on another host when it has not for this long
 STALE = 60.0
+_UNKNOWN = "alive"  # the start of a process that is there, and no more is known
 
 
 def readable_as(path: str, folder: str) -> None:
@@ -60,10 +61,13 @@ def owner_of(record: Mapping[str, Any]) -> Owner:
 def lives(owner: Owner, silence: float) -> bool:
     """Whether an owner still lives; ``silence`` is how long ago (seconds) it was last heard of.
 
-    On this machine the kernel knows, however long a process was stopped or busy; elsewhere silence decides.
+    On this machine the kernel knows, however long a process was stopped or busy; elsewhere, and where /proc hides the
+    processes of others (hidepid), silence decides.
     """
     if is_here(owner):
-        return _start_of(owner.pid) == owner.start
+        start = _start_of(owner.pid)
+        if start != _UNKNOWN or owner.start == _UNKNOWN:
+            return start == owner.start
     return silence < STALE
 
 
@@ -82,23 +86,22 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """Start time of a process; "" when there is none (a zombie counts as none)."""
+    """Start time of a process; "" when there is none (a zombie counts as none), `_UNKNOWN` when it can't be seen."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
         return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
-    except FileNotFoundError:
-        if os.path.isdir("/proc/self"):
-            return ""
+    except (FileNotFoundError, PermissionError):
+        pass  # it is gone, or hidden (hidepid), or there is no /proc (macOS): the number alone has to do
     except OSError:
         return ""
     try:
-        os.kill(pid, 0)  # no /proc (macOS): the number alone has to do
+        os.kill(pid, 0)
     except ProcessLookupError:
         return ""
     except PermissionError:
         pass
-    return "alive"
+    return _UNKNOWN
 
 
 def is_alive(pid: int) -> bool:
