@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sharedenv.cli.run import default_jobs
 from tests.conftest import Project
+from tests.faults import mounted
 
 
 def test_scripts_run_in_their_environment_and_folder(project: Project) -> None:
@@ -135,6 +137,20 @@ def test_keep_order(project: Project) -> None:
     assert project.call("run", "-j2", "-k", "case*/script.py").stdout == "1\n2\n3\n4\n"
 
 
+@pytest.mark.root
+def test_what_the_disk_has_no_room_to_keep_for_its_turn_is_no_success(project: Project, tmp_path: Path) -> None:
+    """The last piece is written in part: the rest was lost without a word."""
+    body = "import os, time\nif os.path.exists('first'): time.sleep(1)\nelse: print('x' * (1120 << 10))"
+    project.copies(2, body=body)
+    (project.path / "case1" / "first").touch()
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=1100k", "none") as folder:
+        done = project.call("run", "-j2", "-k", "case*/script.py", env={"TMPDIR": str(folder)}, status=1)
+    where = f"kept in {folder} for its turn"
+    assert f"output can't be {where} (No space left on device): starting nothing more" in done.stderr
+    assert f"its output could not be {where}: No space left on device" in done.stderr
+    assert "1 succeeded, 1 failed" in done.stderr and done.stdout == ""
+
+
 def test_capture_writes_into_each_folder(project: Project) -> None:
     project.copies(2, body="import sys; print('out'); print('err', file=sys.stderr)")
     done = project.call("run", "--capture", "log.txt", "case*/script.py")
@@ -150,6 +166,18 @@ def test_one_folder_for_all(project: Project) -> None:
     (project.path / "work").mkdir()
     assert project.call("run", "--cwd", "work", "case*/script.py").stdout == f"{project.path / 'work'}\n" * 2
     assert "no folder" in project.call("run", "--cwd", "nowhere", "case*/script.py", status=2).stderr
+
+
+@pytest.mark.root
+def test_a_joblog_on_a_full_disk_is_told(project: Project, tmp_path: Path) -> None:
+    """Its last line was written in part, which nobody said."""
+    project.script("case1/script.py", body="raise SystemExit(1)")
+    project.call("run", "case1/script.py", status=1)
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=4k", "none") as folder:
+        (folder / "log").write_bytes(b"x" * 4090)  # a resumed run goes on in it
+        done = project.call("run", "--resume", "--joblog", str(folder / "log"), status=1)
+        assert "the joblog can't be written (No space left on device)" in done.stderr
+        assert (folder / "log").stat().st_size == 4096
 
 
 def test_joblog_has_gnu_parallels_columns(project: Project) -> None:

@@ -34,7 +34,9 @@ class Output:
         self.open_line = False  #: whether what went last to where our own lines go (stderr) did not end its line
 
     def write(self, case: Case, stdout: Stream, stderr: Stream) -> None:
-        """Takes what a script wrote. Raises OSError when it can't be passed on."""
+        """Takes what a script wrote. Raises OSError when it can't be passed on; with the folder as its file name, when it can't
+        be kept there for its turn.
+        """
         out, err = stdout.chunks(), stderr.chunks()
         if self._tag is not None:
             out, err = tagged(out, self._tag(case)), tagged(err, self._tag(case))
@@ -67,19 +69,28 @@ class Output:
 
     def _hold(self, sequence: int, out: Iterable[bytes], err: Iterable[bytes]) -> None:
         # in one unlinked file for all: thousands may wait for a slow first one
-        if self._store < 0:
-            import tempfile  # noqa: PLC0415 - most runs keep no order
+        import tempfile  # noqa: PLC0415 - most runs keep no order
 
-            self._store, path = tempfile.mkstemp(prefix="sharedenv-order-")
-            os.unlink(path)
         start = self._end
-        lengths = []
-        for chunks in (out, err):
-            before = self._end
-            for chunk in chunks:
-                self._end += os.pwrite(self._store, chunk, self._end)
-            lengths.append(self._end - before)
-        self._held[sequence] = (start, lengths[0], lengths[1])
+        try:
+            if self._store < 0:
+                self._store, path = tempfile.mkstemp(prefix="sharedenv-order-")
+                os.unlink(path)
+            middle = self._keep(out, start)
+            self._end = self._keep(err, middle)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, tempfile.tempdir) from None
+        self._held[sequence] = (start, middle - start, self._end - middle)
+
+    def _keep(self, chunks: Iterable[bytes], position: int) -> int:
+        """Writes them all from this byte on; the byte after the last."""
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:  # a disk that is getting full takes a part
+                written = os.pwrite(self._store, view, position)
+                view = view[written:]
+                position += written
+        return position
 
     def _release(self, sequence: int) -> None:
         if (held := self._held.pop(sequence, None)) is not None:

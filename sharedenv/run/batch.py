@@ -274,8 +274,9 @@ class Batch:
             try:
                 self._observer.output(case, result, stdout, stderr)
             except OSError as error:
-                result = replace(result, error=result.error or f"its output could not be passed on: {error.strerror}")
-                self.drain(f"output can't be written ({error.strerror}): starting nothing more")
+                passed, written = ("passed on", "written") if error.filename is None else (f"kept in {error.filename} for its turn",) * 2
+                result = replace(result, error=result.error or f"its output could not be {passed}: {error.strerror}")
+                self.drain(f"output can't be {written} ({error.strerror}): starting nothing more")
         if trouble := self._observer.record(case, result, not again):
             self.drain(trouble)
         self._unsettled.pop(case.sequence, None)

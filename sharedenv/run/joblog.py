@@ -41,8 +41,9 @@ class Joblog:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(path, flags if append else flags | os.O_TRUNC, 0o666)
         if os.fstat(self._descriptor).st_size == 0:
-            os.write(self._descriptor, HEADER)
+            self.append(HEADER)
 
     def append(self, line: bytes) -> None:
         """Writes one line. Raises OSError."""
-        os.write(self._descriptor, line)
+        while line:  # a disk that is getting full takes a part
+            line = line[os.write(self._descriptor, line) :]
