@@ -291,7 +291,7 @@ WAITS = """
 import concurrent.futures
 import sharedenv.cli.building as building
 import signal
-signal.signal(signal.SIGTERM, building._end)
+signal.signal(signal.SIGTERM, building.end_by_signal)
 print("ready", flush=True)
 building._result(concurrent.futures.Future())
 """
