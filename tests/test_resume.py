@@ -566,6 +566,22 @@ def test_cancel_ends_a_run_that_ignores_int(project: Project) -> None:
     assert "is not at work" in project.call("cancel").stderr
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_cancel_leaves_scripts_their_grace_whatever_came_before(project: Project, before: int) -> None:
+    """A run that already starts nothing more (TERM, --fail-fast), or ends, was killed at once."""
+    saves = "import signal, sys, time\ndef save(*_):\n    time.sleep(1.5)\n    open('saved', 'w')\n    sys.exit(1)\nsignal.signal(15, save)\n"
+    process = begin(project, count=2, body=saves + WAITING)
+    assert process.stderr is not None
+    for said in ("starting nothing more", "ending 2")[:before]:
+        process.send_signal(signal.SIGTERM)
+        while said not in process.stderr.readline():
+            pass
+    project.call("cancel")
+    process.communicate(timeout=120)
+    assert [(project.path / f"case{i}/saved").exists() for i in (1, 2)] == [True, True]
+    assert "2 interrupted" in project.call("status").stdout
+
+
 def test_cancel_does_not_call_ended_what_goes_on(project: Project) -> None:
     body = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITING
     process = begin(project, "--grace", "100", count=2, body=body)

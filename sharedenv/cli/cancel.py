@@ -17,6 +17,7 @@ from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
+from sharedenv.run.signals import CANCEL
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import list_arrays
 
@@ -79,16 +80,11 @@ def _cancel_local(run: Run, console: Console) -> int:
         if not is_here(owner):
             raise SharedenvError(
                 f"run {run.id} is at work on {owner.host}",
-                hint=f"ssh {owner.host} 'kill {owner.pid}; sleep 1; kill {owner.pid}'",
+                hint=f"ssh {owner.host} kill -{CANCEL.name.removeprefix('SIG')} {owner.pid}",
             )
-    deadline = time.monotonic() + _WAIT
-    # TERM twice, not INT: a run in the background of a script was started with INT ignored, and INT is to stay ignored
-    # there. The first TERM starts nothing more, the second ends what runs; a third would cut its grace short
-    for _ in range(2):
-        for owner in alive:
-            _terminate(run, owner)
-        _await_end(alive, min(deadline, time.monotonic() + 1.0))
-    _await_end(alive, deadline)
+    for owner in alive:
+        _end(run, owner)
+    _await_end(alive, time.monotonic() + _WAIT)
     left = [str(owner.pid) for owner in alive if lives(owner, 0.0)]
     if left:
         console.say(f"run {run.id} is ending: process {', '.join(left)} waits for its scripts; sharedenv status {run.id}")
@@ -113,11 +109,11 @@ def _cancel_leftover(run: Run, command: str, console: Console) -> bool:
     return True
 
 
-def _terminate(run: Run, owner: Owner) -> None:
+def _end(run: Run, owner: Owner) -> None:
     if not lives(owner, 0.0):
         return
     try:
-        os.kill(owner.pid, signal.SIGTERM)
+        os.kill(owner.pid, CANCEL)
         os.kill(owner.pid, signal.SIGCONT)  # one that Ctrl-Z has stopped could not answer
     except ProcessLookupError:
         pass

@@ -4,6 +4,7 @@ TERM or USR1      start nothing more, let what runs finish (GNU parallel's way; 
 the time is up) TERM after that   end: TERM to every script, a grace, KILL
 INT, HUP          end at once
 any while ending  KILL now
+USR2              end at once; nothing while ending (`sharedenv cancel`, which doesn't know the stage)
 TSTP              stop every script and ourselves, until continued
 """
 
@@ -13,6 +14,7 @@ import enum
 import signal
 
 _GENTLE = (signal.SIGTERM, signal.SIGUSR1)
+CANCEL = signal.SIGUSR2  #: whatever the stage, what runs gets its grace; who ignores INT hears it too
 
 
 class Stage(enum.Enum):
@@ -61,6 +63,8 @@ class Stopping:
         name = signal.Signals(number).name
         if number in _GENTLE and self.drain(f"{name}: starting nothing more"):
             return f"{name}: starting nothing more, waiting for {running} that run (again, or Ctrl-C, to end them)"
+        if self.ends and number == CANCEL:
+            return ""
         if self.ends:
             self.stage = Stage.KILLING
             return f"{name}: killing what still runs"

@@ -7,8 +7,10 @@ import select
 import signal
 from types import FrameType
 
+from sharedenv.run.signals import CANCEL
+
 #: what the loop answers itself; SIGHUP only where nobody (nohup) ignores it already
-_HANDLED = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGTSTP)
+_HANDLED = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, CANCEL, signal.SIGHUP, signal.SIGTSTP)
 
 
 class Wakeup:
