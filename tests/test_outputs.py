@@ -49,6 +49,17 @@ def test_an_earlier_capture_is_replaced(project: Project) -> None:
     project.call("run", "--joblog", "/dev/null", "case1/script.py")
 
 
+def test_a_capture_may_be_a_pipe(project: Project) -> None:
+    """What a failed script said last can't be read again there: that ended the whole run as a bug of ours."""
+    project.copies(2, body="import time\ntime.sleep(0.3)\nraise SystemExit('no luck')")
+    os.mkfifo(project.path / "case1/out")
+    reader = os.open(project.path / "case1/out", os.O_RDONLY | os.O_NONBLOCK)
+    told = project.call("run", "--capture", "out", "case*/script.py", status=1).stderr
+    assert "2 failed" in told and "1 × exit 1: no luck" in told
+    assert os.read(reader, 100) == b"no luck\n"
+    os.close(reader)
+
+
 def test_a_link_to_another_cases_script_is_seen(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -97,8 +97,11 @@ class Capture:
         return os.fstat(self.descriptor).st_size
 
     def tail(self, count: int = 4096) -> bytes:
-        """The last ``count`` bytes."""
-        return os.pread(self.descriptor, count, max(0, self.size - count))
+        """The last ``count`` bytes; none of what can't be read again (a fifo, a terminal)."""
+        try:
+            return os.pread(self.descriptor, count, max(0, self.size - count))
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Lets the file go."""
