@@ -31,6 +31,22 @@ def test_a_machine_in_order(project: Project) -> None:
     assert not list((project.pool / "tmp").iterdir())
 
 
+def test_a_file_has_no_colours(project: Project) -> None:
+    """From a terminal, where the last line is coloured."""
+    terminal, theirs = os.openpty()
+    try:
+        for command in ("doctor", "status"):
+            project.script("s.py", ["alpha"], "raise SystemExit(1)")
+            project.call("run", "s.py", status=None)
+            with (project.path / "report").open("w") as file:
+                project.call(command, status=None, env={"TERM": "xterm"}, stdout=file, stderr=theirs)
+            assert "\033" not in (project.path / "report").read_text() != ""
+            assert "\033[" in project.call("--color=always", command, status=None).stdout
+    finally:
+        os.close(terminal)
+        os.close(theirs)
+
+
 def test_before_there_is_a_pool(project: Project) -> None:
     found = findings(project)
     assert found["pool"]["level"] == "note" and "sharedenv build" in found["pool"]["hint"]

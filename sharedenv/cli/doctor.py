@@ -38,10 +38,10 @@ def doctor(context: click.Context, as_json: bool) -> int:
 
 
 def _lines(finding: Finding, console: Console) -> list[str]:
-    word = console.style(_STYLE[finding.level], finding.level.value.rjust(8))
+    word = console.result_style(_STYLE[finding.level], finding.level.value.rjust(8))
     lines = [f"{word}  {finding.subject}: {finding.text}"]
     if finding.remedy is not None:
-        lines.append(f"{' ' * 10}{console.style('hint', 'hint:')} {finding.remedy}")
+        lines.append(f"{' ' * 10}{console.result_style('hint', 'hint:')} {finding.remedy}")
     return lines
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +33,7 @@ def is_on_slurm(run: Run) -> bool:
 def tell_slurm(run: Run, globals_: Globals, here: str) -> None:
     """What `status` says of a run on Slurm, on stdout."""
     console = globals_.console
-    style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
+    style = console.result_style
     for line in _lines(run, standing(run, os.environ), globals_, here, style):
         console.result(line)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import time
 
 import click
@@ -78,8 +77,7 @@ def _tell(run: Run, globals_: Globals) -> None:
     cases = run.cases()
     results, sessions = run.read()
     standing = stand(len(cases), results, sessions, now)
-    # a result, on stdout: coloured where that is a terminal
-    style = console.style if sys.stdout.isatty() or console.color == "always" else lambda _, text: text
+    style = console.result_style
     lines = head_lines(run, standing, now, style)
     lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
     lines += pace_lines(standing, results, now) if standing.alive else []

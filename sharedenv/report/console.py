@@ -37,6 +37,10 @@ class Console:
         """The text in a style: error, hint, warning, good or dim."""
         return f"{_STYLES[name]}{text}\033[0m" if self.colored else text
 
+    def result_style(self, name: str, text: str) -> str:
+        """The text in a style, for a line of what was asked for: plain where stdout is no terminal."""
+        return self.style(name, text) if sys.stdout.isatty() or self.color == "always" else text
+
     def say(self, text: str) -> None:
         """A line for people; nothing with -q."""
         if self.verbosity >= 0:
