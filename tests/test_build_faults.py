@@ -223,6 +223,19 @@ def test_a_dead_holder_on_this_host_is_seen_at_once(project: Project) -> None:
     sound(project)
 
 
+def test_a_lock_timeout_is_a_duration_as_every_other(project: Project) -> None:
+    """-1 waited for ever, without a word, and nan was a bug of ours."""
+    process = holder(project)
+    try:
+        for given in ("-1", "nan"):
+            assert "is no duration" in project.call("build", "--lock-timeout", given, "s.py", status=2).stderr
+        code = BUILD.replace('"s.py"', '"--lock-timeout", "0.02m", "s.py"')
+        done = subprocess.run([sys.executable, "-c", code], env=project.env, cwd=project.path, capture_output=True, text=True, check=False)
+        assert f"gave up waiting after 1.2 s: pid {process.pid} on" in done.stderr and done.returncode == 3
+    finally:
+        end(process)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_waits_for_a_build_can_be_ended(project: Project, number: signal.Signals) -> None:
     process = holder(project)
