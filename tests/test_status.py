@@ -99,6 +99,27 @@ def test_words_of_a_failure(fields: dict[str, Any], said: str) -> None:
     assert words(*failed(1, **fields)) == said
 
 
+@pytest.mark.parametrize(
+    ("folder", "tail", "said"),
+    [
+        ("/", "no /data/in/x", "no /data/in/x"),
+        ("/data", "no /data/in/x, /mnt/data/y, /database or /data.old in /data.", "no in/x, /mnt/data/y, /database or /data.old in .."),
+        ("/data", "file:///data/x of '/data', /data/data/z", "file://x of '.', data/z"),
+    ],
+)
+def test_paths_in_words_are_whole_or_relative(folder: str, tail: str, said: str) -> None:
+    """With --cwd / each slash was a dot."""
+    at = Case(1, "/p/case1/script.py", cwd=folder)
+    assert words(at, Result(1, 1, 1.0, status=1, tail=tail)) == f"exit 1: {said}"
+
+
+def test_the_frame_of_an_exception_group_is_not_its_words(project: Project) -> None:
+    project.script("s.py", body="raise ExceptionGroup('two', [ValueError('dense'), ExceptionGroup('in', [TypeError('thin')])])")
+    project.script("t.py", body="import sys\nsys.exit('?!')")
+    told = project.call("run", "s.py", "t.py", status=1).stderr
+    assert "s.py: exit 1: TypeError: thin" in told and "t.py: exit 1: ?!" in told
+
+
 def test_failures_that_say_the_same_are_one_group_the_largest_first() -> None:
     pairs = [failed(1, "A: 1"), failed(2, "B: /p/case2/x"), failed(3, "B: /p/case3/x"), failed(4, "B: /p/case4/x"), failed(5, "A: -2.5e-3")]
     assert [(one.said, [c.sequence for c in one.cases]) for one in group(pairs)] == [

@@ -12,6 +12,7 @@ from sharedenv.run.case import Case, Result
 
 GROUPS = 10  #: groups of failures shown
 NAMED = 3  #: scripts named in each group
+_NAME = re.compile(r"[\w-]|\.\w")  # part of a path's name
 _WIDTH = 160  # characters of a script's own words
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")  # an address of an object is one, too
 
@@ -114,10 +115,32 @@ def words(case: Case, result: Result) -> str:
         how = f"killed by {_signal_name(result.signal)}"
     else:
         how = f"exit {result.status}"
-    own = [line.strip() for line in result.tail.splitlines() if line.strip()]
-    said = how if not own or (result.error and not result.error.startswith("timed out")) else f"{how}: {own[-1]}"
-    said = said.replace(case.script, "SCRIPT").replace(case.folder + "/", "").replace(case.folder, ".")
+    own = _last_words(result.tail)
+    said = how if not own or (result.error and not result.error.startswith("timed out")) else f"{how}: {own}"
+    said = _without(said.replace(case.script, "SCRIPT"), case.folder.rstrip("/"))
     return printable(said if len(said) <= _WIDTH else said[:_WIDTH] + "…")
+
+
+def _last_words(tail: str) -> str:
+    """The last line that says something: the traceback of an ExceptionGroup stands in a frame, `  | …` and `  +-----`."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if any(map(str.isalnum, line))), lines[-1] if lines else "")
+    return said.lstrip("| ") or said
+
+
+def _without(said: str, folder: str) -> str:
+    """The text with paths below ``folder`` relative to it; "" for the root, in which all paths lie, leaves it as it is."""
+    told, rest = "", 0
+    while folder and (start := said.find(folder, rest)) >= 0:
+        told += said[rest:start]
+        rest = end = start + len(folder)
+        if _NAME.match(said, max(0, start - 1), start) or _NAME.match(said, end):  # /mnt/data and /database for /data
+            told += folder
+        elif said.startswith("/", end):
+            rest += 1
+        else:
+            told += "."
+    return told + said[rest:]
 
 
 def summary_lines(summary: Summary, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
