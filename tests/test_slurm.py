@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import sharedenv
 from sharedenv.run.journal import open_run
 from tests.conftest import Project
 from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
@@ -433,6 +435,33 @@ def test_setup_lines_run_first_in_the_folder_of_the_submission(on: Submitting) -
     done = on.call("submit", "--wait", "--setup", ". ./profile", "--setup", "export MINE", "case*/script.py")
     log = next((on.pool / "runs" / done.stdout.strip()).glob("slurm/1/*_1.out")).read_text()
     assert "got from the profile" in log
+
+
+def test_variables_for_another_python_reach_the_scripts_and_not_us(on: Submitting, tmp_path: Path) -> None:
+    """What `module load` sets: neither the job that builds nor a task stumbles over it."""
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    for name in ("json", "click", "sharedenv"):
+        (modules / f"{name}.py").write_text("raise SystemExit('not this one')")
+    on.copies(1, ["alpha"], "import os\nprint('got', os.environ.get('PYTHONPATH'), os.environ.get('PYTHONHOME'))\n")
+    setup = f"export PYTHONPATH={modules} PYTHONHOME={tmp_path}"
+    run = on.call("submit", "--wait", "--build-job", "--setup", setup, "case*/script.py").stdout.strip()
+    assert f"got {modules} None" in next((on.pool / "runs" / run).glob("slurm/1/*_1.out")).read_text()
+
+
+def test_jobs_find_us_where_a_variable_alone_says_where_we_are(on: Submitting, tmp_path: Path) -> None:
+    """`pip install --target`: PYTHONPATH is known where one submits, a task need not have it."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for path in [*Path(sysconfig.get_path("purelib")).iterdir(), Path(sharedenv.__file__).parent]:
+        if not (packages / path.name).exists():
+            (packages / path.name).symlink_to(path)
+    on.copies(1, ["alpha"], BODY)
+    subprocess.run(
+        [os.path.realpath(sys.executable), "-m", "sharedenv", "submit", "--wait", "--build-job", "--setup", "unset PYTHONPATH", "case1/script.py"],
+        env={**on.env, "PYTHONPATH": str(packages)}, cwd=on.path, timeout=120, check=True,
+    )
+    assert on.ran() == cases(1)
 
 
 def test_a_dependency_of_one_s_own_leaves_the_build_first(on: Submitting) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -36,7 +35,7 @@ from sharedenv.slurm.arrays import Array, How
 from sharedenv.slurm.packing import Packing
 from sharedenv.slurm.sbatch import Options, script_text
 from sharedenv.slurm.status import standing
-from sharedenv.slurm.submit import Order, array_job, plan_tasks, submit_array
+from sharedenv.slurm.submit import Order, array_job, own_python, plan_tasks, submit_array
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out
 _ONCE = frozenset({"from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only", "fail_fast"})
@@ -203,7 +202,7 @@ def _build_command(work: Work, run: Run, python: str | None, options: BuildOptio
     path = os.path.join(run.path, "build.list")
     with open(path, "wb") as file:
         file.write(b"".join(os.fsencode(plan.needs[key].scripts[0]) + b"\0" for key in missing))
-    command = (sys.executable, "-P", "-m", "sharedenv", "--pool", work.layout.path, "build", "--from-file", path, "-0")
+    command = own_python("sharedenv.fast", "--pool", work.layout.path, "build", "--from-file", path, "-0")
     return (*command, *(("--python", python) if python else ()), *option_words(options))
 
 

@@ -1,4 +1,4 @@
-"""What a task of an array becomes: `python -m sharedenv.cli.task RUN NUMBER`, with RUN the path of the run's folder.
+"""What a task of an array becomes: `main`, with the words RUN NUMBER; RUN is the path of the run's folder.
 
 No command of the user's: `submit` writes it into the job script. It does without click, as it is started many times.
 """
@@ -29,9 +29,9 @@ from sharedenv.slurm.arrays import How, open_array
 from sharedenv.slurm.task import Assignment, assignment, prepare_all
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Runs the cases of this task and returns its exit status: 0 when every one of its share succeeded."""
-    path, number = arguments
+    path, number = sys.argv[1:]
     console = Console()
     try:
         layout = Layout(os.path.dirname(os.path.dirname(path)))
@@ -165,7 +165,3 @@ def _staged(layout: Layout, console: Console, pooled: str) -> str:
     if done.seconds is not None:
         console.say(f"staged environment {done.environment.name} to {os.path.dirname(done.path)} in {done.seconds:.1f} s")
     return done.path
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

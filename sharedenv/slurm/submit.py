@@ -47,11 +47,24 @@ def plan_tasks(cases: int, order: Order, environ: Mapping[str, str]) -> int:
     return count_tasks(cases, order.width, order.packing, Limits(slots, cluster.largest_array(environ)))
 
 
+def own_python(module: str, *words: str) -> tuple[str, ...]:
+    """The argv that calls ``main`` of one of our modules in a job, with these words as its arguments.
+
+    As in the command (console-script), no PYTHON* variable counts that a module or a line of --setup has set for another Python;
+    the scripts do get them. Nor does the folder a job starts in, which may hold a package of our name. Where we are found by such
+    a variable alone (`pip install --prefix`, `--target`), the path says where.
+    """
+    # -s: without the user's own packages, where we do without them
+    flags = "-EPs" if sys.flags.no_user_site else "-EP"
+    code = f"import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; sys.exit(main())"
+    packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return (sys.executable, flags, "-c", code, packages, *words)
+
+
 def array_job(run_id: str, array: Array, order: Order, after: str | None) -> Job:
     """The job of an array. Pure."""
     run = os.path.dirname(os.path.dirname(array.path))
-    # -P: the folder a job starts in may hold anything, a package of our name too
-    command = (sys.executable, "-P", "-m", "sharedenv.cli.task", run, str(array.number))
+    command = own_python("sharedenv.cli.task", run, str(array.number))
     return Job(f"sharedenv-{run_id}", array.path, order.start, command, order.options, array.tasks, order.max_running, after)
 
 
