@@ -112,9 +112,9 @@ def test_a_failing_case_is_named_and_resume_runs_exactly_it(on: Submitting) -> N
     assert "case7/script.py" in done.stderr
     run = done.stdout.strip()
     [again] = re.findall("to go on: sharedenv (.*)", done.stderr)
-    assert again == f"submit --resume --run-id {run}"  # it waits as the first did
+    assert again == f"submit --resume --run-id {run}"
     (on.path / "case7" / "bad").unlink()
-    on.call(*again.split())
+    on.call(*again.split(), "--wait")
     assert on.ran() == cases(*range(1, 11)) + cases(7)
     assert on.counts(run) == {"done": 10}
     assert "nothing to submit" in on.call("submit", "--resume").stderr
@@ -415,6 +415,32 @@ def test_what_is_still_in_the_queue_is_not_submitted_again(on: Submitting) -> No
     assert on.ran() == cases(1, 2, 3, 4) + cases(2)
 
 
+def test_what_is_given_with_resume_comes_first(on: Submitting) -> None:
+    """Though the same was said with --sbatch then; and --hold is not asked again."""
+    on.copies(1, [], BODY)
+    (on.path / "case1/bad").touch()
+    first = ["--sbatch", "--time=5", "--sbatch", "--mem-per-cpu 90", "--sbatch", "-H", "--sbatch", "--comment=kept"]
+    _, job = on.submit(*first, "case1/script.py")
+    on.cluster.call("scontrol", "release", job)
+    assert set(on.cluster.wait_for_end(job).values()) == {"FAILED"}
+    (on.path / "hold").touch()
+    run, job = on.submit("--resume", "-t", "30", "--mem", "100")
+    wait_until(lambda: on.counts(run) == {"running": 1}, "it runs, not held")
+    shown = on.cluster.call("scontrol", "show", "job", job)
+    assert "TimeLimit=00:30:00" in shown
+    assert "MinMemoryNode=100M" in shown
+    assert "Comment=kept" in shown
+    assert "#SBATCH --signal=B:TERM@60\n" in (on.pool / "runs" / run / "slurm/2/job.sh").read_text()
+
+
+def test_wait_belongs_to_one_call(on: Submitting) -> None:
+    on.copies(1, [], BODY)
+    (on.path / "case1/bad").touch()
+    on.call("submit", "--wait", "case1/script.py", status=1)
+    (on.path / "hold").touch()
+    assert "where it stands: " in on.call("submit", "--resume").stderr
+
+
 def test_options_and_variables_of_sbatch(on: Submitting) -> None:
     """An option beats its variable, a variable beats our default, and --sbatch takes any other."""
     on.copies(1, [], BODY)
@@ -514,8 +540,7 @@ def test_a_task_without_its_environment_says_so(on: Submitting) -> None:
     assert not on.ran()
     assert "it is not in the pool" in on.log(run, job, 1)
     assert on.counts(run) == {"left": 2}
-    # what was asked of sbatch is asked again, --hold too, unless something else is asked now
-    on.call("submit", "--resume", "--wait", "--sbatch", "--comment=again")
+    on.call("submit", "--resume", "--wait")  # which does not hold again
     assert on.counts(run) == {"done": 2}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 
 from sharedenv.cli.arguments import CommandWithArguments, Duration
 from sharedenv.cli.building import build_options, build_plan, option_words
-from sharedenv.cli.cases import case_options, create_journal, repeated, resume_options, wanted
+from sharedenv.cli.cases import case_options, create_journal, is_given, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, make_pool, pool_words, script_options, warned
 from sharedenv.cli.options import Globals, option
 from sharedenv.cli.outputs import check_outputs
@@ -33,12 +33,14 @@ from sharedenv.report.words import count, short_path
 from sharedenv.run.journal import Run
 from sharedenv.slurm.arrays import Array, How
 from sharedenv.slurm.packing import Packing
-from sharedenv.slurm.sbatch import Options, script_text
+from sharedenv.slurm.sbatch import Options, script_text, without
 from sharedenv.slurm.status import standing
 from sharedenv.slurm.submit import Order, array_job, own_python, plan_tasks, submit_array
 
-#: options that --resume does not take over: they name the work itself, or how it was shared out
-_ONCE = frozenset({"from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only", "fail_fast"})
+#: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
+_ONCE = frozenset({
+    "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only", "fail_fast", "wait",
+})
 
 
 class Lines(click.types.StringParamType):
@@ -82,7 +84,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if again:
         found = earlier_run(context, asked, here)
         own = inherit(context, found.run, selection, build_options, given)
-        selection, build_options, given = own.selection, own.build_options, dict(own.given)
+        selection, build_options = own.selection, own.build_options
+        given = {**own.given, "sbatch": _still_asked(context, own.given["sbatch"])}
         order = _order(given, here, console)
         work = resumed_work(found, replace(asked, selection=selection))
     else:
@@ -129,6 +132,13 @@ def _tell_nothing(work: Work, asked: Wanted, globals_: Globals) -> int:
     if work.run is not None and asked.run_id is None and (text := hidden_run(work.layout, work.run, globals_.pool)):
         globals_.console.say(text)
     return 0
+
+
+def _still_asked(context: click.Context, sbatch: Sequence[str]) -> tuple[str, ...]:
+    """What an earlier submission gave with --sbatch, without what this command line says anew, and without --hold: it held that job."""
+    if is_given(context, "sbatch"):
+        return tuple(sbatch)
+    return without(sbatch, {"hold", *(name.replace("_", "-") for name in context.params if is_given(context, name))})
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Collection, Iterable
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
@@ -14,8 +15,13 @@ BUILD_LOG_PATTERN = "build-%j.out"
 
 #: what a submission decides itself: an option given by the user in its place would lose or repeat cases
 _OURS = ("array", "wrap", "parsable", "wait", "test-only", "clusters")
+#: others that matter here, and what submit has an option of its own for
+_KNOWN = ("dependency", "hold", "account", "cpus-per-task", "mem", "partition", "time")
 #: short options of sbatch that matter here → their names, and those that have no value
-_SHORT = {"a": "array", "d": "dependency", "M": "clusters", "t": "time", "W": "wait"}
+_SHORT = {
+    "A": "account", "a": "array", "c": "cpus-per-task", "d": "dependency", "H": "hold", "M": "clusters", "p": "partition", "t": "time",
+    "W": "wait",
+}
 _FLAGS = "bhHIkOQsuvVW"
 
 
@@ -124,6 +130,13 @@ def script_text(job: Job) -> str:
     )
 
 
+def without(more: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
+    """Options of sbatch as `Options.more` has them, without those of these (long) names. Raises SharedenvError for what is none."""
+    # sbatch takes them for three ways to say one thing
+    left_out = {*names, "mem-per-cpu", "mem-per-gpu"} if "mem" in names else set(names)
+    return tuple(option.text for text in more for option in _parsed(text) if option.name not in left_out)
+
+
 def quote(text: str) -> str:
     """One word of a POSIX shell. As shlex.quote, but without a CR LF pair, for which sbatch refuses a script."""
     return shlex.quote(text).replace("\r\n", "\r''\n")
@@ -202,7 +215,7 @@ def _parsed(text: str) -> list[_Option]:
     if match := re.fullmatch(r"--([A-Za-z][A-Za-z0-9-]*)(?:[=\s]\s*(.*))?", option, re.DOTALL):
         name, value = match.groups()
         # sbatch takes the beginning of a name for the name
-        found = next((each for each in (*_OURS, "dependency") if each.startswith(name)), name)
+        found = next((each for each in (*_OURS, *_KNOWN) if each.startswith(name)), name)
         return [_allowed(_Option(found, value or "", f"--{name}" if value is None else f"--{name}={value}"), text)]
     if match := re.fullmatch(r"-([A-Za-z])[=\s]*(.*)", option, re.DOTALL):
         letter, rest = match.groups()
