@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.slurm.sbatch import Job, Options, arguments, quote, script_text, seconds
+from sharedenv.slurm.sbatch import Job, Options, arguments, log_path, quote, script_text, seconds
 from tests.slurm import Cluster
 
 NASTY = [
@@ -169,6 +169,18 @@ def test_a_dependency_of_the_user_s_stands_beside_ours(text: str) -> None:
     assert [each for each in asked if "singleton" in each] == ["--dependency=afterok:17,singleton"]
     assert asked[-1] == "--hold"
     assert next(each for each in arguments(job(options=options)) if "singleton" in each).startswith("-")
+
+
+@pytest.mark.parametrize("text", ["--output=logs/%A_%a.out", "-o logs/%A_%a.out", "--out logs/%A_%a.out"])
+def test_a_file_is_meant_from_the_folder_of_the_submission(text: str) -> None:
+    asked = job(options=Options(more=(text,)))
+    assert arguments(asked)[-1] == "--output=/home/me/logs/%A_%a.out"
+    assert log_path(asked, "17") == "/home/me/logs/17_*.out"
+    assert log_path(job(options=Options(more=("-o/logs/%4a-%%",))), "17") == "/logs/*-%"
+    # the job that builds has its own, where `status` looks for it
+    assert not [word for word in arguments(job(options=Options(more=(text,)), tasks=None)) if "logs" in word]
+    with pytest.raises(SharedenvError, match="can't pass --sbatch"):
+        arguments(job(start="/100%", options=Options(more=(text,))))
 
 
 @pytest.mark.parametrize("name", NASTY)

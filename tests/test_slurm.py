@@ -490,6 +490,18 @@ def test_jobs_find_us_where_a_variable_alone_says_where_we_are(on: Submitting, t
     assert on.ran() == cases(1)
 
 
+def test_an_output_of_one_s_own_is_where_it_is_said_to_be(on: Submitting) -> None:
+    """From the folder of the submission, though its tasks run elsewhere; in a pool whose name Slurm would expand, too."""
+    on.copies(1, [], BODY)
+    (on.path / "logs").mkdir()
+    pool = on.path / "100%" / ".sharedenv"
+    done = on.call("--pool", str(pool), "submit", "--wait", "--sbatch", "--output=logs/%A_%a.out", "case1/script.py")
+    [told] = re.findall("what they print: (.*)", done.stderr)
+    [log] = on.path.glob(told)
+    assert log.parent == on.path / "logs"
+    assert "hello from case1" in log.read_text()
+
+
 def test_a_dependency_of_one_s_own_leaves_the_build_first(on: Submitting) -> None:
     on.copies(1, ["alpha"], BODY)
     run, job = on.submit("--build-job", "--sbatch", "--dependency=singleton", "--sbatch", "--hold", "case*/script.py")

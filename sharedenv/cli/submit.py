@@ -33,7 +33,7 @@ from sharedenv.report.words import count, short_path
 from sharedenv.run.journal import Run
 from sharedenv.slurm.arrays import Array, How
 from sharedenv.slurm.packing import Packing
-from sharedenv.slurm.sbatch import Options, script_text, without
+from sharedenv.slurm.sbatch import Options, log_path, script_text, without
 from sharedenv.slurm.status import standing
 from sharedenv.slurm.submit import Order, array_job, own_python, plan_tasks, submit_array
 
@@ -119,7 +119,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
     if given["capture"] is None:
-        console.say(f"what they print: {printable(short_path(array.logs, here))}")
+        logs = log_path(array_job(run.id, array, order, None), array.job)
+        console.say(f"what they print: {printable(short_path(logs, here))}")
     if not given["wait"]:
         words = ["sharedenv", *pool_words(work.layout, context.obj.pool), "status", run.id]
         console.say(f"where it stands: {shlex.join(words)}")

@@ -96,11 +96,6 @@ class Array:
         """The cases of one task, numbered from 1."""
         return take(self.cases, Share(task - 1, self.tasks))
 
-    @property
-    def logs(self) -> str:
-        """Path of the tasks' outputs, with ``*`` for the number of the task."""
-        return os.path.join(self.path, f"{self.job}_*.out")
-
 
 def writer_of(array: Array, task: int, restarts: int) -> str:
     """Name under which a task writes results. Slurm sees to it that one instance of it runs; a requeued one is another writer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterable
@@ -16,13 +17,14 @@ BUILD_LOG_PATTERN = "build-%j.out"
 #: what a submission decides itself: an option given by the user in its place would lose or repeat cases
 _OURS = ("array", "wrap", "parsable", "wait", "test-only", "clusters")
 #: others that matter here, and what submit has an option of its own for
-_KNOWN = ("dependency", "hold", "account", "cpus-per-task", "mem", "partition", "time")
+_KNOWN = ("dependency", "hold", "output", "error", "input", "account", "cpus-per-task", "mem", "partition", "time")
 #: short options of sbatch that matter here → their names, and those that have no value
 _SHORT = {
-    "A": "account", "a": "array", "c": "cpus-per-task", "d": "dependency", "H": "hold", "M": "clusters", "p": "partition", "t": "time",
-    "W": "wait",
+    "A": "account", "a": "array", "c": "cpus-per-task", "d": "dependency", "e": "error", "H": "hold", "i": "input", "M": "clusters",
+    "o": "output", "p": "partition", "t": "time", "W": "wait",
 }
 _FLAGS = "bhHIkOQsuvVW"
+_FILES = ("output", "error", "input")
 
 
 @frozen
@@ -88,6 +90,8 @@ def arguments(job: Job) -> tuple[str, ...]:
     """
     options = job.options
     more = _asked(options)
+    if job.tasks is None:  # the output of the job that builds is looked for in its folder
+        more = [option for option in more if option.name not in _FILES]
     chosen = [
         f"--chdir={job.folder}",
         f"--output={'/dev/null' if _redirects(job) else _log(job)}",
@@ -110,7 +114,7 @@ def arguments(job: Job) -> tuple[str, ...]:
     ):
         if value is not None:
             chosen.append(f"--{name}={value}")
-    return (*chosen, *(option.text for option in more))
+    return (*chosen, *(_from_start(option, job.start) for option in more))
 
 
 def script_text(job: Job) -> str:
@@ -142,13 +146,35 @@ def quote(text: str) -> str:
     return shlex.quote(text).replace("\r\n", "\r''\n")
 
 
+def log_path(job: Job, identity: str) -> str:
+    """Path of what the tasks of a job print, with ``*`` for what Slurm fills in for each; ``identity``: that of the array."""
+    folder, pattern = (job.folder, _log(job)) if (asked := _output(job)) is None else (job.start, asked.value)
+    name = re.sub(r"%\d*([A-Za-z%])", lambda match: {"A": identity, "%": "%"}.get(match[1], "*"), pattern)
+    return os.path.join(folder, name)
+
+
+def _output(job: Job) -> _Option | None:
+    """--output as the user gave it for an array; of several sbatch takes the last."""
+    asked = [option for option in _asked(job.options) if option.name == "output"] if job.tasks is not None else []
+    return asked[-1] if asked else None
+
+
+def _from_start(option: _Option, start: str) -> str:
+    """An option as sbatch takes it. A file is meant from the folder of the submission, and sbatch takes it from --chdir."""
+    if option.name not in _FILES or not option.value or option.value.startswith("/"):
+        return option.text
+    if "%" in start or "\\" in start:
+        raise _refused(option.text, f"there is % or \\ in its folder, which Slurm would expand: {start}", "sharedenv submit --help")
+    return f"--{option.name}={os.path.join(start, option.value)}"
+
+
 def _log(job: Job) -> str:
     return BUILD_LOG_PATTERN if job.tasks is None else LOG_PATTERN
 
 
 def _redirects(job: Job) -> bool:
     # Slurm expands % and \ in the whole path of the output, the folder's included, and has no way to quote them
-    return "%" in job.folder or "\\" in job.folder
+    return _output(job) is None and ("%" in job.folder or "\\" in job.folder)
 
 
 def _redirection(job: Job) -> str:
