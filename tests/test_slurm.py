@@ -532,6 +532,51 @@ def test_a_job_that_sbatch_refuses_leaves_nothing(on: Submitting) -> None:
     assert not list((on.pool / "runs").iterdir())
 
 
+def _in_place_of_sbatch(on: Submitting, tmp_path: Path, text: str) -> dict[str, str]:
+    """The real sbatch is called by "$sbatch" in this shell script."""
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\nsbatch={shutil.which('sbatch')}\n{text}\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    return {"PATH": f"{tmp_path}:{on.env['PATH']}"}
+
+
+TIMED_OUT = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1"
+
+
+def test_an_answer_of_sbatch_that_got_lost(on: Submitting, tmp_path: Path) -> None:
+    """What a busy controller does: it takes the job, and its answer comes too late."""
+    on.copies(2, [], BODY)
+    lost = _in_place_of_sbatch(on, tmp_path, f'"$sbatch" "$@" >/dev/null; {TIMED_OUT}')
+    assert "2 scripts: 2 done" in on.call("submit", "--wait", "case*/script.py", env=lost).stderr
+    assert on.ran() == cases(1, 2)
+
+
+def test_a_job_that_may_be_in_the_queue_keeps_its_run(on: Submitting, tmp_path: Path) -> None:
+    on.copies(1, [], BODY)
+    done = on.call("submit", "case1/script.py", env=_in_place_of_sbatch(on, tmp_path, TIMED_OUT), status=1)
+    assert "can't tell whether the job is in Slurm's queue" in done.stderr
+    assert "Socket timed out" in done.stderr
+    assert "hint: squeue --me " in done.stderr
+    [again] = re.findall("if the job is not in the queue: sharedenv (.*)", done.stderr)
+    on.call(*again.split(), "--wait")
+    assert on.ran() == cases(1)
+
+
+def test_ctrl_c_while_sbatch_is_at_work(on: Submitting, tmp_path: Path) -> None:
+    on.copies(1, [], BODY)
+    (on.path / "hold").touch()
+    slow = _in_place_of_sbatch(on, tmp_path, '"$sbatch" "$@" >/dev/null; sleep 100')
+    process = on.start("submit", "case1/script.py", env=slow, prefix=("env", "--default-signal=INT"))
+    wait_until(lambda: on.ran() == cases(1), "the job runs")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    [run] = re.findall("run (.*) is kept", stderr)
+    assert "nothing to submit" in on.call("submit", "--resume").stderr  # it is found
+    (on.path / "hold").unlink()
+    wait_until(lambda: on.counts(run) == {"done": 1}, "the end")
+    assert on.ran() == cases(1)
+
+
 def test_staged_tasks_run_from_the_node_s_own_disk(on: Submitting) -> None:
     on.copies(4, ["tool"], "import sys, tool\nopen('prefix', 'w').write(sys.prefix)")
     on.call("submit", "--wait", "--stage", "--tasks", "2", "case*/script.py")

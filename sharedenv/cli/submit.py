@@ -31,11 +31,12 @@ from sharedenv.report.console import Console
 from sharedenv.report.summary import printable
 from sharedenv.report.words import count, short_path
 from sharedenv.run.journal import Run
+from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How
 from sharedenv.slurm.packing import Packing
 from sharedenv.slurm.sbatch import Options, log_path, script_text, without
 from sharedenv.slurm.status import standing
-from sharedenv.slurm.submit import Order, array_job, own_python, plan_tasks, submit_array
+from sharedenv.slurm.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
@@ -176,6 +177,7 @@ def _without_live(work: Work, console: Console) -> Work:
     """The work without what an earlier submission still has in the queue. Raises SharedenvError when Slurm can't say."""
     if work.run is None or not is_on_slurm(work.run):
         return work
+    settle(work.run.path, os.environ)
     stands = standing(work.run, os.environ)
     if stands.trouble:
         raise SharedenvError(
@@ -198,6 +200,8 @@ def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:
         run.extend(work.planned)
     try:
         return submit_array(run.path, work.cases, tasks, order, os.environ)
+    except cluster.Unclear:
+        raise  # the job may be in the queue, and needs the run
     except BaseException:
         if work.run is None:
             shutil.rmtree(run.path, ignore_errors=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.process import Finished, capture
 
@@ -29,6 +30,13 @@ _ENDINGS = {
 
 
 PATIENCE = 60.0  #: seconds that a controller has for an answer
+#: what sbatch says when a request was sent and no answer came: a busy controller may carry it out all the same
+_UNCLEAR = re.compile("timed out|Zero Bytes were transmitted")
+
+
+class Unclear(SharedenvError):
+    """sbatch has not said what became of a job: it may be in the queue."""
+
 
 @frozen
 class Task:
@@ -64,18 +72,34 @@ class Task:
 
 
 def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> str:
-    """Hands a job script to sbatch and returns the job's id. Raises SharedenvError with sbatch's words."""
+    """Hands a job script to sbatch and returns the job's id. Raises SharedenvError with sbatch's words, Unclear where they don't tell."""
     environ = {name: value for name, value in environ.items() if name not in ("SBATCH_WAIT", "SBATCH_ARRAY_INX")}
-    done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd)
-    match = re.match(r"(\d+)(;|$)", done.stdout.strip().rpartition("\n")[2])
-    if done.status != 0 or match is None:
-        raise SharedenvError(
-            "sbatch did not take the job",
-            cause=_words(done),
-            hint="sharedenv submit --print … shows the job script",
-            exit_code=EXIT_FAILED,
-        )
-    return match[1]
+    message = "can't tell whether the job is in Slurm's queue"
+    try:
+        # sbatch has a patience of its own: killed, it would leave a job that it was about to name
+        done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd, patience=None)
+        match = re.match(r"(\d+)(;|$)", done.stdout.strip().rpartition("\n")[2]) if done.status == 0 else None
+        unclear = match is None and (done.status <= 0 or _UNCLEAR.search(done.stderr) is not None)
+        job = match[1] if match else find(script, environ) if unclear else None
+    except KeyboardInterrupt:
+        raise Unclear(message, cause="interrupted before sbatch answered", exit_code=EXIT_INTERRUPTED) from None
+    if job is not None:
+        return job
+    if unclear:
+        raise Unclear(message, cause=_words(done), exit_code=EXIT_FAILED)
+    raise SharedenvError(
+        "sbatch did not take the job",
+        cause=_words(done),
+        hint="sharedenv submit --print … shows the job script",
+        exit_code=EXIT_FAILED,
+    )
+
+
+def find(script: str, environ: Mapping[str, str]) -> str | None:
+    """The id of the job that this script was submitted as; None where Slurm knows of none, or doesn't answer."""
+    done = _call(["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"], environ)
+    found = (line.partition("|") for line in done.stdout.splitlines())
+    return next((job for job, _, command in found if command == script), None)
 
 
 def tasks(jobs: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
@@ -164,7 +188,9 @@ def _kilo(text: str) -> int:
     return int(float(number) * scale) if number.replace(".", "", 1).isdigit() else 0
 
 
-def _call(argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None, patience: float = PATIENCE) -> Finished:
+def _call(
+    argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None, patience: float | None = PATIENCE
+) -> Finished:
     try:
         return capture(argv, env=_clean(environ), cwd=cwd, timeout=patience)
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Case
 from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import Array, How, create_array, discard_array, note_jobs
+from sharedenv.slurm.arrays import Array, How, create_array, discard_array, list_arrays, note_jobs
 from sharedenv.slurm.packing import Limits, Packing, count_tasks
 from sharedenv.slurm.sbatch import Job, Options, arguments, script_text
 
@@ -74,7 +74,10 @@ def build_job(run_id: str, array: Array, order: Order) -> Job:
 
 
 def submit_array(run_path: str, cases: Sequence[Case], tasks: int, order: Order, environ: Mapping[str, str]) -> Array:
-    """Freezes the cases, writes the job script and submits. Raises SharedenvError; then nothing is left in the queue."""
+    """Freezes the cases, writes the job script and submits.
+
+    Raises SharedenvError; then nothing is left in the queue. But cluster.Unclear: then all stays as the job needs it.
+    """
     run_id = os.path.basename(run_path)
     try:
         array = create_array(run_path, cases, tasks, order.how)
@@ -84,6 +87,12 @@ def submit_array(run_path: str, cases: Sequence[Case], tasks: int, order: Order,
                 build = _submit(build_job(run_id, array, order), os.path.join(array.path, "build.sh"), environ)
             job = _submit(array_job(run_id, array, order, build or None), array.script, environ)
             return note_jobs(array, job, build)
+        except cluster.Unclear as error:
+            note_jobs(array, job, build)
+            again = f"sharedenv submit --resume --run-id {run_id}"
+            error.cause = f"{error.cause}\nrun {run_id} is kept; if the job is not in the queue: {again}"
+            error.hint = "squeue --me --format='%i %T %o'"
+            raise
         except BaseException:
             if submitted := [each for each in (job, build) if each]:
                 cluster.cancel(submitted, environ)
@@ -96,6 +105,13 @@ def submit_array(run_path: str, cases: Sequence[Case], tasks: int, order: Order,
             hint=f"df -h -i {run_path}",
             exit_code=EXIT_FAILED,
         ) from None
+
+
+def settle(run_path: str, environ: Mapping[str, str]) -> None:
+    """Notes the job of each array that sbatch gave no answer for, where Slurm knows it by now. Raises SharedenvError, OSError."""
+    for array in list_arrays(run_path):
+        if not array.job and (job := cluster.find(array.script, environ)):
+            note_jobs(array, job, array.build)
 
 
 def _submit(job: Job, script: str, environ: Mapping[str, str]) -> str:
