@@ -550,6 +550,33 @@ def test_an_answer_of_sbatch_that_got_lost(on: Submitting, tmp_path: Path) -> No
     assert on.ran() == cases(1, 2)
 
 
+def test_two_that_go_on_with_a_run_at_once(on: Submitting, tmp_path: Path) -> None:
+    """Nothing is submitted twice, scripts new to the run included: who comes second is refused in words."""
+    on.copies(2, [], BODY)
+    (on.path / "case1/bad").touch()
+    run = on.call("submit", "--wait", "case*/script.py", status=1).stdout.strip()
+    on.copies(4, [], BODY)
+    slow = _in_place_of_sbatch(on, tmp_path, 'sleep 1; exec "$sbatch" "$@"')
+    both = [on.start("submit", "--resume", "--run-id", run, "case*/script.py", env=slow) for _ in range(2)]
+    told = [process.communicate(timeout=60)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2], told
+    assert f"error: run {run} is being submitted: " in "".join(told)
+    assert "submitted 3 scripts" in "".join(told)
+    wait_until(lambda: on.counts(run) == {"done": 3, "failed": 1}, "the end")
+    assert on.ran() == cases(1, 2, 3, 4) + cases(1)
+
+
+def test_a_run_that_another_hands_to_sbatch_is_not_submitted(on: Submitting, tmp_path: Path) -> None:
+    on.copies(1, [], BODY)
+    slow = _in_place_of_sbatch(on, tmp_path, f'until [ -e {tmp_path}/go ]; do sleep 0.1; done; exec "$sbatch" "$@"')
+    process = on.start("submit", "--build-job", "case1/script.py", env=slow)
+    wait_until(lambda: list((on.pool / "runs").glob("*/slurm/1/build.sh")), "sbatch is called")
+    assert f"process {process.pid} on " in on.call("submit", "--resume", status=2).stderr
+    (tmp_path / "go").touch()
+    process.communicate(timeout=60)
+    wait_until(lambda: on.ran() == cases(1), "the case has run")
+
+
 def test_a_job_that_may_be_in_the_queue_keeps_its_run(on: Submitting, tmp_path: Path) -> None:
     on.copies(1, [], BODY)
     done = on.call("submit", "case1/script.py", env=_in_place_of_sbatch(on, tmp_path, TIMED_OUT), status=1)

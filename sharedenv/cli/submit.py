@@ -32,7 +32,7 @@ from sharedenv.report.summary import printable
 from sharedenv.report.words import count, short_path
 from sharedenv.run.journal import Run
 from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import Array, How
+from sharedenv.slurm.arrays import Array, How, next_number, refuse_submitting
 from sharedenv.slurm.packing import Packing
 from sharedenv.slurm.sbatch import Options, log_path, script_text, without
 from sharedenv.slurm.status import standing
@@ -82,8 +82,10 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     here = os.getcwd()
     again = given["resume"] or given["retry_failed"]
     asked = wanted(context, selection, given, here)
+    number = 1
     if again:
         found = earlier_run(context, asked, here)
+        number = next_number(found.run.path)
         own = inherit(context, found.run, selection, build_options, given)
         selection, build_options = own.selection, own.build_options
         given = {**own.given, "sbatch": _still_asked(context, own.given["sbatch"])}
@@ -114,8 +116,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         _make_archives(work, console)
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
     if given["build_job"]:
-        order = replace(order, build=_build_command(work, run, selection.python, build_options))
-    array = _submit(work, run, tasks, order)
+        order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
+    array = _submit(work, run, number, tasks, order)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
@@ -177,6 +179,7 @@ def _without_live(work: Work, console: Console) -> Work:
     """The work without what an earlier submission still has in the queue. Raises SharedenvError when Slurm can't say."""
     if work.run is None or not is_on_slurm(work.run):
         return work
+    refuse_submitting(work.run.path)
     settle(work.run.path, os.environ)
     stands = standing(work.run, os.environ)
     if stands.trouble:
@@ -195,11 +198,9 @@ def _needed(work: Work) -> Plan:
     return replace(work.plan, needs={key: need for key, need in work.plan.needs.items() if key in keys})
 
 
-def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:
-    if work.run is not None and work.planned:
-        run.extend(work.planned)
+def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:
     try:
-        return submit_array(run.path, work.cases, tasks, order, os.environ)
+        return submit_array(run, number, work.cases, work.planned if work.run else (), tasks, order, os.environ)
     except cluster.Unclear:
         raise  # the job may be in the queue, and needs the run
     except BaseException:
@@ -208,16 +209,14 @@ def _submit(work: Work, run: Run, tasks: int, order: Order) -> Array:
         raise
 
 
-def _build_command(work: Work, run: Run, python: str | None, options: BuildOptions) -> tuple[str, ...]:
-    """What builds the missing environments of the work; () when none is missing."""
+def _missing(work: Work) -> tuple[str, ...]:
+    """A script for each environment of the work that is not built."""
     plan = _needed(work)
-    missing = look_up_all(work.layout, plan)[1]
-    if not missing:
-        return ()
-    path = os.path.join(run.path, "build.list")
-    with open(path, "wb") as file:
-        file.write(b"".join(os.fsencode(plan.needs[key].scripts[0]) + b"\0" for key in missing))
-    command = own_python("sharedenv.fast", "--pool", work.layout.path, "build", "--from-file", path, "-0")
+    return tuple(plan.needs[key].scripts[0] for key in look_up_all(work.layout, plan)[1])
+
+
+def _build_command(work: Work, python: str | None, options: BuildOptions) -> tuple[str, ...]:
+    command = own_python("sharedenv.fast", "--pool", work.layout.path, "build")
     return (*command, *(("--python", python) if python else ()), *option_words(options))
 
 
@@ -231,5 +230,5 @@ def _preview(work: Work, tasks: int, order: Order, build_job: bool) -> str:
     """The job script of the array, with RUN and BUILD for what only a submission can know."""
     path = work.run.path if work.run else os.path.join(work.layout.runs, "RUN")
     array = Array(os.path.join(path, "slurm", "1"), (), tasks, order.how)
-    after = "BUILD" if build_job and look_up_all(work.layout, _needed(work))[1] else None
+    after = "BUILD" if build_job and _missing(work) else None
     return script_text(array_job(os.path.basename(path), array, order, after))

@@ -4,6 +4,7 @@
                   written once
     job.sh        the job script
     job.json      the ids that Slurm gave: written once
+    build.list    scripts that the job which builds is given
     <A>_<a>.out   output of each task; build-<j>.out that of the job that built
 
 A task takes its cases from array.json by its number, so that a requeued task has the same ones, and writes its results
@@ -13,14 +14,17 @@ as the writer `<n>-<task>`.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.run.case import Case
 from sharedenv.run.orders import GRACE
 from sharedenv.slurm.share import Share, take
@@ -63,6 +67,7 @@ class Array:
     how    to run them
     job    id that Slurm gave to the array, "" before that
     build  id of the job that builds for it, "" for none
+    owner  the process that submits it, None where that is not known
     """
 
     path: str
@@ -71,6 +76,7 @@ class Array:
     how: How
     job: str = ""
     build: str = ""
+    owner: Owner | None = None
 
     @property
     def number(self) -> int:
@@ -111,31 +117,58 @@ def task_of(writer: str) -> tuple[int, int, int] | None:
     return int(number), int(task), int(restarts or 0)
 
 
-def create_array(run: str, cases: Sequence[Case], tasks: int, how: How) -> Array:
-    """Makes the folder of a new array of the run at this path. Raises OSError."""
-    parent = os.path.join(run, _FOLDER)
-    os.makedirs(parent, exist_ok=True)
-    number = max(_numbers(parent), default=0) + 1
-    while True:
-        path = os.path.join(parent, str(number))
-        try:
-            os.mkdir(path)
-            break
-        except FileExistsError:
-            number += 1  # another submission was faster
-    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how)
+def next_number(run: str) -> int:
+    """The number of the next array of the run at this path. Who means to submit asks before looking at what there is to do."""
+    return max(_numbers(os.path.join(run, _FOLDER)), default=0) + 1
+
+
+def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: How) -> Array:
+    """Makes the folder of a new array of the run at this path, and so takes the run for a submission. It appears complete, by a rename.
+
+    Raises SharedenvError when another submission has the number: it was faster, and may have the same cases. Raises OSError.
+    """
+    path = os.path.join(run, _FOLDER, str(number))
+    owner = this_process()
+    staging = os.path.join(run, _FOLDER, f".new-{owner.host}-{owner.pid}")
+    os.makedirs(staging, exist_ok=True)
+    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how, owner=owner)
     keys = sorted({case.key for case in array.cases})
     position = {key: index for index, key in enumerate(keys)}
-    _write(
-        os.path.join(path, "array.json"),
-        {
-            "tasks": tasks,
-            "how": asdict(how),
-            "keys": keys,
-            "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
-        },
-    )
+    try:
+        _write(
+            os.path.join(staging, "array.json"),
+            {
+                "tasks": tasks,
+                "how": asdict(how),
+                "keys": keys,
+                "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
+                "owner": owner.record(),
+            },
+        )
+        os.rename(staging, path)  # fails on a folder that is not empty
+    except BaseException as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        if isinstance(error, OSError) and os.path.exists(path):
+            raise _busy(run, None) from None
+        raise
     return array
+
+
+def refuse_submitting(run: str) -> None:
+    """Raises SharedenvError when a process is about to hand an array of the run at this path to Slurm."""
+    for array in list_arrays(run):
+        # on another machine nobody can ask for the process: sbatch tries for minutes
+        if not array.job and array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
+            raise _busy(run, array.owner)
+
+
+def _busy(run: str, owner: Owner | None) -> SharedenvError:
+    run_id = os.path.basename(run)
+    return SharedenvError(
+        f"run {run_id} is being submitted: {f'process {owner.pid} on {owner.host}' if owner else 'another process'} has it",
+        cause="two at once would run its cases twice",
+        hint=f"sharedenv status {run_id}",
+    )
 
 
 def note_jobs(array: Array, job: str, build: str) -> Array:
@@ -160,7 +193,8 @@ def open_array(run: str, number: int) -> Array:
             jobs = _read(os.path.join(path, "job.json"))
         except FileNotFoundError:
             jobs = {"job": "", "build": ""}
-        return Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"])
+        owner = owner_of(plan["owner"]) if "owner" in plan else None
+        return Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
 
@@ -172,7 +206,7 @@ def list_arrays(run: str) -> list[Array]:
         try:
             found.append(open_array(run, number))
         except SharedenvError:
-            continue  # its folder is made, its plan about to be written
+            continue  # another one's rubbish
     return found
 
 

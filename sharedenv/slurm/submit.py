@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Case
+from sharedenv.run.journal import Run
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, create_array, discard_array, list_arrays, note_jobs
 from sharedenv.slurm.packing import Limits, Packing, count_tasks
@@ -21,7 +23,8 @@ class Order:
 
     start        the folder it is made from, absolute
     max_running  tasks that may run at once, None for no limit of ours
-    build        command of the job that builds first, () when all is built
+    build        command of the job that builds first, which is given a list of scripts
+    missing      scripts in that list, one for each environment; () when all is built
     """
 
     options: Options
@@ -30,6 +33,7 @@ class Order:
     start: str
     max_running: int | None = None
     build: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -70,20 +74,27 @@ def array_job(run_id: str, array: Array, order: Order, after: str | None) -> Job
 
 def build_job(run_id: str, array: Array, order: Order) -> Job:
     """The job that builds before an array. Pure."""
-    return Job(f"sharedenv-build-{run_id}", array.path, order.start, order.build, order.options)
+    command = (*order.build, "--from-file", _list_path(array), "-0")
+    return Job(f"sharedenv-build-{run_id}", array.path, order.start, command, order.options)
 
 
-def submit_array(run_path: str, cases: Sequence[Case], tasks: int, order: Order, environ: Mapping[str, str]) -> Array:
-    """Freezes the cases, writes the job script and submits.
+def submit_array(
+    run: Run, number: int, cases: Sequence[Case], added: Sequence[Case], tasks: int, order: Order, environ: Mapping[str, str]
+) -> Array:
+    """Freezes the cases as the array of this number, writes the job script and submits. ``added``: those new to the run.
 
     Raises SharedenvError; then nothing is left in the queue. But cluster.Unclear: then all stays as the job needs it.
     """
-    run_id = os.path.basename(run_path)
+    run_id = run.id
     try:
-        array = create_array(run_path, cases, tasks, order.how)
+        array = create_array(run.path, number, cases, tasks, order.how)
         build = job = ""
         try:
-            if order.build:
+            if added:
+                run.extend(added)
+            if order.missing:
+                with open(_list_path(array), "wb") as file:
+                    file.write(b"".join(os.fsencode(script) + b"\0" for script in order.missing))
                 build = _submit(build_job(run_id, array, order), os.path.join(array.path, "build.sh"), environ)
             job = _submit(array_job(run_id, array, order, build or None), array.script, environ)
             return note_jobs(array, job, build)
@@ -102,9 +113,13 @@ def submit_array(run_path: str, cases: Sequence[Case], tasks: int, order: Order,
         raise SharedenvError(
             f"can't write run {run_id}",
             cause=f"{error.strerror}: {error.filename}",
-            hint=f"df -h -i {run_path}",
+            hint=shlex.join(["df", "-h", "-i", run.path]),
             exit_code=EXIT_FAILED,
         ) from None
+
+
+def _list_path(array: Array) -> str:
+    return os.path.join(array.path, "build.list")
 
 
 def settle(run_path: str, environ: Mapping[str, str]) -> None:
