@@ -149,4 +149,4 @@ def test_a_pool_that_was_moved_to_such_a_folder_is_used_and_not_added_to(project
     project.path = moved
     assert run_bytes(project, "exec", "s.py")[0] == b"ran\n"
     assert run_bytes(project, "run", "s.py")[0] == b"ran\n"
-    assert b"not UTF-8" in run_bytes(project, "build", "t.py", status=3)[1]
+    assert b"not valid UTF-8" in run_bytes(project, "build", "t.py", status=3)[1], "in words of uv"
