@@ -122,6 +122,19 @@ def test_an_install_that_lost_files_is_not_published(project: Project) -> None:
     sound(project)
 
 
+def test_a_bug_met_in_one_build_ends_no_other(project: Project, tmp_path: Path) -> None:
+    """Here a uv whose answer to `sync` is not what ours was seen to say."""
+    scripts = [project.script(f"{name}.py", [name]).name for name in ("alpha", "beta", "gamma")]
+    uv = project.path / "uv"
+    real = subprocess.run(["which", "uv"], env=project.env, capture_output=True, text=True, check=True).stdout.strip()
+    real = shlex.quote(real)
+    uv.write_text(f'#!/bin/sh\nfor last; do case "$last" in */script.py) grep -q alpha "$last" && echo nonsense && exit 0;; esac; done\nexec {real} "$@"\n')
+    uv.chmod(0o755)
+    told = project.call("build", "-j1", *scripts, status=70, env={"SHAREDENV_UV": str(uv), "TMPDIR": str(tmp_path)})
+    assert "a bug of its own" in told.stderr and told.stderr.count("built environment") == 2
+    assert len(project.environments) == 2
+
+
 def test_a_builder_killed_before_its_last_step_leaves_an_environment_that_is_taken_up(project: Project) -> None:
     project.script("s.py", ["alpha"], RUNS)
     project.call("build", "s.py")

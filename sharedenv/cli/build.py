@@ -73,7 +73,7 @@ def build(
         total = sum(environment.manifest.bytes for environment in outcome.ready.values())
         ready = count(len(outcome.ready), "environment")
         console.say(f"{ready} for {count(len(plan.scripts), 'script')} ready in {session.layout.path} ({size(total)})")
-    return EXIT_BUILD if outcome.errors else 0
+    return max([EXIT_BUILD, *(error.exit_code for error in outcome.errors)]) if outcome.errors else 0
 
 
 def _refuse_locked(plan: Plan) -> None:

@@ -17,7 +17,7 @@ from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.store import Environment
+from sharedenv.pool.store import SHORT, Environment
 from sharedenv.process import stop_all
 from sharedenv.report.building import BuildProgress, summary
 from sharedenv.report.console import Console
@@ -110,6 +110,10 @@ def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, c
                 ready[key] = _result(future)
             except SharedenvError as error:
                 errors.append(error)
+            except Exception as error:  # a bug met in one build ends no other
+                from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
+
+                errors.append(write_report(error, f"build, environment {key[:SHORT]}"))
     if text := summary(progress.built_environments):
         console.say(text)
     console.errors(errors)
