@@ -132,6 +132,19 @@ def test_failures_that_say_the_same_are_one_group_the_largest_first() -> None:
     assert [(one.said, len(one.cases)) for one in group(ended)] == [("timed out after 1 s", 2)]
 
 
+def test_no_failure_goes_unnamed(project: Project) -> None:
+    """The eleventh kind was told neither when it happened nor at the end."""
+    project.copies(13, body="import os, sys\nsys.exit('kind ' + 'abcdefghijklm'[int(os.path.basename(os.getcwd())[4:]) - 1])")
+    told = project.call("run", "-j1", "case*/script.py", status=1).stderr
+    assert "further failures are told at the end" in told
+    rest = "  and 3 that said 3 other things; sharedenv -v status has them all\n      case11/script.py, case12/script.py, case13/script.py\n"
+    assert rest in told and rest in project.call("status").stdout
+    everything = project.call("-v", "status").stdout
+    assert "1 × exit 1: kind m\n      case13/script.py\n" in everything and "other things" not in everything
+    eleven = [f"case{number}/script.py" for number in range(1, 12)]
+    assert "1 × exit 1: kind k" in project.call("run", *eleven, status=1).stderr.partition("at the end")[2]
+
+
 def test_a_run_at_work_has_running_ones_and_a_pace() -> None:
     cases = [case(number) for number in range(1, 8)]
     results = {number: Result(number, 1, 90.0, 5.0, status=0) for number in (1, 2)}

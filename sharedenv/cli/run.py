@@ -256,7 +256,7 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, p
     if ended.errors:
         console.errors(ended.errors)
         console.say("")
-    for line in summary_lines(summary, lambda path: short_path(path, here), console.style):
+    for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
         console.say(line)
     if ended.edited:
         first = printable(short_path(ended.edited[0].script, here))

@@ -85,7 +85,7 @@ def _tell(run: Run, globals_: Globals) -> None:
         lines.append(style("warning", f"still running without it: {named(found)}; to end them: sharedenv cancel {run.id}"))
     running = {*standing.running, *(case.sequence for _, case in found)}
     summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
-    lines += summary_lines(summary, lambda path: short_path(path, here), style)
+    lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)
     for line in lines:
         console.result(line)
     if not standing.alive and (standing.left or standing.failed):

@@ -12,6 +12,7 @@ from sharedenv.run.case import Case, Result
 
 GROUPS = 10  #: groups of failures shown
 NAMED = 3  #: scripts named in each group
+REST = 10  #: scripts named of those that are in no group shown
 _NAME = re.compile(r"[\w-]|\.\w")  # part of a path's name
 _WIDTH = 160  # characters of a script's own words
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")  # an address of an object is one, too
@@ -143,19 +144,23 @@ def _without(said: str, folder: str) -> str:
     return told + said[rest:]
 
 
-def summary_lines(summary: Summary, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
-    """The text; ``name`` shortens a path for the reader."""
+def summary_lines(
+    summary: Summary, name: Callable[[str], str], style: Callable[[str, str], str], *, everything: bool = False
+) -> list[str]:
+    """The text; ``name`` shortens a path for the reader. ``everything``: all groups of failures are shown."""
     lines = [_headline(summary, style)]
     if summary.halfway:
         lines.append(f"  {style('warning', 'interrupted:')} {_named(summary.halfway, name)}")
-    shown = summary.groups[:GROUPS]
+    # what a single one more takes is what the words about it would
+    shown = summary.groups if everything or len(summary.groups) == GROUPS + 1 else summary.groups[:GROUPS]
     width = max((len(f"{len(one.cases):,}") for one in shown), default=1)
     for one in shown:
         lines.append(f"  {len(one.cases):>{width},} × {style('error', one.said)}")
         lines.append(f"  {'':>{width}}   {_named(one.cases, name)}")
-    if len(summary.groups) > GROUPS:
-        rest = summary.groups[GROUPS:]
-        lines.append(f"  and {sum(len(one.cases) for one in rest):,} that said {len(rest):,} other things; status --json has them all")
+    if rest := summary.groups[len(shown) :]:
+        others = tuple(case for one in rest for case in one.cases)
+        lines.append(f"  and {len(others):,} that said {len(rest):,} other things; sharedenv -v status has them all")
+        lines.append(f"  {'':>{width}}   {_named(others, name, REST)}")
     if len(summary.slowest) > 1:
         slow = ", ".join(f"{printable(name(case.script))} {duration(seconds)}" for case, seconds in summary.slowest)
         lines.append(style("dim", f"slowest: {slow}"))
@@ -170,9 +175,9 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else _spell(char) for char in text)
 
 
-def _named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
-    named = ", ".join(printable(name(case.script)) for case in cases[:NAMED])
-    return named + (f" and {len(cases) - NAMED:,} more" if len(cases) > NAMED else "")
+def _named(cases: Sequence[Case], name: Callable[[str], str], most: int = NAMED) -> str:
+    named = ", ".join(printable(name(case.script)) for case in cases[:most])
+    return named + (f" and {len(cases) - most:,} more" if len(cases) > most else "")
 
 
 def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
