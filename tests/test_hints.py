@@ -110,6 +110,22 @@ def test_names_that_end_with_nul_ask_for_their_option(project: Project) -> None:
     project.call("build", "-0", "--from-file", "list")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("build --check --rebuild s.py", "--check changes nothing and --rebuild does"),
+        ("build --check --upgrade s.py", "--check changes nothing and --upgrade does"),
+        ("build --check --shared-group s.py", "--check changes nothing and --shared-group does"),
+        ("status nonsense --all", "RUN names one run and --all lists them all"),
+        ("run -0 s.py", "no list is named\n\nhint: sharedenv run -0 --from-file LIST"),
+    ],
+)
+def test_an_option_that_would_be_of_no_effect_is_refused(command: str, said: str, project: Project) -> None:
+    project.script("s.py")
+    project.call("build", "s.py")
+    assert said in project.call(*command.split(), status=2).stderr
+
+
 def test_a_folder_that_is_gone(project: Project) -> None:
     project.script("s.py")
     project.call("build", "s.py")

@@ -47,6 +47,9 @@ def build(
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
     console: Console = context.obj.console
+    if check and (rebuild or upgrade or shared_group):
+        other = "--rebuild" if rebuild else "--upgrade" if upgrade else "--shared-group"
+        raise SharedenvError(f"--check changes nothing and {other} does: give one of them")
     session = open_session(context, selection)
     plan = plan_of(session, console, full=not check)  # it mends an index that was damaged
     if check:

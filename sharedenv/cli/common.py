@@ -55,6 +55,9 @@ def script_options(function: Function) -> Function:
     def with_selection(
         *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, **options: Any
     ) -> Any:
+        if null and from_file is None:
+            hint = f"sharedenv {_command()} -0 --from-file LIST"
+            raise SharedenvError("-0 says how the names in a list end, and no list is named", hint=hint)
         return function(*args, selection=Selection(scripts, from_file, null, python), **options)
 
     return with_selection

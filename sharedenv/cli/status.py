@@ -36,6 +36,8 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, as_j
     """
     globals_: Globals = context.obj
     layout = _pool(globals_)
+    if everything and run_id:
+        raise SharedenvError("RUN names one run and --all lists them all: give one of them")
     if everything:
         return _list(layout, globals_.console, as_json)
     run = open_run(layout.runs, run_id) if run_id else next(iter(list_runs(layout.runs)), None)
