@@ -180,3 +180,24 @@ def test_what_means_another_file_to_another_process_is_no_script(project: Projec
     project.call("build", "s.py")
     with script.open("rb") as file:
         assert "not a regular file" in project.call("--pool", ".sharedenv", "run", "/dev/stdin", status=2, stdin=file).stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "commands"),
+    [
+        ("runs", [["status"], ["status", "--all"], ["run", "--resume"], ["cancel"]]),
+        ("envs", [["list"], ["verify"], ["prune"]]),
+        ("keys", [["list"], ["verify"], ["prune"]]),
+    ],
+)
+def test_what_the_file_system_refuses_is_told_as_that(project: Project, folder: str, commands: list[list[str]]) -> None:
+    """A link that leads to itself: as a folder closed to this user, which a test as root can't have."""
+    project.copies(1)
+    project.call("run", "case1/script.py")
+    (project.pool / folder).rename(project.path / "away")
+    (project.pool / folder).symlink_to(folder)
+    for command in commands:
+        told = project.call(*command, status=None)
+        assert told.returncode in (1, 2), (command, told.stderr)
+        assert "bug" not in told.stderr and "Traceback" not in told.stderr, told.stderr
+        assert "symbolic links" in told.stderr or "is a link" in told.stderr

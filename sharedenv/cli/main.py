@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import shlex
@@ -13,7 +14,7 @@ import click
 
 from sharedenv import __version__
 from sharedenv.cli.options import Globals, option, wants_document
-from sharedenv.errors import EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
+from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console, error_value
 
 EXIT_EXEC = 125  #: all of our errors in `exec`, as `env`, `timeout` and container tools say it: others are the script's own
@@ -187,9 +188,19 @@ def _as_told(error: Exception, words: list[str]) -> SharedenvError:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "sharedenv"
         hint = (_misplaced(error, words) if isinstance(error, click.NoSuchOption) else None) or f"{command} --help"
         return SharedenvError(_variable(error) + message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
+    if isinstance(error, OSError) and error.filename is not None:
+        return _refused(error)
     from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
 
     return write_report(error, " ".join(_own_words(words)))
+
+
+def _refused(error: OSError) -> SharedenvError:
+    """What the file system said, where no room of ours knows better: folders closed to this user, a full disk, one that is away."""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = shlex.join(["df", "-h", "-i", os.path.dirname(path) or "."] if full else ["ls", "-ld", path])
+    return SharedenvError(f"can't use {path}", cause=error.strerror, hint=hint, exit_code=EXIT_FAILED)
 
 
 def _variable(error: click.ClickException) -> str:
