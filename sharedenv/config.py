@@ -18,6 +18,7 @@ import tomli
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url
+from sharedenv.script import MAX_DEPTH, check_values
 from sharedenv.secret import keep_aside
 from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 from sharedenv.uv_variables import is_on
@@ -75,7 +76,7 @@ def read_user_config(environ: Mapping[str, str], *, mirror: bool) -> Config:
     for path in reversed(_user_files(environ)):
         table = _toml(path) or {}
         inert.update(_inert(table, path))
-        if found := _default_index(table, os.path.dirname(path)):
+        if found := _default_index(table, path):
             default, source = found, path
     if not (default and mirror):
         return Config(inert=inert)
@@ -125,15 +126,17 @@ def _inert(table: Mapping[str, Any], path: str) -> dict[str, Any]:
     return inert
 
 
-def _default_index(table: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    indexes = table.get("index", ())
+def _default_index(table: Mapping[str, Any], path: str) -> dict[str, Any]:
+    indexes = table.get("index", [])
+    if not isinstance(indexes, list):
+        raise SharedenvError(f"can't read {path}", cause="index: not a list")
     found = next((dict(index) for index in indexes if isinstance(index, dict) and index.get("default")), {})
     if not found and isinstance(table.get("index-url"), str):
         found = {"url": table["index-url"], "default": True}
     if not isinstance(found.get("url"), str):
         return {}
     if not is_url(found["url"]):
-        found["url"] = os.path.normpath(os.path.join(folder, found["url"]))
+        found["url"] = os.path.normpath(os.path.join(os.path.dirname(path), found["url"]))
     return found
 
 
@@ -154,6 +157,14 @@ def _toml(path: str) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        return tomli.loads(text)
+        document = tomli.loads(text)
+        check_values(document, MAX_DEPTH)
     except tomli.TOMLDecodeError as error:
-        raise SharedenvError(f"can't read {path}", cause=str(error)) from None
+        cause = str(error)
+    except RecursionError:
+        cause = f"nested deeper than {MAX_DEPTH} levels"
+    except ValueError:  # from int(), of which tomli doesn't say where it stands
+        cause = "a number is too large"
+    else:
+        return document
+    raise SharedenvError(f"can't read {path}", cause=cause)

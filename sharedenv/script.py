@@ -97,7 +97,7 @@ def _load(block: Block) -> dict[str, Any]:
     text = block.content.decode().removeprefix("\ufeff")  # uv's reader allows a byte order mark here
     try:
         document = tomli.loads(text, parse_float=_finite)
-        _check(document, MAX_DEPTH)
+        check_values(document, MAX_DEPTH)
     except tomli.TOMLDecodeError as error:
         raise _not_toml(block, text, error) from None
     except RecursionError:
@@ -124,7 +124,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check(value: object, depth: int) -> None:
+def check_values(value: object, depth: int) -> None:
     """Raises RecursionError on more levels than ``depth``, ValueError on a number that uv's reader can't hold."""
     if isinstance(value, int) and value not in _NUMBERS:
         raise ValueError(value)
@@ -132,7 +132,7 @@ def _check(value: object, depth: int) -> None:
         if depth < 0:
             raise RecursionError
         for item in value.values() if isinstance(value, dict) else value:
-            _check(item, depth - 1)
+            check_values(item, depth - 1)
 
 
 def _wrong(block: Block, field: str, wanted: str, value: object) -> ScriptError:

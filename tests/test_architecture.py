@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "readers": {"requirement", "secret"},
     "tool_uv": {"readers", "requirement", "secret"},
     "uv_variables": set(),
-    "config": {"errors", "readers", "secret", "tool_uv", "uv_variables"},
+    "config": {"errors", "readers", "script", "secret", "tool_uv", "uv_variables"},
     "settings": {"config", "environ", "errors", "readers", "requirement", "secret", "uv_variables"},
     "payload": {"digest", "script"},
     "key": {"digest", "lock", "payload", "readers", "requirement", "script", "settings", "tool_uv"},

@@ -178,14 +178,32 @@ def test_lists_about_the_project_itself_do_not_count(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("resolution = 1", "resolution"), ("x = = 1\n", "line 1"), ('index = [{ name = "a" }]', "without a url")],
-)
+    [
+        ("resolution = 1", "resolution"), ("x = = 1\n", "line 1"), ('index = [{ name = "a" }]', "without a url"),
+        pytest.param(f"x = {'9' * 5000}", "number is too large", id="digits"), pytest.param("x = " + "[" * 900, "nested deeper", id="lists"),
+        pytest.param("x" + ".x" * 500 + " = 1", "nested deeper", id="tables"), ("index = 5", "index: not a list"),
+    ],
+)  # fmt: skip
 def test_a_configuration_that_cannot_be_read_is_an_error_that_names_the_file(root: Path, text: str, words: str) -> None:
     (root / "uv.toml").write_text(text)
     with pytest.raises(SharedenvError) as caught:
         gather(root)
     assert str(root / "uv.toml") in caught.value.message
     assert words in (caught.value.cause or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("index = 5", "index: not a list"), ("x" + ".x" * 500 + " = 1", "nested deeper"), ("x = " + "9" * 5000, "too large")],
+    ids=["type", "tables", "digits"],
+)
+def test_so_is_the_users_own(root: Path, text: str, words: str) -> None:
+    file = root / "home/.config/uv/uv.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(SharedenvError) as caught:
+        build_inputs(make_payload(Metadata(None, ("alpha",), {}, Block(b"", 1)), str(root), None, gather(root)), gather(root))
+    assert str(file) in caught.value.message and words in (caught.value.cause or "")
 
 
 def test_a_missing_config_file_is_an_error(root: Path) -> None:
