@@ -162,6 +162,27 @@ def test_a_run_on_slurm_is_not_hidden_by_a_smaller_later_one(on: Submitting) -> 
     assert run not in on.call("status", env=nowhere).stdout  # nothing to ask Slurm about
 
 
+def test_a_script_edited_before_its_task_starts_has_run_as_it_is(on: Submitting) -> None:
+    on.copies(3, [], BODY)
+    run, job = on.submit("--tasks", "1", "--sbatch", "--hold", "case*/script.py")
+    path = on.path / "case2/script.py"
+    path.write_text(path.read_text() + "print('the new text')\n")
+    (on.path / "case3" / "hold").touch()
+    on.cluster.call("scontrol", "release", job)
+    wait_until(lambda: on.ran().total() == 3, "the last one runs")
+    path = on.path / "case3/script.py"
+    path.write_text(path.read_text() + "# later\n")
+    (on.path / "case3" / "hold").unlink()
+    on.cluster.wait_for_end(job)
+    log = on.log(run, job, 1)
+    assert "the new text" in log
+    assert "warning: edited since they were submitted, run as they are now in the environments of then: case2/script.py\n" in log
+    assert "warning: edited while the task was at work, so results may be of either text: case3/script.py\n" in log
+    told = on.call("submit", "--resume", "--wait", "--sbatch", "--comment=not on hold").stderr
+    assert "changed since they succeeded, run again: case3/script.py\n" in told
+    assert on.ran() == cases(1, 2, 3) + cases(3)
+
+
 def test_no_more_tasks_at_once_than_asked(on: Submitting) -> None:
     on.copies(6, [], "import os, time\nopen('begin', 'w').close()\ntime.sleep(0.3)\nopen('end', 'w').close()")
     on.call("submit", "--wait", "--per-task", "2", "--max-running", "1", "case*/script.py")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.plan import Need, digest_of
+from sharedenv.plan import Need
 from sharedenv.pool.hold import Vanished
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
@@ -25,6 +25,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.running import Screen, ScreenConsole
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
+from sharedenv.run.edited import edited_digest
 from sharedenv.run.joblog import Joblog, joblog_line
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options, Outcome
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from sharedenv.report.building import BuildProgress
 
 BUILDS = 2  #: environments built side by side while scripts run
-_SKEW = 10.0  # seconds by which a file server's clock may differ from ours, before its times are believed
 
 
 @frozen
@@ -64,7 +64,7 @@ class Recorder:
         self._session = session
         self._joblog = joblog
         self._digests = work.digests
-        self._since = work.since - _SKEW
+        self._since = work.since
         self._pythons: dict[str, str] = {}
         self.unwritten: list[Result] = []
         self.edited: list[Case] = []
@@ -100,15 +100,9 @@ class Recorder:
         except OSError as error:
             trouble = trouble or f"{what} can't be written ({error.strerror}): starting nothing more"
         self._screen.ended(case, result, last)
-        if last and self._is_edited(case):
+        if last and edited_digest(case, self._since):
             self.edited.append(case)
         return trouble
-
-    def _is_edited(self, case: Case) -> bool:
-        try:
-            return os.stat(case.script).st_mtime >= self._since and digest_of(case.script) != case.digest
-        except OSError:
-            return False
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
         """Tells of scripts that have no environment."""

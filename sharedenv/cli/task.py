@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,9 +18,11 @@ from sharedenv.pool.trust import Distrust, check_pool
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
+from sharedenv.report.summary import printable
 from sharedenv.report.words import count
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
+from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal import Run, open_run
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.session import Session
@@ -54,6 +57,8 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
     keys = dict.fromkeys(case.key for case in assigned.cases)
     before = f", {assigned.ended:,} before" if assigned.ended else ""
     console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")
+    if assigned.edited:
+        console.warn(f"edited since they were submitted, run as they are now in the environments of then: {_names(assigned.edited)}")
     session = run.begin(jobs=jobs, writer=assigned.writer, keys=keys)
     ended = "ended by an error"
     try:
@@ -62,7 +67,8 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         planned = {case.sequence: case.digest for case in run.cases()}
         screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
         starter = _starter(how, screen)
-        batch = Batch(assigned.cases, starter, _options(how, jobs), _Observer(session, screen, planned))
+        observer = _Observer(session, screen, planned)
+        batch = Batch(assigned.cases, starter, _options(how, jobs), observer)
         for key, prepared in ready.items():
             batch.deliver(key, prepared)
         session.keep()
@@ -71,6 +77,8 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         finally:
             starter.close()
         screen.close()
+        if observer.edited:
+            console.warn(f"edited while the task was at work, so results may be of either text: {_names(observer.edited)}")
         ended = _ending(outcome)
     except SharedenvError as error:
         ended = f"ended: {error.message}"
@@ -81,6 +89,11 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
     failed = sum(not result.succeeded for result in results)
     console.say(f"task {assigned.task}: {len(results) - failed:,} succeeded, {failed:,} failed, {outcome.left:,} not run")
     return EXIT_FAILED if failed or outcome.left or _failed_before(run, assigned) else 0
+
+
+def _names(cases: Sequence[Case]) -> str:
+    more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
+    return printable(os.path.relpath(cases[0].script)) + more
 
 
 def _failed_before(run: Run, assigned: Assignment) -> bool:
@@ -119,6 +132,8 @@ class _Observer:
         self._session = session
         self._screen = screen
         self._planned = planned
+        self._since = time.time()
+        self.edited: list[Case] = []
 
     def started(self, case: Case) -> None:
         self._session.start(case.sequence)
@@ -131,6 +146,8 @@ class _Observer:
             result = replace(result, digest=case.digest)
         written = self._session.append(result)
         self._screen.ended(case, result, last)
+        if last and edited_digest(case, self._since):
+            self.edited.append(case)
         if written:
             return ""
         error = self._session.error

@@ -15,6 +15,7 @@ from sharedenv.pool.place import Vanished, hold, note_use
 from sharedenv.pool.staged import path_to_use
 from sharedenv.pool.trust import environment_fault
 from sharedenv.run.case import Case
+from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal import Run
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
@@ -28,8 +29,9 @@ class Assignment:
     """The work of one start of one task.
 
     writer  under which it writes results
-    cases   what is left of its share, with the keys of the array
+    cases   what is left of its share, with the keys of the array and the scripts' digests as of now
     ended   how many of its share an earlier start has brought to an end
+    edited  those of the cases whose scripts have changed since the array was made
     """
 
     array: Array
@@ -37,6 +39,7 @@ class Assignment:
     writer: str
     cases: tuple[Case, ...]
     ended: int
+    edited: tuple[Case, ...] = ()
 
 
 def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment:
@@ -60,13 +63,17 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment
         # what TERM or KILL ended in a start that was cut short was most likely ended with it
         if not result.interrupted and result.signal not in (signal.SIGTERM, signal.SIGKILL)
     }
-    cases = tuple(
+    planned = [
         replace(case, key=share[case.sequence].key, digest=share[case.sequence].digest)
         for case in run.cases()
         if case.sequence in share and case.sequence not in ended
-    )
+    ]
+    since = array.created
+    digests = {case.sequence: digest for case in planned if (digest := edited_digest(case, since))}
+    cases = tuple(replace(case, digest=digests.get(case.sequence, case.digest)) for case in planned)
+    edited = tuple(case for case in cases if case.sequence in digests)
     restarts = int(environ.get("SLURM_RESTART_COUNT") or 0)
-    return Assignment(array, task, writer_of(array, task, restarts), cases, len(share) - len(cases))
+    return Assignment(array, task, writer_of(array, task, restarts), cases, len(share) - len(cases), edited)
 
 
 def prepare_all(
