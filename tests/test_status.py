@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,22 @@ def test_a_run_that_lost_a_file_is_named_and_hinders_no_other(project: Project, 
     assert "1 failed" in project.call("run", "case1/script.py", status=1).stderr
     for odd in ("x" * 300, f"{older}/plan.jsonl"):
         assert "no run" in project.call("status", odd, status=2).stderr
+
+
+def test_scripts_by_how_they_ended_are_listed_for_other_programs(project: Project) -> None:
+    for name in ("-x/s.py", "a\nb/s.py", "ok/s.py"):
+        project.script(name, body="import os, sys; sys.exit(not os.getcwd().endswith('ok'))")
+    project.call("run", "./*/s.py", status=1)
+    failed = project.call("status", "--list", "failed", "-0").stdout
+    assert sorted(failed.split("\0")) == ["", "./-x/s.py", "a\nb/s.py"]
+    assert project.call("status", "--list", "succeeded", cwd=project.path / "ok").stdout == "s.py\n"
+    assert project.call("status", "--list", "not-run").stdout == ""
+    again = subprocess.run(
+        ["sharedenv", "run", "--from-file", "-", "-0"], input=failed, env={**project.env, "PATH": f"{project.command}:{os.environ['PATH']}"},
+        cwd=project.path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "2 scripts" in again.stderr and "2 failed" in again.stderr
+    assert "give one of them" in project.call("status", "--list", "failed", "--all", status=2).stderr
 
 
 def test_a_result_that_lacks_something_is_passed_over(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Iterable
 
 import click
 
@@ -19,17 +20,22 @@ from sharedenv.report.standing import case_values, failure_values, head_lines, l
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import short_path
+from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.standing import Standing, stand
+
+ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
+@option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
+@option("-0", "--null", is_flag=True, help="With --list, names end with NUL instead of a newline.")
 @json_option
 @click.pass_context
-def status(context: click.Context, /, run_id: str | None, everything: bool, as_json: bool) -> int:
+def status(context: click.Context, /, run_id: str | None, everything: bool, ended: str | None, null: bool, as_json: bool) -> int:
     """Where a run stands, or how it ended: counts, failures by what they said, how to go on.
 
     RUN is the name of a run; without it, the last one.
@@ -38,11 +44,16 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, as_j
     layout = _pool(globals_)
     if everything and run_id:
         raise SharedenvError("RUN names one run and --all lists them all: give one of them")
+    if ended and (everything or as_json):
+        raise SharedenvError(f"--list names scripts of one run, {'--json' if as_json else '--all'} is another list: give one of them")
     if everything:
         return _list(layout, globals_.console, as_json)
     run = open_run(layout.runs, run_id) if run_id else next(iter(list_runs(layout.runs)), None)
     if run is None:
         raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
+    if ended:
+        globals_.console.names(_names(run, ended), null=null)
+        return 0
     if as_json:
         cases = run.cases()
         results, sessions = run.read()
@@ -64,6 +75,26 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, as_j
     if not as_json and run_id is None and (text := hidden_run(layout, run, globals_.pool)):
         globals_.console.result(text)
     return 0
+
+
+def _names(run: Run, ended: str) -> Iterable[str]:
+    """The scripts of a run that ended so, each once, in the order asked; those at work have not ended."""
+    cases = run.cases()
+    results, sessions = run.read()
+    running = stand(len(cases), results, sessions, time.time()).running
+    here = os.getcwd()
+    meant = (case.script for case in cases if case.sequence not in running and _ending(results.get(case.sequence)) == ended)
+    names = (short_path(path, here) for path in dict.fromkeys(meant))
+    return (f"./{name}" if name.startswith("-") else name for name in names)
+
+
+def _ending(result: Result | None) -> str:
+    """One of ENDINGS."""
+    if result is None:
+        return "not-run"
+    if result.interrupted:
+        return "interrupted"
+    return "succeeded" if result.succeeded else "failed"
 
 
 def _pool(globals_: Globals) -> Layout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -79,6 +79,11 @@ class Console:
         """A line of what was asked for, on stdout."""
         _write(text)
 
+    def names(self, names: Iterable[str], *, null: bool) -> None:
+        """Names of files on stdout, each ended by a newline or by NUL, for other programs."""
+        for name in names:
+            _write(name, "\0" if null else "\n")
+
     def document(self, value: dict[str, Any]) -> None:
         """The one JSON document of --json, on stdout; names that are no UTF-8 survive as escapes."""
         import json  # noqa: PLC0415 - `--help` does without it
@@ -96,14 +101,14 @@ def _tell(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
         # past Python's buffer: what that could not write would fail once more at our exit
-        write_all(sys.stderr.fileno(), _encoded(text))
+        write_all(sys.stderr.fileno(), _encoded(text + "\n"))
 
 
-def _write(text: str) -> None:
+def _write(text: str, end: str = "\n") -> None:
     try:
         sys.stdout.flush()
         # past Python's buffer: what that could not write would fail once more at our exit
-        write_all(1, _encoded(text))
+        write_all(1, _encoded(text + end))
     except BrokenPipeError:
         raise  # `| head`: the reader has enough
     except OSError as error:
@@ -113,9 +118,9 @@ def _write(text: str) -> None:
 def _encoded(text: str) -> bytes:
     # names of files go out as the bytes that they are, whatever the locale; that has no character for some of our own
     try:
-        return os.fsencode(text) + b"\n"
+        return os.fsencode(text)
     except UnicodeEncodeError:
-        return b"".join(map(_character, text.replace("…", "..."))) + b"\n"
+        return b"".join(map(_character, text.replace("…", "...")))
 
 
 def _character(character: str) -> bytes:
