@@ -290,7 +290,12 @@ def test_sizes_and_ages_are_read_as_people_write_them(project: Project) -> None:
     assert pruned(project, "--max-size", "20G")[0] == []
     assert pruned(project, "--unused-for", "2w")[0] == []
     assert "no length of time" in project.call("prune", "--unused-for", "30", status=2).stderr
-    assert "no size" in project.call("prune", "--max-size", "big", status=2).stderr
+    for size in ("big", "9" * 300 + "T", "10i", "G"):
+        assert "no size" in project.call("prune", "--max-size", size, status=2).stderr
+    for size in ("10", "10.5"):
+        assert "no unit" in project.call("prune", "--max-size", size, status=2).stderr, "10G was meant, and 10 bytes leave nothing"
+    assert len(pruned(project, "--max-size", "0", "--dry-run")[0]) == len(pruned(project, "--max-size", "10B", "--dry-run")[0]) == 1
+    assert pruned(project, "--max-size", "1.5 GiB")[0] == []
     assert len(pruned(project, "--max-size", "1k")[0]) == 1
 
 
@@ -305,10 +310,10 @@ def test_what_is_in_use_makes_no_room_and_the_next_goes_in_its_place(project: Pr
     project.call("build", "g.py")
     names = {item["scripts"][0]: item["name"] for item in json.loads(project.call("list", "--json").stdout)["environments"]}
     total = sum(item["bytes"] for item in json.loads(project.call("list", "--json").stdout)["environments"])
-    removed, kept = pruned(project, "--max-size", f"{total - 1}", "--dry-run")
+    removed, kept = pruned(project, "--max-size", f"{total - 1}B", "--dry-run")
     assert kept[names["s.py"]] == f"in use by process {process.pid}", "the least recently used"
     assert removed == [names["b.py"]]
-    told = project.call("prune", "--max-size", "1")
+    told = project.call("prune", "--max-size", "1B")
     assert "what stays takes" in told.stderr and "more than asked for" in told.stderr
     assert [path.name for path in project.environments] == [names["s.py"]]
     assert finish(process) == "fine\n"

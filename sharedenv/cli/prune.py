@@ -45,10 +45,13 @@ class Size(click.ParamType[int]):
         """Bytes."""
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", str(value).strip().lower())
-        if found is None or found[2] not in _BYTES:
+        found = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*((?:[kmgt]i?)?b?)", str(value).strip().lower())
+        if found is None:
             self.fail(f"{value!r} is no size such as 20G or 500M", param, ctx)
-        return int(float(found[1]) * _BYTES[found[2]])
+        number, unit = float(found[1]), found[2]
+        if number and not unit:  # 10 for 10G would leave nothing
+            self.fail(f"{value!r} has no unit: 20G, 500M, 10B", param, ctx)
+        return int(number * _BYTES[unit.removesuffix("b")])
 
 
 class _Usage(click.Command):
