@@ -149,12 +149,31 @@ def test_keys_are_named_by_any_beginning_that_is_one_keys_alone(project: Project
     digits = next(count for count in range(1, 64) if key[:count] != other[:count])
     assert result(project, key[:digits], status=0)["key"] == key
     assert result(project, key, status=0)["key"] == key
-    for name in ("../envs", "nothing", "0" * 64, "-x"):
+    for name in ("nothing", "0" * 64):
         told = project.call("verify", "--json", "--", name, status=2)
         assert "no environment's key begins with" in json.loads(told.stdout)["errors"][0]["message"]
+    for name in ("../envs", "-x"):
+        assert json.loads(project.call("verify", "--json", "--", name, status=2).stdout)["errors"]
     shown = json.loads(project.call("show", "--json", key[:12]).stdout)["environment"]
     assert shown["packages"] == {"alpha": "2.0"} and shown["published"]
     assert json.loads(project.call("show", "--json", "a.py").stdout)["environment"] == shown
+
+
+def test_scripts_are_verified_as_keys_are(project: Project) -> None:
+    project.copies(3, ["alpha"])
+    project.script("b.py", ["beta"])
+    project.call("build", "case*/script.py", "b.py")
+    key = project.call("key", "b.py").stdout.split()[0]
+    assert "1 of 1 environment sound" in project.call("verify", "case*/script.py").stderr
+    assert "2 of 2 environments sound" in project.call("verify", "case2/script.py", key[:12], "b.py").stderr
+    project.script("c.py", ["gamma"])
+    assert "the environment of c.py is not built\n\nhint: sharedenv build c.py" in project.call("verify", "b.py", "c.py", status=1).stderr
+    [alpha] = [one for one in project.environments if not one.name.startswith(key[:12])]
+    [changed] = alpha.glob("lib/python*/site-packages/alpha.py")
+    changed.parent.chmod(0o755)
+    changed.unlink()
+    assert "hint: sharedenv verify --repair case1/script.py" in project.call("verify", "case1/script.py", status=1).stderr
+    assert "repaired" in project.call("verify", "--repair", "case1/script.py").stderr
 
 
 def test_show_and_list_tell_what_is_there(project: Project) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 import click
 
-from sharedenv.cli.common import trusted
-from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.cli.common import Session, trusted
+from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.store import SHORT
-from sharedenv.pool.survey import Found
+from sharedenv.pool.store import SHORT, published
+from sharedenv.pool.survey import Found, survey
+from sharedenv.report.words import short_path
 
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
 
@@ -34,6 +36,25 @@ def existing_pool(context: click.Context, *, trust: bool = True) -> Layout:
 def is_key(text: str) -> bool:
     """Whether an argument can name an environment: the beginning of a key, or `<key12>-<n>`."""
     return _KEY.fullmatch(text) is not None
+
+
+def names_key(argument: str) -> bool:
+    """Whether KEY is meant, where KEY|SCRIPT may be given: a file of that name is a script."""
+    return (is_key(argument) or argument.isalnum()) and not os.path.exists(argument)
+
+
+def built_for(session: Session) -> list[Found]:
+    """The environments of a session's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
+    found = {item.path: item for item in survey(session.layout)}
+    chosen = []
+    for key, need in session.plan(session.paths).needs.items():
+        item = found.get(published(session.layout, key) or "")
+        if item is None:
+            script = short_path(need.scripts[0], os.getcwd())
+            hint = f"sharedenv build {shlex.quote(script)}"
+            raise SharedenvError(f"the environment of {script} is not built", hint=hint, exit_code=EXIT_FAILED)
+        chosen.append(item)
+    return chosen
 
 
 def select(found: Iterable[Found], arguments: Sequence[str]) -> list[Found]:

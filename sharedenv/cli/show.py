@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 
 import click
@@ -11,12 +10,11 @@ import click
 from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option
-from sharedenv.cli.pools import current, existing_pool, is_key, select
-from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.cli.pools import built_for, current, existing_pool, names_key, select
+from sharedenv.errors import SharedenvError
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
-from sharedenv.pool.store import published
 from sharedenv.pool.survey import Found, survey
 from sharedenv.pool.trust import user_name
 from sharedenv.report.console import Console
@@ -54,20 +52,13 @@ def show(context: click.Context, name: str, python: str | None, as_json: bool) -
 
 
 def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout, Found]:
-    if (is_key(name) or name.isalnum()) and not os.path.exists(name):
+    if names_key(name):
         layout = existing_pool(context, trust=False)
         return layout, current(select(survey(layout), [name]))
     session = open_session(context, Selection((name,), None, False, python))
-    plan = session.plan(session.paths)
-    if len(plan.needs) != 1:
-        raise SharedenvError(f"{name} stands for scripts with {len(plan.needs)} environments", hint="sharedenv list")
-    key = next(iter(plan.needs))
-    path = published(session.layout, key)
-    found = [item for item in survey(session.layout) if item.path == path]
-    if not found:
-        raise SharedenvError(
-            f"the environment of {name} is not built", hint=f"sharedenv build {shlex.quote(name)}", exit_code=EXIT_FAILED
-        )
+    found = built_for(session)
+    if len(found) != 1:
+        raise SharedenvError(f"{name} stands for scripts with {len(found)} environments", hint="sharedenv list")
     return session.layout, found[0]
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import click
 
 from sharedenv.cli.building import build_options, taking_builds_along
+from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import json_option, option
-from sharedenv.cli.pools import existing_pool, select
+from sharedenv.cli.pools import built_for, existing_pool, names_key, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
@@ -26,20 +27,22 @@ SHOWN = 5  #: entries named a kind, unless -v
 
 
 @click.command("verify")
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.argument("names", nargs=-1, metavar="[KEY|SCRIPT]...", type=click.UNPROCESSED)
+@option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @option("--repair", "mend", is_flag=True, help="Build anew what fails; what runs stays on the old.")
 @build_options
 @json_option
 @click.pass_context
-def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_options: BuildOptions, as_json: bool) -> int:
+def verify_(
+    context: click.Context, names: tuple[str, ...], python: str | None, mend: bool, build_options: BuildOptions, as_json: bool
+) -> int:
     """Hold each file against its recorded hash, and see that all else is in order. Exit 1 if anything is not.
 
-    KEY is the beginning of a key; without one, all environments are verified. One that no key leads to (a newer one has
+    KEY is the beginning of a key; without KEY or SCRIPT, all environments are verified. One that no key leads to (a newer one has
     replaced it) is looked at too, and is no failure: nothing more is started in it, and prune takes it.
     """
     console: Console = context.obj.console
-    layout = existing_pool(context)
-    chosen = select(survey(layout), keys)
+    layout, chosen = _chosen(context, names, python)
     results: list[tuple[Found, Verified]] = []
     for item in chosen:
         results.append((item, verify(layout, item.path)))
@@ -61,15 +64,27 @@ def verify_(context: click.Context, keys: tuple[str, ...], mend: bool, build_opt
         console.say(f"{sound} ({size(total)}, {count(files, 'file')} read)")
         console.errors(errors)
         if bad and not mend:
-            console.say(f"\n{console.style('hint', 'hint:')} {_again(context, keys)}")
+            console.say(f"\n{console.style('hint', 'hint:')} {_again(context, names, python)}")
     if errors:
         return EXIT_BUILD
     return EXIT_FAILED if len(bad) > len(repaired) else 0
 
 
-def _again(context: click.Context, keys: Sequence[str]) -> str:
+def _chosen(context: click.Context, names: tuple[str, ...], python: str | None) -> tuple[Layout, list[Found]]:
+    scripts = tuple(name for name in names if not names_key(name))
+    if not scripts:
+        layout = existing_pool(context)
+        return layout, select(survey(layout), names)
+    session = open_session(context, Selection(scripts, None, False, python))
+    keys = [name for name in names if names_key(name)]
+    chosen = [*built_for(session), *(select(survey(session.layout), keys) if keys else ())]
+    return session.layout, list({item.name: item for item in chosen}.values())
+
+
+def _again(context: click.Context, names: Sequence[str], python: str | None) -> str:
     pool = ["--pool", context.obj.pool] if context.obj.pool else []
-    return shlex.join(["sharedenv", *pool, "verify", "--repair", *keys])
+    request = ["--python", python] if python else []
+    return shlex.join(["sharedenv", *pool, "verify", "--repair", *request, *names])
 
 
 def _repair(
