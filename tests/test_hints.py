@@ -126,6 +126,16 @@ def test_an_option_that_would_be_of_no_effect_is_refused(command: str, said: str
     assert said in project.call(*command.split(), status=2).stderr
 
 
+def test_what_is_not_built_is_1_and_a_name_that_is_none_is_2(project: Project) -> None:
+    project.script("s.py")
+    project.script("t.py", ["alpha"])
+    project.call("run", "s.py")
+    for command in ("show t.py", "verify t.py", "which t.py", "build --check t.py"):
+        project.call(*command.split(), status=1)
+    for command in ("show deadbeef", "verify deadbeef", "status nonsense", "cancel nonsense", "run --resume --run-id nonsense", "which u.py"):
+        project.call(*command.split(), status=2)
+
+
 def test_a_folder_that_is_gone(project: Project) -> None:
     project.script("s.py")
     project.call("build", "s.py")
