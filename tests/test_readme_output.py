@@ -86,7 +86,9 @@ def test_how_a_run_on_slurm_stands() -> None:
     cases = {number: Case(number, f"case{number}/script.py", key="key") for number in range(1, 5001)}
     failed = Result(7, 1, 0.0, status=1, tail="ValueError: negative density")
     lost = [12, 28, 44, *range(1000, 1106)]
-    places = {number: Place("done") for number in cases} | {number: Place("lost", "its node failed (node3)") for number in lost}
+    logs = [f".sharedenv/runs/20261122-101500/slurm/1/4711_{task}.out" for task in (12, 28, 44, 60, 76)]
+    places = {number: Place("done") for number in cases}
+    places |= {number: Place("lost", "its node failed (node3)", log=logs[index % 5]) for index, number in enumerate(lost)}
     places[7] = Place("failed")
     standing = Standing(places, {7: failed}, cases, ("4711",), (), 0.0, None)
     run = Run("/pool/runs/20261122-101500", Asked((), (), None, 0.0, len(cases), ("key",), {}))

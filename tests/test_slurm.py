@@ -183,6 +183,14 @@ def test_a_script_edited_before_its_task_starts_has_run_as_it_is(on: Submitting)
     assert on.ran() == cases(1, 2, 3) + cases(3)
 
 
+def test_a_job_script_that_fails_is_named_with_what_it_printed(on: Submitting) -> None:
+    on.copies(4, [], BODY)
+    done = on.call("submit", "--wait", "--tasks", "2", "--setup", "no-such-module load gcc || exit 9", "case*/script.py", status=1)
+    assert "4 lost: its job script failed\n" in done.stderr
+    [log] = re.findall(r"^    see (\S+) and 1 more$", done.stderr, re.MULTILINE)
+    assert "no-such-module" in (on.path / log).read_text()
+
+
 def test_no_more_tasks_at_once_than_asked(on: Submitting) -> None:
     on.copies(6, [], "import os, time\nopen('begin', 'w').close()\ntime.sleep(0.3)\nopen('end', 'w').close()")
     on.call("submit", "--wait", "--per-task", "2", "--max-running", "1", "case*/script.py")
@@ -302,7 +310,9 @@ def test_term_before_the_limit_lets_cases_finish_and_reports(on: Submitting) -> 
     (on.path / "case1" / "hold").unlink()
     on.cluster.wait_for_end(job)
     assert on.counts(run) == {"done": 1, "left": 2}
-    assert "2 not run: its task started nothing more" in on.call("status", run).stdout
+    told = on.call("status", run).stdout
+    assert "2 not run: its task started nothing more: SIGTERM, as comes near the time limit\n" in told
+    assert f"    see .sharedenv/runs/{run}/slurm/1/{job}_1.out\n" in told
     on.call("submit", "--resume", "--wait")
     assert on.ran() == cases(1, 2, 3)
 

@@ -79,6 +79,9 @@ def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> Non
         ("interrupted", "TIMEOUT", "its task met its time limit"),
         ("interrupted", "CANCELLED", "its task was cancelled"),
         ("drained", None, "its task started nothing more"),
+        ("drained: SIGUSR1: starting nothing more", None, "its task started nothing more: SIGUSR1"),
+        ("drained: a script failed: starting nothing more (--fail-fast)", "FAILED",
+         "its task started nothing more: a script failed (--fail-fast)"),
         ("ended: no environment", "FAILED", "its task ended: no environment"),
     ],
 )

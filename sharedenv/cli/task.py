@@ -122,7 +122,7 @@ def _options(how: How, jobs: int) -> Options:
 def _ending(outcome: Outcome) -> str:
     if outcome.interrupted:
         return "interrupted"
-    return "drained" if outcome.left else "done"
+    return f"drained: {outcome.reason}" if outcome.left else "done"
 
 
 class _Observer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sharedenv.report.progress import rate_text
@@ -47,6 +47,7 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
     for word in ("lost", "left", "waiting"):
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
+            lines += _logs(dict.fromkeys(log for case in cases if (log := standing.places[case.sequence].log)), name)
     return lines
 
 
@@ -73,6 +74,7 @@ def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
         "state": place.word,
         "reason": place.reason or None,
         "task": place.task or None,
+        "log": place.log or None,
         "status": None if result is None else result.status,
         "signal": None if result is None else result.signal,
         "error": None if result is None else result.error or None,
@@ -85,6 +87,11 @@ def _reasons(standing: Standing, word: str) -> dict[str, list[Case]]:
         if reason := standing.places[sequence].reason:
             found.setdefault(reason, []).append(standing.cases[sequence])
     return found
+
+
+def _logs(paths: Collection[str], name: Callable[[str], str]) -> list[str]:
+    more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+    return [f"    see {printable(name(path))}{more}" for path in list(paths)[:1]]
 
 
 def _named(text: str, cases: Any, name: Callable[[str], str]) -> list[str]:

@@ -68,7 +68,7 @@ class SessionState:
     again    sequences that had a result when it began and that it runs again
     silence  seconds since it was last heard of
     running  sequences that it has started and that have not ended, and about when each was started
-    ended    how it ended ("done", "drained", "interrupted" …); "" while it has not
+    ended    how it ended ("done", "drained: why", "interrupted" …); "" while it has not
     alive    it has not ended and its process lives, as far as can be told
     """
 

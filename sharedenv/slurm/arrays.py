@@ -102,6 +102,10 @@ class Array:
         """The cases of one task, numbered from 1."""
         return take(self.cases, Share(task - 1, self.tasks))
 
+    def log(self, task: int) -> str:
+        """Path of the output of one task, where --output has not put it elsewhere."""
+        return os.path.join(self.path, f"{self.job}_{task}.out")
+
 
 def writer_of(array: Array, task: int, restarts: int) -> str:
     """Name under which a task writes results. Slurm sees to it that one instance of it runs; a requeued one is another writer."""

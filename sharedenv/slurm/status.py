@@ -10,8 +10,10 @@ left      its task ended before its turn, and said so: drained, cancelled, inter
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
@@ -28,12 +30,16 @@ _REPORTS = {"drained": "its task started nothing more", "interrupted": "its task
 
 @frozen
 class Place:
-    """Where one case stands: one of the six words above, and for waiting, lost and left why, in words for the user."""
+    """Where one case stands: one of the six words above, and for waiting, lost and left why, in words for the user.
+
+    log  path of what its task printed, for lost and left; "" when there is none
+    """
 
     word: str
     reason: str = ""
     array: int = 0
     task: int = 0
+    log: str = ""
 
 
 @frozen
@@ -88,6 +94,7 @@ def standing(run: Run, environ: Mapping[str, str]) -> Standing:
     places = locate(list(cases), run.results_by_writer(), sessions, arrays, tasks)
     if any(place.word == "lost" for place in places.values()):
         places = _with_accounts(places, arrays, cluster.accounts([array.job for array in arrays if array.job], environ))
+    places = _with_logs(places, arrays)
     rate = _rate(results, sessions)
     working = sum(place.word in ("running", "waiting") for place in places.values())
     at_work = any(place.word == "running" for place in places.values())
@@ -184,7 +191,9 @@ def _reported(ended: str, state: cluster.Task | None) -> str:
     """Why a task that reported its end left cases, in words for the user: Slurm's where it has them."""
     if state is not None and state.state not in ("COMPLETED", "FAILED"):
         return state.ending
-    return _REPORTS.get(ended, f"its task {ended}")
+    how, _, why = ended.partition(": ")
+    why = why.replace(": starting nothing more", "").replace("SIGTERM", "SIGTERM, as comes near the time limit")
+    return f"{_REPORTS[how]}{why and ': '}{why}" if how in _REPORTS else f"its task {ended}"
 
 
 def _without_build(array: Array, builds: Mapping[str, cluster.Task]) -> str:
@@ -240,6 +249,17 @@ def _with_accounts(
         task = known.get((jobs.get(place.array, ""), place.task)) if place.word == "lost" else None
         named[sequence] = Place("lost", task.ending, place.array, place.task) if task else place
     return named
+
+
+def _with_logs(places: Mapping[int, Place], arrays: Sequence[Array]) -> dict[int, Place]:
+    """The same places, with what the tasks of those lost and left have printed."""
+    ended = {(place.array, place.task) for place in places.values() if place.word in ("lost", "left") and place.task}
+    paths = {(array.number, task): array.log(task) for array in arrays for number, task in ended if number == array.number}
+    logs = {task: path for task, path in paths.items() if os.path.exists(path)}
+    return {
+        sequence: replace(place, log=logs.get((place.array, place.task), "")) if place.word in ("lost", "left") else place
+        for sequence, place in places.items()
+    }
 
 
 def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> float:
