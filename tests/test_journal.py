@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import Run, create_run, list_runs, open_run
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, encode_result
 from sharedenv.run.session import Session
+from sharedenv.run.standing import stand
 
 KEY = "a" * 64
 names = st.binary(min_size=1, max_size=20).map(lambda data: os.fsdecode(data.replace(b"\0", b"0").replace(b"/", b"_")))
@@ -271,6 +273,71 @@ def test_what_is_run_again_has_no_result_meanwhile(tmp_path: Path) -> None:
     assert list(run.results()) == [3]
     session.close("interrupted")
     assert sorted(run.results()) == [1, 2, 3]
+
+
+def test_what_another_process_has_gone_on_with_meanwhile_is_chosen_anew(tmp_path: Path) -> None:
+    """Of two --resume at once, the second read what was left before the first had run it."""
+    run = make(tmp_path)
+    known = run.sessions()
+    first = run.begin(known=known)
+    first.append(Result(1, 1, time.time(), status=0))
+    first.close("done")
+    with pytest.raises(SharedenvError, match="another process has gone on with run"):
+        run.begin(known=known)
+    run.begin(known=run.sessions()).close("done")
+    run.begin(writer="1-17", known=[]).close("done")  # a task has cases of its own
+
+
+@pytest.mark.parametrize("ahead", [90.0, -90.0])
+def test_clocks_of_nodes_may_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
+    """Of a session on another node its file tells, by the file system's clock."""
+    run = make(tmp_path)
+    session = run.begin()
+    session.append(Result(1, 1, time.time(), status=0))
+    path = Path(session.path)
+    here = this_process().machine
+    path.write_text(path.read_text().replace(here, "another machine"))
+    monkeypatch.setattr("sharedenv.run.journal.time.time", lambda real=time.time: real() + ahead)
+    assert run.sessions()[0].alive
+    os.utime(path, (path.stat().st_mtime - 70, path.stat().st_mtime - 70))
+    assert not run.sessions()[0].alive
+    os.utime(path, (path.stat().st_mtime + 86400, path.stat().st_mtime + 86400))  # nobody who lives leaves it so
+    assert not run.sessions()[0].alive
+    session.close("done")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"ended":5}', '{"started":{"a":1}}', '{"started":[4],"time":"x"}', '{"attempt":1,"sequence":"a"}', '{"owner":{"pid":"x"}}',
+        '{"owner":5}', "[" * 100_000, '{"sequence":1,"attempt":1,"start":"x","seconds":1}', "\0\0\0", '{"ended":"done","time":1e9}{',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [0, 1, 99])
+def test_a_damaged_line_is_passed_over(tmp_path: Path, line: str, place: int) -> None:
+    run = make(tmp_path)
+    session = run.begin()
+    session.append(Result(1, 1, 1.0, status=0))
+    session.append(Result(2, 1, 1.0, status=1))
+    path = Path(session.path)
+    lines = path.read_text().splitlines()
+    lines.insert(place, line)
+    path.write_text("\n".join(lines) + "\n")
+    results = run.results()
+    assert results[1].succeeded and results[2].status == 1
+    assert stand(3, *run.read(), time.time()).succeeded == 1
+    session.close("done")
+
+
+def test_a_plan_that_lost_cases_is_an_error(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    plan = Path(run.path, "plan.jsonl")
+    lines = plan.read_bytes().splitlines(keepends=True)
+    for left in (b"", lines[0], b"".join(lines[:-1]) + lines[-1][:-5]):
+        plan.write_bytes(left)
+        with pytest.raises(SharedenvError, match="can't be read") as told:
+            run.cases()
+        assert re.search(r"its plan is damaged: .*\d of 3 cases", str(told.value.cause))
 
 
 def test_a_session_that_could_write_nothing_leaves_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Container, Iterator, Mapping
 
+from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import is_here
@@ -41,7 +42,7 @@ def unfinished_needs(layout: Layout) -> Needs:
 def _unfinished(run: Run) -> bool:
     try:
         sessions = run.sessions()
-    except OSError:
+    except SharedenvError:
         return True  # what can't be read may be at work
     if not sessions:
         return time.time() - run.asked.created < BEGINNING

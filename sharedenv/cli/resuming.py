@@ -22,7 +22,7 @@ from sharedenv.pool.options import BuildOptions
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
 from sharedenv.run.journal import LOCAL, Run, list_runs, open_run, refuse_live, share_writer
-from sharedenv.run.leftover import refuse_leftover
+from sharedenv.run.leftover import leftover, refuse_leftover
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.slurm.share import Share, take
 
@@ -74,7 +74,10 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
     choice = choose(current, earlier, failed_only=wanted.failed_only)
     lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
                   failed_only=wanted.failed_only)
-    refuse_leftover(run.id, sessions, choice.cases)
+    if leftover(sessions, choice.cases):
+        fresh = run.sessions()  # one that began since may have them at work
+        refuse_live(run.id, fresh, writer)
+        refuse_leftover(run.id, fresh, choice.cases)
     planned = {case.sequence: case.digest for case in old}
     return Work(
         session,
@@ -88,6 +91,7 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
         sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
         tuple(case.sequence for case in choice.cases if case.identity in earlier),
         writer=writer,
+        known=tuple(sessions),
     )
 
 

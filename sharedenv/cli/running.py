@@ -158,7 +158,7 @@ def execute(
 
 @contextlib.contextmanager
 def _session(work: Work, run: Run, jobs: int) -> Iterator[Session]:
-    session = run.begin(jobs=jobs, writer=work.writer, keys={case.key for case in work.cases}, again=work.again)
+    session = run.begin(jobs=jobs, writer=work.writer, keys={case.key for case in work.cases}, again=work.again, known=work.known)
     try:
         if work.run is not None and work.planned:
             run.extend(work.planned)

@@ -17,7 +17,7 @@ from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.run.case import Case
-from sharedenv.run.journal import LOCAL, Run
+from sharedenv.run.journal import LOCAL, Run, SessionState
 
 if TYPE_CHECKING:
     from sharedenv.slurm.share import Share
@@ -51,6 +51,7 @@ class Work:
     notes    what the user should know of the choice
     unrun    cases of an earlier run that have no result at all
     again    sequences of those to run that have a result
+    known    the sessions of an earlier run that there were when it was chosen what is to run
     since    when the scripts had been read, seconds since the epoch
     writer   under which the results are written
     """
@@ -65,6 +66,7 @@ class Work:
     notes: tuple[str, ...] = ()
     unrun: int = 0
     again: tuple[int, ...] = ()
+    known: tuple[SessionState, ...] | None = None
     since: float = field(default_factory=time.time)
     writer: str = LOCAL
 

@@ -217,7 +217,7 @@ def _pool(layout: Layout) -> Iterator[Finding]:
         if isinstance(item, Unusable):
             name = os.path.basename(item.path)
             yield Finding("environment", Level.WARNING, f"{name}: {item.reason}", f"sharedenv verify --repair {name}")
-    rubbish = [item for item in clear_rubbish(layout, file_system_time(layout), dry_run=True) if not item.live]
+    rubbish = [item for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True) if not item.live]
     if rubbish:
         pieces = f"{len(rubbish):,} pieces" if len(rubbish) > 1 else "1 piece"
         yield Finding("rubbish", Level.NOTE, f"{pieces} left by builds or removals that were cut short", "sharedenv prune")

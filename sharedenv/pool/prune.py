@@ -80,7 +80,7 @@ class Pruned:
 
 def prune(layout: Layout, policy: Policy) -> Pruned:
     """Removes what the policy lets go and nothing holds back; what is rubbish goes too. Never waits."""
-    now = file_system_time(layout)
+    now = file_system_time(layout.tmp)
     system = file_system(layout.path)
     blind = system if system is not None and system.locks is Locks.BLIND else None
     found = survey(layout)

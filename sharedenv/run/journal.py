@@ -19,15 +19,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.owner import Owner, lives, owner_of, readable_as, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan, is_result
@@ -106,7 +108,10 @@ class Run:
         """The plan, in order, with what was added to it. Raises SharedenvError when it can't be read."""
         with _readable(self.id), open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
             data = b"".join([file.read(), *self._added()])
-            return decode_plan(data, _root(self.path), self.asked.arguments, self.asked.cwd)
+            cases = decode_plan(data, _root(self.path), self.asked.arguments, self.asked.cwd)
+            if len(cases) < self.asked.count:
+                raise ValueError(f"{len(cases):,} of {self.asked.count:,} cases")
+            return cases
 
     def extend(self, cases: Sequence[Case]) -> None:
         """Adds cases, whose sequences go on from the plan's. Only for who has the run (`begin`). Raises OSError."""
@@ -138,14 +143,15 @@ class Run:
         """
         results: dict[int, Result] = {}
         sessions = []
-        for writer, number, records, silence in self._read_files():
+        clock = functools.cache(file_system_time)
+        for writer, number, records, touched in self._read_files():
             for record in records:
                 if "attempt" in record:
                     result = decode_result(record)
                     known = results.get(result.sequence)
                     if known is None or known.start <= result.start:
                         results[result.sequence] = result
-            sessions.append(_session_state(writer, number, records, silence))
+            sessions.append(_session_state(writer, number, records, touched, lambda: clock(self.path)))
         sessions.sort(key=lambda session: session.started)
         for session in sessions:
             _settle(session, results)
@@ -160,13 +166,24 @@ class Run:
                     found.setdefault(writer, {})[record["sequence"]] = decode_result(record)
         return found
 
-    def begin(self, *, jobs: int = 1, writer: str = LOCAL, keys: Iterable[str] = (), again: Iterable[int] = ()) -> Session:
+    def begin(
+        self,
+        *,
+        jobs: int = 1,
+        writer: str = LOCAL,
+        keys: Iterable[str] = (),
+        again: Iterable[int] = (),
+        known: Iterable[SessionState] | None = None,
+    ) -> Session:
         """Takes the run for this process and ``writer``; ``again``: sequences that have a result and are run again.
 
-        Raises SharedenvError when another process has it.
+        ``known``: the sessions that there were when it was chosen what to run. Raises SharedenvError when another process
+        has it, or has had it since.
         """
         sessions = self.sessions()
         refuse_live(self.id, sessions, writer)
+        if known is not None:
+            _refuse_newer(self.id, sessions, known, writer)
         number = max((state.number for state in sessions if state.writer == writer), default=0) + 1
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
@@ -181,13 +198,13 @@ class Run:
         return session
 
     def _read_files(self) -> Iterator[tuple[str, int, list[dict[str, Any]], float]]:
-        """Writer, number, records and seconds of silence of each session; results that lack something are left out."""
+        """Writer, number, records and time of the last sign of each session; results that lack something are left out."""
         with _readable(self.id):
             for writer, number, name in _files_of(self.path):
                 with open(os.path.join(self.path, name), "rb") as file:
                     records = [record for record in decode_lines(file.read()) if "attempt" not in record or is_result(record)]
-                    silence = max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
-                yield writer, number, records, silence
+                    touched = os.fstat(file.fileno()).st_mtime
+                yield writer, number, records, touched
 
 
 @contextlib.contextmanager
@@ -213,6 +230,17 @@ def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOC
     """Raises SharedenvError when one of a run's sessions is at work that may have the same cases as ``writer``."""
     if busy := [state for state in sessions if state.alive and _overlap(state.writer, writer)]:
         raise _busy(run_id, busy[-1])
+
+
+def _refuse_newer(run_id: str, sessions: Iterable[SessionState], known: Iterable[SessionState], writer: str) -> None:
+    seen = {(state.writer, state.number) for state in known}
+    if any((state.writer, state.number) not in seen and _overlap(state.writer, writer) for state in sessions):
+        raise SharedenvError(
+            f"another process has gone on with run {run_id} meanwhile",
+            cause="what was left to run is no longer what it was",
+            hint=f"sharedenv run --resume --run-id {run_id}",
+            exit_code=EXIT_USAGE,
+        )
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -350,10 +378,10 @@ def _decode_asked(record: Mapping[str, Any]) -> Asked:
         tuple(record["command"]),
         tuple(record["arguments"]),
         record["cwd"],
-        record["created"],
-        record["count"],
+        float(record["created"]),
+        int(record["count"]),
         tuple(record["keys"]),
-        record["extra"],
+        dict(record["extra"]),
     )
 
 
@@ -368,24 +396,42 @@ def _files_of(path: str) -> list[tuple[str, int, str]]:
     return sorted(found)
 
 
-def _session_state(writer: str, number: int, records: Sequence[Mapping[str, Any]], silence: float) -> SessionState:
-    first = records[0] if records and "owner" in records[0] else {}
-    owner = owner_of(first["owner"]) if first else None
+def _session_state(
+    writer: str, number: int, records: Sequence[Mapping[str, Any]], touched: float, clock: Callable[[], float]
+) -> SessionState:
+    """A session from its records. Lines that lack something are passed over, as torn ones are. ``clock``: the file system's."""
+    first, owner = _first_of(records)
     running: dict[int, float] = {}
     ended, finished = "", 0.0
     for record in records:
         if "attempt" in record:
             running.pop(record["sequence"], None)
         elif "ended" in record:
-            ended, finished = record["ended"], record["time"]
-        if begun := record.get("started") if record is not first else None:
+            ended, finished = str(record["ended"]), _time_in(record, touched)
+        if isinstance(begun := record.get("started"), list):
             # beside a result: what took the place of the case that ended
-            running.update(dict.fromkeys(begun, record["time"] if "time" in record else record["start"] + record["seconds"]))
+            since = record["start"] + record["seconds"] if "attempt" in record else _time_in(record, touched)
+            running.update(dict.fromkeys(begun, since))
+    # who has not ended may be on another node: the clock of ours says nothing of its last sign
+    silence = abs((time.time() if ended else clock()) - touched)
     # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
     alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
-    started = first.get("started", time.time() - silence)
+    started = first.get("started", touched)
     again = tuple(first.get("again", ()))
     return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive)
+
+
+def _time_in(record: Mapping[str, Any], otherwise: float) -> float:
+    value = record.get("time")
+    return value if isinstance(value, float) else otherwise
+
+
+def _first_of(records: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Owner | None]:
+    """The line that says who writes, and who that is; neither where it is missing or damaged."""
+    try:
+        return records[0], owner_of(records[0]["owner"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return {}, None
 
 
 def _settle(session: SessionState, results: dict[int, Result]) -> None:

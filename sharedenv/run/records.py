@@ -27,7 +27,7 @@ def decode_lines(data: bytes) -> Iterator[dict[str, Any]]:
     try:
         # one call for all lines is several times faster, and most files are whole
         whole = json.loads(b"[" + b",".join(filter(None, lines)) + b"]")
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     else:
         if len(whole) == sum(map(bool, lines)):
@@ -38,7 +38,7 @@ def decode_lines(data: bytes) -> Iterator[dict[str, Any]]:
             continue
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield record
@@ -105,7 +105,7 @@ _NEEDED = ("sequence", "attempt", "start", "seconds", "cpu", "memory", "status",
 
 def is_result(record: Mapping[str, Any]) -> bool:
     """Whether a record holds all that a result needs."""
-    return all(name in record for name in _NEEDED)
+    return all(name in record for name in _NEEDED) and type(record["sequence"]) is int and type(record["start"]) is float
 
 
 def decode_result(record: Mapping[str, Any]) -> Result:
