@@ -22,6 +22,8 @@ LINES = 14  #: at most so many lines of uv's words in a message; all of them are
 _SHIM = re.compile(r"\n\s*\[stderr\]\s*\n\s*pyenv: .*", re.DOTALL)
 
 _OPTIONS = re.compile(r"(unknown field `[^`]*`), expected one of .*")
+#: uv can't make its cache, or a file of its own in it
+_NO_CACHE = re.compile(r'Failed to initialize cache at|\(os error (13|30)\) at path "[^"]*/\.tmp')
 _NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
 
 #: variables beside UV_* that would send uv to another environment or interpreter than the one we name
@@ -157,8 +159,9 @@ def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log
 
 
 def _way_round(words: str) -> str | None:
-    # a home on a file system without flock (ENOLCK and 524; with ENOSYS uv goes on): its cache can be anywhere
-    return 'export UV_CACHE_DIR="$(mktemp -d)"' if _NO_LOCK.search(words) else None
+    # a home that can't be written, or on a file system without flock (ENOLCK and 524; with ENOSYS uv goes on): its cache
+    # can be anywhere
+    return 'export UV_CACHE_DIR="$(mktemp -d)"' if _NO_CACHE.search(words) or _NO_LOCK.search(words) else None
 
 
 def _packaged() -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import bound, image, mounted, other_host, require, wait_for
 from tests.test_verify import module
 from tests.wheels import make_wheel
@@ -491,3 +491,21 @@ def test_rebuild_makes_a_new_generation_at_one_stroke(project: Project) -> None:
     assert not failures
     assert len(project.environments) == 3
     assert module(project.environments[0]).exists(), "what may be running stays"
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no cache", "a cache of others"])
+def test_a_home_that_cannot_hold_uvs_cache_is_told_as_what_it_is(project: Project, tmp_path: Path, there: bool) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {"HOME": str(home), "UV_CACHE_DIR": str(home / "cache")}
+    project.script("s.py")
+    if there:
+        project.script("t.py", ["alpha"])
+        project.call("build", "t.py", env=env)
+    for folder in (home, *(home / "cache").glob("**")):
+        folder.chmod(0o555)
+    told = project.call("build", "s.py", status=3, env=env, prefix=UNPRIVILEGED).stderr
+    for folder in (home, *(home / "cache").glob("**")):
+        folder.chmod(0o755)
+    assert "ermission denied" in told and "no Python here" not in told
+    assert 'hint: export UV_CACHE_DIR="$(mktemp -d)"' in told
