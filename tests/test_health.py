@@ -12,7 +12,7 @@ import pytest
 
 from sharedenv.pool.check import Contents, required_glibc
 from sharedenv.pool.health import glibc_fault
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 from tests.test_verify import module
 
 
@@ -68,6 +68,18 @@ def test_a_base_python_that_is_gone_is_named_and_built_anew(project: Project, tm
     done = project.call("exec", "s.py")
     assert "rebuilding environment" in done.stderr and "is gone" in done.stderr
     assert done.stdout.strip() == str(project.environments[1])
+
+
+def test_a_base_python_in_a_closed_home_is_not_called_gone(project: Project, base: Path) -> None:
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py")
+    put(base, real_python())
+    retarget(project.environments[0], str(base))
+    base.parent.chmod(0)
+    told = project.call("exec", "--no-build", "s.py", status=125, prefix=UNPRIVILEGED)
+    base.parent.chmod(0o755)
+    assert "can't be reached by you" in told.stderr and "is gone" not in told.stderr
+    assert project.call("exec", "--no-build", "s.py").stdout == "ran\n"
 
 
 def test_a_base_python_upgraded_behind_its_path_is_seen_by_every_look(project: Project, base: Path) -> None:

@@ -35,6 +35,8 @@ def health(path: str, manifest: Manifest) -> str | None:
     recorded = manifest.interpreter
     try:
         found = os.stat(python)
+    except PermissionError:  # in another user's home, say
+        return f"its Python {recorded.path} can't be reached by you"
     except OSError:
         return f"its Python {recorded.path} is gone" if os.path.islink(python) else "its bin/python is gone"
     if not stat.S_ISREG(found.st_mode):
