@@ -325,6 +325,19 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(project: Project) -> None:
     assert len(project.environments) == 1
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_pool_whose_format_is_damaged_is_told_as_that(project: Project, text: str) -> None:
+    project.script("a.py")
+    project.call("build", "a.py")
+    marker = project.pool / "pool.json"
+    marker.write_text(text)
+    told = project.call("list", status=2).stderr
+    assert "pool.json is damaged" in told and f"hint: rm {marker}\n" in told
+    marker.unlink()
+    assert "1 environment for 1 script ready" in project.call("build", "a.py", env={"SHAREDENV_UV": "/nonexistent"}).stderr
+    assert len(project.environments) == 1
+
+
 def test_a_pool_of_another_format_is_refused(project: Project) -> None:
     project.script("a.py", ["alpha"])
     project.call("build", "a.py")

@@ -84,7 +84,12 @@ def check_format(layout: Layout) -> None:
             f"can't use the pool {layout.path}", cause=error.strerror, hint=f"ls -ld {shlex.quote(layout.path)}"
         ) from None
     except (ValueError, KeyError, TypeError):
-        found = "damaged"
+        raise SharedenvError(
+            f"can't use the pool {layout.path}",
+            cause="its pool.json is damaged; without it, the next build writes another and takes up what is there",
+            hint=f"rm {shlex.quote(layout.marker)}",
+            exit_code=EXIT_USAGE,
+        ) from None
     if found != FORMAT:
         raise SharedenvError(
             f"the pool {layout.path} has format {found}; this sharedenv knows format {FORMAT}",
