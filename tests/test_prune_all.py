@@ -74,3 +74,15 @@ def test_no_variable_removes_a_pool(project: Project) -> None:
     project.call("build", "a.py")
     project.call("prune", env={"SHAREDENV_ALL": "1", "SHAREDENV_KEEP": "1"})
     assert len(project.environments) == 1
+
+
+def test_an_unfinished_run_is_named_before_its_journal_goes(project: Project) -> None:
+    project.script("a.py", body="import os, signal; os.kill(os.getppid(), signal.SIGINT)")
+    project.script("b.py")
+    project.call("run", "-j1", "a.py", "b.py", status=130)
+    (run,) = os.listdir(project.pool / "runs")
+    said = f"warning: run {run} is unfinished (2 left to run): its journal goes with the pool\n"
+    assert "unfinished" not in project.call("prune").stderr
+    assert said in project.call("prune", "--all", "--dry-run").stderr
+    assert said in project.call("prune", "--all").stderr
+    assert not project.pool.exists()

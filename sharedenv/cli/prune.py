@@ -11,6 +11,7 @@ from sharedenv.cli.common import Selection, Session, open_session, script_option
 from sharedenv.cli.needs import unfinished_needs
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import existing_pool
+from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool
@@ -82,7 +83,7 @@ def prune_(
     """Remove environments that are no longer wanted, and what killed builds left behind.
 
     Folders of environments are read-only, so rm -rf fails on a pool: --all removes it, with the journals of its runs.
-    Never waits: what runs, what an unfinished run needs and what is in doubt stays, and is named.
+    Never waits: what runs, what a run at work (or in Slurm's queue) needs and what is in doubt stays, and is named.
     """
     console: Console = context.obj.console
     if keep == selection.empty:
@@ -90,6 +91,8 @@ def prune_(
     if everything and (keep or unused_for is not None or max_size is not None):
         raise click.UsageError("--all stands alone: nothing is left to choose")
     layout, kept = _kept(context, selection) if keep else (existing_pool(context), None)
+    for text in lost_with(layout) if everything else ():
+        console.warn(text)
     needed = unfinished_needs(layout)
     policy = Policy(unused_for, max_size, frozenset() if everything else kept, needed.keys, needed.doubt, dry_run)
     pruned = prune(layout, policy)

@@ -1,11 +1,13 @@
-"""A run that a later one hides from a bare `--resume`, `status` and `cancel`: unfinished, or in Slurm's queue."""
+"""Unfinished runs: one, or one in Slurm's queue, that a later run hides from a bare `--resume`, `status` and `cancel`; those that
+go with a pool.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
@@ -58,3 +60,14 @@ def _has_work(arrays: Sequence[Array], results: Mapping[int, Result]) -> bool:
     """Whether the last array has cases that were not run since it was made: failures submitted again, for one."""
     begun = {sequence for sequence, result in results.items() if result.start >= arrays[-1].created}
     return any(planned.sequence not in begun for planned in arrays[-1].cases)
+
+
+def lost_with(layout: Layout) -> Iterator[str]:
+    """What to say of each unfinished run before its journal goes with the pool."""
+    for run in list_runs(layout.runs):
+        try:
+            standing = stand(run.count, *run.read(), time.time())
+        except SharedenvError:
+            continue
+        if standing.left and not standing.alive:
+            yield f"run {run.id} is unfinished ({standing.left:,} left to run): its journal goes with the pool"
