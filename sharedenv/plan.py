@@ -111,7 +111,8 @@ class _Keyer:
         return payload
 
     def _lock(self, path: str) -> bytes | None:
-        if not os.access(path, os.F_OK):  # cheaper than an error, and nearly always so
+        # cheaper than an error, and nearly always so; a link that leads where this user may not look is there
+        if not os.access(path, os.F_OK, follow_symlinks=False):
             return None
         try:
             data = read_file(path)

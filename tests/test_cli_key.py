@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 
 
 def test_a_line_for_each_script_as_sha256sum_prints_it(project: Project) -> None:
@@ -181,3 +181,15 @@ def test_an_opening_line_that_is_nearly_one_is_named(project: Project) -> None:
         done = project.call("key", "s.py", status=2)
         assert "s.py:2" in done.stderr and "must be `# /// script`" in done.stderr
         assert "uv init" not in done.stderr
+
+
+def test_a_lock_file_that_may_not_be_looked_at_is_an_error(project: Project) -> None:
+    """Taken for none, it would give two users of the same files two keys."""
+    project.script("a.py")
+    (project.path / "closed").mkdir()
+    (project.path / "closed/lock").write_text("version = 1\n")
+    (project.path / "a.py.lock").symlink_to("closed/lock")
+    (project.path / "closed").chmod(0)
+    told = project.call("key", "a.py", status=2, prefix=UNPRIVILEGED).stderr
+    (project.path / "closed").chmod(0o755)
+    assert "its lock file can't be read: permission denied" in told
