@@ -159,6 +159,21 @@ def test_a_folder_that_can_not_be_written_is_an_error(project: Project, tmp_path
     assert "  cause: Permission denied\n" in done.stderr
 
 
+def test_a_folder_can_be_shared(project: Project, tmp_path: Path) -> None:
+    """The lock that another user left there: nobody else could take it."""
+    built(project)
+    local = tmp_path / "local"
+    local.mkdir()
+    local.chmod(0o775)
+    project.call("stage", "case1/script.py", "--to", str(local), prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"])
+    (lock,) = local.glob("*.lock")
+    assert lock.stat().st_mode & 0o777 == 0o640
+    copies(local)[0].rename(tmp_path / "away")
+    lock.chmod(0o444)
+    project.call("stage", "case1/script.py", "--to", str(local), prefix=UNPRIVILEGED)
+    assert len(copies(local)) == 1
+
+
 def test_a_missing_environment_is_an_error(project: Project, tmp_path: Path) -> None:
     project.script("case1/script.py", ["alpha"])
     done = project.call("stage", "case1/script.py", "--to", str(tmp_path / "local"), status=3)

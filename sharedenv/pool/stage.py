@@ -16,6 +16,7 @@ from sharedenv.pool.archive import Archive, Damaged, discard_archive, unpack
 from sharedenv.pool.health import completeness
 from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.manifest import ManifestError, read_manifest
+from sharedenv.pool.owner import readable_as
 from sharedenv.pool.staged import copy_fault, identity
 from sharedenv.pool.store import SHORT, Environment, remove_tree
 
@@ -166,7 +167,7 @@ def _clean(folder: str) -> None:
 @contextmanager
 def _turn(path: str) -> Iterator[None]:
     """One process of this node at a time; the kernel lets go when a holder dies. Without flock, all at once."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open_lock(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -176,6 +177,19 @@ def _turn(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: str) -> int:
+    """A descriptor to lock: of a new file that who shares the folder may open, too, or of the one that is there. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError:  # another user's: to lock it, reading is enough
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    readable_as(path, os.path.dirname(path))
+    return descriptor
 
 
 def _failed(environment: Environment, folder: str, cause: str) -> SharedenvError:
