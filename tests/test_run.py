@@ -283,6 +283,16 @@ def test_quiet_and_verbose(project: Project) -> None:
     assert "done: case1/script.py" in project.call("-v", "run", "case*/script.py").stderr
 
 
+@pytest.mark.parametrize(
+    ("on_node", "beside", "jobs"),
+    [("1", "", 1), ("99999", "", None), ("2", "2(x3),1", 1), ("1", "4", 1), ("x", "", None)],
+)
+def test_jobs_in_a_job_that_is_not_bound_to_its_cpus(on_node: str, beside: str, jobs: int | None) -> None:
+    """The machine has more, and other tasks of the same step have theirs."""
+    environ = {"SLURM_JOB_ID": "1", "SLURM_CPUS_ON_NODE": on_node, "SLURM_STEP_TASKS_PER_NODE": beside}
+    assert default_jobs(environ) == (jobs or len(os.sched_getaffinity(0)))
+
+
 @pytest.mark.parametrize(("given", "jobs"), [("3", 3), ("0", None), ("", None), ("x", None)])
 def test_jobs(given: str, jobs: int | None) -> None:
     assert default_jobs({"SLURM_CPUS_PER_TASK": given}) == (jobs or len(os.sched_getaffinity(0)))

@@ -213,6 +213,25 @@ def test_scripts_at_a_time_in_a_task(on: Submitting) -> None:
     wait_until(lambda: on.counts(run) == {"done": 3}, "the end")
 
 
+@pytest.mark.parametrize("option", ["--exclusive", "--ntasks=4"])
+def test_a_task_uses_all_the_cpus_it_has(on: Submitting, option: str) -> None:
+    on.copies(5, [], BODY)
+    (on.path / "hold").touch()
+    on.submit("--tasks", "1", "--sbatch", option, "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2, 3, 4), "as many as CPUs of the node run")
+
+
+def test_run_in_a_job_of_one_s_own_uses_its_cpus(on: Submitting) -> None:
+    """One, on a cluster that binds no job to its CPUs, however many the machine has."""
+    on.copies(2, [], "import time\nprint('began', time.time())\ntime.sleep(0.3)\nprint('ended', time.time())\n")
+    on.call("build", "case*/script.py")
+    command = f"{_python(on)} -m sharedenv run --no-build 'case*/script.py'"
+    job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", "--wrap", command, env=on.env, cwd=on.path)
+    on.cluster.wait_for_end(job)
+    words = [line.split() for line in (on.path / "out").read_text().splitlines() if line.startswith(("began", "ended"))]
+    assert [word for word, _ in sorted(words, key=lambda pair: float(pair[1]))] == ["began", "ended"] * 2
+
+
 def test_a_requeued_task_goes_on_where_it_stopped(on: Submitting) -> None:
     on.copies(6, [], BODY)
     (on.path / "case4" / "hold").touch()

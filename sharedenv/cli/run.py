@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -203,14 +204,25 @@ def _options(given: Mapping[str, Any]) -> Options:
 
 
 def default_jobs(environ: Mapping[str, str]) -> int:
-    """SLURM_CPUS_PER_TASK, or the CPUs that this process may use."""
-    given = environ.get("SLURM_CPUS_PER_TASK", "")
-    if given.isascii() and given.isdigit() and int(given) > 0:
-        return int(given)
+    """SLURM_CPUS_PER_TASK, or the CPUs that this process may use: in a job no more than the job has here, for each of a step's tasks."""
+    if (given := _number(environ, "SLURM_CPUS_PER_TASK")) is not None:
+        return given
     try:
-        return len(os.sched_getaffinity(0))
+        here = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
-        return os.cpu_count() or 1
+        here = os.cpu_count() or 1
+    # not every cluster binds a job to its CPUs
+    if "SLURM_JOB_ID" not in environ or (ours := _number(environ, "SLURM_CPUS_ON_NODE")) is None:
+        return here
+    # `srun -n 6`: 4(x1),2 are its tasks on each node
+    beside = [int(number) for number in re.findall(r"(?:^|,)(\d+)", environ.get("SLURM_STEP_TASKS_PER_NODE", ""), re.ASCII)]
+    return min(here, max(1, ours // max([1, *beside])))
+
+
+def _number(environ: Mapping[str, str], name: str) -> int | None:
+    """A variable of Slurm's that holds a number above 0; None for anything else."""
+    given = environ.get(name, "")
+    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else None
 
 
 def _tag(here: str) -> Any:

@@ -59,7 +59,7 @@ class Lines(click.types.StringParamType):
 @option("--partition", "-p", metavar="NAME", help="Partition.")
 @option("--account", "-A", metavar="NAME", help="Account.")
 @option("--mem", metavar="SIZE", help="Memory of a task, as sbatch takes it.")
-@option("--cpus-per-task", "-c", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="CPUs of a task.")
+@option("--cpus-per-task", "-c", type=click.IntRange(min=1), metavar="N", help="CPUs of a task. [default: 1]")
 @option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
 @option("--margin", type=Duration(), metavar="TIME", help="Start nothing more this long before the time limit.")

@@ -53,7 +53,8 @@ def main() -> int:
 
 def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> int:
     how = assigned.array.how
-    jobs = how.jobs or int(os.environ.get("SLURM_CPUS_PER_TASK") or 1)
+    # without -c all that it has: 1, or more by --exclusive or --ntasks
+    jobs = how.jobs or int(os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or 1)
     keys = dict.fromkeys(case.key for case in assigned.cases)
     before = f", {assigned.ended:,} before" if assigned.ended else ""
     console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")

@@ -45,7 +45,7 @@ class Planned:
 class How:
     """How the tasks run their cases: what `run` has options for, by the same names. ``stage``: from node-local disk."""
 
-    jobs: int | None = None  # None: SLURM_CPUS_PER_TASK
+    jobs: int | None = None  # None: as many as the task has CPUs
     timeout: float | None = None  # seconds
     grace: float = GRACE
     retries: int = 1  # tries in all

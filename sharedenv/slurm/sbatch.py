@@ -42,7 +42,7 @@ class Options:
     partition: str | None = None
     account: str | None = None
     memory: str | None = None
-    cpus_per_task: int = 1
+    cpus_per_task: int | None = None
     more: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     grace: int | None = None
@@ -99,7 +99,8 @@ def arguments(job: Job) -> tuple[str, ...]:
     if job.tasks is not None:
         throttle = "" if job.max_running is None else f"%{job.max_running}"
         chosen.append(f"--array=1-{job.tasks}{throttle}")
-        chosen.append(f"--cpus-per-task={options.cpus_per_task}")
+        if options.cpus_per_task is not None:
+            chosen.append(f"--cpus-per-task={options.cpus_per_task}")
     if job.after is not None:
         # of two such options sbatch takes the last alone
         awaited = [f"afterok:{job.after}", *(option.value for option in more if option.name == "dependency")]

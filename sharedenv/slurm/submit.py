@@ -38,14 +38,14 @@ class Order:
     @property
     def width(self) -> int:
         """Cases at a time within a task."""
-        return self.how.jobs or self.options.cpus_per_task
+        return self.how.jobs or self.options.cpus_per_task or 1
 
 
 def plan_tasks(cases: int, order: Order, environ: Mapping[str, str]) -> int:
     """How many tasks the cases get on this cluster. Raises SharedenvError."""
     partition = order.options.partition or environ.get("SBATCH_PARTITION")
     cpus = cluster.count_cpus(partition, environ)
-    slots = None if cpus is None else max(1, cpus // order.options.cpus_per_task)
+    slots = None if cpus is None else max(1, cpus // (order.options.cpus_per_task or 1))
     if slots is not None and order.max_running is not None:
         slots = min(slots, order.max_running)
     return count_tasks(cases, order.width, order.packing, Limits(slots, cluster.largest_array(environ)))
