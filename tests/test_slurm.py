@@ -458,7 +458,7 @@ def test_what_is_still_in_the_queue_is_not_submitted_again(on: Submitting) -> No
     done = on.call("run", "--resume", status=2)  # here, a case could run twice
     assert f"job {job} is still in Slurm's queue" in done.stderr
     done = on.call("submit", "--resume")
-    assert "2 scripts of run" in done.stderr
+    assert "1 to run, 1 left as they are, 2 still in the queue" in done.stderr
     assert "submitted 1 script in 1 task" in done.stderr
     (on.path / "case1" / "hold").unlink()
     wait_until(lambda: on.counts(run) == {"done": 4}, "the end")
@@ -489,6 +489,40 @@ def test_wait_belongs_to_one_call(on: Submitting) -> None:
     on.call("submit", "--wait", "case1/script.py", status=1)
     (on.path / "hold").touch()
     assert "where it stands: " in on.call("submit", "--resume").stderr
+
+
+def test_resume_follows_what_is_still_in_the_queue(on: Submitting) -> None:
+    """With --wait, whether there is something to submit beside it or not; what is told before is what is done."""
+    on.copies(3, [], BODY)
+    (on.path / "case1/hold").touch()
+    (on.path / "case2/bad").touch()
+    run, _ = on.submit("--tasks", "3", "case*/script.py")
+    wait_until(lambda: on.counts(run) == {"running": 1, "done": 1, "failed": 1}, "two end")
+    (on.path / "case2/bad").unlink()
+    assert f"{run}/slurm/2" in on.call("submit", "--resume", "--print").stdout
+    first = on.start("submit", "--resume", "--wait")
+    wait_until(lambda: on.counts(run) == {"running": 1, "done": 2}, "the one that failed is run again")
+    second = on.start("submit", "--resume", "--wait")
+    time.sleep(1.5)
+    assert first.poll() is None and second.poll() is None
+    (on.path / "case1/hold").unlink()
+    assert "1 to run, 1 left as they are, 1 still in the queue" in first.communicate(timeout=60)[1]
+    told = second.communicate(timeout=60)[1]
+    assert "0 to run, 2 left as they are, 1 still in the queue" in told
+    assert "3 scripts: 3 done" in told
+    assert (first.returncode, second.returncode) == (0, 0)
+
+
+def test_a_script_that_is_gone_is_not_submitted(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    for number in (1, 2):
+        (on.path / f"case{number}/bad").touch()
+    on.call("submit", "--wait", "case*/script.py", status=1)
+    (on.path / "case1/script.py").unlink()
+    told = on.call("submit", "--resume").stderr
+    assert "1 to run, 0 left" in told
+    assert "gone: case1/script.py" in told
+    assert "submitted 1 script in" in told
 
 
 def test_options_and_variables_of_sbatch(on: Submitting) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +49,11 @@ def earlier_run(context: click.Context, wanted: Wanted, here: str) -> Earlier:
     return Earlier(layout, _find(layout, wanted, paths), paths)
 
 
-def resumed_work(found: Earlier, wanted: Wanted) -> Work:
-    """What an earlier run left to do. Raises SharedenvError when a process of this run is at work."""
+def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None = None) -> Work:
+    """What an earlier run left to do. Raises SharedenvError when a process of this run is at work.
+
+    ``queued``: for `submit`, which can do nothing for scripts that are gone: the sequences that it has in the queue already.
+    """
     layout, run = found.layout, found.run
     results, sessions = run.read()
     writer = _writer(run, wanted.share)
@@ -78,16 +81,21 @@ def resumed_work(found: Earlier, wanted: Wanted) -> Work:
         fresh = run.sessions()  # one that began since may have them at work
         refuse_live(run.id, fresh, writer)
         refuse_leftover(run.id, fresh, choice.cases)
+    cases = tuple(case for case in choice.cases if case.sequence not in (queued or ()))
+    resting += choice.resting + lost.resting
+    told = f"{len(cases) + (len(lost.cases) if queued is None else 0):,} to run, {resting:,} left as they are"
+    if len(cases) < len(choice.cases):
+        told += f", {len(choice.cases) - len(cases):,} still in the queue"
     planned = {case.sequence: case.digest for case in old}
     return Work(
         session,
         plan,
         run,
         tuple(case for case in current if case.sequence in added),
-        choice.cases,
+        cases,
         lost.cases,
-        {case.sequence: case.digest for case in choice.cases if planned.get(case.sequence, case.digest) != case.digest},
-        _notes(run, choice, len(choice.cases) + len(lost.cases), resting + choice.resting + lost.resting),
+        {case.sequence: case.digest for case in cases if planned.get(case.sequence, case.digest) != case.digest},
+        _notes(run, choice, told),
         sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
         tuple(case.sequence for case in choice.cases if case.identity in earlier),
         writer=writer,
@@ -203,8 +211,8 @@ def _asked(old: Sequence[Case], paths: Sequence[str], wanted: Wanted, run: Run) 
     return asked, added
 
 
-def _notes(run: Run, choice: Choice, count: int, resting: int) -> tuple[str, ...]:
-    notes = [f"going on with run {run.id}: {count:,} to run, {resting:,} left as they are"]
+def _notes(run: Run, choice: Choice, told: str) -> tuple[str, ...]:
+    notes = [f"going on with run {run.id}: {told}"]
     if changed := choice.changed:
         more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
         notes.append(f"changed since they succeeded, run again: {os.path.relpath(changed[0].script)}{more}")

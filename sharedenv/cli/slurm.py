@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sharedenv.cli.options import Globals
@@ -55,15 +55,16 @@ def _lines(
     return lines
 
 
-def wait(run: Run, array: Array, here: str, globals_: Globals) -> int:
-    """Follows an array to its end, then tells how it ended. Ctrl-C leaves the job and says how to come back."""
+def wait(run: Run, arrays: Sequence[Array], here: str, globals_: Globals) -> int:
+    """Follows arrays of a run to their end, then tells how it ended. Ctrl-C leaves the jobs and says how to come back."""
     console = globals_.console
     progress = Progress(console)
     try:
-        stands = _follow(run, array, progress)
+        stands = _follow(run, arrays, progress)
     except KeyboardInterrupt:
         progress.hide()
-        console.say(f"job {array.job} goes on; where it stands: sharedenv status {run.id}; to end it: sharedenv cancel {run.id}")
+        jobs = ", ".join(array.job for array in arrays)
+        console.say(f"job {jobs} goes on; where it stands: sharedenv status {run.id}; to end it: sharedenv cancel {run.id}")
         return EXIT_INTERRUPTED
     progress.hide()
     for line in _lines(run, stands, globals_, here, console.style):
@@ -71,15 +72,15 @@ def wait(run: Run, array: Array, here: str, globals_: Globals) -> int:
     return 0 if stands.count("done") == len(stands.places) else EXIT_FAILED
 
 
-def _follow(run: Run, array: Array, progress: Progress) -> Standing:
+def _follow(run: Run, arrays: Sequence[Array], progress: Progress) -> Standing:
     delay, ask, running = _ASK[0], 0.0, 0
-    submitted = {planned.sequence for planned in array.cases}
+    submitted = {planned.sequence: array.number for array in arrays for planned in array.cases}
     while True:
         began = time.monotonic()
-        results = _ended(run, array)
-        if submitted <= results.keys() or began >= ask:
+        results = _ended(run, submitted)
+        if submitted.keys() <= results.keys() or began >= ask:
             stands = standing(run, os.environ)
-            if stands.over or submitted <= results.keys():
+            if stands.over or submitted.keys() <= results.keys():
                 return stands
             running = stands.count("running")
             delay, ask = min(delay * 1.5, _ASK[1]), began + delay
@@ -89,12 +90,12 @@ def _follow(run: Run, array: Array, progress: Progress) -> Standing:
         time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
 
 
-def _ended(run: Run, array: Array) -> dict[int, Result]:
-    """The results that the tasks of an array have written, by sequence."""
+def _ended(run: Run, submitted: Mapping[int, int]) -> dict[int, Result]:
+    """The results that tasks have written, by sequence. ``submitted``: the array whose result counts, by sequence."""
     return {
         sequence: result
         for writer, results in run.results_by_writer().items()
-        if (found := task_of(writer)) is not None and found[0] == array.number
+        if (found := task_of(writer)) is not None
         for sequence, result in results.items()
-        if not result.interrupted
+        if submitted.get(sequence) == found[0] and not result.interrupted
     }

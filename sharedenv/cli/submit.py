@@ -32,7 +32,7 @@ from sharedenv.report.summary import printable
 from sharedenv.report.words import count, short_path
 from sharedenv.run.journal import Run
 from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import Array, How, next_number, refuse_submitting
+from sharedenv.slurm.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.slurm.packing import Packing
 from sharedenv.slurm.sbatch import Options, log_path, script_text, without
 from sharedenv.slurm.status import standing
@@ -82,7 +82,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     here = os.getcwd()
     again = given["resume"] or given["retry_failed"]
     asked = wanted(context, selection, given, here)
-    number = 1
+    number, queued = 1, tuple[Array, ...]()
     if again:
         found = earlier_run(context, asked, here)
         number = next_number(found.run.path)
@@ -90,20 +90,19 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         selection, build_options = own.selection, own.build_options
         given = {**own.given, "sbatch": _still_asked(context, own.given["sbatch"])}
         order = _order(given, here, console)
-        work = resumed_work(found, replace(asked, selection=selection))
+        sequences, queued = _queued(found.run)
+        work = resumed_work(found, replace(asked, selection=selection), sequences)
     else:
         order = _order(given, here, console)
         work = new_work(context, asked, here)
-    work = _without_live(work, console)
-    warned(work.plan, console)
-    for note in work.notes:
-        console.say(note)
+    _tell(work, here, console)
     if not work.cases:
-        return _tell_nothing(work, asked, context.obj)
+        status = _tell_nothing(work, asked, context.obj)
+        return wait(work.run, queued, here, context.obj) if given["wait"] and work.run and queued else status
     check_outputs(work.cases, given["capture"], None)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
-        console.result(_preview(work, tasks, order, given["build_job"]).rstrip("\n"))
+        console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
         return 0
     if given["no_build"]:
         require_all(work)
@@ -128,7 +127,16 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         words = ["sharedenv", *pool_words(work.layout, context.obj.pool), "status", run.id]
         console.say(f"where it stands: {shlex.join(words)}")
     console.result(run.id)
-    return wait(run, array, here, context.obj) if given["wait"] else 0
+    return wait(run, (*queued, array), here, context.obj) if given["wait"] else 0
+
+
+def _tell(work: Work, here: str, console: Console) -> None:
+    """What is to be known of the work before it is submitted."""
+    warned(work.plan, console)
+    for note in work.notes:
+        console.say(note)
+    for case in work.settled:
+        console.say(f"gone: {printable(short_path(case.script, here))}")
 
 
 def _tell_nothing(work: Work, asked: Wanted, globals_: Globals) -> int:
@@ -175,22 +183,19 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
 
 
-def _without_live(work: Work, console: Console) -> Work:
-    """The work without what an earlier submission still has in the queue. Raises SharedenvError when Slurm can't say."""
-    if work.run is None or not is_on_slurm(work.run):
-        return work
-    refuse_submitting(work.run.path)
-    settle(work.run.path, os.environ)
-    stands = standing(work.run, os.environ)
+def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
+    """What earlier submissions of a run still have in the queue: sequences, and the arrays. Raises SharedenvError when Slurm can't say."""
+    if not is_on_slurm(run):
+        return frozenset(), ()
+    refuse_submitting(run.path)
+    settle(run.path, os.environ)
+    stands = standing(run, os.environ)
     if stands.trouble:
         raise SharedenvError(
-            f"can't tell what of run {work.run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
+            f"can't tell what of run {run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
         )
-    live = set(stands.sequences("running", "waiting"))
-    kept = tuple(case for case in work.cases if case.sequence not in live)
-    if len(kept) < len(work.cases):
-        console.say(f"{count(len(work.cases) - len(kept), 'script')} of run {work.run.id} still in the queue: not submitted again")
-    return replace(work, cases=kept)
+    arrays = tuple(array for array in list_arrays(run.path) if array.job in stands.live)
+    return frozenset(stands.sequences("running", "waiting")), arrays
 
 
 def _needed(work: Work) -> Plan:
@@ -226,9 +231,9 @@ def _make_archives(work: Work, console: Console) -> None:
         archive_of(work.layout, environment, console)
 
 
-def _preview(work: Work, tasks: int, order: Order, build_job: bool) -> str:
+def _preview(work: Work, number: int, tasks: int, order: Order, build_job: bool) -> str:
     """The job script of the array, with RUN and BUILD for what only a submission can know."""
     path = work.run.path if work.run else os.path.join(work.layout.runs, "RUN")
-    array = Array(os.path.join(path, "slurm", "1"), (), tasks, order.how)
+    array = Array(os.path.join(path, "slurm", str(number)), (), tasks, order.how)
     after = "BUILD" if build_job and _missing(work) else None
     return script_text(array_job(os.path.basename(path), array, order, after))
