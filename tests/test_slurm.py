@@ -712,6 +712,27 @@ def test_a_task_without_its_environment_says_so(on: Submitting) -> None:
     assert on.counts(run) == {"done": 2}
 
 
+def test_a_task_whose_run_was_purged_says_so(on: Submitting) -> None:
+    on.copies(1, [], BODY)
+    run, job = on.submit("--sbatch", "--hold", "case1/script.py")
+    (on.pool / "runs" / run / "plan.jsonl").unlink()
+    on.cluster.call("scontrol", "release", job)
+    on.cluster.wait_for_end(job)
+    log = on.log(run, job, 1)
+    assert log.startswith(f"error: a task of run {run} can't go on\n  cause: No such file or directory: ")
+    assert "Traceback" not in log
+
+
+def test_a_slurm_that_may_not_be_started(on: Submitting) -> None:
+    on.copies(1, [], BODY)
+    run = on.call("submit", "--wait", "case1/script.py").stdout.strip()
+    nowhere = _path_without_slurm(on)
+    (on.path.parent / "no-slurm/squeue").touch()
+    told = on.call("status", run, env={"PATH": nowhere}).stdout
+    assert "squeue did not answer" in told
+    assert "Permission denied" in told
+
+
 def test_status_without_slurm_says_what_the_files_say(on: Submitting) -> None:
     on.copies(2, [], BODY)
     run, job = on.submit("case*/script.py")

@@ -49,6 +49,11 @@ def main() -> int:
     except SharedenvError as error:
         console.error(error)
         return error.exit_code
+    except OSError as error:  # a purged run, one that this node may not read, a disk that is full
+        run_id = os.path.basename(path)
+        cause = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        console.error(SharedenvError(f"a task of run {run_id} can't go on", cause=cause, hint=f"sharedenv status {run_id}"))
+        return EXIT_FAILED
 
 
 def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> int:

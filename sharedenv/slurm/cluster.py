@@ -197,6 +197,8 @@ def _call(
         raise SharedenvError(
             f"Slurm is not to be found here: no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"
         ) from None
+    except OSError as error:
+        raise SharedenvError(f"can't start {argv[0]}", cause=error.strerror, hint=f"type -a {argv[0]}", exit_code=EXIT_FAILED) from None
 
 
 def _clean(environ: Mapping[str, str]) -> dict[str, str]:
