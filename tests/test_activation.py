@@ -163,6 +163,15 @@ def test_taskprolog_lines(project: Project) -> None:
     ]
 
 
+def test_a_taskprolog_that_fails_prints_why(project: Project) -> None:
+    """Slurm drops its stderr, and passes on to the task's output what it prints in Slurm's own way."""
+    project.script("case1/script.py", ["alpha"])
+    lines = project.call("activate", "--no-build", "--taskprolog", "case1/script.py", status=3).stdout.splitlines()
+    assert lines[0].startswith("print error: ")
+    assert lines[-1] == "print hint: sharedenv build case1/script.py"
+    assert all(line.startswith("print ") for line in lines)
+
+
 def test_no_build_says_what_to_do(project: Project) -> None:
     project.script("case1/script.py", ["alpha"])
     done = project.call("activate", "--no-build", "case1/script.py", status=3)

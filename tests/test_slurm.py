@@ -792,6 +792,14 @@ def test_srun_with_a_task_prolog(on: Submitting, tmp_path: Path) -> None:
         env=on.env, cwd=on.path, capture_output=True, text=True, timeout=120, check=True,
     )
     assert done.stdout == f"tool in {on.environments[0]}\n" * 2
+    (on.pool / "keys").rename(on.pool / "no keys")
+    (on.pool / "index").rename(on.pool / "no index")
+    done = subprocess.run(
+        ["srun", f"--task-prolog={prolog}", "-n", "1", "tool"], env=on.env, cwd=on.path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert done.stdout.startswith("error: an environment is not built")
+    assert "hint: sharedenv build case1/script.py" in done.stdout
 
 
 def _python(on: Submitting) -> str:

@@ -47,12 +47,17 @@ def activate(
     """
     console: Console = context.obj.console
     kind = shell or shell_of(os.environ, calling_program())
-    session = open_session(context, Selection((script,), None, False, python))
-    plan = plan_of(session, console)
-    environment = require_one(session, plan, build_options, no_build, console)
-    path = path_to_use(environment.path, os.environ)
-    prompt = f"sharedenv {environment.key[:SHORT]}"
-    text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)
+    try:
+        session = open_session(context, Selection((script,), None, False, python))
+        plan = plan_of(session, console)
+        environment = require_one(session, plan, build_options, no_build, console)
+        path = path_to_use(environment.path, os.environ)
+        prompt = f"sharedenv {environment.key[:SHORT]}"
+        text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)
+    except SharedenvError as error:
+        if as_taskprolog:  # whose stderr nobody sees: what it prints so, Slurm passes on to the task's output
+            console.result("\n".join(f"print {line}" for line in console.error_text(error).splitlines() if line))
+        raise
     tell_staged(environment.path, path, console)
     remember(session.layout, os.environ, {session.paths[0]: environment}, python)
     note_use(session.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
