@@ -55,6 +55,17 @@ def test_every_line_for_another_shell(project: Project) -> None:
             assert done.stdout == f"tool in {project.environments[0]}\n"
 
 
+def test_a_job_script_whose_staging_fails_ends_there(project: Project) -> None:
+    """`export NAME="$(…)"` would hide that it failed."""
+    project.script("case1/script.py", ["tool"])
+    [text] = [text for text in re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "sharedenv stage" in text]
+    (project.path / "job").write_text(text)
+    env = {**project.env, "PATH": f"{project.command}:{project.env['PATH']}"}
+    done = subprocess.run(["bash", "job"], env=env, cwd=project.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.count("error: ") == 1
+
+
 def test_the_share_that_is_named(project: Project) -> None:
     project.copies(12, [], "import os; open('../ran', 'a').write(os.path.basename(os.getcwd()) + ' ')")
     [words] = re.findall(r"`(--shard .*?)`", PAGE)

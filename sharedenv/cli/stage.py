@@ -30,7 +30,8 @@ from sharedenv.report.words import duration, size
 def stage_(context: click.Context, selection: Selection, to: str | None) -> int:
     """Copy environments to node-local disk, once a node, and print the folder.
 
-    In a job script: export SHAREDENV_STAGE="$(sharedenv stage 'case*/script.py')". What is run after that uses the copies.
+    In a job script: SHAREDENV_STAGE=$(sharedenv stage 'case*/script.py') || exit; export SHAREDENV_STAGE.
+    What is run after that uses the copies.
     """
     console: Console = context.obj.console
     session = open_session(context, selection)
