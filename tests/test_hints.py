@@ -93,6 +93,13 @@ def test_the_pool_above_scripts_that_lie_elsewhere_is_worked_out(project: Projec
     assert len(project.environments) == 1
 
 
+def test_hints_are_for_the_command_that_was_called(project: Project) -> None:
+    project.copies(2)
+    for options in (["--time"], ["--tasks"]):
+        assert project.call("submit", "case1/script.py", *options, status=2).stderr.endswith("hint: sharedenv submit --help\n")
+    assert "hint: sharedenv submit … without --capture" in project.call("submit", "--capture", "../log", "case*/script.py", status=2).stderr
+
+
 def test_a_wrong_value_names_the_variable_it_came_from(project: Project) -> None:
     project.script("s.py")
     told = project.call("run", "s.py", status=2, env={"SHAREDENV_JOBS": "many"}).stderr

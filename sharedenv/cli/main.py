@@ -185,7 +185,9 @@ def _as_told(error: Exception, words: list[str]) -> SharedenvError:
         return error
     if isinstance(error, click.ClickException):
         message = error.format_message().rstrip(".")
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "sharedenv"
+        # click leaves the context out where an option lacks its value
+        named = next((f"sharedenv {word}" for word in words if word in COMMANDS), "sharedenv")
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else named
         hint = (_misplaced(error, words) if isinstance(error, click.NoSuchOption) else None) or f"{command} --help"
         return SharedenvError(_variable(error) + message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
     if isinstance(error, OSError) and error.filename is not None:

@@ -17,13 +17,16 @@ from sharedenv.run.case import Case
 _Place = tuple[int, int]  # device and inode: what two names of one file share
 
 
-def check_outputs(cases: Sequence[Case], capture: str | None, joblog: str | None) -> None:
+def check_outputs(
+    cases: Sequence[Case], capture: str | None, joblog: str | None, instead: str = "sharedenv run --tag … > FILE keeps them in one file"
+) -> None:
     """Raises SharedenvError when a file to write is a script, its lock, another such file, or can't be made.
 
     capture  name of a file in each case's folder
     joblog   absolute path
+    instead  the hint where several scripts would write one file
     """
-    captures = {} if capture is None else _captures(cases, capture)
+    captures = {} if capture is None else _captures(cases, capture, instead)
     written = dict.fromkeys(captures, f"--capture {capture}")
     if joblog is not None:
         joblog = os.path.normpath(joblog)
@@ -46,7 +49,7 @@ def check_outputs(cases: Sequence[Case], capture: str | None, joblog: str | None
     _spare(cases, written, there)
 
 
-def _captures(cases: Sequence[Case], name: str) -> dict[str, Case]:
+def _captures(cases: Sequence[Case], name: str, instead: str) -> dict[str, Case]:
     """The path that each case's output goes to."""
     if not name or name.endswith("/"):
         raise SharedenvError("--capture needs the name of a file")
@@ -57,7 +60,7 @@ def _captures(cases: Sequence[Case], name: str) -> dict[str, Case]:
             raise SharedenvError(
                 f"--capture {name} would be written by several scripts",
                 cause=f"{other.script} and {case.script} would both write {path}",
-                hint="sharedenv run --tag … > FILE keeps them in one file",
+                hint=instead,
             )
     if "/" in name:  # else it is the case's own folder
         for folder in dict.fromkeys(map(os.path.dirname, found)):

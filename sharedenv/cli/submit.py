@@ -99,7 +99,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if not work.cases:
         status = _tell_nothing(work, asked, context.obj)
         return wait(work.run, queued, here, context.obj) if given["wait"] and work.run and queued else status
-    check_outputs(work.cases, given["capture"], None)
+    check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
         console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
