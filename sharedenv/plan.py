@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 
 from sharedenv.block import Block
 from sharedenv.digest import sha256
+from sharedenv.discover import is_pattern
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker, Payload
-from sharedenv.problems import FOLDER, NO_FILE, BadScripts, Problem, shown, unknown_key
+from sharedenv.problems import FOLDER, FOLDERS, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
@@ -191,5 +192,13 @@ def _reason(path: str, error: OSError) -> str:
     if error.filename != path:  # the lock file's
         return f"its lock file can't be read: {words}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        return "a link to a file that isn't there" if os.path.islink(path) else NO_FILE
+        if os.path.islink(path):
+            return "a link to a file that isn't there"
+        return FOLDERS if is_pattern(path) and _matches_a_folder(path) else NO_FILE
     return FOLDER if error.errno == errno.EISDIR else f"can't be read: {words}"
+
+
+def _matches_a_folder(pattern: str) -> bool:
+    import glob  # noqa: PLC0415 - for a word about a mistake
+
+    return any(map(os.path.isdir, glob.iglob(pattern)))

@@ -15,6 +15,7 @@ LINES = 20  #: at most about so many lines of places, so that the message stays 
 GROUPS = 12  #: at most so many kinds of errors are told apart on it
 NO_FILE = "no such file"
 FOLDER = "a folder; name the scripts in it"
+FOLDERS = "only folders match this pattern; name the scripts in them"
 NO_MATCH = "no file matches this pattern (one in a list is not expanded)"
 
 
@@ -107,7 +108,7 @@ def _hint(problem: Problem) -> str:
         while is_pattern(folder):
             folder = os.path.dirname(folder)
         return f"ls {shlex.quote(folder or '.')}"
-    if problem.message == FOLDER:
+    if problem.message in {FOLDER, FOLDERS}:
         return f"sharedenv run {shlex.quote(os.path.join(problem.path, '*.py'))}"
     path = shlex.quote(problem.path)
     if problem.message == NO_BLOCK:

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "difference": {"payload"},
     "canonical": {"errors", "key", "payload", "requirement", "secret", "settings", "uv_variables"},
     "fingerprint": {"digest", "environ", "uv_variables"},
-    "plan": {"block", "digest", "payload", "problems", "script"},
+    "plan": {"block", "digest", "discover", "payload", "problems", "script"},
     "uv": {"errors", "process"},
     "pool": {
         "block", "canonical", "difference", "digest", "fingerprint", "environ", "errors", "key", "payload", "plan", "process", "script", "secret",

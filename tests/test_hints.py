@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 
 from sharedenv.pool.construct import _narrowness, _way_to_python
 from sharedenv.uv import LINES, gist
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 
 
 def test_what_can_not_be_met_is_mended_and_built_again(project: Project) -> None:
@@ -131,6 +133,47 @@ def test_an_option_that_would_be_of_no_effect_is_refused(command: str, said: str
     project.script("s.py")
     project.call("build", "s.py")
     assert said in project.call(*command.split(), status=2).stderr
+
+
+def test_hints_go_on_where_the_command_was(project: Project) -> None:
+    """With its pool and its Python: without them, the next try failed in the same way."""
+    script = project.script("case 1/bad.py", ["no-such-package"])
+    pool = ("--pool", "the pool")
+    told = project.call(*pool, "build", str(script), status=3).stderr
+    [hint] = [line for line in told.splitlines() if line.startswith("hint: ")]
+    assert hint.startswith("hint: sharedenv --pool 'the pool' ")
+    document = json.loads(project.call(*pool, "build", "--json", str(script), status=3).stdout)
+    assert f"hint: {document['errors'][0]['hint']}" == hint
+    project.script("s.py")
+    for command in ("run --no-build --python 3.13 s.py", "which --python 3.13 s.py", "stage --python 3.13 s.py"):
+        assert "hint: sharedenv --pool 'the pool' build --python 3.13 s.py" in project.call(*pool, *command.split(), status=None).stderr
+
+
+def test_an_unfinished_run_of_a_pool_with_a_space_can_be_pasted(project: Project) -> None:
+    project.copies(2, body="import os, signal\nif os.path.exists('stop'): os.kill(os.getppid(), signal.SIGINT)")
+    (project.path / "case1" / "stop").touch()
+    pool = ("--pool", "the pool")
+    project.call(*pool, "run", "-j1", "case*/script.py", status=130)
+    project.call(*pool, "run", "case2/script.py")
+    assert "sharedenv --pool 'the pool' run --resume --run-id" in project.call(*pool, "status").stdout
+
+
+def test_folders_that_a_pattern_matches_are_told_from_nothing(project: Project) -> None:
+    project.copies(2)
+    told = project.call("run", "case*", status=2).stderr
+    assert "only folders match this pattern; name the scripts in them" in told
+    (hint,) = re.findall(r"hint: (.*)", told)
+    assert hint == "sharedenv run 'case*/*.py'"
+    assert "no file matches this pattern" in project.call("run", "nothing*", status=2).stderr
+    project.shell(hint)
+
+
+def test_a_place_that_is_denied_is_not_the_only_one(project: Project) -> None:
+    project.script("s.py")
+    project.path.chmod(0o555)
+    told = project.call("build", "s.py", status=3, prefix=UNPRIVILEGED).stderr
+    assert "can't make a pool at" in told and "hint: take a folder that you can write to: sharedenv --pool DIR/.sharedenv …" in told
+    project.path.chmod(0o755)
 
 
 def test_what_is_not_built_is_1_and_a_name_that_is_none_is_2(project: Project) -> None:

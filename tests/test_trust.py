@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import as_nobody, require, wait_for
 from tests.test_build_faults import BUILD, HOLDER
 from tests.test_verify import module as module_of
@@ -400,6 +400,17 @@ pathlib.Path("begun").touch()
 while os.getppid() == parent:
     time.sleep(0.05)
 """
+
+
+@pytest.mark.root
+def test_the_pool_of_somebody_trusted_is_not_the_only_one(project: Project) -> None:
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    project.script("t.py", ["beta"])
+    for path in (project.pool, *project.pool.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    told = project.call("build", "t.py", env={"SHAREDENV_TRUST": "nobody"}, prefix=UNPRIVILEGED, status=3).stderr
+    assert "can't write to the pool" in told and "hint: take a folder that you can write to: sharedenv --pool DIR" in told
 
 
 @pytest.mark.root

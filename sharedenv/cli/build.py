@@ -17,7 +17,7 @@ from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import SHORT, Environment, Unusable, inspect
 from sharedenv.pool.trust import is_shared
-from sharedenv.report.console import Console, error_value
+from sharedenv.report.console import Console
 from sharedenv.report.words import count, short_path, size
 
 
@@ -69,7 +69,7 @@ def build(
         console.document(
             {
                 "environments": [_value(plan, environment) for environment in outcome.ready.values()],
-                "errors": [error_value(error) for error in outcome.errors],
+                "errors": [console.error_value(error) for error in outcome.errors],
             }
         )
     elif not outcome.errors:

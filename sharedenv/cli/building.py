@@ -125,7 +125,7 @@ def require_one(session: Session, plan: Plan, options: BuildOptions, no_build: b
     ready, missing = look_up_all(session.layout, plan)
     if missing:
         if no_build:
-            raise missing_error(session.layout, plan.needs, missing)
+            raise missing_error(session.layout, plan.needs, missing, session.python)
         with building(session, plan, options, 1, console) as (futures, _):
             return _result(next(iter(futures.values())))
     return next(iter(ready.values()))

@@ -15,7 +15,7 @@ import click
 from sharedenv import __version__
 from sharedenv.cli.options import Globals, option, wants_document
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
-from sharedenv.report.console import Console, error_value
+from sharedenv.report.console import Console
 
 EXIT_EXEC = 125  #: all of our errors in `exec`, as `env`, `timeout` and container tools say it: others are the script's own
 
@@ -84,7 +84,7 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(EXIT_USAGE)
-    context.obj = Globals(pool, Console(verbosity=-1 if quiet else int(verbose), color=color))
+    context.obj = Globals(pool, Console(verbosity=-1 if quiet else int(verbose), color=color, pool=pool))
     try:
         os.getcwd()
     except OSError as error:  # removed under a shell, or on a disk that is away
@@ -122,12 +122,10 @@ def _run(words: list[str]) -> int:
         told = _as_told(error, words)
         if (_command(words) if context is None else context.invoked_subcommand) == "exec":
             told.exit_code = EXIT_EXEC
-        if context is not None and context.obj is not None and context.obj.pool and told.hint:
-            told.hint = _in_pool(told.hint, context.obj.pool)
         _console(context).error(told)
         if wants_document(context, words):
             with contextlib.suppress(SharedenvError, BrokenPipeError):  # the error may be that nothing can be written there
-                _console(context).document({"errors": [error_value(told)]})
+                _console(context).document({"errors": [_console(context).error_value(told)]})
         return told.exit_code
 
 
@@ -141,12 +139,6 @@ def _command(words: list[str]) -> str | None:
         if word in takes_value:
             next(rest, None)
     return None
-
-
-def _in_pool(hint: str, pool: str) -> str:
-    """A hint that is a command of ours, for the pool that was named."""
-    start = "sharedenv "
-    return f"{start}--pool {shlex.quote(pool)} {hint.removeprefix(start)}" if hint.startswith(start) and "--pool" not in hint else hint
 
 
 def _unknown_command(word: str) -> SharedenvError:

@@ -139,7 +139,7 @@ def execute(
         batch = Batch(work.cases, starter, options, recorder)
         session.keep()
         delivery = Delivery(work, threads, starter, recorder, batch)
-        console = ScreenConsole(screen.console.verbosity, screen.console.color, screen)
+        console = ScreenConsole(screen.console.verbosity, screen.console.color, screen.console.pool, screen)
         building = delivery.begin(environments, build_options, console)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.freeze()
@@ -277,7 +277,7 @@ def needed(work: Work, *, thorough: bool = False) -> Needed:
 def require_all(work: Work) -> None:
     """`--no-build`: raises SharedenvError unless every environment is there."""
     if missing := needed(work).missing:
-        raise missing_error(work.layout, work.plan.needs, missing)
+        raise missing_error(work.layout, work.plan.needs, missing, work.session.python)
 
 
 def _ending(outcome: Outcome) -> str:

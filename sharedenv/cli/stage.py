@@ -38,7 +38,7 @@ def stage_(context: click.Context, selection: Selection, to: str | None) -> int:
     plan = plan_of(session, console)
     ready, missing = look_up_all(session.layout, plan)
     if missing:
-        raise missing_error(session.layout, plan.needs, missing)
+        raise missing_error(session.layout, plan.needs, missing, session.python)
     folder = stage_folder(to, os.environ)
     stage_all(session.layout, ready.values(), folder, console)
     console.result(folder)

@@ -20,7 +20,7 @@ from sharedenv.pool.store import Environment
 from sharedenv.pool.survey import Found, survey
 from sharedenv.pool.verify import Verified, verify
 from sharedenv.report.building import BuildProgress
-from sharedenv.report.console import Console, error_value
+from sharedenv.report.console import Console
 from sharedenv.report.words import count, size
 
 SHOWN = 5  #: entries named a kind, unless -v
@@ -54,7 +54,7 @@ def verify_(
     if as_json:
         values = [_value(item, result, repaired.get(item.name)) for item, result in results]
         console.document(
-            {"pool": layout.path, "environments": values, "errors": [error_value(error) for error in errors]}
+            {"pool": layout.path, "environments": values, "errors": [console.error_value(error) for error in errors]}
         )
     else:
         total = sum(result.bytes for _, result in results)

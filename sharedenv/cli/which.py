@@ -28,7 +28,7 @@ def which(context: click.Context, selection: Selection) -> int:
         if key in ready:
             console.result(ready[key].python)
     if missing:
-        error = missing_error(session.layout, plan.needs, missing)
+        error = missing_error(session.layout, plan.needs, missing, session.python)
         error.exit_code = EXIT_FAILED
         raise error
     return 0

@@ -16,7 +16,7 @@ from sharedenv.key import moves
 from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import Construction, construct
-from sharedenv.pool.create import create_pool
+from sharedenv.pool.create import ELSEWHERE, create_pool
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
@@ -177,6 +177,8 @@ def write_error(layout: Layout, error: OSError) -> SharedenvError:
     if error.errno == errno.EROFS:
         message = f"the pool {layout.path} is read-only here"
         hint = "build where the pool can be written (a login node), or take another: sharedenv --pool DIR/.sharedenv build …"
+    elif error.errno in (errno.EACCES, errno.EPERM) and os.stat(layout.path).st_uid != os.geteuid():
+        hint = ELSEWHERE
     elif error.errno in (errno.EACCES, errno.EPERM):
         hint = shlex.join(["ls", "-ld", layout.path, *filter(None, [where])])
     elif error.errno == errno.EDQUOT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -9,6 +10,8 @@ import stat
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
+
+ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
 
 def create_pool(layout: Layout, *, shared: bool = False) -> bool:
@@ -42,10 +45,11 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
             # last: it makes the folder a pool
             _write(layout, "pool.json", json.dumps({"format": FORMAT, **({"shared": "group"} if shared else {})}) + "\n")
     except OSError as error:
+        denied = not shared and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         raise SharedenvError(
             f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
             cause=error.strerror,
-            hint=f"ls -ld {shlex.quote(layout.root)}",
+            hint=ELSEWHERE if denied else f"ls -ld {shlex.quote(layout.root)}",
             exit_code=EXIT_BUILD,
         ) from None
     check_format(layout)

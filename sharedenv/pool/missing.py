@@ -34,8 +34,10 @@ def look_up_all(
     return ready, missing
 
 
-def missing_error(layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None]) -> SharedenvError:
-    """The error for environments that are not there and may not be built."""
+def missing_error(
+    layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None], python: str | None = None
+) -> SharedenvError:
+    """The error for environments that are not there and may not be built. ``python``: the request that the user made."""
     lines = []
     there = [found.manifest.payload for found in environments(layout) if isinstance(found, Environment)]
     for key, unusable in missing.items():
@@ -48,7 +50,7 @@ def missing_error(layout: Layout, needs: Mapping[str, Need], missing: Mapping[st
     return SharedenvError(
         f"{number} not built in the pool {layout.path}",
         cause="\n".join(lines),
-        hint=shlex.join(["sharedenv", "build", *some]),
+        hint=shlex.join(["sharedenv", "build", *(["--python", python] if python else []), *some]),
         exit_code=EXIT_BUILD,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,10 +17,13 @@ _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m",
 
 @frozen
 class Console:
-    """Where human text goes. ``verbosity``: -1 quiet (errors only), 0 normal, 1 verbose; ``color``: auto, always or never."""
+    """Where human text goes. ``verbosity``: -1 quiet (errors only), 0 normal, 1 verbose; ``color``: auto, always or never;
+    ``pool``: the pool that was named, which hints name too.
+    """
 
     verbosity: int = 0
     color: str = "auto"
+    pool: str | None = None
 
     @property
     def live(self) -> bool:
@@ -72,8 +76,20 @@ class Console:
             lines.append(f"  {self.style('error', 'cause:')} {first}")
             lines += [f"         {line}".rstrip() for line in rest]
         if error.hint:
-            lines += ["", f"{self.style('hint', 'hint:')} {error.hint}"]
+            lines += ["", f"{self.style('hint', 'hint:')} {self._in_pool(error.hint)}"]
         return "\n".join(lines)
+
+    def error_value(self, error: SharedenvError) -> dict[str, Any]:
+        """An error as it stands in a JSON document."""
+        hint = self._in_pool(error.hint) if error.hint else error.hint
+        return {"message": error.message, "cause": error.cause, "hint": hint, "exit_code": error.exit_code}
+
+    def _in_pool(self, hint: str) -> str:
+        """A hint that is a command of ours, for the pool that was named."""
+        ours = "sharedenv "
+        if not self.pool or not hint.startswith(ours) or "--pool" in hint:
+            return hint
+        return f"{ours}--pool {shlex.quote(self.pool)} {hint.removeprefix(ours)}"
 
     def result(self, text: str) -> None:
         """A line of what was asked for, on stdout."""
@@ -89,11 +105,6 @@ class Console:
         import json  # noqa: PLC0415 - `--help` does without it
 
         _write(json.dumps({"schema": 1, **value}, indent=2))
-
-
-def error_value(error: SharedenvError) -> dict[str, Any]:
-    """An error as it stands in a JSON document."""
-    return {"message": error.message, "cause": error.cause, "hint": error.hint, "exit_code": error.exit_code}
 
 
 def _tell(text: str) -> None:
