@@ -40,8 +40,8 @@ MAY_IMPORT = {
     "plan": {"block", "digest", "discover", "payload", "problems", "script"},
     "uv": {"errors", "process"},
     "pool": {
-        "block", "canonical", "difference", "digest", "fingerprint", "environ", "errors", "key", "payload", "plan", "process", "script", "secret",
-        "settings", "uv",
+        "block", "canonical", "difference", "digest", "fingerprint", "environ", "errors", "key", "payload", "plan", "problems", "process", "script",
+        "secret", "settings", "uv",
     },
     "run": {"environ", "errors", "plan", "pool", "process", "settings"},
     "slurm": {"environ", "errors", "plan", "pool", "process", "run", "settings"},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.report.summary import printable
+from sharedenv.report.words import printable
 from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import eight_bit_locale
 
@@ -69,6 +69,24 @@ def test_nasty_names_fail_in_one_printable_line_each(project: Project) -> None:
     assert not any(byte < 32 or byte == 127 for line in told for byte in line)
     stdout, _ = run_bytes(project, "status")
     assert f"{len(NASTY)} × exit 1: FileExistsError".encode() in stdout
+
+
+@pytest.mark.parametrize("name", ["new\nline", "\x1b[2Jgone", "\x1b[31mred", "back\rwards"])
+def test_names_move_no_cursor(project: Project, name: str) -> None:
+    """A name that clears the screen, or says what sharedenv did not."""
+    path = f"{name}/script.py"
+    project.script(path, ["alpha"])
+    calls = [
+        ("run --no-build", 3), ("build --check", 1), ("show", 1), ("exec --no-build", 125), ("build", 0), ("list", 0), ("show", 0),
+    ]  # fmt: skip
+    for command, status in calls:
+        stdout, stderr = run_bytes(project, *command.split(), *([] if command == "list" else [path]), status=status)
+        told, _, hint = stderr.partition(b"\nhint: ")
+        assert os.fsencode(printable(path)) in stdout + told, command
+        assert os.fsencode(name) not in stdout + told, command
+        assert not {b"\x1b", b"\r"} & {bytes([byte]) for byte in hint}, command  # a quoted line break can be pasted
+    interpreter, _ = run_bytes(project, "which", path)
+    assert interpreter.startswith(os.fsencode(project.pool)), "what others read stays as it is"
 
 
 def test_tags_name_the_script(project: Project) -> None:

@@ -18,7 +18,7 @@ from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import SHORT, Environment, Unusable, inspect
 from sharedenv.pool.trust import is_shared
 from sharedenv.report.console import Console
-from sharedenv.report.words import count, short_path, size
+from sharedenv.report.words import count, printable, short_path, size
 
 
 @click.command()
@@ -85,7 +85,7 @@ def _refuse_locked(plan: Plan) -> None:
         first = short_path(locked[0], os.getcwd())
         raise SharedenvError(
             f"--upgrade can't give newer versions to {count(len(locked), 'script')}: a lock file pins them",
-            cause=f"{first}.lock",
+            cause=printable(f"{first}.lock"),
             hint=f"uv lock --upgrade --script {shlex.quote(first)}",
             exit_code=EXIT_USAGE,
         )
@@ -106,7 +106,7 @@ def _check(session: Session, plan: Plan, console: Console, as_json: bool) -> int
         environment = found[key]
         why = environment.reason if isinstance(environment, Unusable) else "not built"
         more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
-        console.say(f"missing: environment {key[:SHORT]} for {short_path(scripts[0], here)}{more}: {why}")
+        console.say(f"missing: environment {key[:SHORT]} for {printable(short_path(scripts[0], here))}{more}: {why}")
     console.say(f"{len(found) - len(missing)} of {count(len(found), 'environment')} ready")
     return EXIT_FAILED if missing else 0
 

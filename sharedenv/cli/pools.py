@@ -15,7 +15,7 @@ from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.store import SHORT, published
 from sharedenv.pool.survey import Found, survey
-from sharedenv.report.words import short_path
+from sharedenv.report.words import printable, short_path
 
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
 
@@ -52,7 +52,7 @@ def built_for(session: Session) -> list[Found]:
         if item is None:
             script = short_path(need.scripts[0], os.getcwd())
             hint = f"sharedenv build {shlex.quote(script)}"
-            raise SharedenvError(f"the environment of {script} is not built", hint=hint, exit_code=EXIT_FAILED)
+            raise SharedenvError(f"the environment of {printable(script)} is not built", hint=hint, exit_code=EXIT_FAILED)
         chosen.append(item)
     return chosen
 

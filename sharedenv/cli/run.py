@@ -26,8 +26,8 @@ from sharedenv.pool.store import published
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
-from sharedenv.report.summary import printable, summarize, summary_lines
-from sharedenv.report.words import count, short_path
+from sharedenv.report.summary import summarize, summary_lines
+from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run, unended_run
 from sharedenv.run.orders import Options

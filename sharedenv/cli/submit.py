@@ -28,8 +28,7 @@ from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
-from sharedenv.report.summary import printable
-from sharedenv.report.words import count, short_path
+from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal import Run
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, list_arrays, next_number, refuse_submitting

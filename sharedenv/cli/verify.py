@@ -21,7 +21,7 @@ from sharedenv.pool.survey import Found, survey
 from sharedenv.pool.verify import Verified, verify
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
-from sharedenv.report.words import count, size
+from sharedenv.report.words import count, printable, size
 
 SHOWN = 5  #: entries named a kind, unless -v
 
@@ -112,7 +112,7 @@ def _print(item: Found, result: Verified, console: Console) -> None:
     for what, names in (("changed", result.changed), ("missing", result.missing), ("not recorded", result.unrecorded)):
         shown = names if console.verbosity > 0 else names[:SHOWN]
         for name in shown:
-            console.result(f"  {what}: {name}")
+            console.result(f"  {what}: {printable(name)}")
         if len(shown) < len(names):
             console.result(f"  {what}: {len(names) - len(shown):,} more (-v names them)")
 

@@ -13,7 +13,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.plan import Need
 from sharedenv.pool.store import SHORT, Environment
 from sharedenv.report.console import Console
-from sharedenv.report.words import count, duration, short_path, size
+from sharedenv.report.words import count, duration, printable, short_path, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -143,5 +143,5 @@ def summary(built: Iterable[tuple[Need, Environment]]) -> str | None:
 
 
 def _users(need: Need, cwd: str) -> str:
-    first = short_path(need.scripts[0], cwd)
+    first = printable(short_path(need.scripts[0], cwd))
     return first if len(need.scripts) == 1 else f"{len(need.scripts):,} scripts ({first}, …)"

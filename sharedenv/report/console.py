@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.report.words import printable
 
 _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
 
@@ -70,13 +72,13 @@ class Console:
 
     def error_text(self, error: SharedenvError) -> str:
         """`error: …`, `  cause: …` (further lines indented under the first), a blank line, `hint: …`."""
-        lines = [f"{self.style('error', 'error:')} {error.message}"]
+        lines = [f"{self.style('error', 'error:')} {_harmless(error.message)}"]
         if error.cause:
-            first, *rest = error.cause.rstrip("\n").split("\n")
+            first, *rest = _harmless(error.cause).rstrip("\n").split("\n")
             lines.append(f"  {self.style('error', 'cause:')} {first}")
             lines += [f"         {line}".rstrip() for line in rest]
         if error.hint:
-            lines += ["", f"{self.style('hint', 'hint:')} {self._in_pool(error.hint)}"]
+            lines += ["", f"{self.style('hint', 'hint:')} {self._in_pool(_harmless(error.hint))}"]
         return "\n".join(lines)
 
     def error_value(self, error: SharedenvError) -> dict[str, Any]:
@@ -107,7 +109,17 @@ class Console:
         _write(json.dumps({"schema": 1, **value}, indent=2))
 
 
+#: what moves the cursor, or worse, in names and in the words of other tools; line breaks and tabs apart
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_BUT_STYLES = re.compile(rf"(?!\x1b\[[0-9;]*m){_CONTROL.pattern}")
+
+
+def _harmless(text: str, control: re.Pattern[str] = _CONTROL) -> str:
+    return control.sub(lambda found: printable(found[0]), text)
+
+
 def _tell(text: str) -> None:
+    text = _harmless(text, _CONTROL_BUT_STYLES)
     # a full disk under a log, a reader or a terminal that has gone: no reason to end what works, and nobody to tell
     with contextlib.suppress(OSError):
         sys.stderr.flush()

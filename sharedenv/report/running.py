@@ -9,8 +9,8 @@ from sharedenv.frozen import frozen
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.progress import Progress
-from sharedenv.report.summary import printable, words
-from sharedenv.report.words import duration
+from sharedenv.report.summary import words
+from sharedenv.report.words import duration, printable
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.spool import Spool

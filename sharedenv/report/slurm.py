@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sharedenv.report.progress import rate_text
-from sharedenv.report.summary import group, printable
-from sharedenv.report.words import count, duration
+from sharedenv.report.summary import group
+from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.slurm.status import Standing

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sharedenv.report.progress import rate_text
-from sharedenv.report.summary import printable
-from sharedenv.report.words import ago, count, duration, estimate
+from sharedenv.report.words import ago, count, duration, estimate, printable
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.standing import DONE, MEANING, RUNNING, Standing

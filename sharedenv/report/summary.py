@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from sharedenv.frozen import frozen
-from sharedenv.report.words import count, duration, size
+from sharedenv.report.words import count, duration, printable, size
 from sharedenv.run.case import Case, Result
 
 GROUPS = 10  #: groups of failures shown
@@ -170,11 +170,6 @@ def summary_lines(
     return lines
 
 
-def printable(text: str) -> str:
-    """The text on one line: control characters and bytes that are no UTF-8 are spelled out, so that no name moves the cursor."""
-    return "".join(char if char.isprintable() else _spell(char) for char in text)
-
-
 def _named(cases: Sequence[Case], name: Callable[[str], str], most: int = NAMED) -> str:
     named = ", ".join(printable(name(case.script)) for case in cases[:most])
     return named + (f" and {len(cases) - most:,} more" if len(cases) > most else "")
@@ -202,10 +197,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _spell(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    return char.encode("unicode_escape").decode()

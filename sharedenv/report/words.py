@@ -53,3 +53,15 @@ def ago(seconds: float) -> str:
 def short_path(path: str, cwd: str) -> str:
     """The path relative to ``cwd`` when it lies below it, else unchanged."""
     return os.path.relpath(path, cwd) if path.startswith(cwd.rstrip("/") + "/") else path
+
+
+def printable(text: str) -> str:
+    """The text on one line: control characters and bytes that are no UTF-8 are spelled out, so that no name moves the cursor."""
+    return "".join(char if char.isprintable() else _spell(char) for char in text)
+
+
+def _spell(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
