@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -166,6 +167,20 @@ def test_one_folder_for_all(project: Project) -> None:
     (project.path / "work").mkdir()
     assert project.call("run", "--cwd", "work", "case*/script.py").stdout == f"{project.path / 'work'}\n" * 2
     assert "no folder" in project.call("run", "--cwd", "nowhere", "case*/script.py", status=2).stderr
+
+
+def test_the_line_about_a_build_says_why(project: Project) -> None:
+    """uv's first cause said no more than that there was one."""
+    project.script("a.py", ["no-such-package"])
+    env = {"UV_OFFLINE": "0", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+    told = project.call("run", "a.py", status=3, env=env).stderr
+    said = "failed: a.py: its environment could not be built: "
+    assert re.search(f"{said}Failed to fetch: .*127.0.0.1:9/simple/no-such-package/.*: Connection refused", told), told
+    project.script("b.py", ["alpha"])
+    (project.path / "b.py.lock").write_text("garbage here")
+    assert f"{said}its lock file b.py.lock is damaged".replace("a.py", "b.py", 1) in project.call("run", "b.py", status=3).stderr
+    project.script("c.py", ["alpha"])
+    assert "could not be built: no Python here is 3.99 (from --python" in project.call("run", "--python", "3.99", "c.py", status=3).stderr
 
 
 @pytest.mark.root

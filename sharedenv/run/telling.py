@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sharedenv.errors import SharedenvError
 
+_UVS = ("error:", "warning:", "hint:", "cause:")  # all else that uv says begins with a capital
+
 
 def last_lines(data: bytes, count: int = 5) -> str:
     """The last lines of a stream, blank ones left out, as text; bytes that are no UTF-8 are spelled out."""
@@ -12,7 +14,14 @@ def last_lines(data: bytes, count: int = 5) -> str:
 
 
 def telling_line(error: SharedenvError) -> str:
-    """The one line of an error that says why: uv's first cause where it names one under its own headline."""
+    """The one line of an error that says why: ours, where we say it; else uv's cause, and of several the last, which the
+    others come from, with its headline.
+    """
     lines = [line.strip() for line in (error.cause or "").splitlines() if line.strip()]
     causes = [line.removeprefix("cause:").strip() for line in lines if line.startswith("cause:")]
-    return next(iter([*causes, *lines]), error.message).removeprefix("error:").strip()
+    headline = next((line.removeprefix("error:").strip() for line in lines if line.startswith("error:")), "")
+    if lines and lines[0][0].islower() and not lines[0].startswith(_UVS):
+        return lines[0]
+    if len(causes) > 1 and headline:
+        return f"{headline}: {causes[-1]}"
+    return next(filter(None, [*causes, headline, *lines]), error.message)
