@@ -210,6 +210,18 @@ def test_joblog_has_gnu_parallels_columns(project: Project) -> None:
     assert by_number[1][8].endswith("a/script.py")
 
 
+def test_shares_add_to_one_joblog(project: Project) -> None:
+    project.copies(5)
+    project.call("build", "case*/script.py")
+    shares = [project.start("run", "--no-build", "--shard", f"{index}/2", "--joblog", "log", "case*/script.py") for index in (1, 2)]
+    assert [share.wait(120) for share in shares] == [0, 0]
+    header, *rows = (project.path / "log").read_text().splitlines()
+    assert header.startswith("Seq\t")
+    assert sorted((row.split("\t")[0], row.rpartition("/")[0].rpartition("/")[2]) for row in rows) == [(str(n), f"case{n}") for n in range(1, 6)]
+    project.call("run", "--joblog", "log", "case1/script.py")
+    assert len((project.path / "log").read_text().splitlines()) == 2
+
+
 def test_dry_run_prints_commands_and_does_nothing(project: Project) -> None:
     project.copies(2, body="open('ran', 'x')")
     done = project.call("run", "--dry-run", "case*/script.py", "--", "a b")

@@ -29,7 +29,7 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import Run, unended_run
+from sharedenv.run.journal import LOCAL, Run, unended_run
 from sharedenv.run.orders import Options
 from sharedenv.run.starter import PlainStarter, Starter
 
@@ -52,7 +52,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @option("--delay", type=Duration(), default=0.0, metavar="TIME", help="Wait this long between two starts.")
 @option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")
 @option("--keep-order", "-k", is_flag=True, help="Pass outputs on in the order of the scripts, not as they end.")
-@option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced, --resume goes on in it.")
+@option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced; --resume and shares go on in it.")
 @resume_options
 @option("--array", is_flag=True, help="Only this array task's share (Slurm, PBS, LSF, SGE).")
 @option("--shard", metavar="I/N", help="Only the I-th of N shares.")
@@ -103,7 +103,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         return _tell_nothing(console, work, asked, context.obj.pool)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
-    joblog = _open_joblog(joblog_path, append=again)
+    joblog = _open_joblog(joblog_path, again, work, asked.share)
     with kept_journal(work, asked, _extra(context, asked, joblog_path), console) as journal:
         starter = _starter(screen) if given["preload"] else PlainStarter()
         try:
@@ -229,11 +229,14 @@ def _tag(here: str) -> Any:
     return lambda case: os.fsencode(short_path(case.script, here).replace("\n", "\\n")) + b"\t"
 
 
-def _open_joblog(path: str | None, *, append: bool) -> Joblog | None:
+def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None) -> Joblog | None:
     if path is None:
         return None
+    place = None
+    if share is not None:  # one that goes on with the run of them all has the sequences of them all
+        place = (share.index + 1, share.count) if work.writer == LOCAL else (1, 1)
     try:
-        return Joblog(path, append=append)
+        return Joblog(path, append=again, share=place)
     except OSError as error:
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
 

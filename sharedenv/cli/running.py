@@ -26,7 +26,7 @@ from sharedenv.report.running import Screen, ScreenConsole
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.edited import edited_digest
-from sharedenv.run.joblog import Joblog, joblog_line
+from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
@@ -93,7 +93,7 @@ class Recorder:
         what = "the joblog"
         try:
             if self._joblog is not None:
-                self._joblog.append(joblog_line(case, result, self._pythons.get(case.key, "python")))
+                self._joblog.append(case, result, self._pythons.get(case.key, "python"))
             what = "output"
             if last:
                 self._screen.output.settled(case.sequence)

@@ -15,7 +15,7 @@ from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.report.console import Console, error_value
+from sharedenv.report.console import Console
 from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
@@ -141,7 +141,7 @@ def _list(layout: Layout, console: Console, as_json: bool) -> int:
         except SharedenvError as error:
             errors.append(error)
     if as_json:
-        console.document({"runs": [value(run, standing) for run, standing in found], "errors": list(map(error_value, errors))})
+        console.document({"runs": [value(run, standing) for run, standing in found], "errors": list(map(console.error_value, errors))})
         return 0
     for line in table(("RUN", "STATE", "DONE", "FAILED", "STARTED", "COMMAND"), listed(found, now)):
         console.result(line)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 
 from sharedenv.run.case import Case, Result
 
@@ -34,16 +35,29 @@ def joblog_line(case: Case, result: Result, python: str) -> bytes:
 
 
 class Joblog:
-    """The file. A new run empties it, a resumed one goes on in it."""
+    """The file. A new run empties it, a resumed one goes on in it, and so do the shares of an array, which may all name one file.
 
-    def __init__(self, path: str, *, append: bool) -> None:
+    ``share``: index from 1 and count; the Seq of a share's case is its place in the list of them all, for no two rows to have one.
+    """
+
+    def __init__(self, path: str, *, append: bool, share: tuple[int, int] | None = None) -> None:
         """Raises OSError."""
+        self._first, self._step = share or (1, 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags if append else flags | os.O_TRUNC, 0o666)
-        if os.fstat(self._descriptor).st_size == 0:
-            self.append(HEADER)
+        try:
+            self._descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+            new = True  # of many shares that begin at once, only who made the file writes its header
+        except FileExistsError:
+            self._descriptor = os.open(path, flags if append or share else flags | os.O_TRUNC, 0o666)
+            new = share is None and os.fstat(self._descriptor).st_size == 0
+        if new:
+            self._write(HEADER)
 
-    def append(self, line: bytes) -> None:
+    def append(self, case: Case, result: Result, python: str) -> None:
         """Writes one line. Raises OSError."""
+        place = self._first + (case.sequence - 1) * self._step
+        self._write(joblog_line(replace(case, sequence=place), result, python))
+
+    def _write(self, line: bytes) -> None:
         while line:  # a disk that is getting full takes a part
             line = line[os.write(self._descriptor, line) :]
