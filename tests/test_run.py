@@ -210,6 +210,27 @@ def test_joblog_has_gnu_parallels_columns(project: Project) -> None:
     assert by_number[1][8].endswith("a/script.py")
 
 
+def test_a_task_says_which_share_it_has_and_when_it_has_all(project: Project) -> None:
+    project.copies(7)
+    assert "share 3 of 3: 2 of 7 scripts\n" in project.call("run", "--shard", "3/3", "case*/script.py").stderr
+    assert "share 3 of 3: 0 to run" in project.call("run", "--resume", "--shard", "3/3", "case*/script.py").stderr
+
+    def task(number: int, count: int, *words: str) -> str:
+        variables = {"ID": number, "MIN": number, "MAX": number + count - 1, "STEP": 1, "COUNT": count}
+        env = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in variables.items()}
+        return project.call("run", *words, env=env).stderr
+
+    assert "warning: an array of one task has all the 7 scripts; for the share that it had in a larger one: --shard I/N\n" in task(
+        3, 1, "--array", "case*/script.py"
+    )
+    assert "warning: each of the 4 tasks of this array runs the same 7 scripts; with --array, its share of them\n" in task(
+        3, 4, "case*/script.py"
+    )
+    for words in (["--array", "case*/script.py"], ["case3/script.py"], ["case[35]/script.py"], ["case*/script.py", "--", "3"]):
+        assert "warning" not in task(3, 4, *words)
+    assert "warning" not in task(3, 1, "case*/script.py")
+
+
 def test_shares_add_to_one_joblog(project: Project) -> None:
     project.copies(5)
     project.call("build", "case*/script.py")

@@ -95,7 +95,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         cases,
         lost.cases,
         {case.sequence: case.digest for case in cases if planned.get(case.sequence, case.digest) != case.digest},
-        _notes(run, choice, told),
+        _notes(run, wanted.share, choice, told),
         sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
         tuple(case.sequence for case in choice.cases if case.identity in earlier),
         writer=writer,
@@ -211,8 +211,9 @@ def _asked(old: Sequence[Case], paths: Sequence[str], wanted: Wanted, run: Run) 
     return asked, added
 
 
-def _notes(run: Run, choice: Choice, told: str) -> tuple[str, ...]:
-    notes = [f"going on with run {run.id}: {told}"]
+def _notes(run: Run, share: Share | None, choice: Choice, told: str) -> tuple[str, ...]:
+    part = "" if share is None else f", share {share.index + 1} of {share.count}"
+    notes = [f"going on with run {run.id}{part}: {told}"]
     if changed := choice.changed:
         more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
         notes.append(f"changed since they succeeded, run again: {os.path.relpath(changed[0].script)}{more}")

@@ -86,6 +86,8 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     warned(work.plan, console)
     for note in work.notes:
         console.say(note)
+    if text := _doubt(asked, given["array"], work, os.environ):
+        console.warn(text)
     if given["dry_run"]:
         return _dry_run(work, console)
     if not again and asked.share is None and (other := unended_run(work.layout.runs)) is not None:
@@ -182,6 +184,21 @@ def _share(given: Mapping[str, Any]) -> Share | None:
     if given["shard"]:
         return parse_shard(given["shard"])
     return share_from_environment(os.environ)
+
+
+def _doubt(asked: Wanted, array: bool, work: Work, environ: Mapping[str, str]) -> str | None:
+    """Where the task of an array runs all the scripts, and may not be meant to: why; else None."""
+    many = count(len(work.cases), "script")
+    if len(work.cases) < 2:
+        return None
+    if array and asked.share is not None and asked.share.count == 1:
+        return f"an array of one task has all the {many}; for the share that it had in a larger one: --shard I/N"
+    number, tasks = environ.get("SLURM_ARRAY_TASK_ID", ""), environ.get("SLURM_ARRAY_TASK_COUNT", "1")
+    words = [*asked.selection.arguments, asked.selection.from_file or "", *(asked.arguments or ())]
+    own = asked.selection.from_file == "-" or any(number in word for word in words)  # what differs from task to task
+    if asked.share is not None or not number or tasks == "1" or own:
+        return None
+    return f"each of the {tasks} tasks of this array runs the same {many}; with --array, its share of them"
 
 
 def _starter(screen: Screen) -> Starter:

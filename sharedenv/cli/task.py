@@ -18,8 +18,7 @@ from sharedenv.pool.trust import Distrust, check_pool
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
-from sharedenv.report.summary import printable
-from sharedenv.report.words import count
+from sharedenv.report.words import count, printable
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.edited import edited_digest

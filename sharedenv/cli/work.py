@@ -16,6 +16,7 @@ from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, look_up
+from sharedenv.report.words import count
 from sharedenv.run.case import Case
 from sharedenv.run.journal import LOCAL, Run, SessionState
 
@@ -80,16 +81,18 @@ def new_work(context: click.Context, wanted: Wanted, here: str) -> Work:
     """All the scripts named. Raises SharedenvError."""
     session = open_session(context, wanted.selection, cwd=here)
     paths: Sequence[str] = session.paths
+    notes: tuple[str, ...] = ()
     if wanted.share is not None:
         from sharedenv.slurm.share import take  # noqa: PLC0415 - most runs are no share
 
         paths = take(paths, wanted.share)
+        notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(paths):,} of {count(len(session.paths), 'script')}",)
     plan = session.plan(paths)
     cases = tuple(
         Case(sequence, path, wanted.arguments or (), key, digest, wanted.cwd)
         for sequence, ((path, key), digest) in enumerate(zip(plan.scripts, plan.digests, strict=True), 1)
     )
-    return Work(session, plan, None, cases, cases)
+    return Work(session, plan, None, cases, cases, notes=notes)
 
 
 def remember_all(work: Work) -> None:
