@@ -413,6 +413,24 @@ def test_ctrl_c_leaves_the_job(on: Submitting) -> None:
     wait_until(lambda: on.counts(run) == {"done": 2}, "the job went on")
 
 
+def test_who_waits_is_told_once_that_squeue_does_not_answer(on: Submitting, tmp_path: Path) -> None:
+    on.copies(1, [], BODY)
+    (on.path / "hold").touch()
+    real = shutil.which("squeue", path=on.env["PATH"])
+    (tmp_path / "squeue").write_text(f'#!/bin/sh\n[ ! -e {tmp_path}/down ] || {{ echo >> {tmp_path}/asked; echo no answer >&2; exit 1; }}\nexec {real} "$@"\n')
+    (tmp_path / "squeue").chmod(0o755)
+    (tmp_path / "down").touch()
+    process = on.start("submit", "--wait", "case*/script.py", env={"PATH": f"{tmp_path}{os.pathsep}{on.env['PATH']}"})
+    wait_until(lambda: (tmp_path / "asked").exists() and (tmp_path / "asked").stat().st_size > 1, "squeue is asked twice")
+    (tmp_path / "down").unlink()
+    (on.path / "hold").unlink()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert re.findall("warning: squeue does not answer.*", stderr) == [
+        "warning: squeue does not answer, so this goes by the run's own files: no answer"
+    ]
+
+
 def test_cancel(on: Submitting) -> None:
     on.copies(3, [], BODY)
     (on.path / "hold").touch()

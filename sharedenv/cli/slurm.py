@@ -10,6 +10,7 @@ from typing import Any
 
 from sharedenv.cli.options import Globals
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import short_path
@@ -60,7 +61,7 @@ def wait(run: Run, arrays: Sequence[Array], here: str, globals_: Globals) -> int
     console = globals_.console
     progress = Progress(console)
     try:
-        stands = _follow(run, arrays, progress)
+        stands = _follow(run, arrays, progress, console)
     except KeyboardInterrupt:
         progress.hide()
         jobs = ", ".join(array.job for array in arrays)
@@ -72,8 +73,8 @@ def wait(run: Run, arrays: Sequence[Array], here: str, globals_: Globals) -> int
     return 0 if stands.count("done") == len(stands.places) else EXIT_FAILED
 
 
-def _follow(run: Run, arrays: Sequence[Array], progress: Progress) -> Standing:
-    delay, ask, running = _ASK[0], 0.0, 0
+def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Console) -> Standing:
+    delay, ask, running, trouble = _ASK[0], 0.0, 0, ""
     submitted = {planned.sequence: array.number for array in arrays for planned in array.cases}
     while True:
         began = time.monotonic()
@@ -82,6 +83,10 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress) -> Standing:
             stands = standing(run, os.environ)
             if stands.over or submitted.keys() <= results.keys():
                 return stands
+            if stands.trouble and not trouble:
+                progress.hide()
+                console.warn(f"squeue does not answer, so this goes by the run's own files: {stands.trouble}")
+            trouble = stands.trouble
             running = stands.count("running")
             delay, ask = min(delay * 1.5, _ASK[1]), began + delay
         if progress.due():
