@@ -431,6 +431,25 @@ def test_who_waits_is_told_once_that_squeue_does_not_answer(on: Submitting, tmp_
     ]
 
 
+def test_a_run_that_waits_in_the_queue_is_called_submitted(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    run, job = on.submit("--tasks", "2", "--sbatch", "--hold", "case*/script.py")
+
+    def state() -> str:
+        (listed,) = json.loads(on.call("status", "--all", "--json").stdout)["runs"]
+        assert listed["state"] == json.loads(on.call("status", run, "--json").stdout)["state"]
+        return str(listed["state"])
+
+    assert state() == "submitted"
+    assert f"{run}  submitted  0/2" in on.call("status", "--all").stdout
+    on.cluster.call("scontrol", "release", f"{job}_1")
+    wait_until(lambda: on.counts(run) == {"done": 1, "waiting": 1}, "one task ends")
+    assert state() == "submitted"
+    on.cluster.call("scontrol", "release", f"{job}_2")
+    on.cluster.wait_for_end(job)
+    assert state() == "done"
+
+
 def test_cancel(on: Submitting) -> None:
     on.copies(3, [], BODY)
     (on.path / "hold").touch()

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sharedenv.cli.options import Globals
@@ -15,9 +16,11 @@ from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import short_path
 from sharedenv.run.case import Result
-from sharedenv.run.journal import Run
+from sharedenv.run.journal import Run, SessionState
 from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.orders import Counts
+from sharedenv.run.standing import SUBMITTED
+from sharedenv.run.standing import Standing as Local
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
 from sharedenv.slurm.status import Standing, standing
 
@@ -29,6 +32,16 @@ _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the 
 def is_on_slurm(run: Run) -> bool:
     """Whether a run was submitted: `tell_slurm` and `slurm_value` know more of it than its sessions."""
     return bool(list_arrays(run.path))
+
+
+def stand_submitted(run: Run, standing: Local, sessions: Sequence[SessionState]) -> Local:
+    """The same standing, but `submitted` where tasks that have yet to begin, or never did, have what is left. Slurm isn't asked."""
+    if not standing.left or standing.alive or not (arrays := list_arrays(run.path)):
+        return standing
+    begun = {found[:2] for session in sessions if (found := task_of(session.writer)) is not None}
+    last = arrays[-1]
+    waits = any((last.number, task) not in begun for task in range(1, last.tasks + 1))
+    return replace(standing, state=SUBMITTED) if waits else standing
 
 
 def tell_slurm(run: Run, globals_: Globals, here: str) -> None:

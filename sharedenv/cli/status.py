@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import click
 
 from sharedenv.cli.options import Globals, json_option, option
-from sharedenv.cli.slurm import is_on_slurm, slurm_value, tell_slurm
+from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
@@ -57,7 +57,7 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, ende
     if as_json:
         cases = run.cases()
         results, sessions = run.read()
-        standing = stand(len(cases), results, sessions, time.time())
+        standing = stand_submitted(run, stand(len(cases), results, sessions, time.time()), sessions)
         document = {
             **value(run, standing),
             "failures": failure_values(cases, results),
@@ -131,13 +131,18 @@ def _again(run: Run, standing: Standing, globals_: Globals) -> str:
     return shlex.join(["sharedenv", *pool, "run", flag, "--run-id", run.id])
 
 
+def _stand(run: Run, now: float) -> Standing:
+    results, sessions = run.read()
+    return stand_submitted(run, stand(run.count, results, sessions, now), sessions)
+
+
 def _list(layout: Layout, console: Console, as_json: bool) -> int:
     now = time.time()
     found: list[tuple[Run, Standing]] = []
     errors: list[SharedenvError] = []
     for run in list_runs(layout.runs):
         try:
-            found.append((run, stand(run.count, *run.read(), now)))
+            found.append((run, _stand(run, now)))
         except SharedenvError as error:
             errors.append(error)
     if as_json:

@@ -14,6 +14,7 @@ INTERRUPTED = "interrupted"
 STOPPED = "stopped"
 LOST = "lost"
 PLANNED = "planned"
+SUBMITTED = "submitted"
 
 #: state → in words
 MEANING = {
@@ -23,6 +24,7 @@ MEANING = {
     STOPPED: "it ended before every script was run",
     LOST: "its process died without a word: killed, its machine went down or its disk was full",
     PLANNED: "nothing was started yet",
+    SUBMITTED: "some of its tasks have yet to begin, or never did",
 }
 
 
