@@ -779,6 +779,9 @@ def test_status_without_slurm_says_what_the_files_say(on: Submitting) -> None:
     assert "2 scripts: 2 done" in done.stdout
     assert "squeue did not answer" in done.stdout
     assert "hint: sharedenv run" in on.call("submit", "case*/script.py", env=nowhere, status=2).stderr
+    kept = f"kept {on.environments[0].name}: run {run} may need it: Slurm can't be asked whether it is over\n"
+    assert kept in on.call("prune", "--unused-for", "0d", env=nowhere).stdout
+    assert "needs it" not in on.call("prune", "--unused-for", "0d", "--dry-run").stdout
 
 
 def test_a_task_starts_no_uv_opens_no_connection_and_writes_to_no_environment(on: Submitting, tmp_path: Path) -> None:

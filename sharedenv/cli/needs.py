@@ -12,14 +12,14 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import is_here
 from sharedenv.pool.prune import DAY, HOUR, UNUSED_FOR
 from sharedenv.run.journal import Run, SessionState, list_runs
-from sharedenv.slurm.queued import keys_in_queue
+from sharedenv.slurm.queued import keys_in_queue, needed_by
 
 BEGINNING = 300.0  #: seconds: a run so young may be about to write its first line
 
 
 @frozen
 class Needs:
-    """Keys that unfinished runs need, each with the name of such a run. ``doubt``: why there may be more, or None."""
+    """Keys that unfinished runs need, each with words that name such a run. ``doubt``: why there may be more, or None."""
 
     keys: Mapping[str, str]
     doubt: str | None
@@ -35,7 +35,7 @@ def unfinished_needs(layout: Layout) -> Needs:
         return Needs({}, None)
     except OSError as error:
         return Needs({}, f"what runs need can't be read: {error.strerror}")
-    keys = {key: run.id for run in runs if _unfinished(run) for key in run.asked.keys}
+    keys = {key: needed_by(run.id) for run in runs if _unfinished(run) for key in run.asked.keys}
     return Needs({**queued, **keys}, doubt)
 
 

@@ -31,7 +31,7 @@ class Policy:
     unused_for  seconds since the last use; None: not asked for
     max_size    bytes that the environments may take together; None: not asked for
     keep        keys that stay; when neither age nor size is asked for, all others go. None: not asked for
-    needed      keys that unfinished runs need, each with the name of a run
+    needed      keys that unfinished runs need, each with words for the user that name such a run
     doubt       why it isn't known what is needed, in words for the user: then no published environment goes
     dry_run     nothing is removed
     """
@@ -180,8 +180,8 @@ def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[boo
 
 
 def _needed_by(item: Found, policy: Policy) -> str | None:
-    if item.key is not None and (run := policy.needed.get(item.key)):
-        return f"run {run}, not finished, needs it"
+    if item.key is not None and (why := policy.needed.get(item.key)):
+        return why
     if item.published and policy.doubt is not None:
         return policy.doubt
     if item.replaced_by is None and policy.keep is not None and item.key in policy.keep:

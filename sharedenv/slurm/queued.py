@@ -14,7 +14,7 @@ _FORGOTTEN = 60 * 86400.0
 
 
 def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -> dict[str, str]:
-    """Keys that submitted cases need, each with its run. ``runs``: name and path of each.
+    """Keys that submitted cases need, each with words for the user that name its run. ``runs``: name and path of each.
 
     One question to squeue for all of them. Where it can't be asked, every submission of the last two months counts: doubt
     means keep.
@@ -25,12 +25,20 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
     try:
         tasks = cluster.tasks([array.job for _, array in arrays if array.job], environ)
     except SharedenvError:
-        kept = [(run, array) for run, array in arrays if time.time() - array.created < _FORGOTTEN]
+        kept = [
+            (f"run {run} may need it: Slurm can't be asked whether it is over", array)
+            for run, array in arrays if time.time() - array.created < _FORGOTTEN
+        ]  # fmt: skip
     else:
         live = {task.job for task in tasks if task.waiting or task.running}
         # one without a job is being submitted right now
-        kept = [(run, array) for run, array in arrays if array.job in live or _begins(array)]
-    return {case.key: run for run, array in kept for case in array.cases}
+        kept = [(needed_by(run), array) for run, array in arrays if array.job in live or _begins(array)]
+    return {case.key: why for why, array in kept for case in array.cases}
+
+
+def needed_by(run: str) -> str:
+    """Why an environment stays that an unfinished run needs, in words for the user."""
+    return f"run {run}, not finished, needs it"
 
 
 def job_in_queue(run: str, environ: Mapping[str, str]) -> str | None:
