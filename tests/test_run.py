@@ -266,6 +266,7 @@ def test_shards_are_disjoint_and_whole(project: Project) -> None:
     done = project.call("run", "--array", "case*/script.py", env=env, status=1)
     assert "4 scripts" in done.stderr
     assert "nothing to run" in project.call("run", "--shard", "9/9", "case*/script.py").stderr
+    assert project.call("status", "--all").stdout.splitlines()[1].endswith("sharedenv run --array 'case*/script.py' (share 1/2)")
     assert "give one of them" in project.call("run", "--shard", "1/2", "--array", "case1/script.py", status=2).stderr
 
 

@@ -62,10 +62,16 @@ def listed(runs: Sequence[tuple[Run, Standing]], now: float) -> list[tuple[str, 
             f"{standing.succeeded + standing.failed:,}/{standing.total:,}",
             f"{standing.failed:,}" if standing.failed else "",
             ago(now - run.asked.created),
-            command_text(run.asked.command),
+            command_text(run.asked.command) + _share_text(run),
         )
         for run, standing in runs
     ]
+
+
+def _share_text(run: Run) -> str:
+    """Which share a run is of, where its command does not say: all tasks of an array have one command."""
+    share = run.asked.extra.get("share", "")
+    return f" (share {share})" if share and not any(share in word for word in run.asked.command) else ""
 
 
 def command_text(command: Sequence[str]) -> str:
