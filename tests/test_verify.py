@@ -119,6 +119,20 @@ def test_repair_builds_a_new_generation_and_leaves_the_old_to_those_who_run_in_i
     project.call("verify", new.name)
 
 
+def test_what_a_clock_that_was_ahead_has_built_is_repaired_and_rebuilt(project: Project) -> None:
+    environment = built(project)
+    replace(module(environment), "VERSION = '0.0'\n")
+    manifest = environment / "sharedenv.json"
+    value = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**value, "built": value["built"] + 600}))
+    assert f"repaired {environment.name} as " in project.call("verify", "--repair").stderr
+    _, new = project.environments
+    value = json.loads((new / "sharedenv.json").read_text())
+    (new / "sharedenv.json").write_text(json.dumps({**value, "built": value["built"] + 600}))
+    project.call("build", "--rebuild", "s.py")
+    assert len(project.environments) == 3
+
+
 def test_repair_goes_past_a_cache_that_was_edited_through_a_hard_link(project: Project, tmp_path: Path) -> None:
     project.env["UV_CACHE_DIR"] = str(tmp_path / "own-cache")
     environment = built(project)

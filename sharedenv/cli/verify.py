@@ -96,10 +96,13 @@ def _repair(
     with BuildProgress(console) as progress, taking_builds_along():
         for item in bad:
             try:
-                repaired[item.name] = repair(layout, item, options, os.environ, progress)
-                console.say(f"repaired {item.name} as {repaired[item.name].name}")
+                environment = repair(layout, item, options, os.environ, progress)
             except SharedenvError as error:
                 errors.append(error)
+                continue
+            if environment.name != item.name:
+                repaired[item.name] = environment
+                console.say(f"repaired {item.name} as {environment.name}")
     return repaired, tuple(errors)
 
 

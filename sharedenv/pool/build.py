@@ -23,7 +23,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staging import staging
-from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish
+from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish, published
 from sharedenv.settings import Settings
 from sharedenv.uv import Uv, UvFailed, find_uv
 
@@ -92,8 +92,7 @@ class Builder:
     def build(self, need: Need) -> Environment:
         """The environment of ``need``: the one that is there, or a new one. Raises SharedenvError (exit status 3)."""
         layout, payload, observer = self._layout, need.payload, self._observer
-        called = time.time()
-        before = failure.stamp(layout, payload.key)
+        before, failed_before = published(layout, payload.key), failure.stamp(layout, payload.key)
         with lease(
             layout,
             payload.key,
@@ -101,10 +100,12 @@ class Builder:
             timeout=self._options.lock_timeout,
         ) as contended:
             found = inspect(layout, payload)
-            drifted = isinstance(found, Environment) and found.manifest.built < called and self._has_drifted(need, found)
-            if isinstance(found, Environment) and not drifted and not (self._options.rebuild and found.manifest.built < called):
+            # what another process has published meanwhile is as new as ours would be; times would compare the clocks of two nodes
+            old = isinstance(found, Environment) and found.path == before
+            drifted = isinstance(found, Environment) and old and self._has_drifted(need, found)
+            if isinstance(found, Environment) and not drifted and not (self._options.rebuild and old):
                 return found
-            if contended and failure.stamp(layout, payload.key) != before:
+            if contended and failure.stamp(layout, payload.key) != failed_before:
                 error = failure.recorded(layout, payload.key)
                 if error is not None:
                     raise error
