@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
+from sharedenv.run.orders import Options
 from sharedenv.run.preload import DEATHS, SERVERS, PreloadStarter
 from sharedenv.run.starter import Prepared
 from tests.conftest import Project
 from tests.faults import preloaded
+from tests.test_batch import Watcher
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are shared on Linux only")
 PYTHON = str(Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}"))
@@ -511,6 +514,41 @@ def test_run_preload_time_out_and_capture(project: Project) -> None:
     done = project.call("run", "--preload", "--timeout", "3", "--grace", "5", "--capture", "out.txt", "case*/script.py", status=1)
     assert "2 failed" in done.stderr
     assert (project.path / "case1" / "out.txt").read_text() == "begun\n"
+
+
+#: a case that stops the server it was forked by, once that sleeps: it has told then that the case was started
+STOPS = """\
+import json, os, signal, time
+while ") S " not in open(f"/proc/{os.getppid()}/stat").read(): time.sleep(0.01)
+os.kill(os.getppid(), signal.SIGSTOP)
+open("stopped", "w")
+time.sleep(600)
+"""
+
+
+def test_a_server_that_is_stopped_does_not_outlast_the_users_patience(project: Project) -> None:
+    project.script("script.py", [], STOPS)
+    process = project.start("run", "--preload", "--grace", "60", "script.py")
+    _until((project.path / "stopped").exists)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "SIGINT: killing what still runs" in stderr
+    assert "1 interrupted" in stderr
+
+
+def test_a_server_that_is_stopped_does_not_outlast_a_time_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sharedenv.run.groups._GIVE_UP", 0.2)
+    (bench.path / "script.py").write_text(STOPS)
+    case = Case(1, str(bench.path / "script.py"))
+    prepared = Prepared(PYTHON, bench.variables)
+    bench.starter.warm(case.script, prepared)
+    batch = Batch([case], bench.starter, Options(1, timeout=0.5, grace=0.1), Watcher())
+    batch.deliver(case.key, prepared)
+    assert batch.run().results[1].error == "timed out after 0.5 s"
+    assert (bench.path / "stopped").exists()
 
 
 def _runs(pid: int) -> bool:

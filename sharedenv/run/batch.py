@@ -327,6 +327,8 @@ class Batch:
             self._groups.end_left_behind(now)
         elif self._stopping.stage is Stage.KILLING:
             self._groups.kill_all(now)
+            for pid in self._slots:
+                self._starter.insist(pid)
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -337,7 +339,8 @@ class Batch:
                     self._groups.end(pid, now)
                     slot.deadline = float("inf")
         if self._groups.busy:
-            self._groups.watch(now, set(self._slots))
+            for pid in self._groups.watch(now, set(self._slots)):
+                self._starter.insist(pid)
         if now >= self._watching:
             self._groups.forget_gone()
             large = self._relief.give(self._slots.values())

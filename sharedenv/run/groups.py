@@ -59,8 +59,10 @@ class Groups:
         """Forgets what scripts left behind and has ended since: its number may become that of a stranger's group."""
         self._left_behind = {group for group in self._left_behind if _exists(group)}
 
-    def watch(self, now: float, leaders: dict[int, object] | set[int]) -> None:
-        """KILLs those whose grace is over; forgets those that are gone. ``leaders``: groups whose leader still runs."""
+    def watch(self, now: float, leaders: dict[int, object] | set[int]) -> list[int]:
+        """KILLs those whose grace is over; forgets those that are gone. ``leaders``: groups whose leader still runs, for all that
+        is known; returned are those of them that were killed so long ago that it should be known by now.
+        """
         for group, time in tuple(self._ending.items()):
             if group not in leaders and not _exists(group):
                 del self._ending[group]
@@ -69,6 +71,7 @@ class Groups:
         for group, time in tuple(self._killed.items()):
             if group not in leaders and (now >= time or not _exists(group)):
                 del self._killed[group]
+        return [group for group, time in self._killed.items() if group in leaders and now >= time]
 
     @property
     def busy(self) -> bool:

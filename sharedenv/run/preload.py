@@ -107,6 +107,13 @@ class PreloadStarter:
             ended, self._ended = self._ended, []
         yield from ended
 
+    def insist(self, pid: int) -> None:
+        """Kills the server of a case: one that is stopped, or stuck, tells nothing. `reap` sees that it is gone."""
+        with self._lock:
+            for server in self._servers.values():
+                if pid in server.running:
+                    os.kill(server.pid, signal.SIGKILL)
+
     def descriptors(self) -> tuple[int, ...]:
         """Readable when a server has something to tell."""
         return (self._events.fileno(),)

@@ -54,6 +54,9 @@ class Starter(Protocol):
     def reap(self) -> Iterator[Ended]:
         """Those that ended since the last call; never waits."""
 
+    def insist(self, pid: int) -> None:
+        """A case was killed: `reap` is to tell its end, whoever stands between."""
+
     def descriptors(self) -> tuple[int, ...]:
         """What becomes readable when `reap` has something to tell; children of this process tell by SIGCHLD."""
 
@@ -111,6 +114,9 @@ class PlainStarter:
         if peak > self._own_peak:
             self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak * self._unit if peak > self._own_peak else None
+
+    def insist(self, pid: int) -> None:
+        """Nobody stands between."""
 
     def descriptors(self) -> tuple[int, ...]:
         """None: the kernel sends SIGCHLD."""
