@@ -719,7 +719,8 @@ def test_ctrl_c_while_sbatch_is_at_work(on: Submitting, tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     [run] = re.findall("run (.*) is kept", stderr)
-    assert "nothing to submit" in on.call("submit", "--resume").stderr  # it is found
+    wait_until(lambda: on.counts(run) == {"running": 1}, "it is found in the queue")
+    assert "nothing to submit" in on.call("submit", "--resume").stderr
     (on.path / "hold").unlink()
     wait_until(lambda: on.counts(run) == {"done": 1}, "the end")
     assert on.ran() == cases(1)

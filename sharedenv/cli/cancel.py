@@ -20,6 +20,7 @@ from sharedenv.run.leftover import end_leftover, leftover, named, without_result
 from sharedenv.run.signals import CANCEL
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import list_arrays
+from sharedenv.slurm.queued import with_job
 
 _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of its scripts, and some
 
@@ -39,7 +40,7 @@ def cancel(context: click.Context, run_id: str | None) -> int:
 
 
 def _cancel(run: Run, console: Console) -> int:
-    arrays = list_arrays(run.path)
+    arrays = [with_job(array, os.environ) for array in list_arrays(run.path)]
     if not arrays:
         return _cancel_local(run, console)
     jobs = [job for array in arrays for job in (array.build, array.job) if job]

@@ -97,7 +97,10 @@ def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cw
 
 def find(script: str, environ: Mapping[str, str]) -> str | None:
     """The id of the job that this script was submitted as; None where Slurm knows of none, or doesn't answer."""
-    done = _call(["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"], environ)
+    try:
+        done = _call(["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"], environ)
+    except SharedenvError:
+        return None
     found = (line.partition("|") for line in done.stdout.splitlines())
     return next((job for job, _, command in found if command == script), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sharedenv.errors import SharedenvError
 from sharedenv.slurm import cluster
@@ -57,6 +58,13 @@ def jobs_in_queue(runs: Sequence[str], environ: Mapping[str, str], patience: flo
     jobs = {array.job: run for run in runs for array in list_arrays(run) if array.job}
     tasks = cluster.tasks(list(jobs), environ, patience)
     return {jobs[task.job]: task.job for task in tasks if (task.waiting or task.running) and task.job in jobs}
+
+
+def with_job(array: Array, environ: Mapping[str, str]) -> Array:
+    """The array with its job where sbatch's answer got lost and Slurm knows of it; else as it is."""
+    if array.job or (job := cluster.find(array.script, environ)) is None:
+        return array
+    return replace(array, job=job)
 
 
 def _begins(array: Array) -> bool:

@@ -21,6 +21,7 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run, SessionState
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
+from sharedenv.slurm.queued import with_job
 
 _CANCELLED = "CANCELLED"
 
@@ -81,7 +82,7 @@ class Standing:
 
 def standing(run: Run, environ: Mapping[str, str]) -> Standing:
     """Where a run on Slurm stands now. A Slurm that doesn't answer is no error: see ``trouble``."""
-    arrays = list_arrays(run.path)
+    arrays = [with_job(array, environ) for array in list_arrays(run.path)]
     jobs = [job for array in arrays for job in (array.build, array.job) if job]
     trouble = ""
     tasks: list[cluster.Task] | None

@@ -14,6 +14,7 @@ from sharedenv.run.journal import Run
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, create_array, discard_array, list_arrays, note_jobs
 from sharedenv.slurm.packing import Limits, Packing, count_tasks
+from sharedenv.slurm.queued import with_job
 from sharedenv.slurm.sbatch import Job, Options, arguments, script_text
 
 
@@ -123,9 +124,9 @@ def _list_path(array: Array) -> str:
 
 
 def settle(run_path: str, environ: Mapping[str, str]) -> None:
-    """Notes the job of each array that sbatch gave no answer for, where Slurm knows it by now. Raises SharedenvError, OSError."""
+    """Notes the job of each array that sbatch gave no answer for, where Slurm knows it by now. Raises OSError."""
     for array in list_arrays(run_path):
-        if not array.job and (job := cluster.find(array.script, environ)):
+        if not array.job and (job := with_job(array, environ).job):
             note_jobs(array, job, array.build)
 
 
