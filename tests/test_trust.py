@@ -430,7 +430,7 @@ def test_a_colleagues_run_is_at_work_where_proc_hides_it(hidepid: int, group_pro
     running.kill()
     running.wait()
     told = member(project, "status", prefix=prefix)
-    assert "1 not run" in told.stdout and "to go on" in told.stdout, told.stdout
+    assert "1 interrupted" in told.stdout and "to go on" in told.stdout, told.stdout
 
 
 @pytest.mark.root

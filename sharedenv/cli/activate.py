@@ -13,7 +13,7 @@ import click
 from sharedenv.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
 from sharedenv.cli.building import build_options, end_by_signal, require_one
 from sharedenv.cli.common import Selection, open_session, plan_of
-from sharedenv.cli.options import option
+from sharedenv.cli.options import option, paths
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
@@ -24,7 +24,7 @@ from sharedenv.report.console import Console
 
 
 @click.command()
-@click.argument("script", type=click.UNPROCESSED)
+@click.argument("script", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @option("--shell", type=click.Choice(list(SHELLS)), help="The kind of shell that reads the code. [default: the one that calls, else SHELL]")
 @option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")

@@ -9,7 +9,7 @@ import time
 import click
 
 from sharedenv.cli.common import trusted
-from sharedenv.cli.options import Globals
+from sharedenv.cli.options import Globals, runs
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout, find_pool
@@ -26,7 +26,7 @@ _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of i
 
 
 @click.command()
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=runs)
 @click.pass_context
 def cancel(context: click.Context, run_id: str | None) -> int:
     """Cancel a run: its jobs on Slurm, or its process on this machine. [default: the last run]"""

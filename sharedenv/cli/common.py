@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sharedenv import discover
-from sharedenv.cli.options import Function, Globals, option
+from sharedenv.cli.options import Function, Globals, option, paths
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
@@ -47,7 +47,7 @@ class Selection:
 def script_options(function: Function) -> Function:
     """Adds SCRIPT…, --from-file, -0 and --python; the command receives them as one ``selection``."""
 
-    @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED)
+    @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED, shell_complete=paths)
     @option("--from-file", metavar="LIST", help="Read the scripts from LIST, one a line ('-': standard input).")
     @option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
     @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")

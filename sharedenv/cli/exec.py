@@ -10,7 +10,7 @@ import click
 
 from sharedenv.cli.building import build_options, require_one
 from sharedenv.cli.common import Selection, open_session, plan_of
-from sharedenv.cli.options import option
+from sharedenv.cli.options import option, paths
 from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
 from sharedenv.environ import environ_in
@@ -23,8 +23,8 @@ from sharedenv.report.console import Console
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
-@click.argument("script", type=click.UNPROCESSED)
-@click.argument("arguments", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED)
+@click.argument("script", type=click.UNPROCESSED, shell_complete=paths)
+@click.argument("arguments", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @option("--no-build", is_flag=True, help="A missing environment is an error at once.")
 @build_options

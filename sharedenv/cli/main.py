@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +18,12 @@ from sharedenv.cli.options import Globals, option, wants_document
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 EXIT_EXEC = 125  #: all of our errors in `exec`, as `env`, `timeout` and container tools say it: others are the script's own
+
+_COMPLETE = "_SHAREDENV_COMPLETE"  # what a shell sets that completes a command line (click's "Shell Completion")
 
 #: command → (where it is, its line in --help): the line stands here so that `--help` loads no command
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -53,6 +59,13 @@ class Commands(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and the options before them."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only a shell asks
+
+        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -93,6 +106,10 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status. Nothing escapes but the status: errors have been told."""
+    if os.environ.get(_COMPLETE):
+        from sharedenv.cli.completion import complete  # noqa: PLC0415 - only a shell asks
+
+        return complete(cli, _COMPLETE)
     _open_standard()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if _command(words) == "activate":

@@ -14,10 +14,28 @@ Function = Callable[..., Any]
 _JSON = "sharedenv.json"
 
 
+def paths(_context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """For a shell that completes a command line: its own completion of files, or of folders."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only a shell asks
+
+    return [CompletionItem(incomplete, type="dir" if parameter.metavar == "DIR" else "file")]
+
+
+def runs(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """For a shell that completes a command line: the runs of the pool."""
+    from sharedenv.cli.completion import runs as found  # noqa: PLC0415 - only a shell asks
+
+    return found(context, incomplete)
+
+
+_COMPLETED = {"DIR": paths, "FILE": paths, "LIST": paths, "ID": runs}
+
+
 def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     """click.option whose environment variable is SHAREDENV_ and its long name, as for nearly every option of every command."""
     long = next(name for name in names if name.startswith("--"))
     attributes.setdefault("envvar", "SHAREDENV_" + long.split("/")[0].strip("-").upper().replace("-", "_"))
+    attributes.setdefault("shell_complete", _COMPLETED.get(attributes.get("metavar", "")))
     return click.option(*names, **attributes)
 
 

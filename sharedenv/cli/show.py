@@ -9,7 +9,7 @@ import click
 
 from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.list import environment_value, fault
-from sharedenv.cli.options import json_option, option
+from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, current, existing_pool, names_key, select
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.holders import processes
@@ -23,7 +23,7 @@ from sharedenv.report.words import ago, count, duration, short_path, size
 
 
 @click.command()
-@click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED)
+@click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @json_option
 @click.pass_context

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.cli.options import Globals, json_option, option
+from sharedenv.cli.options import Globals, json_option, option, runs
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
@@ -29,7 +29,7 @@ ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 
 
 @click.command()
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=runs)
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
 @option("-0", "--null", is_flag=True, help="With --list, names end with NUL instead of a newline.")

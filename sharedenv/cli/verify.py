@@ -10,7 +10,7 @@ import click
 
 from sharedenv.cli.building import build_options, taking_builds_along
 from sharedenv.cli.common import Selection, open_session
-from sharedenv.cli.options import json_option, option
+from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, existing_pool, names_key, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -27,7 +27,7 @@ SHOWN = 5  #: entries named a kind, unless -v
 
 
 @click.command("verify")
-@click.argument("names", nargs=-1, metavar="[KEY|SCRIPT]...", type=click.UNPROCESSED)
+@click.argument("names", nargs=-1, metavar="[KEY|SCRIPT]...", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @option("--repair", "mend", is_flag=True, help="Build anew what fails; what runs stays on the old.")
 @build_options
