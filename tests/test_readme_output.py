@@ -61,6 +61,11 @@ def test_what_it_saved(four: Project) -> None:
     printed = four.shell(f"{sys.executable} {ROOT}/scripts/cost_of_copies.py case1/script.py case2/script.py --copies 100")
     shown = [re.sub(" +", " ", line) for line in table.splitlines()]
     assert_printed(shown, re.sub(" +", " ", printed))
+    again = four.shell(
+        f"{sys.executable} {ROOT}/scripts/cost_of_copies.py case1/script.py --copies 100", {"PYTHONDONTWRITEBYTECODE": "1"}
+    )
+    [entries, entries_again] = [re.findall("directory entries +([0-9,]+)", text) for text in (printed, again)]
+    assert entries == entries_again, "bytecode counts, whatever a container sets"
 
 
 @pytest.mark.parametrize(
