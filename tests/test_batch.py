@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -109,6 +110,29 @@ def gone(pid: int, seconds: float = 30) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_a_script_that_gets_one_descriptor_of_two_gives_it_back(house: House) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for _ in range(3):
+        house.add("")
+    batch = house.batch()
+
+    def tick(batch: Batch) -> None:
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] == soft and not house.watcher.records:
+            free = os.dup(0)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))  # one more, and no second
+            batch.deliver(KEY, prepared())
+
+    house.watcher.tick = tick  # type: ignore[method-assign]  # what else a loop can be met by in the middle
+    before = set(os.listdir("/proc/self/fd"))
+    try:
+        outcome = batch.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {result.error for result in outcome.results.values()} == {"its output can't be kept: Too many open files"}
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def _inheritable(descriptor: int) -> bool:

@@ -463,6 +463,19 @@ def test_output_of_the_first_import_on_a_machine_only(bench: Bench) -> None:
     assert bench.notices == []
 
 
+def test_a_server_that_gets_no_folder_is_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stayed, with all that it had imported, and later a zombie."""
+    bench.module("heavy.py", "")
+    script = bench.path / "script.py"
+    script.write_text("import heavy")
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = children.read_text()
+    monkeypatch.setattr(tempfile, "tempdir", str(bench.path / "removed"))
+    bench.starter.warm(str(script), Prepared(PYTHON, bench.variables))
+    assert any("can't be started: No such file or directory" in notice for notice in bench.notices), bench.notices
+    assert children.read_text() == before
+
+
 def test_a_timer_that_was_cancelled_is_no_thread(bench: Bench) -> None:
     bench.module("heavy.py", "import os, threading\ntimer = threading.Timer(60, print)\ntimer.start()\ntimer.cancel()\nWHO = os.getpid()\n")
     assert bench.run("import heavy, os\nprint(heavy.WHO == os.getppid())\n")[1] == "True\n"

@@ -187,13 +187,13 @@ class Batch:
 
     def _start(self, case: Case) -> None:
         attempt = self._attempts.get(case.sequence, 0) + 1
-        slot = None
+        slot = stdout = None
         what = "it can't be started"
         try:
             what = "its folder can't be entered"
             os.chdir(case.folder)
-            what = f"its output can't be kept in {self.options.capture}"
-            stdout: Spool | Capture = Spool() if self.options.capture is None else Capture(self.options.capture)
+            what = "its output can't be kept" + ("" if self.options.capture is None else f" in {self.options.capture}")
+            stdout = Spool() if self.options.capture is None else Capture(self.options.capture)
             stderr = Spool() if self.options.capture is None else stdout
             slot = Slot(case, attempt, stdout, stderr)
             what = "its Python can't be started"
@@ -202,6 +202,8 @@ class Batch:
         except OSError as error:
             if slot is not None:
                 close_slot(slot)
+            elif stdout is not None:
+                stdout.close()
             self._not_started(case, attempt, what, error)
             return
         finally:

@@ -277,15 +277,16 @@ class PreloadStarter:
             os.close(stdin)
             theirs.close()
         server = Server(pid, ours, output)
-        with tempfile.TemporaryDirectory(prefix="sharedenv-") as folder:
-            try:
+        try:
+            with tempfile.TemporaryDirectory(prefix="sharedenv-") as folder:
                 name = os.path.basename(script)
                 server.send(("preload", key[-1], os.fsencode(name), os.fsencode(folder)))
                 answer = server.hear(_PATIENCE)
-            except Gone as gone:
-                gone.said = server.last_line()
-                self._end(server)
-                raise
+        except (Gone, OSError) as error:
+            if isinstance(error, Gone):
+                error.said = server.last_line()
+            self._end(server)
+            raise
         if answer[0] == "refused":
             written = server.last_line()
             server.refused = answer[1] + (f" ({written})" if written and answer[1].endswith("output") else "")
