@@ -169,6 +169,16 @@ def test_one_folder_for_all(project: Project) -> None:
     assert "no folder" in project.call("run", "--cwd", "nowhere", "case*/script.py", status=2).stderr
 
 
+@pytest.mark.parametrize("jobs", ["+2", "50%"])
+def test_jobs_that_count_from_the_cpus_are_refused(project: Project, jobs: str) -> None:
+    """GNU parallel's +2 was taken as 2."""
+    project.script("s.py")
+    for command in ("run", "submit", "build"):
+        said = f"'{jobs}' counts from the number of CPUs, as GNU parallel does: give the number itself, as -j \"$(nproc)\""
+        assert said in project.call(command, "-j", jobs, "s.py", status=2).stderr
+    project.shell(f'{sys.executable} -m sharedenv run -j "$(nproc)" s.py')
+
+
 def test_the_line_about_a_build_says_why(project: Project) -> None:
     """uv's first cause said no more than that there was one."""
     project.script("a.py", ["no-such-package"])

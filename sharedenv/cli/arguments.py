@@ -26,6 +26,22 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * _UNITS[match[2]]
 
 
+class Jobs(click.IntRange):
+    """A number of things at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; a usage error for anything else, what GNU parallel reckons from the number of CPUs included."""
+        text = str(value).strip()
+        if text.startswith("+") or text.endswith("%"):  # int("+2") is 2
+            how = 'give the number itself, as -j "$(nproc)"'
+            self.fail(f"{value!r} counts from the number of CPUs, as GNU parallel does: {how}", param, ctx)
+        number: int = super().convert(value, param, ctx)
+        return number
+
+
 class CommandWithArguments(click.Command):
     """A command whose words after the first `--` are the scripts' own: see `script_arguments`."""
 

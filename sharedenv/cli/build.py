@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import click
 
+from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.common import Selection, Session, make_pool, open_session, plan_of, script_options
 from sharedenv.cli.options import json_option, option
@@ -23,7 +24,7 @@ from sharedenv.report.words import count, printable, short_path, size
 
 @click.command()
 @script_options
-@option("--jobs", "-j", type=click.IntRange(min=1), default=2, show_default=True, help="Builds side by side.")
+@option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
 @option("--rebuild", is_flag=True, help="Build anew what is there already; what runs stays on the old.")
 @option("--upgrade", is_flag=True, help="As --rebuild, with the newest versions that the requirements admit.")
 @option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration
+from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, kept_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, pool_words, script_options, warned
@@ -47,7 +47,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
-@option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help=_JOBS)
+@option("--jobs", "-j", type=Jobs(), metavar="N", help=_JOBS)
 @case_options
 @option("--delay", type=Duration(), default=0.0, metavar="TIME", help="Wait this long between two starts.")
 @option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration
+from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, is_given, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, make_pool, pool_words, script_options, warned
@@ -62,7 +62,7 @@ class Lines(click.types.StringParamType):
 @option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
 @option("--margin", type=Duration(), metavar="TIME", help="Start nothing more this long before the time limit.")
-@option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
+@option("--jobs", "-j", type=Jobs(), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
 @case_options
 # SHAREDENV_STAGE is the folder of copies on a node
 @option("--stage", envvar=None, is_flag=True, help="Run from node-local disk: each node unpacks the environments once.")
