@@ -10,8 +10,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays
 
-#: seconds after which a submission that Slurm can't be asked about counts as over: no queue is that long
-_FORGOTTEN = 60 * 86400.0
+FORGOTTEN = 60 * 86400.0  #: seconds after which a submission that Slurm can't be asked about counts as over: no queue is that long
 
 
 def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -> dict[str, str]:
@@ -28,7 +27,7 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
     except SharedenvError:
         kept = [
             (f"run {run} may need it: Slurm can't be asked whether it is over", array)
-            for run, array in arrays if time.time() - array.created < _FORGOTTEN
+            for run, array in arrays if time.time() - array.created < FORGOTTEN
         ]  # fmt: skip
     else:
         live = {task.job for task in tasks if task.waiting or task.running}
