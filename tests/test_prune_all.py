@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from sharedenv.pool.place import hold
 from tests.conftest import UNPRIVILEGED, Project
+from tests.faults import preloaded, wait_for
 
 
 def test_all_of_a_pool_goes_when_nothing_holds_it(project: Project) -> None:
@@ -62,6 +64,64 @@ def test_a_pool_that_can_not_be_removed_is_named(project: Project, tmp_path: Pat
     (tmp_path / "scratch").chmod(0o755)
     assert f"kept the pool {project.pool}: {tmp_path}/scratch/pool can't be removed" in done.stderr
     assert project.pool.is_symlink()
+
+
+def test_a_run_that_begins_while_a_pool_is_removed_keeps_its_journal(project: Project, tmp_path: Path) -> None:
+    project.script("a.py")
+    project.call("build", "a.py")
+    # at the last instant: between the last look and the rename
+    code = """#define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/stat.h>
+        int rename(const char *from, const char *to) {
+            char run[4096];
+            snprintf(run, sizeof run, "%s/runs/20300101-000000", from);
+            if (strstr(to, ".removed-")) mkdir(run, 0755);
+            return ((int (*)(const char *, const char *)) dlsym(RTLD_NEXT, "rename"))(from, to);
+        }"""
+    done = project.call("prune", "--all", env=preloaded(tmp_path, code))
+    assert f"kept the pool {project.pool}: run 20300101-000000 began meanwhile" in done.stderr
+    assert (project.pool / "runs/20300101-000000").is_dir()
+    assert sorted(os.listdir(project.path)) == [".sharedenv", "a.py"]
+
+
+def test_who_comes_while_a_pool_is_removed_makes_a_new_one(project: Project, tmp_path: Path) -> None:
+    """The old one is out of the way before the first of its files goes."""
+    project.script("a.py", body="print('ran')")
+    project.call("build", "a.py")
+    code = """#define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <string.h>
+        #include <unistd.h>
+        int rmdir(const char *path) {
+            if (strstr(path, ".removed-")) usleep(30000);
+            return ((int (*)(const char *)) dlsym(RTLD_NEXT, "rmdir"))(path);
+        }
+        int unlinkat(int folder, const char *path, int flags) {
+            usleep(30000);
+            return ((int (*)(int, const char *, int)) dlsym(RTLD_NEXT, "unlinkat"))(folder, path, flags);
+        }"""
+    names = {path.name for path in project.pool.iterdir()}
+    pruning = project.start("prune", "--all", env=preloaded(tmp_path, code))
+    wait_for(lambda: any(not (project.pool / name).exists() for name in names) or pruning.poll() is not None)
+    assert project.call("run", "a.py").stdout == "ran\n"
+    assert "removed the pool" in pruning.communicate(timeout=60)[1]
+    assert len(project.environments) == 1 and len(os.listdir(project.pool / "runs")) == 1
+    assert sorted(os.listdir(project.path)) == [".sharedenv", "a.py"]
+
+
+def test_what_a_killed_removal_has_left_goes_after_a_day(project: Project) -> None:
+    project.script("a.py")
+    project.call("build", "a.py")
+    for age in (1, 2):
+        left = project.path / f".sharedenv.removed-{age}"
+        (left / "runs").mkdir(parents=True)
+        for folder in (left / "runs", left):
+            os.utime(folder, (time.time() - age * 80_000,) * 2)
+    assert "removed ../.sharedenv.removed-2: left by a removal" in project.call("-v", "prune").stderr
+    assert sorted(os.listdir(project.path)) == [".sharedenv", ".sharedenv.removed-1", "a.py"]
 
 
 def test_all_stands_alone(project: Project) -> None:

@@ -14,7 +14,7 @@ from sharedenv.cli.pools import existing_pool
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool
+from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool, run_files
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, size
 
@@ -93,11 +93,12 @@ def prune_(
     layout, kept = _kept(context, selection) if keep else (existing_pool(context), None)
     for text in lost_with(layout) if everything else ():
         console.warn(text)
+    whole = everything and not dry_run
+    files = run_files(layout) if whole else frozenset()
     needed = unfinished_needs(layout)
     policy = Policy(unused_for, max_size, frozenset() if everything else kept, needed.keys, needed.doubt, dry_run)
     pruned = prune(layout, policy)
-    whole = everything and not dry_run
-    stays = remove_pool(layout, pruned, policy) if whole else None
+    stays = remove_pool(layout, pruned, policy, files) if whole else None
     if as_json:
         console.document({**_value(layout, pruned, policy), "pool_removed": whole and stays is None})
         return 0

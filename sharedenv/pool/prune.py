@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
 from sharedenv.frozen import frozen
@@ -12,7 +13,7 @@ from sharedenv.pool.holders import claimed, processes
 from sharedenv.pool.layout import Layout, is_part
 from sharedenv.pool.lease import try_lease
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
-from sharedenv.pool.rubbish import Rubbish, clear_rubbish
+from sharedenv.pool.rubbish import REMOVED, Rubbish, clear_rubbish
 from sharedenv.pool.store import bury, published, remove_tree, replace_link
 from sharedenv.pool.survey import Found, survey
 from sharedenv.pool.trust import ROOT, user_name
@@ -98,36 +99,75 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
     return Pruned(ordered, rubbish, blind, 0 if policy.max_size is None else max(0, left - policy.max_size))
 
 
-def remove_pool(layout: Layout, pruned: Pruned, policy: Policy) -> str | None:
+def run_files(layout: Layout) -> frozenset[str]:
+    """The names of all runs and of their files: a run that begins, or goes on, adds one."""
+    runs = _listed(layout.runs)
+    return frozenset([*runs, *(os.path.join(run, name) for run in runs for name in _listed(os.path.join(layout.runs, run)))])
+
+
+def remove_pool(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> str | None:
     """Removes the folder of a pool in which that prune has left nothing: no environment, no build or run at work, nothing
     that isn't a pool's; and the link to it, where the pool is one. Why it stays, in words, or None.
+
+    files  `run_files` as they were when it was asked what runs need
     """
-    if reason := _occupied(layout, pruned, policy):
+    if reason := _occupied(layout, pruned, policy, files):
         return reason
     folder = os.path.realpath(layout.path)
-    remove_tree(folder)
-    if os.path.lexists(folder):
-        left = os.listdir(folder) if os.access(folder, os.R_OK) else []
-        return f"{', '.join(sorted(left)[:3]) or folder} can't be removed"
-    if os.path.islink(layout.path):
-        _unlink(layout.path)
-    return f"the link to {folder} can't be removed" if os.path.lexists(layout.path) else None
+    aside = f"{folder}{REMOVED}{os.urandom(4).hex()}"
+    try:
+        # at one stroke: whoever comes now makes a pool of their own, and loses nothing with this one
+        os.rename(folder, aside)
+    except OSError:  # its parent is not ours to write, or it is a mount
+        aside = folder
+    else:
+        if reason := _occupied(Layout(aside), pruned, policy, files):
+            return _put_back(aside, folder, reason)
+    remove_tree(aside)
+    if os.path.islink(layout.path) and not os.path.exists(layout.path):
+        with contextlib.suppress(OSError):
+            os.unlink(layout.path)
+    if os.path.lexists(aside):
+        left = ", ".join(sorted(_listed(aside))[:3])
+        return f"{left or folder} can't be removed" if aside == folder else f"{aside} can't be removed"
+    return f"the link to {folder} can't be removed" if os.path.islink(layout.path) else None
 
 
-def _occupied(layout: Layout, pruned: Pruned, policy: Policy) -> str | None:
+def _put_back(aside: str, folder: str, reason: str) -> str:
+    """Undoes the rename of a pool in which somebody began at that instant; why the pool stays, in words."""
+    try:
+        os.rename(aside, folder)
+    except OSError:  # there is a new pool already
+        return f"{reason}: what was in it is in {aside}"
+    return reason
+
+
+def _occupied(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> str | None:
+    return next(_occupants(layout, pruned, policy, files), None)
+
+
+def _occupants(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> Iterator[str]:
     if any(not verdict.removed for verdict in pruned.verdicts):
-        return "not every environment went"
+        yield "not every environment went"
     if policy.needed or policy.doubt:
-        return policy.doubt or f"run {min(policy.needed.values())} is at work"
-    if any(item.live for item in pruned.rubbish):
-        return "a build may be at work"
+        yield policy.doubt or f"run {min(policy.needed.values())} is at work"
+    if begun := run_files(layout) - files:
+        yield f"run {min(begun).partition('/')[0]} began meanwhile"
+    if any(item.live for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True)):
+        yield "a build may be at work"
     try:
         others = [name for name in os.listdir(layout.path) if not is_part(name)]
         if others or os.listdir(layout.envs):
-            return f"{min(others)} is not its own" if others else "an environment was made meanwhile"
+            yield f"{min(others)} is not its own" if others else "an environment was made meanwhile"
     except OSError as error:
-        return f"it can't be looked into: {error.strerror}"
-    return None
+        yield f"it can't be looked into: {error.strerror}"
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def decide(

@@ -16,6 +16,7 @@ from sharedenv.pool.store import bury, remove_tree
 SILENCE = 24 * 3600.0  #: seconds without a sign of life after which a build on another machine counts as dead
 FRESH = 300.0  #: seconds: a lease is touched far more often while its holder lives
 SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/ live for an instant
+REMOVED = ".removed-"  #: stands behind a pool's name while `prune --all` removes it
 FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment
 
 
@@ -31,7 +32,8 @@ class Rubbish:
 
 def clear_rubbish(layout: Layout, now: float, *, dry_run: bool) -> Iterator[Rubbish]:
     """Removes rubbish; yields what went and the staging folders that stay. ``now``: the file system's time."""
-    for path, reason in [*_staging(layout, now), *_locks(layout, now), *_trash(layout), *_dangling(layout), *_forgotten(layout, now)]:
+    short = [*_staging(layout, now), *_locks(layout, now), *_trash(layout), *_pools(layout, now)]
+    for path, reason in [*short, *_dangling(layout), *_forgotten(layout, now)]:
         if reason is None:
             yield Rubbish(path, "its builder lives, or was heard of within a day", live=True, removed=False)
         else:
@@ -89,8 +91,17 @@ def _forgotten(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
                 yield path, "tells of no environment, and is older than 30 days"
 
 
+def _pools(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
+    """Pools that stood here, renamed to be removed."""
+    pool = os.path.realpath(layout.path)
+    for path, found in _entries(os.path.dirname(pool), os.path.basename(pool) + REMOVED):
+        # the folder around a pool may be everybody's
+        if found.st_uid == os.stat(pool).st_uid and now - _newest(path) >= SILENCE:
+            yield path, "left by a removal that was cut short"
+
+
 def _remove(layout: Layout, path: str) -> bool:
-    if os.path.dirname(path) == layout.trash:
+    if os.path.dirname(path) in (layout.trash, os.path.dirname(os.path.realpath(layout.path))):
         remove_tree(path)
     elif os.path.isdir(path) and not os.path.islink(path):
         bury(layout, path)
@@ -146,8 +157,8 @@ def _is_another(environment: str, copies: str) -> bool:
         return False
 
 
-def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    for name in sorted(_names(folder)):
+def _entries(folder: str, beginning: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    for name in sorted(name for name in _names(folder) if name.startswith(beginning)):
         path = os.path.join(folder, name)
         try:
             yield path, os.lstat(path)
