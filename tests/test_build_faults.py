@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -19,7 +20,7 @@ import pytest
 
 from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import bound, image, mounted, other_host, require, wait_for
-from tests.test_verify import module
+from tests.test_verify import module, replace
 from tests.wheels import make_wheel
 
 KILLS = int(os.environ.get("SHAREDENV_TEST_KILLS", "12"))  # scripts/soak has the full count
@@ -382,6 +383,23 @@ def test_a_full_ext4_and_a_pool_on_another_file_system_than_uvs_cache(project: P
 
 
 @pytest.mark.root
+def test_a_full_disk_at_a_repair_is_told(project: Project, tmp_path: Path) -> None:
+    require("mount")
+    with mounted(tmp_path / "full", "-t", "tmpfs", "-o", "size=8m", "none") as folder:
+        full = Project(folder, project.env)
+        full.script("s.py", ["alpha"], RUNS)
+        full.call("build", "s.py")
+        replace(module(full.environments[0]), "VERSION = 'changed'\n")
+        with (folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        told = json.loads(full.call("verify", "--repair", "--json", status=3).stdout)
+        assert len(told["environments"]) == 1 and told["errors"][0]["cause"].startswith("No space left on device")
+        (folder / "filler").unlink()
+        assert "1 repaired" in full.call("verify", "--repair").stderr
+
+
+@pytest.mark.root
 def test_a_quota_that_is_spent_leaves_no_environment(project: Project, tmp_path: Path) -> None:
     require("mkfs.btrfs", "btrfs", "mount")
     noise = random.Random(1).randbytes(3_000_000).hex()  # so that no compression makes it fit
@@ -425,6 +443,8 @@ def test_a_pool_that_is_mounted_read_only_runs_and_says_why_it_does_not_build(pr
         there.call("build", "s.py")  # there is nothing to build
         told = there.call("build", "new.py", status=3)
         assert "is read-only here" in told.stderr and "hint:" in told.stderr
+        replace(module(project.environments[0]), "VERSION = 'changed'\n")
+        assert "is read-only here" in there.call("verify", "--repair", status=3).stderr
         assert there.call("prune", "--unused-for", "0s").stdout
 
 

@@ -91,6 +91,12 @@ class Builder:
 
     def build(self, need: Need) -> Environment:
         """The environment of ``need``: the one that is there, or a new one. Raises SharedenvError (exit status 3)."""
+        try:
+            return self._build(need)
+        except OSError as error:
+            raise write_error(self._layout, error) from None
+
+    def _build(self, need: Need) -> Environment:
         layout, payload, observer = self._layout, need.payload, self._observer
         before, failed_before = published(layout, payload.key), failure.stamp(layout, payload.key)
         with lease(
@@ -156,10 +162,6 @@ class Builder:
         except SharedenvError as error:
             self._observer.failed(need, error)
             future.set_exception(error)
-        except OSError as error:
-            told = write_error(self._layout, error)
-            self._observer.failed(need, told)
-            future.set_exception(told)
         except BaseException as error:  # the future must end, whatever it was: somebody waits for it
             future.set_exception(error)
 
