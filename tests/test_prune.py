@@ -390,6 +390,25 @@ def test_rubbish_of_a_killed_build_goes_and_a_live_builds_staging_stays(project:
     assert [path.name for path in (project.pool / "tmp").iterdir()] == [live.name]
 
 
+def test_what_killed_processes_were_writing_goes_after_an_hour(project: Project) -> None:
+    project.script("s.py")
+    project.call("build", "s.py")
+    names = (".CACHEDIR.TAG.01234567", "..gitignore.01234567", ".pool.json.01234567", "archives/half.tar", "runs/.new-node-1-20260101-000000")
+    (project.pool / "archives").mkdir()
+    for name in names[:4]:
+        (project.pool / name).touch()
+    (project.pool / names[4]).mkdir()
+    (project.pool / names[4] / "plan.jsonl").touch()
+    project.call("prune")
+    assert all((project.pool / name).exists() for name in names)
+    then = time.time() - 4000
+    for name in names:
+        os.utime(project.pool / name, (then, then))
+    told = project.call("-v", "prune").stderr
+    assert all(f"removed {name}: left by a process that ended" in told for name in names)
+    assert not any((project.pool / name).exists() for name in names)
+
+
 def test_of_two_prunes_one_finds_what_the_other_removed(project: Project) -> None:
     """Between the look at a link and the look at where it leads."""
     require("strace", root=False)

@@ -12,7 +12,8 @@ from sharedenv.pool.place import FOLDER, nearest_above
 
 FORMAT = 1
 FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
-_FILES = ("archives", "CACHEDIR.TAG", ".CACHEDIR.TAG.", ".gitignore", ".pool.json.")  #: how the rest in a pool begins
+UNFINISHED = (".CACHEDIR.TAG.", "..gitignore.", ".pool.json.")  #: how files begin that are being written right inside a pool
+_FILES = ("archives", "CACHEDIR.TAG", ".gitignore", *UNFINISHED)  #: how the rest in a pool begins
 
 
 @frozen

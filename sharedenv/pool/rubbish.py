@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 
 from sharedenv.frozen import frozen
-from sharedenv.pool.layout import Layout
+from sharedenv.pool.layout import UNFINISHED, Layout
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staged import identity
 from sharedenv.pool.staging import builder_of
@@ -15,8 +16,10 @@ from sharedenv.pool.store import bury, remove_tree
 
 SILENCE = 24 * 3600.0  #: seconds without a sign of life after which a build on another machine counts as dead
 FRESH = 300.0  #: seconds: a lease is touched far more often while its holder lives
-SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/ live for an instant
+SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/, and a run that is being written, live for an instant
 REMOVED = ".removed-"  #: stands behind a pool's name while `prune --all` removes it
+UNFINISHED_RUN = ".new-"  #: how the folder of a run begins that is being written (run/journal)
+_ARCHIVE = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*-[0-9a-f]{12}\.[0-9a-f]{64}\.tar")  #: `<identity>.<sha256>.tar`
 FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment
 
 
@@ -32,7 +35,7 @@ class Rubbish:
 
 def clear_rubbish(layout: Layout, now: float, *, dry_run: bool) -> Iterator[Rubbish]:
     """Removes rubbish; yields what went and the staging folders that stay. ``now``: the file system's time."""
-    short = [*_staging(layout, now), *_locks(layout, now), *_trash(layout), *_pools(layout, now)]
+    short = [*_staging(layout, now), *_locks(layout, now), *_trash(layout), *_unfinished(layout, now), *_pools(layout, now)]
     for path, reason in [*short, *_dangling(layout), *_forgotten(layout, now)]:
         if reason is None:
             yield Rubbish(path, "its builder lives, or was heard of within a day", live=True, removed=False)
@@ -79,6 +82,8 @@ def _dangling(layout: Layout) -> Iterator[tuple[str, str]]:
     for path, _ in _entries(layout.archives):
         copies = os.path.basename(path).partition(".")[0]
         environment = os.path.join(layout.envs, copies.rpartition("-")[0])
+        if not _ARCHIVE.fullmatch(os.path.basename(path)):
+            continue
         if _is_gone(environment) or _is_another(environment, copies):
             yield path, "holds no environment of the pool"
 
@@ -89,6 +94,16 @@ def _forgotten(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
         for path, found in _entries(folder):
             if os.path.basename(path)[:12] not in names and now - found.st_mtime >= FORGOTTEN:
                 yield path, "tells of no environment, and is older than 30 days"
+
+
+def _unfinished(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
+    """Files and runs that were being written, and were to get their names when they are whole."""
+    entries = [(path, found) for path, found in _entries(layout.path) if os.path.basename(path).startswith(UNFINISHED)]
+    entries += _entries(layout.runs, UNFINISHED_RUN)
+    entries += [(path, found) for path, found in _entries(layout.archives) if not _ARCHIVE.fullmatch(os.path.basename(path))]
+    for path, found in entries:
+        if now - found.st_mtime >= SHORT_LIVED:
+            yield path, "left by a process that ended"
 
 
 def _pools(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
