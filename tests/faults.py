@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,6 +95,12 @@ def other_host(name: str, *argv: object) -> list[str]:
     """A command line that runs on "another host": another host name, another name space of processes."""
     script = 'hostname "$0" && exec "$@"'
     return ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", script, name, *map(str, argv)]
+
+
+def ignoring(number: int) -> list[str]:
+    """The beginning of a command line whose program finds a signal ignored, as some daemons leave it to what they start."""
+    code = "import os, signal, sys; signal.signal(int(sys.argv[1]), signal.SIG_IGN); os.execvp(sys.argv[2], sys.argv[2:])"
+    return [sys.executable, "-c", code, str(int(number))]
 
 
 def as_nobody(group: int = 65534) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from sharedenv.cli.run import default_jobs
 from tests.conftest import Project
-from tests.faults import mounted
+from tests.faults import ignoring, mounted
 
 
 def test_scripts_run_in_their_environment_and_folder(project: Project) -> None:
@@ -112,6 +112,17 @@ def test_arguments_reach_every_script_as_they_are(project: Project) -> None:
     project.copies(2, body="import sys; print(sys.argv[1:])")
     done = project.call("run", "case*/script.py", "--", "--resume", "-j", "a b", "--", "")
     assert done.stdout == "['--resume', '-j', 'a b', '--', '']\n" * 2
+
+
+@pytest.mark.parametrize("way", [(), ("--preload",)])
+def test_ends_of_children_are_learnt_though_sigchld_was_ignored(project: Project, way: tuple[str, ...]) -> None:
+    project.copies(2, [], "import signal\nprint(signal.getsignal(signal.SIGCHLD).name)")
+    done = project.call("run", *way, "case*/script.py", prefix=ignoring(signal.SIGCHLD))
+    assert done.stdout == "SIG_DFL\n" * 2
+    assert "2 succeeded" in done.stderr
+    project.script("bad.py", ["nowhere"])
+    done = project.call("build", "bad.py", prefix=ignoring(signal.SIGCHLD), status=3)
+    assert "nowhere was not found" in done.stderr
 
 
 def test_outputs_are_whole_on_their_own_streams(project: Project) -> None:

@@ -584,6 +584,15 @@ def test_setup_lines_run_first_in_the_folder_of_the_submission(on: Submitting) -
     assert "got from the profile" in log
 
 
+def test_a_task_learns_of_ends_though_sigchld_was_ignored(on: Submitting) -> None:
+    on.copies(6, [], "import signal, time\nprint(signal.getsignal(signal.SIGCHLD).name)\ntime.sleep(0.2)\n")
+    done = on.call("submit", "--wait", "--preload", "--tasks", "1", "-j1", "--setup", "trap '' CHLD", "case*/script.py")
+    assert "6 scripts: 6 done" in done.stderr
+    log = "".join(path.read_text() for path in (on.pool / "runs" / done.stdout.strip()).glob("slurm/1/*.out"))
+    assert log.count("SIG_DFL") == 6
+    assert "ChildProcessError" not in log
+
+
 def test_variables_for_another_python_reach_the_scripts_and_not_us(on: Submitting, tmp_path: Path) -> None:
     """What `module load` sets: neither the job that builds nor a task stumbles over it."""
     modules = tmp_path / "modules"

@@ -111,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return complete(cli, _COMPLETE)
     _open_standard()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by who started us, it would stay so: the kernel keeps no child's status then
     words = list(sys.argv[1:] if arguments is None else arguments)
     if _command(words) == "activate":
         from sharedenv.cli.activate import or_end_the_job  # noqa: PLC0415 - loads what this command needs

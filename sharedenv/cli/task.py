@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ from sharedenv.slurm.task import Assignment, assignment, prepare_all
 
 def main() -> int:
     """Runs the cases of this task and returns its exit status: 0 when every one of its share succeeded."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as cli/main.py says
     path, number = sys.argv[1:]
     console = Console()
     try:
