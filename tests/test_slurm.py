@@ -270,7 +270,7 @@ def test_a_dead_node_loses_cases_that_resume_runs(on: Submitting) -> None:
     """The node goes without a word: what ran there is lost, named with the node's failure, and run again."""
     on.copies(8, [], BODY)
     (on.path / "hold").touch()
-    run, job = on.submit("--tasks", "2", "--sbatch", "--no-requeue", "--sbatch", "--exclusive", "case*/script.py")
+    run, job = on.submit("--tasks", "2", "-j", "1", "--sbatch", "--no-requeue", "--sbatch", "--exclusive", "case*/script.py")
     wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work, each on its node")
     try:
         on.cluster.kill_node("node2")
@@ -291,7 +291,7 @@ def test_a_dead_node_loses_cases_that_resume_runs(on: Submitting) -> None:
 def test_a_task_requeued_by_a_dead_node_is_waiting(on: Submitting) -> None:
     on.copies(4, [], BODY)
     (on.path / "hold").touch()
-    run, job = on.submit("--tasks", "2", "--sbatch", "--exclusive", "case*/script.py")
+    run, job = on.submit("--tasks", "2", "-j", "1", "--sbatch", "--exclusive", "case*/script.py")
     wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work, each on its node")
     try:
         on.cluster.kill_node("node2")
