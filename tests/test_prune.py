@@ -20,7 +20,7 @@ from sharedenv.pool.prune import DAY, HOUR, Policy, decide
 from sharedenv.pool.survey import Found
 from sharedenv.pool.trust import user_name
 from tests.conftest import UNPRIVILEGED, Project
-from tests.faults import bound, require, wait_for
+from tests.faults import bound, preloaded, require, wait_for
 from tests.test_verify import module
 
 
@@ -449,6 +449,28 @@ def test_prune_in_a_loop_against_starts_and_long_scripts_fails_no_import(project
     stop.touch()
     assert loop.wait(timeout=120) == 0
     wait_for(lambda: [project.call("prune", "--unused-for", "0s"), not project.environments][1])
+
+
+def test_what_is_pruned_between_look_up_and_start_is_built_by_run(project: Project, tmp_path: Path) -> None:
+    project.script("s.py", body="print('ran')")
+    project.call("build", "s.py")
+    [link] = (project.pool / "keys").iterdir()
+    code = """#define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <errno.h>
+        #include <stdlib.h>
+        #include <sys/file.h>
+        #include <unistd.h>
+        int flock(int descriptor, int operation) {
+            static int once;
+            if (operation & LOCK_SH && !once++ && unlink(getenv("TEST_LINK")) == 0) { errno = EWOULDBLOCK; return -1; }
+            return ((int (*)(int, int)) dlsym(RTLD_NEXT, "flock"))(descriptor, operation);
+        }"""
+    env = {**preloaded(tmp_path, code), "TEST_LINK": str(link)}
+    assert project.call("run", "s.py", env=env).stdout == "ran\n"
+    assert link.is_symlink()
+    told = project.call("run", "--no-build", "s.py", env=env, status=3).stderr
+    assert "was taken away while it was wanted" in told and "hint: sharedenv build s.py" in told
 
 
 @pytest.mark.root

@@ -115,7 +115,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 starter=starter,
                 environments=environments,
                 options=_options(given),
-                build_options=build_options,
+                build_options=None if given["no_build"] else build_options,
                 screen=screen,
                 joblog=joblog,
                 threads=given["threads"],

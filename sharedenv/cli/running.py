@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need
 from sharedenv.pool.hold import Vanished
-from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import Environment, Unusable, look_up
 from sharedenv.process import stop_all
@@ -37,6 +37,7 @@ from sharedenv.run.starter import Prepared, Starter
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from sharedenv.pool.build import Builder
     from sharedenv.pool.options import BuildOptions
     from sharedenv.report.building import BuildProgress
 
@@ -127,20 +128,23 @@ def execute(
     starter: Starter,
     environments: Needed,
     options: Options,
-    build_options: BuildOptions,
+    build_options: BuildOptions | None,
     screen: Screen,
     joblog: Joblog | None,
     threads: int | None,
 ) -> Ended:
-    """Runs the cases of ``work`` under the journal of ``run``. Raises SharedenvError when another process has the run."""
+    """Runs the cases of ``work`` under the journal of ``run``; ``build_options``: None where nothing may be built.
+
+    Raises SharedenvError when another process has the run.
+    """
     started = time.monotonic()
     with _session(work, run, options.jobs) as session:
         recorder = Recorder(screen, session, joblog, work)
         batch = Batch(work.cases, starter, options, recorder)
         session.keep()
-        delivery = Delivery(work, threads, starter, recorder, batch)
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen.console.pool, screen)
-        building = delivery.begin(environments, build_options, console)
+        delivery = Delivery(work, threads, starter, recorder, batch, build_options, console)
+        building = delivery.begin(environments)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.freeze()
         outcome = batch.run()
@@ -174,7 +178,18 @@ def _session(work: Work, run: Run, jobs: int) -> Iterator[Session]:
 class Delivery:
     """Brings environments to the batch: those that are there at once, those that are built as they get ready."""
 
-    def __init__(self, work: Work, threads: int | None, starter: Starter, recorder: Recorder, batch: Batch) -> None:
+    def __init__(
+        self,
+        work: Work,
+        threads: int | None,
+        starter: Starter,
+        recorder: Recorder,
+        batch: Batch,
+        options: BuildOptions | None,
+        console: Console,
+    ) -> None:
+        self._options = options
+        self._console = console
         self._work = work
         self._threads = threads
         self._starter = starter
@@ -183,27 +198,28 @@ class Delivery:
         self._progress: BuildProgress | None = None
         self.errors: list[SharedenvError] = []
 
-    def begin(self, environments: Needed, options: BuildOptions, console: Console) -> list[Future[Environment]]:
+    def begin(self, environments: Needed) -> list[Future[Environment]]:
         """Delivers what is there and starts building the rest; the builds."""
-        work = self._work
-        needs = work.plan.needs
+        needs = self._work.plan.needs
         ready = [(needs[key], environment) for key, environment in environments.ready.items()]
         if self._starter.warms:
             # not in the main thread: a signal is to find the batch's loop at work, however long the imports take
             threading.Thread(target=self._deliver_all, args=(ready,), name="warming", daemon=True).start()
         else:
             self._deliver_all(ready)
-        if not environments.missing:
+        if not environments.missing or self._options is None:
             return []
-        from sharedenv.pool.build import Builder  # noqa: PLC0415 - with a full pool nobody waits until locks, threads and uv are loaded
-        from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
-
-        self._progress = BuildProgress(console)
-        builder = Builder(work.layout, work.session.settings, options, dict(os.environ), self._progress)
-        futures = builder.build_all([needs[key] for key in environments.missing], BUILDS)
+        futures = self._builder(self._options).build_all([needs[key] for key in environments.missing], BUILDS)
         for key, future in futures.items():
             future.add_done_callback(partial(self._built, needs[key]))
         return list(futures.values())
+
+    def _builder(self, options: BuildOptions) -> Builder:
+        from sharedenv.pool.build import Builder  # noqa: PLC0415 - with a full pool nobody waits until locks, threads and uv are loaded
+        from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
+
+        self._progress = self._progress or BuildProgress(self._console)
+        return Builder(self._work.layout, self._work.session.settings, options, dict(os.environ), self._progress)
 
     def _deliver_all(self, ready: Iterable[tuple[Need, Environment]]) -> None:
         for need, environment in ready:
@@ -224,7 +240,7 @@ class Delivery:
         """Holds an environment that is ready and tells the batch; also from a builder's thread."""
         key = need.payload.key
         try:
-            prepared = _hold(self._work.layout, need, result(), self._threads)
+            prepared = self._hold(need, result())
             self._starter.warm(need.scripts[0], prepared)
         except SharedenvError as error:
             self.errors.append(error)
@@ -240,23 +256,29 @@ class Delivery:
             self._batch.deliver(key, prepared)
 
 
+    def _hold(self, need: Need, environment: Environment) -> Prepared:
+        layout = self._work.layout
+        for _ in range(3):
+            try:
+                return prepare(layout, environment, os.environ, self._threads)
+            except Vanished:
+                # pruned or rebuilt in this instant: what the pool has for the key now counts
+                found = look_up(layout, need.payload)
+                if isinstance(found, Environment):
+                    environment = found
+                elif self._options is not None:
+                    environment = self._builder(self._options).build(need)
+                else:
+                    break
+        raise SharedenvError(
+            f"environment {need.payload.key[:12]} was taken away while it was wanted",
+            hint=shlex.join(["sharedenv", "build", os.path.relpath(need.scripts[0])]),
+            exit_code=EXIT_BUILD,
+        )
+
+
 def _itself(environment: Environment) -> Environment:
     return environment
-
-
-def _hold(layout: Layout, need: Need, environment: Environment, threads: int | None) -> Prepared:
-    for _ in range(3):
-        try:
-            return prepare(layout, environment, os.environ, threads)
-        except Vanished:
-            # pruned or rebuilt in this instant: what the pool has for the key now counts
-            found = look_up(layout, need.payload)
-            if not isinstance(found, Environment):
-                break
-            environment = found
-    raise SharedenvError(
-        f"environment {need.payload.key[:12]} was taken away while it was wanted", hint="sharedenv build", exit_code=EXIT_BUILD
-    )
 
 
 @frozen
