@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.pool.owner import is_alive
 from tests.conftest import Project
 from tests.faults import preloaded
 
@@ -224,6 +225,37 @@ def test_an_environment_left_unlinked_is_taken_over(project: Project) -> None:
     assert link.is_symlink()
 
 
+def ended_with_uv(project: Project, folder: Path, command: list[str], number: signal.Signals, env: dict[str, str]) -> None:
+    """Sends a signal to a build as soon as its uv runs: both end, and nothing is left."""
+    uv, note = folder / "uv", folder / "uv.pid"
+    uv.write_text('#!/bin/sh\ncase "$*" in *--version*) echo "uv 99.0.0";; *) echo $$ > "$0.pid"; exec sleep 100;; esac\n')
+    uv.chmod(0o755)
+    process = project.start(*command, env={"SHAREDENV_UV": str(uv), **env})
+    wait_for(lambda: note.exists() and note.read_text().strip() != "")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    wait_for(lambda: not is_alive(int(note.read_text())), 5)
+    assert not list((project.pool / "tmp").iterdir())
+
+
+#: makes a process slow to hear that another, whose start it waits for, has started
+SLOW = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+ssize_t read(int file, void *buffer, size_t size) {
+    ssize_t length = ((ssize_t (*)(int, void *, size_t)) dlsym(RTLD_NEXT, "read"))(file, buffer, size);
+    struct timespec left = {0, 200000000};
+    struct stat found;
+    if (length == 0 && fstat(file, &found) == 0 && S_ISFIFO(found.st_mode)) while (nanosleep(&left, &left));
+    return length;
+}
+"""
+
+
 @pytest.mark.parametrize(
     ("command", "number"),
     [
@@ -239,18 +271,15 @@ def test_who_is_ended_takes_uv_along(project: Project, tmp_path: Path, command: 
     if command[0] == "verify":
         project.call("build", "a.py")
         next(project.environments[0].rglob("alpha.py")).unlink()
-    uv = tmp_path / "uv"
-    uv.write_text('#!/bin/sh\ncase "$*" in *--version*) echo "uv 99.0.0";; *) echo $$ > "$0.pid"; exec sleep 100;; esac\n')
-    uv.chmod(0o755)
-    process = project.start(*command, env={"SHAREDENV_UV": str(uv)})
-    note = tmp_path / "uv.pid"
-    wait_for(lambda: note.exists() and note.read_text().strip() != "")
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(note.read_text()), 0)
-    assert not list((project.pool / "tmp").iterdir())
+    ended_with_uv(project, tmp_path, command, number, {})
+
+
+def test_a_signal_that_comes_while_uv_starts_takes_it_along(project: Project, tmp_path: Path) -> None:
+    """Raised where it was started, before its number was noted: nobody knew of it any more."""
+    project.script("a.py", ["alpha"])
+    project.call("build", "a.py")
+    next(project.environments[0].rglob("alpha.py")).unlink()
+    ended_with_uv(project, tmp_path, ["verify", "--repair"], signal.SIGTERM, preloaded(tmp_path, SLOW))
 
 
 def test_a_build_under_nohup_is_not_ended_by_hup(project: Project) -> None:
@@ -293,7 +322,7 @@ import sharedenv.cli.building as building
 import signal
 signal.signal(signal.SIGTERM, building.end_by_signal)
 print("ready", flush=True)
-building._result(concurrent.futures.Future())
+building.result_of(concurrent.futures.Future())
 """
 
 

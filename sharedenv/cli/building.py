@@ -91,7 +91,7 @@ def end_by_signal(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _result(future: Future[Environment]) -> Environment:
+def result_of(future: Future[Environment]) -> Environment:
     """What a build gives. Waited for in short spells: Python hears of a signal that comes just before a wait only after it."""
     from concurrent.futures import wait  # noqa: PLC0415 - loaded with the builder
 
@@ -107,7 +107,7 @@ def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, c
     with building(session, plan, options, jobs, console) as (futures, progress):
         for key, future in futures.items():
             try:
-                ready[key] = _result(future)
+                ready[key] = result_of(future)
             except SharedenvError as error:
                 errors.append(error)
             except Exception as error:  # a bug met in one build ends no other
@@ -127,5 +127,5 @@ def require_one(session: Session, plan: Plan, options: BuildOptions, no_build: b
         if no_build:
             raise missing_error(session.layout, plan.needs, missing, session.python)
         with building(session, plan, options, 1, console) as (futures, _):
-            return _result(next(iter(futures.values())))
+            return result_of(next(iter(futures.values())))
     return next(iter(ready.values()))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 
-from sharedenv.cli.building import build_options, taking_builds_along
+from sharedenv.cli.building import build_options, result_of, taking_builds_along
 from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, existing_pool, names_key, select
@@ -93,10 +94,11 @@ def _repair(
     """The new environment of each one repaired, by the old one's name, and what could not be."""
     repaired: dict[str, Environment] = {}
     errors = []
-    with BuildProgress(console) as progress, taking_builds_along():
+    # in a thread, as every build: a signal that comes while a process starts would lose it where it is started
+    with ThreadPoolExecutor(1) as builder, BuildProgress(console) as progress, taking_builds_along():
         for item in bad:
             try:
-                environment = repair(layout, item, options, os.environ, progress)
+                environment = result_of(builder.submit(repair, layout, item, options, os.environ, progress))
             except SharedenvError as error:
                 errors.append(error)
                 continue
