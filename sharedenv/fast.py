@@ -85,7 +85,7 @@ def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
         return None
     for environment in dict.fromkeys(entry.environment for entry in found):
         try:
-            descriptor = posix.open(f"{environment}/sharedenv.json", posix.O_RDONLY | posix.O_CLOEXEC)
+            descriptor = posix.open(f"{environment}/sharedenv.json", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
         except OSError:
             return None
         fit = _as_built(descriptor, f"{environment}/bin/python")

@@ -86,6 +86,17 @@ def test_copies_of_a_script_that_was_built_take_the_fast_way(built: Project) -> 
     assert "click" not in _loaded(built, "exec", "case4/script.py")
 
 
+@pytest.mark.parametrize("command", [("exec", "--no-build"), ("which",), ("activate", "--no-build"), ("verify",)])
+def test_a_pipe_in_the_place_of_a_manifest_or_an_inventory_holds_nobody_up(built: Project, command: tuple[str, ...]) -> None:
+    [environment] = built.environments
+    name = "sharedenv.inventory" if command == ("verify",) else "sharedenv.json"
+    (environment / name).unlink()
+    os.mkfifo(environment / name)
+    told = built.call(*command, "case1/script.py", status=None, prefix=("timeout", "20"))
+    assert told.returncode in (1, 3, 125) and "Traceback" not in told.stderr
+    assert "is damaged" in told.stdout + told.stderr or "has been changed" in told.stdout
+
+
 def test_what_the_pool_has_not_seen_goes_the_full_way_once(built: Project) -> None:
     built.script("case3/script.py", [], "print('spelt differently')", requires_python=" >= 3.8")
     assert "click" in _loaded(built, "which", "case3/script.py")

@@ -49,7 +49,7 @@ def digest(data: bytes) -> str:
 def read_inventory(environment: str, expected: str) -> Inventory:
     """The inventory of the environment at this path; ``expected`` is the manifest's digest. Raises InventoryError."""
     try:
-        with open(os.path.join(environment, FILE), "rb") as file:
+        with open(os.open(os.path.join(environment, FILE), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             data = file.read()
     except FileNotFoundError:
         raise InventoryError("its inventory is gone") from None

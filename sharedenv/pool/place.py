@@ -84,7 +84,7 @@ def hold(environment: str) -> int:
     """
     path = f"{environment}/{MANIFEST}"
     try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)  # a pipe in its place: no wait
     except OSError:
         raise Vanished from None
     try:
