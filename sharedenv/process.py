@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Container, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
+from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 
 if TYPE_CHECKING:
@@ -77,6 +79,18 @@ def umask() -> int:
         mask = os.umask(0o077)
         os.umask(mask)
         return mask
+
+
+def limit_error(error: BaseException, exit_code: int = EXIT_FAILED) -> SharedenvError | None:
+    """The error for a thread or a process that the kernel refuses for their number; None when ``error`` tells of something else."""
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":  # Python has no error of its own for it
+        what = "thread"
+    elif isinstance(error, OSError) and error.errno == errno.EAGAIN:
+        what = "process"
+    else:
+        return None
+    cause = "the limit of this user's processes and threads, or that of the job, is reached"
+    return SharedenvError(f"can't start another {what}", cause=cause, hint="ulimit -u", exit_code=exit_code)
 
 
 def stop_all() -> None:

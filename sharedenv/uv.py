@@ -12,7 +12,7 @@ from typing import IO
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.process import Finished, capture, capture_to
+from sharedenv.process import Finished, capture, capture_to, limit_error
 
 #: the oldest uv whose `sync --script --active --output-format json` was seen to work
 MINIMUM = (0, 8, 4)
@@ -185,6 +185,8 @@ def _checked(path: str, environ: Mapping[str, str], *, chosen: bool = False) -> 
     try:
         done = capture([path, "--version"], env=environ)
     except OSError as error:
+        if told := limit_error(error, EXIT_BUILD):
+            raise told from None
         raise unfit(f"can't start uv: {named.rstrip(',')}", error.strerror, "pip install --force-reinstall uv") from None
     found = re.match(r"uv (\d+)\.(\d+)\.(\d+)\S*", done.stdout)
     if done.status != 0 or found is None:

@@ -103,6 +103,17 @@ def ignoring(number: int) -> list[str]:
     return [sys.executable, "-c", code, str(int(number))]
 
 
+def limited_to(processes: int) -> list[str]:
+    """The beginning of a command line of a user who may have so many processes and threads, its own first one included.
+
+    No such limit counts for root: it becomes a user that nobody else is, who may read and write everything.
+    """
+    require("setpriv", "prlimit")
+    powers = "+dac_override,+dac_read_search"
+    user = ["setpriv", f"--reuid={100_000 + os.getpid()}", "--clear-groups", f"--inh-caps={powers}", f"--ambient-caps={powers}"]
+    return [*user, "prlimit", f"--nproc={processes}:{processes}"]
+
+
 def as_nobody(group: int = 65534) -> list[str]:
     """The beginning of a command line that runs as another user."""
     return ["setpriv", "--reuid=65534", f"--regid={group}", "--clear-groups"]

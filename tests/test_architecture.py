@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "digest": set(),
     "errors": set(),
     "environ": set(),
-    "process": set(),
+    "process": {"errors"},
     "activation": {"environ", "errors"},
     # reading: bytes → scripts
     "block": set(),

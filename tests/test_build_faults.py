@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import UNPRIVILEGED, Project
-from tests.faults import bound, image, mounted, other_host, require, wait_for
+from tests.faults import bound, image, limited_to, mounted, other_host, require, wait_for
 from tests.test_verify import module, replace
 from tests.wheels import make_wheel
 
@@ -144,6 +144,20 @@ def test_a_builder_killed_before_its_last_step_leaves_an_environment_that_is_tak
     os.chmod(project.environments[0], 0o755)
     project.call("build", "s.py", env={"SHAREDENV_UV": "/nonexistent"})
     assert len(project.environments) == 1 and project.environments[0].stat().st_mode & 0o222 == 0
+    sound(project)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("processes", "what"), [(1, "thread"), (2, "thread"), (3, "process")], ids=["own thread", "thread of the lease", "uv"])
+def test_a_limit_of_processes_is_told_as_that_and_leaves_nothing(project: Project, processes: int, what: str) -> None:
+    project.script("first.py")
+    project.call("build", "first.py")
+    project.script("s.py", ["alpha"], RUNS)
+    done = project.call("build", "s.py", prefix=limited_to(processes), status=3)
+    assert f"error: can't start another {what}\n" in done.stderr
+    assert "hint: ulimit -u\n" in done.stderr
+    assert len(project.environments) == 1
+    assert not any([*(project.pool / "tmp").iterdir(), *(project.pool / "locks").iterdir()])
     sound(project)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -377,6 +378,17 @@ def test_nothing_waits_for_a_server_that_imports(bench: Bench, kind: str, monkey
         assert output.texts()[0] == "ran\n"
     assert bench.notices == []
     _until(lambda: len(bench.servers()) == 2)
+
+
+def test_without_a_thread_for_the_imports_cases_go_the_plain_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(bench.starter, "warm", lambda *_: None)
+    monkeypatch.setattr(threading.Thread, "start", refused)  # where a real limit strikes depends on what runs just then
+    for _ in range(3):
+        assert bench.run("import os\nprint('ran')\n")[:2] == (0, "ran\n")
+    assert bench.notices == ["--preload: no thread can wait for the imports: can't start new thread; started the plain way"]
 
 
 def test_a_server_ends_with_its_client_while_it_imports(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from sharedenv.cli.run import default_jobs
 from tests.conftest import Project
-from tests.faults import ignoring, mounted
+from tests.faults import ignoring, limited_to, mounted
 
 
 def test_scripts_run_in_their_environment_and_folder(project: Project) -> None:
@@ -123,6 +123,25 @@ def test_ends_of_children_are_learnt_though_sigchld_was_ignored(project: Project
     project.script("bad.py", ["nowhere"])
     done = project.call("build", "bad.py", prefix=ignoring(signal.SIGCHLD), status=3)
     assert "nowhere was not found" in done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("processes", "way"), [(1, ()), (1, ("--preload",)), (2, ("--preload",))])
+def test_a_thread_that_cant_be_had_is_told_as_the_limit_it_meets(project: Project, processes: int, way: tuple[str, ...]) -> None:
+    project.copies(2)
+    project.call("build", "case*/script.py")
+    done = project.call("run", *way, "-j2", "case*/script.py", prefix=limited_to(processes), status=1)
+    assert "error: can't start another thread\n" in done.stderr
+    assert "hint: ulimit -u\n" in done.stderr
+    assert not list(project.path.parent.glob("sharedenv-bug-*"))
+
+
+@pytest.mark.root
+def test_a_process_that_cant_be_had_is_told_as_the_limit_it_meets(project: Project) -> None:
+    project.copies(2)
+    project.call("build", "case*/script.py")
+    done = project.call("run", "case*/script.py", prefix=limited_to(2), status=1)
+    assert "its Python can't be started: Resource temporarily unavailable (see ulimit -u)" in done.stderr
 
 
 def test_outputs_are_whole_on_their_own_streams(project: Project) -> None:

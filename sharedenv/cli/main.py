@@ -202,6 +202,11 @@ def _as_told(error: Exception, words: list[str]) -> SharedenvError:
         return SharedenvError(_variable(error) + message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
     if isinstance(error, OSError) and error.filename is not None:
         return _refused(error)
+    if isinstance(error, RuntimeError):
+        from sharedenv.process import limit_error  # noqa: PLC0415 - loaded with all that starts threads
+
+        if told := limit_error(error):
+            return told
     from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
 
     return write_report(error, " ".join(_own_words(words)))

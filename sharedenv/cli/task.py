@@ -16,6 +16,7 @@ from dataclasses import replace
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.process import limit_error
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
@@ -55,6 +56,11 @@ def main() -> int:
         cause = f"{error.strerror}: {error.filename}" if error.filename else str(error)
         console.error(SharedenvError(f"a task of run {run_id} can't go on", cause=cause, hint=f"sharedenv status {run_id}"))
         return EXIT_FAILED
+    except RuntimeError as error:
+        if (told := limit_error(error)) is None:
+            raise
+        console.error(told)
+        return told.exit_code
 
 
 def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> int:

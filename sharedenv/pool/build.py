@@ -24,6 +24,7 @@ from sharedenv.pool.lease import lease
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish, published
+from sharedenv.process import limit_error
 from sharedenv.settings import Settings
 from sharedenv.uv import Uv, UvFailed, find_uv
 
@@ -84,8 +85,14 @@ class Builder:
             if create_pool(self._layout):
                 self._observer.made_pool(self._layout.path)
             executor = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
+            refused: list[RuntimeError] = []
             for need in missing:
-                executor.submit(self._fulfil, need, futures[need.payload.key])
+                try:
+                    executor.submit(self._fulfil, need, futures[need.payload.key])
+                except RuntimeError as error:  # no thread: it waits for one of those that there are
+                    refused.append(error)
+            if len(refused) == len(missing):
+                raise limit_error(refused[0], EXIT_BUILD) or refused[0]
             executor.shutdown(wait=False)
         return futures
 
@@ -163,7 +170,7 @@ class Builder:
             self._observer.failed(need, error)
             future.set_exception(error)
         except BaseException as error:  # the future must end, whatever it was: somebody waits for it
-            future.set_exception(error)
+            future.set_exception(limit_error(error, EXIT_BUILD) or error)
 
     def _find_uv(self) -> Uv:
         with self._uv_lock:
@@ -174,6 +181,8 @@ class Builder:
 
 def write_error(layout: Layout, error: OSError) -> SharedenvError:
     """The error for a pool that can't be written (exit status 3), with the way out that its cause has."""
+    if told := limit_error(error, EXIT_BUILD):
+        return told
     where = os.fspath(error.filename or "")
     hint = f"df -h -i {shlex.quote(layout.path)}"
     message = f"can't write to the pool {layout.path}"

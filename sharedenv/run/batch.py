@@ -33,6 +33,8 @@ from sharedenv.run.wakeup import Wakeup
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
 _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+#: what says how much of it is to be had
+_LIMITS = {errno.EAGAIN: "ulimit -u", errno.EMFILE: "ulimit -n"}
 _MANY = 100  # cases from which on a word with the scheduler pays
 _TICK = 0.5  # seconds between looks at the display, when nothing else happens
 _LOOK = 0.1  # seconds between looks at outputs: what a script can write meanwhile is held in memory
@@ -221,7 +223,8 @@ class Batch:
             self._queue.put_back(case)
             return
         self._attempts[case.sequence] = attempt
-        text = f"{what}: {error.strerror}"
+        limit = f" (see {_LIMITS[error.errno]})" if error.errno in _LIMITS else ""
+        text = f"{what}: {error.strerror}{limit}"
         self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text), None, None)
 
     def _collect(self) -> None:

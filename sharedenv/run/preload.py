@@ -213,7 +213,11 @@ class PreloadStarter:
         else:
             thread = threading.Thread(target=self._bring_up, args=(key, script, prepared), daemon=True)
             self._opening[key] = thread
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                del self._opening[key]
+                self._plainly(f"no thread can wait for the imports: {error}")
         return None
 
     def _wanted(self, key: _Key) -> bool:

@@ -39,8 +39,9 @@ class Session:
 
     def keep(self) -> None:
         """Starts the heartbeat."""
-        self._keeper = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._keeper.start()
+        keeper = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        keeper.start()
+        self._keeper = keeper  # now that there is one to wait for
 
     @property
     def lost(self) -> bool:
