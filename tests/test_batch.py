@@ -339,6 +339,28 @@ def test_what_vanished_fails_by_itself(house: House) -> None:
     assert outcome.left == 0
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_who_finds_no_descriptor_waits_for_those_of_one_that_ends(house: House, jobs: int) -> None:
+    class Narrow(Watcher):
+        def started(self, case: Case) -> None:
+            super().started(case)
+            if len(self.starts) == 1:  # from now on, what the first one has is all there is
+                free = os.dup(0)
+                os.close(free)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    house.watcher = Narrow()
+    for _ in range(3):
+        house.add("print('ran')")
+    try:
+        outcome = house.run(jobs=jobs)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [result.error for result in outcome.results.values()] == [""] * 3
+    assert [stdout for stdout, _ in house.watcher.outputs.values()] == [b"ran\n"] * 3
+
+
 def test_a_python_that_is_gone_is_named(house: House) -> None:
     case = house.add("pass")
     batch = house.batch()

@@ -87,6 +87,7 @@ class Batch:
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
         self._crowded = False
+        self._unclosed = 0  # attempts that have ended and hold their descriptors still
         self._began: float | None = None
         self._next_start = 0.0
         self._watching = 0.0
@@ -175,7 +176,7 @@ class Batch:
         while (
             len(self._slots) < self.options.jobs
             and self._stopping.stage is Stage.GOING
-            and not (self._crowded and self._slots)
+            and not (self._crowded and (self._slots or self._unclosed))
             and self._queue.startable
         ):
             if self.options.delay:
@@ -218,7 +219,7 @@ class Batch:
             self._began = slot.began
 
     def _not_started(self, case: Case, attempt: int, what: str, error: OSError) -> None:
-        if error.errno in _CROWDED and self._slots:
+        if error.errno in _CROWDED and (self._slots or self._unclosed):
             self._crowded = True
             self._queue.put_back(case)
             return
@@ -238,6 +239,7 @@ class Batch:
         if not slots:
             return
         self._crowded = False
+        self._unclosed = len(slots)
         if self.options.hesitation:
             self._hesitate([slot for slot, one, _ in slots if os.WIFSIGNALED(one.status) and os.WTERMSIG(one.status) == signal.SIGTERM])
         if not self.options.fail_fast:
@@ -245,6 +247,7 @@ class Batch:
         for slot, one, seconds in slots:
             self._settle(slot.case, self._result(slot, one, seconds), slot.stdout, slot.stderr)
             close_slot(slot)
+        self._unclosed = 0
 
     def _result(self, slot: Slot, ended: Ended, seconds: float) -> Result:
         code = os.waitstatus_to_exitcode(ended.status)
