@@ -409,6 +409,21 @@ def test_what_killed_processes_were_writing_goes_after_an_hour(project: Project)
     assert not any((project.pool / name).exists() for name in names)
 
 
+def test_a_disk_that_fails_to_say_where_keys_lead_keeps_what_they_may_lead_to(project: Project) -> None:
+    require("strace", root=False)
+    project.script("s.py", body="print('ran')")
+    project.call("build", "s.py")
+    [link] = (project.pool / "keys").iterdir()
+    manifest = project.environments[0] / "sharedenv.json"
+    value = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**value, "built": value["built"] - 60 * DAY}))
+    fails = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=readlink,readlinkat:error=EIO")
+    assert "its key can't be read: Input/output error" in project.call("prune", prefix=fails).stdout
+    fails = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=unlink,unlinkat:error=EIO")
+    assert "it can't be removed: Input/output error" in project.call("prune", prefix=fails).stdout
+    assert link.is_symlink() and project.call("exec", "s.py").stdout == "ran\n"
+
+
 def test_of_two_prunes_one_finds_what_the_other_removed(project: Project) -> None:
     """Between the look at a link and the look at where it leads."""
     require("strace", root=False)

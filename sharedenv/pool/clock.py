@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -17,4 +18,5 @@ def file_system_time(folder: str) -> float:
         return os.fstat(descriptor).st_mtime
     finally:
         os.close(descriptor)
-        os.unlink(path)
+        with contextlib.suppress(OSError):  # prune takes it
+            os.unlink(path)

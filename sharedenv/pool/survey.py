@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -69,6 +70,7 @@ def _look(layout: Layout, name: str, keys: dict[str, str], index: tuple[str, ...
             doubt = error.doubt
             has_manifest = not error.gone
     key = manifest.payload.key if manifest is not None and manifest.payload.key.startswith(name[:SHORT]) else keys.get(name)
+    doubt = doubt or (_doubt_of_link(os.path.join(layout.keys, key)) if key is not None else None)
     leads_to = published(layout, key) if key is not None else None
     current = os.path.basename(leads_to) if leads_to is not None and os.path.isdir(leads_to) else None
     noted = _time_of(os.path.join(layout.used, name))
@@ -107,6 +109,16 @@ def _links(folder: str) -> Iterator[tuple[str, str]]:
             yield name, os.path.basename(os.readlink(os.path.join(folder, name)))
         except OSError:
             continue
+
+
+def _doubt_of_link(link: str) -> str | None:
+    # `published` reads none where the disk fails, and what no key leads to may go
+    try:
+        os.readlink(link)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
+            return f"its key can't be read: {error.strerror}"
+    return None
 
 
 def _time_of(path: str) -> float | None:
