@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import bound, mounted, require
 
 
@@ -67,6 +67,16 @@ def test_what_is_wrong_comes_with_its_remedy(project: Project) -> None:
     assert found["TMPDIR"]["level"] == "problem"
     told = project.call("doctor", status=1, env={"SHAREDENV_UV": "/nonexistent"})
     assert "hint: unset SHAREDENV_UV" in told.stdout
+
+
+def test_what_can_not_be_read_is_a_finding(project: Project) -> None:
+    project.script("s.py")
+    project.call("build", "s.py")
+    (project.pool / "envs").chmod(0)
+    found = findings(project, status=1, prefix=UNPRIVILEGED)
+    (project.pool / "envs").chmod(0o755)
+    assert found["pool"]["level"] == "problem" and f"Permission denied: {project.pool}/envs" in found["pool"]["text"]
+    assert found["pool"]["hint"] == f"ls -ld {project.pool}/envs" and "Slurm" in found
 
 
 @pytest.mark.root

@@ -56,11 +56,21 @@ def examine_machine(layout: Layout, environ: Mapping[str, str]) -> Iterator[Find
     yield from _tried(where, system, layout)
     if uv is not None:
         yield _cache(uv, where, environ)
-    yield from _space(where)
-    yield _temporary_folder(environ)
-    yield from _pool(layout)
-    yield from _interpreters(layout, system)
+    yield from _readable("space", _space(where))
+    yield from _readable("TMPDIR", map(_temporary_folder, [environ]))
+    yield from _readable("pool", _pool(layout))
+    yield from _readable("interpreter", _interpreters(layout, system))
     yield _slurm(environ)
+
+
+def _readable(subject: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings, as far as the file system lets us look; where it does not is one of them."""
+    try:
+        yield from findings
+    except OSError as error:
+        where = [os.fsdecode(error.filename)] if error.filename else []
+        remedy = shlex.join(["ls", "-ld", *where]) if where else None
+        yield Finding(subject, Level.PROBLEM, f"can't be looked at: {': '.join([str(error.strerror), *where])}", remedy)
 
 
 def _uv(environ: Mapping[str, str]) -> tuple[Uv | None, Finding]:
