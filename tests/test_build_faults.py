@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import UNPRIVILEGED, Project
-from tests.faults import bound, image, limited_to, mounted, other_host, require, wait_for
+from tests.faults import bound, image, limited_to, mounted, other_host, preloaded, require, wait_for
 from tests.test_verify import module, replace
 from tests.wheels import make_wheel
 
@@ -394,6 +394,21 @@ def test_a_full_ext4_and_a_pool_on_another_file_system_than_uvs_cache(project: P
         told = full.call("build", "many.py", status=3)
         assert "No space left on device" in told.stderr or "os error 28" in told.stderr
         sound(full)
+
+
+def test_a_manifest_that_can_not_be_read_once_it_is_published_is_told(project: Project, tmp_path: Path) -> None:
+    project.script("s.py")
+    code = """#define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <errno.h>
+        #include <string.h>
+        int open64(const char *path, int flags, int mode) {
+            if (strstr(path, "-1/sharedenv.json") && strstr(path, "/envs/")) { errno = EIO; return -1; }
+            return ((int (*)(const char *, int, int)) dlsym(RTLD_NEXT, "open64"))(path, flags, mode);
+        }"""
+    told = project.call("build", "s.py", env=preloaded(tmp_path, code), status=3).stderr
+    assert "error: what was just built can't be read" in told and "its manifest can't be read: Input/output error" in told
+    project.call("build", "s.py")
 
 
 @pytest.mark.root

@@ -139,6 +139,14 @@ def test_where_uv_cannot_lock_its_cache_the_way_round_is_told(project: Project, 
     assert project.call("prune", "--unused-for", "0s", prefix=without_flock(error)).stdout.startswith("kept")
 
 
+def test_a_disk_that_fails_at_the_lock_fails_that_environment_and_is_told(project: Project) -> None:
+    require("strace", root=False)
+    project.script("s.py", ["alpha"], RUNS)
+    project.call("build", "s.py")
+    told = project.call("run", "s.py", prefix=without_flock("EIO"), status=3).stderr
+    assert "can't be used\n  cause: Input/output error: " in told and "1 failed" in told
+
+
 def test_where_flock_is_missing_cold_starts_make_one_environment(project: Project) -> None:
     require("strace", root=False)
     without = without_flock("ENOSYS")

@@ -245,6 +245,11 @@ class Delivery:
         except SharedenvError as error:
             self.errors.append(error)
             self._batch.deliver(key, error)
+        except OSError as error:
+            cause = f"{error.strerror}: {error.filename}"
+            told = SharedenvError(f"environment {key[:12]} can't be used", cause=cause, exit_code=EXIT_BUILD)
+            self.errors.append(told)
+            self._batch.deliver(key, told)
         except BaseException as error:  # whatever it was, the batch waits for an answer
             if threading.current_thread() is threading.main_thread():
                 raise  # Ctrl-C, before the batch has begun

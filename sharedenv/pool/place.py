@@ -96,6 +96,7 @@ def hold(environment: str) -> int:
     except OSError as error:
         if error.errno not in NO_FLOCK:
             posix.close(descriptor)
+            error.filename = path
             raise
     # between open and flock the environment may have been pruned and built again: the file must still be the pool's
     try:

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterator
 
+from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
 from sharedenv.pool import place
@@ -131,7 +132,8 @@ def publish(layout: Layout, staged: str, payload: Payload, *, replace: bool) -> 
     """Moves a complete staged environment into envs/ and links its key to it, each by one atomic call.
 
     With ``replace`` the link is turned from an older generation to this one; without, the first link wins, and the
-    loser of a race discards its own environment and returns the winner's.
+    loser of a race discards its own environment and returns the winner's. Raises OSError, and SharedenvError when what is
+    published can't be read.
     """
     path = _move_into(layout, staged, payload.key)
     link = os.path.join(layout.keys, payload.key)
@@ -150,7 +152,11 @@ def publish(layout: Layout, staged: str, payload: Payload, *, replace: bool) -> 
         replace_link(layout, link, target)
     _sync_folder(layout.envs)
     _sync_folder(layout.keys)
-    return Environment(path, read_manifest(path))
+    try:
+        return Environment(path, read_manifest(path))
+    except ManifestError as error:
+        hint = f"sharedenv verify {os.path.basename(path)}"
+        raise SharedenvError("what was just built can't be read", cause=f"{path}: {error}", hint=hint, exit_code=EXIT_BUILD) from None
 
 
 def adopt(layout: Layout, payload: Payload) -> Environment | None:
