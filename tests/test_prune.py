@@ -20,7 +20,7 @@ from sharedenv.pool.prune import DAY, HOUR, Policy, decide
 from sharedenv.pool.survey import Found
 from sharedenv.pool.trust import user_name
 from tests.conftest import UNPRIVILEGED, Project
-from tests.faults import bound, preloaded, require, wait_for
+from tests.faults import bound, mounted, preloaded, require, wait_for
 from tests.test_verify import module
 
 
@@ -486,6 +486,26 @@ def test_what_is_pruned_between_look_up_and_start_is_built_by_run(project: Proje
     assert link.is_symlink()
     told = project.call("run", "--no-build", "s.py", env=env, status=3).stderr
     assert "was taken away while it was wanted" in told and "hint: sharedenv build s.py" in told
+
+
+@pytest.mark.root
+def test_what_is_in_the_lower_layer_of_an_overlay_goes(project: Project, tmp_path: Path) -> None:
+    """A container whose image has a pool: what is of the image can be deleted and not renamed."""
+    require("mount")
+    project.script("s.py", body="print('ran')")
+    project.call("build", "s.py")
+    with mounted(tmp_path / "layers", "-t", "tmpfs", "none") as layers:
+        (layers / "upper").mkdir()
+        (layers / "work").mkdir()
+        options = f"lowerdir={project.path},upperdir={layers}/upper,workdir={layers}/work"
+        with mounted(tmp_path / "merged", "-t", "overlay", "-o", options, "none") as folder:
+            there = Project(folder, project.env)
+            assert "removed 1 environment" in there.call("prune", "--unused-for", "0s").stderr
+            assert not there.environments
+            assert there.call("run", "s.py").stdout == "ran\n"
+            assert f"removed the pool {there.pool}" in there.call("prune", "--all").stderr
+            assert os.listdir(folder) == ["s.py"]
+    assert len(project.environments) == 1
 
 
 @pytest.mark.root

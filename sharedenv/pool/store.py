@@ -205,7 +205,7 @@ def discard(layout: Layout, path: str) -> None:
 
 
 def bury(layout: Layout, path: str) -> str | None:
-    """Renames a folder of the pool into trash/ and deletes it there. Why it stays where it is, in words, or None."""
+    """Renames a folder of the pool into trash/, where it can be, and deletes it. Why it stays where it is, in words, or None."""
     grave = os.path.join(layout.trash, f"{os.path.basename(path)}-{os.urandom(4).hex()}")
     try:
         mode = stat.S_IMODE(os.lstat(path).st_mode)
@@ -218,6 +218,9 @@ def bury(layout: Layout, path: str) -> str | None:
     except OSError as error:
         if not os.path.lexists(path):
             return None  # somebody else was faster
+        if error.errno == errno.EXDEV:  # it is in the lower layer of an overlay, whose folders can't be renamed
+            remove_tree(path)
+            return "it can't be removed" if os.path.lexists(path) else None
         return f"it can't be moved to trash/: {error.strerror}"
     remove_tree(grave)
     return None
