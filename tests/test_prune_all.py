@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -122,6 +123,19 @@ def test_what_a_killed_removal_has_left_goes_after_a_day(project: Project) -> No
             os.utime(folder, (time.time() - age * 80_000,) * 2)
     assert "removed ../.sharedenv.removed-2: left by a removal" in project.call("-v", "prune").stderr
     assert sorted(os.listdir(project.path)) == [".sharedenv", ".sharedenv.removed-1", "a.py"]
+
+
+def test_when_nothing_could_be_removed_that_is_no_success(project: Project) -> None:
+    project.script("a.py")
+    project.call("build", "a.py")
+    descriptor = hold(str(project.environments[0]))
+    try:
+        assert "in use" in project.call("prune", "--all", status=1).stdout
+        assert json.loads(project.call("prune", "--all", "--json", status=1).stdout)["pool_removed"] is False
+        project.call("prune", "--unused-for", "0s")
+    finally:
+        os.close(descriptor)
+    project.call("prune", "--all")
 
 
 def test_all_stands_alone(project: Project) -> None:

@@ -12,7 +12,7 @@ from sharedenv.cli.needs import unfinished_needs
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import existing_pool
 from sharedenv.cli.unfinished import lost_with
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool, run_files
 from sharedenv.report.console import Console
@@ -66,7 +66,10 @@ class _Usage(click.Command):
 @option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
 @option("--keep", envvar=None, is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
 # SHAREDENV_ALL is set for `status --all`: what a variable says for one command must not remove a pool
-@option("--all", "everything", envvar=None, is_flag=True, help="All that is not in use; the pool's folder too when nothing is left.")
+@option(
+    "--all", "everything", envvar=None, is_flag=True,
+    help="All that is not in use; the pool's folder too when nothing is left. Exit 1 if nothing could go.",
+)  # fmt: skip
 @option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @json_option
 @click.pass_context
@@ -99,13 +102,14 @@ def prune_(
     policy = Policy(unused_for, max_size, frozenset() if everything else kept, needed.keys, needed.doubt, dry_run)
     pruned = prune(layout, policy)
     stays = remove_pool(layout, pruned, policy, files) if whole else None
+    status = EXIT_FAILED if stays and not any(verdict.removed for verdict in pruned.verdicts) else 0
     if as_json:
         console.document({**_value(layout, pruned, policy), "pool_removed": whole and stays is None})
-        return 0
+        return status
     _print(layout, pruned, policy, console)
     if whole:
         console.say(f"kept the pool {layout.path}: {stays}" if stays else f"removed the pool {layout.path}")
-    return 0
+    return status
 
 
 def _kept(context: click.Context, selection: Selection) -> tuple[Layout, frozenset[str]]:
