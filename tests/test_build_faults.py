@@ -475,6 +475,9 @@ def test_a_pool_that_is_mounted_read_only_runs_and_says_why_it_does_not_build(pr
         replace(module(project.environments[0]), "VERSION = 'changed'\n")
         assert "is read-only here" in there.call("verify", "--repair", status=3).stderr
         assert there.call("prune", "--unused-for", "0s").stdout
+        assert "Read-only file system" in there.call("prune", "--all", status=1).stdout
+        told = there.call("stage", "s.py", "--to", str(tmp_path / "local"), status=1)
+        assert "Read-only file system" in told.stderr and "hint: stage once where the pool can be written" in told.stderr
 
 
 class Index(http.server.SimpleHTTPRequestHandler):

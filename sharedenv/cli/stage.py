@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shlex
@@ -21,6 +22,8 @@ from sharedenv.pool.staged import VARIABLE
 from sharedenv.pool.store import SHORT, Environment
 from sharedenv.report.console import Console
 from sharedenv.report.words import duration, size
+
+_ELSEWHERE = "stage once where the pool can be written (a login node), which makes the archive; or run from the pool"
 
 
 @click.command("stage")
@@ -66,10 +69,11 @@ def archive_of(layout: Layout, environment: Environment, console: Console) -> Ar
     try:
         return make_archive(layout, environment, waiting)
     except OSError as error:
+        closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
         raise SharedenvError(
             f"can't make the archive of environment {environment.key[:SHORT]}",
             cause=f"{error.strerror}: {error.filename}",
-            hint=shlex.join(["df", "-h", "-i", layout.path]),
+            hint=_ELSEWHERE if closed else shlex.join(["df", "-h", "-i", layout.path]),
             exit_code=EXIT_FAILED,
         ) from None
 
