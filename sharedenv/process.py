@@ -82,10 +82,16 @@ def umask() -> int:
 
 
 def limit_error(error: BaseException, exit_code: int = EXIT_FAILED) -> SharedenvError | None:
-    """The error for a thread or a process that the kernel refuses for their number; None when ``error`` tells of something else."""
+    """The error for a thread, a process or a file that the kernel refuses for their number; None when ``error`` tells of
+    something else.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EMFILE:
+        cause = "the limit of this process's open files is reached"
+        return SharedenvError("can't open another file", cause=cause, hint="ulimit -n", exit_code=exit_code)
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":  # Python has no error of its own for it
         what = "thread"
-    elif isinstance(error, OSError) and error.errno == errno.EAGAIN:
+    elif number == errno.EAGAIN:
         what = "process"
     else:
         return None

@@ -125,6 +125,16 @@ def test_ends_of_children_are_learnt_though_sigchld_was_ignored(project: Project
     assert "nowhere was not found" in done.stderr
 
 
+def test_a_file_that_cant_be_opened_is_told_as_the_limit_it_meets(project: Project) -> None:
+    project.copies(2)
+    project.call("build", "case*/script.py")
+    for files in (6, 8):  # some are open already: where the limit strikes is not for a user to know
+        prefix = ["bash", "-c", 'ulimit -n "$0"; exec "$@"', str(files)]
+        done = project.call("run", "case*/script.py", prefix=prefix, status=1)
+        assert "error: can't open another file\n" in done.stderr
+        assert "hint: ulimit -n\n" in done.stderr
+
+
 @pytest.mark.root
 @pytest.mark.parametrize(("processes", "way"), [(1, ()), (1, ("--preload",)), (2, ("--preload",))])
 def test_a_thread_that_cant_be_had_is_told_as_the_limit_it_meets(project: Project, processes: int, way: tuple[str, ...]) -> None:

@@ -200,10 +200,10 @@ def _as_told(error: Exception, words: list[str]) -> SharedenvError:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else named
         hint = (_misplaced(error, words) if isinstance(error, click.NoSuchOption) else None) or f"{command} --help"
         return SharedenvError(_variable(error) + message[:1].lower() + message[1:], hint=hint, exit_code=EXIT_USAGE)
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and error.errno != errno.EMFILE and error.filename is not None:
         return _refused(error)
-    if isinstance(error, RuntimeError):
-        from sharedenv.process import limit_error  # noqa: PLC0415 - loaded with all that starts threads
+    if isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno == errno.EMFILE):
+        from sharedenv.process import limit_error  # noqa: PLC0415 - loaded with what starts threads, or opens many files
 
         if told := limit_error(error):
             return told
