@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -161,7 +162,10 @@ def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log
 def _way_round(words: str) -> str | None:
     # a home that can't be written, or on a file system without flock (ENOLCK and 524; with ENOSYS uv goes on): its cache
     # can be anywhere
-    return 'export UV_CACHE_DIR="$(mktemp -d)"' if _NO_CACHE.search(words) or _NO_LOCK.search(words) else None
+    if _NO_CACHE.search(words) or _NO_LOCK.search(words):
+        return 'export UV_CACHE_DIR="$(mktemp -d)"'
+    # a thread or a process that it could not start (EAGAIN), most times a panic of uv's
+    return "ulimit -u" if os.strerror(errno.EAGAIN) in words else None
 
 
 def _packaged() -> str | None:

@@ -28,7 +28,7 @@ from sharedenv.pool.seal import Circumstances, Installed, Probed, seal
 from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import SHORT, remove_tree
 from sharedenv.pool.trust import is_shared
-from sharedenv.process import capture
+from sharedenv.process import capture, limit_error
 from sharedenv.secret import redact
 from sharedenv.settings import Settings
 from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, gist, lock_fault, make_venv, sync_script
@@ -74,7 +74,8 @@ def construct(need: Need, work: Construction, folder: str) -> str:
     except UvFailed as failure:
         raise _build_error(need, work, redact(failure.words, inputs.secrets), log_path, failure.hint) from None
     except OSError as error:
-        raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None) from None
+        limit = limit_error(error)
+        raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, limit.hint if limit else None) from None
 
 
 @contextmanager
@@ -276,7 +277,7 @@ def _build_error(
     first = _below(work.cwd, need.scripts[0])
     more = len(need.scripts) - 1
     if log is None:
-        cause, hint = words, f"df -h -i {shlex.quote(work.layout.path)}"
+        cause, hint = words, hint or f"df -h -i {shlex.quote(work.layout.path)}"
     elif fault := lock_fault(words):
         cause, hint = f"its lock file {first}.lock {fault.reason}", f"uv lock --script {shlex.quote(first)}"
         if not fault.readable:  # uv reads the one that is there first, and fails on it again
