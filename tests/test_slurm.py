@@ -766,7 +766,7 @@ def test_a_task_whose_run_was_purged_says_so(on: Submitting) -> None:
     on.cluster.call("scontrol", "release", job)
     on.cluster.wait_for_end(job)
     log = on.log(run, job, 1)
-    assert log.startswith(f"error: a task of run {run} can't go on\n  cause: No such file or directory: ")
+    assert log.startswith(f"error: run {run} can't be read\n  cause: No such file or directory: ")
     assert "Traceback" not in log
 
 
