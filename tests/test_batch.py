@@ -131,7 +131,7 @@ def test_a_script_that_gets_one_descriptor_of_two_gives_it_back(house: House) ->
         outcome = batch.run()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert {result.error for result in outcome.results.values()} == {"its output can't be kept: Too many open files"}
+    assert {result.error for result in outcome.results.values()} == {"its output can't be kept: Too many open files (see ulimit -n)"}
     assert set(os.listdir("/proc/self/fd")) == before
 
 
