@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from sharedenv.run.case import INTERRUPTED, Result
-from sharedenv.run.journal import SessionState
+from sharedenv.run.session_state import SessionState
 from sharedenv.slurm.arrays import Array, How, Planned, task_of, writer_of
 from sharedenv.slurm.cluster import RUNNING, WAITING, Task
 from sharedenv.slurm.status import locate

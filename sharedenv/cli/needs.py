@@ -11,7 +11,8 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import is_here
 from sharedenv.pool.prune import DAY, HOUR, UNUSED_FOR
-from sharedenv.run.journal import Run, SessionState, list_runs
+from sharedenv.run.journal import Run, list_runs
+from sharedenv.run.session_state import SessionState
 from sharedenv.slurm.queued import keys_in_queue, needed_by
 
 BEGINNING = 300.0  #: seconds: a run so young may be about to write its first line

@@ -29,8 +29,9 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import LOCAL, Run, unended_run
+from sharedenv.run.journal import Run, unended_run
 from sharedenv.run.orders import Options
+from sharedenv.run.session_state import LOCAL
 from sharedenv.run.starter import PlainStarter, Starter
 
 if TYPE_CHECKING:

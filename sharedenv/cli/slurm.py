@@ -16,9 +16,10 @@ from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import short_path
 from sharedenv.run.case import Result
-from sharedenv.run.journal import Run, SessionState
+from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.orders import Counts
+from sharedenv.run.session_state import SessionState
 from sharedenv.run.standing import SUBMITTED
 from sharedenv.run.standing import Standing as Local
 from sharedenv.slurm.arrays import Array, list_arrays, task_of

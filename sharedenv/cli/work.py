@@ -18,7 +18,8 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.journal import LOCAL, Run, SessionState
+from sharedenv.run.journal import Run
+from sharedenv.run.session_state import LOCAL, SessionState
 
 if TYPE_CHECKING:
     from sharedenv.slurm.share import Share

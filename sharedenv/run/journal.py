@@ -24,21 +24,20 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
-from sharedenv.pool.owner import Owner, lives, owner_of, readable_as, this_process
-from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.pool.owner import readable_as, this_process
+from sharedenv.run.case import Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan, is_result
 from sharedenv.run.session import Session
+from sharedenv.run.session_state import LOCAL, SessionState, busy, read_session, refuse_live, refuse_newer, settle
 
 SCHEMA = 1
-LOCAL = "local"  #: the writer of a run that is no array
 _LAST = 512  # bytes at a file's end, in which the line of the end is
-_SHARE = "share-"  # how the writers of shares begin
 
 
 @frozen
@@ -61,30 +60,6 @@ class Asked:
     count: int
     keys: tuple[str, ...]
     extra: Mapping[str, Any]
-
-
-@frozen
-class SessionState:
-    """One session as it stands on disk.
-
-    again    sequences that had a result when it began and that it runs again
-    silence  seconds since it was last heard of
-    running  sequences that it has started and that have not ended, and about when each was started
-    ended    how it ended ("done", "drained: why", "interrupted" …); "" while it has not
-    alive    it has not ended and its process lives, as far as can be told
-    """
-
-    writer: str
-    number: int
-    owner: Owner | None
-    jobs: int
-    started: float
-    again: tuple[int, ...]
-    silence: float
-    running: Mapping[int, float]
-    ended: str
-    finished: float
-    alive: bool
 
 
 @frozen
@@ -151,10 +126,10 @@ class Run:
                     known = results.get(result.sequence)
                     if known is None or known.start <= result.start:
                         results[result.sequence] = result
-            sessions.append(_session_state(writer, number, records, touched, lambda: clock(self.path)))
+            sessions.append(read_session(writer, number, records, touched, lambda: clock(self.path)))
         sessions.sort(key=lambda session: session.started)
         for session in sessions:
-            _settle(session, results)
+            settle(session, results)
         return results, sessions
 
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
@@ -183,13 +158,13 @@ class Run:
         sessions = self.sessions()
         refuse_live(self.id, sessions, writer)
         if known is not None:
-            _refuse_newer(self.id, sessions, known, writer)
+            refuse_newer(self.id, sessions, known, writer)
         number = max((state.number for state in sessions if state.writer == writer), default=0) + 1
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except FileExistsError:
-            raise _busy(self.id, None) from None
+            raise busy(self.id, None) from None
         readable_as(path, os.path.dirname(self.path))
         following = os.path.join(self.path, f"results-{writer}.{number + 1}.jsonl")
         session = Session(descriptor, path, following)
@@ -219,34 +194,6 @@ def _readable(run_id: str) -> Iterator[None]:
     else:
         return
     raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
-
-
-def share_writer(index: int, count: int) -> str:
-    """The writer of one of the shares (``index`` from 1) that the cases of a run are divided into."""
-    return f"{_SHARE}{index}-of-{count}"
-
-
-def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
-    """Raises SharedenvError when one of a run's sessions is at work that may have the same cases as ``writer``."""
-    if busy := [state for state in sessions if state.alive and _overlap(state.writer, writer)]:
-        raise _busy(run_id, busy[-1])
-
-
-def _refuse_newer(run_id: str, sessions: Iterable[SessionState], known: Iterable[SessionState], writer: str) -> None:
-    seen = {(state.writer, state.number) for state in known}
-    if any((state.writer, state.number) not in seen and _overlap(state.writer, writer) for state in sessions):
-        raise SharedenvError(
-            f"another process has gone on with run {run_id} meanwhile",
-            cause="what was left to run is no longer what it was",
-            hint=f"sharedenv run --resume --run-id {run_id}",
-            exit_code=EXIT_USAGE,
-        )
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two writers may have the same cases: not the shares of one division, nor tasks of Slurm, which the queue tells of."""
-    ours = all(writer == LOCAL or writer.startswith(_SHARE) for writer in (one, other))
-    return one == other or (ours and one.partition("-of-")[2] != other.partition("-of-")[2])
 
 
 def create_run(
@@ -394,67 +341,6 @@ def _files_of(path: str) -> list[tuple[str, int, str]]:
             if number.isdigit():
                 found.append((writer, int(number), name))
     return sorted(found)
-
-
-def _session_state(
-    writer: str, number: int, records: Sequence[Mapping[str, Any]], touched: float, clock: Callable[[], float]
-) -> SessionState:
-    """A session from its records. Lines that lack something are passed over, as torn ones are. ``clock``: the file system's."""
-    first, owner = _first_of(records)
-    running: dict[int, float] = {}
-    ended, finished = "", 0.0
-    for record in records:
-        if "attempt" in record:
-            running.pop(record["sequence"], None)
-        elif "ended" in record:
-            ended, finished = str(record["ended"]), _time_in(record, touched)
-        if isinstance(begun := record.get("started"), list):
-            # beside a result: what took the place of the case that ended
-            since = record["start"] + record["seconds"] if "attempt" in record else _time_in(record, touched)
-            running.update(dict.fromkeys(begun, since))
-    # who has not ended may be on another node: the clock of ours says nothing of its last sign
-    silence = abs((time.time() if ended else clock()) - touched)
-    # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
-    alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
-    started = first.get("started", touched)
-    again = tuple(first.get("again", ()))
-    return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive)
-
-
-def _time_in(record: Mapping[str, Any], otherwise: float) -> float:
-    value = record.get("time")
-    return value if isinstance(value, float) else otherwise
-
-
-def _first_of(records: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Owner | None]:
-    """The line that says who writes, and who that is; neither where it is missing or damaged."""
-    try:
-        return records[0], owner_of(records[0]["owner"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return {}, None
-
-
-def _settle(session: SessionState, results: dict[int, Result]) -> None:
-    """Puts what a session says of cases without a new result into the results of a run."""
-    if session.alive:
-        for sequence, since in {**dict.fromkeys(session.again, session.started), **session.running}.items():
-            if (known := results.get(sequence)) is not None and known.start <= since:
-                del results[sequence]
-    else:
-        host = session.owner.host if session.owner else ""
-        for sequence, since in session.running.items():
-            if (known := results.get(sequence)) is None or known.start <= since:
-                results[sequence] = Result(sequence, 1, since, host=host, error=INTERRUPTED)
-
-
-def _busy(run_id: str, state: SessionState | None) -> SharedenvError:
-    where = f"process {state.owner.pid} on {state.owner.host}" if state and state.owner else "another process"
-    return SharedenvError(
-        f"run {run_id} is at work: {where} has it",
-        cause="two at once on one run would run its cases twice",
-        hint=f"sharedenv status {run_id}",
-        exit_code=EXIT_USAGE,
-    )
 
 
 def _write(path: str, lines: Iterable[bytes]) -> None:

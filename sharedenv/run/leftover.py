@@ -10,8 +10,8 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case, Result
 from sharedenv.run.groups import Groups
-from sharedenv.run.journal import SessionState
 from sharedenv.run.orders import GRACE
+from sharedenv.run.session_state import SessionState
 from sharedenv.run.starter import FORK_SERVER
 
 NAMED = 3  #: scripts named

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Result
-from sharedenv.run.journal import SessionState
+from sharedenv.run.session_state import SessionState
 
 RUNNING = "running"
 DONE = "done"

@@ -18,7 +18,8 @@ from dataclasses import replace
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Case, Result
-from sharedenv.run.journal import Run, SessionState
+from sharedenv.run.journal import Run
+from sharedenv.run.session_state import SessionState
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays, task_of
 from sharedenv.slurm.queued import with_job

@@ -1,0 +1,132 @@
+"""The sessions of a run as their files tell them: who works or has worked on it, what it runs, and who may join. Pure but for clocks
+and the look whether a process lives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
+from sharedenv.pool.owner import Owner, lives, owner_of
+from sharedenv.run.case import INTERRUPTED, Result
+
+LOCAL = "local"  #: the writer of a run that is no array
+_SHARE = "share-"  # how the writers of shares begin
+
+
+@frozen
+class SessionState:
+    """One session as it stands on disk.
+
+    again    sequences that had a result when it began and that it runs again
+    silence  seconds since it was last heard of
+    running  sequences that it has started and that have not ended, and about when each was started
+    ended    how it ended ("done", "drained: why", "interrupted" …); "" while it has not
+    alive    it has not ended and its process lives, as far as can be told
+    """
+
+    writer: str
+    number: int
+    owner: Owner | None
+    jobs: int
+    started: float
+    again: tuple[int, ...]
+    silence: float
+    running: Mapping[int, float]
+    ended: str
+    finished: float
+    alive: bool
+
+
+def read_session(
+    writer: str, number: int, records: Sequence[Mapping[str, Any]], touched: float, clock: Callable[[], float]
+) -> SessionState:
+    """A session from its records. Lines that lack something are passed over, as torn ones are. ``clock``: the file system's."""
+    first, owner = _first_of(records)
+    running: dict[int, float] = {}
+    ended, finished = "", 0.0
+    for record in records:
+        if "attempt" in record:
+            running.pop(record["sequence"], None)
+        elif "ended" in record:
+            ended, finished = str(record["ended"]), _time_in(record, touched)
+        if isinstance(begun := record.get("started"), list):
+            # beside a result: what took the place of the case that ended
+            since = record["start"] + record["seconds"] if "attempt" in record else _time_in(record, touched)
+            running.update(dict.fromkeys(begun, since))
+    # who has not ended may be on another node: the clock of ours says nothing of its last sign
+    silence = abs((time.time() if ended else clock()) - touched)
+    # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
+    alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
+    started = first.get("started", touched)
+    again = tuple(first.get("again", ()))
+    return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive)
+
+
+def _time_in(record: Mapping[str, Any], otherwise: float) -> float:
+    value = record.get("time")
+    return value if isinstance(value, float) else otherwise
+
+
+def _first_of(records: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Owner | None]:
+    """The line that says who writes, and who that is; neither where it is missing or damaged."""
+    try:
+        return records[0], owner_of(records[0]["owner"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return {}, None
+
+
+def settle(session: SessionState, results: dict[int, Result]) -> None:
+    """Puts what a session says of cases without a new result into the results of a run."""
+    if session.alive:
+        for sequence, since in {**dict.fromkeys(session.again, session.started), **session.running}.items():
+            if (known := results.get(sequence)) is not None and known.start <= since:
+                del results[sequence]
+    else:
+        host = session.owner.host if session.owner else ""
+        for sequence, since in session.running.items():
+            if (known := results.get(sequence)) is None or known.start <= since:
+                results[sequence] = Result(sequence, 1, since, host=host, error=INTERRUPTED)
+
+
+def share_writer(index: int, count: int) -> str:
+    """The writer of one of the shares (``index`` from 1) that the cases of a run are divided into."""
+    return f"{_SHARE}{index}-of-{count}"
+
+
+def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
+    """Raises SharedenvError when one of a run's sessions is at work that may have the same cases as ``writer``."""
+    if alive := [state for state in sessions if state.alive and _overlap(state.writer, writer)]:
+        raise busy(run_id, alive[-1])
+
+
+def refuse_newer(run_id: str, sessions: Iterable[SessionState], known: Iterable[SessionState], writer: str) -> None:
+    """Raises SharedenvError when a session that may have the same cases as ``writer`` is none of those ``known`` before."""
+    seen = {(state.writer, state.number) for state in known}
+    if any((state.writer, state.number) not in seen and _overlap(state.writer, writer) for state in sessions):
+        raise SharedenvError(
+            f"another process has gone on with run {run_id} meanwhile",
+            cause="what was left to run is no longer what it was",
+            hint=f"sharedenv run --resume --run-id {run_id}",
+            exit_code=EXIT_USAGE,
+        )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two writers may have the same cases: not the shares of one division, nor tasks of Slurm, which the queue tells of."""
+    ours = all(writer == LOCAL or writer.startswith(_SHARE) for writer in (one, other))
+    return one == other or (ours and one.partition("-of-")[2] != other.partition("-of-")[2])
+
+
+def busy(run_id: str, state: SessionState | None) -> SharedenvError:
+    """The error of who wants a run that another process has; ``state``: its session, where it is known."""
+    where = f"process {state.owner.pid} on {state.owner.host}" if state and state.owner else "another process"
+    return SharedenvError(
+        f"run {run_id} is at work: {where} has it",
+        cause="two at once on one run would run its cases twice",
+        hint=f"sharedenv status {run_id}",
+        exit_code=EXIT_USAGE,
+    )
