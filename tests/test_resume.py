@@ -234,6 +234,15 @@ def test_a_share_that_never_began_runs_when_the_array_goes_on(project: Project) 
     assert "nothing to run" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py").stderr
 
 
+def test_a_share_that_never_began_runs_though_one_of_its_scripts_was_tried_before(project: Project) -> None:
+    project.copies(4)
+    assert "share 1/2 was never begun" in project.call("run", "--resume", "--shard", "1/2", "case*/script.py").stderr  # nor a pool
+    project.call("run", "case2/script.py")
+    done = project.call("run", "--resume", "--shard", "2/2", "case*/script.py")
+    assert "share 2/2 was never begun: running all of it" in done.stderr
+    assert "2 succeeded" in done.stderr
+
+
 def test_the_shares_of_an_array_go_on_side_by_side_with_what_one_run_began(project: Project) -> None:
     process = begin(project)
     process.send_signal(signal.SIGINT)
@@ -495,6 +504,14 @@ def test_options_given_by_variables_are_taken_over_as_well(project: Project) -> 
     assert "threads 3" in project.call("run", "--resume", status=1).stderr
     assert "threads 5" in project.call("run", "--resume", env={"SHAREDENV_THREADS": "5"}, status=1).stderr
     assert "threads 2" in project.call("run", "--resume", "--threads", "2", env={"SHAREDENV_THREADS": "5"}, status=1).stderr
+
+
+def test_flags_that_variables_turn_off_stay_off(project: Project) -> None:
+    project.copies(1, body="print('said'); raise SystemExit('no')")
+    project.call("run", "case1/script.py", "--lock-timeout", "1000000", env={"SHAREDENV_TAG": "0", "SHAREDENV_OFFLINE": "0"}, status=1)
+    again = json.loads(next((project.pool / "runs").glob("*/run.json")).read_text())["extra"]["again"]
+    assert again == ["--lock-timeout", "1000000"]
+    assert project.call("run", "--resume", status=1).stdout == "said\n"
 
 
 def test_a_retry_asks_nothing_of_what_it_leaves_as_it_is(project: Project) -> None:

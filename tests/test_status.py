@@ -140,7 +140,7 @@ def test_no_failure_goes_unnamed(project: Project) -> None:
     project.copies(13, body="import os, sys\nsys.exit('kind ' + 'abcdefghijklm'[int(os.path.basename(os.getcwd())[4:]) - 1])")
     told = project.call("run", "-j1", "case*/script.py", status=1).stderr
     assert "further failures are told at the end" in told
-    rest = "  and 3 that said 3 other things; sharedenv -v status has them all\n"
+    rest = "  and 3 that said 3 other things; sharedenv -v status … has them all\n"
     rest += "      case11/script.py, case12/script.py, case13/script.py\n"
     assert rest in told and rest in project.call("status").stdout
     everything = project.call("-v", "status").stdout
@@ -180,10 +180,12 @@ def test_a_summary() -> None:
     ]
 
 
-def session(number: int, *, started: float, ended: str = "", alive: bool = False, running: tuple[int, ...] = ()) -> SessionState:
+def session(
+    number: int, *, started: float, ended: str = "", alive: bool = False, running: tuple[int, ...] = (), writer: str = "local"
+) -> SessionState:
     finished = started + 10 if ended else 0.0
     since = dict.fromkeys(running, started)
-    return SessionState("local", number, this_process(), 2, started, (), 5.0, since, ended, finished, alive)
+    return SessionState(writer, number, this_process(), 2, started, (), 5.0, since, ended, finished, alive)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,10 @@ def session(number: int, *, started: float, ended: str = "", alive: bool = False
         ({1: 0, 2: 1}, [session(1, started=80.0, ended="done")], "done"),
         ({1: 0, 2: 1}, [session(1, started=50.0), session(2, started=80.0, ended="done")], "done"),
         ({1: 0}, [session(1, started=50.0, ended="drained"), session(2, started=80.0)], "lost"),
+        # shares that went on with what one process began, and the other way round
+        ({1: 0}, [session(1, started=50.0), session(1, started=80.0, ended="done", writer="share-1-of-2")], "stopped"),
+        ({1: 0}, [session(1, started=50.0, writer="share-1-of-2"), session(1, started=80.0, ended="interrupted")], "interrupted"),
+        ({1: 0}, [session(1, started=50.0, ended="done", writer="share-1-of-2"), session(1, started=80.0)], "lost"),
     ],
 )
 def test_the_state_of_a_run(results: dict[int, int], sessions: list[SessionState], state: str) -> None:
@@ -275,6 +281,12 @@ def test_scripts_by_how_they_ended_are_listed_for_other_programs(project: Projec
     )  # fmt: skip
     assert "2 scripts" in again.stderr and "2 failed" in again.stderr
     assert "give one of them" in project.call("status", "--list", "failed", "--all", status=2).stderr
+    assert "--list failed -0" in project.call("status", "-0", status=2).stderr
+    # a variable that is set for another command contradicts nothing
+    name = project.call("status", "--all").stdout.splitlines()[1].split()[0]
+    everywhere = {"SHAREDENV_ALL": "1", "SHAREDENV_NULL": "1", "SHAREDENV_LIST": "failed"}
+    assert f'"id": "{name}"' in project.call("status", name, "--json", env=everywhere).stdout
+    assert "2 failed" in project.call("run", "./*/s.py", env=everywhere, status=1).stderr
 
 
 def test_a_result_that_lacks_something_is_passed_over(project: Project) -> None:

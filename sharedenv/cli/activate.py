@@ -65,6 +65,9 @@ def activate(
     return 0
 
 
+_OFF = ("", "0", "false", "no", "off", "n", "f")  # as click reads a flag's variable
+
+
 def or_end_the_job(words: list[str], run: Callable[[], int]) -> int:
     """Runs the command that ``words`` name and returns its exit status; where that is not 0, and whatever the reason, its
     result is code that ends the job: `eval` of nothing succeeds, and the job would go on with another Python.
@@ -76,7 +79,8 @@ def or_end_the_job(words: list[str], run: Callable[[], int]) -> int:
         status = run()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else EXIT_FAILED
-    if status and "--taskprolog" not in words and not os.environ.get("SHAREDENV_TASKPROLOG"):
+    prolog = "--taskprolog" in words or os.environ.get("SHAREDENV_TASKPROLOG", "").strip().lower() not in _OFF
+    if status and not prolog:
         with contextlib.suppress(SharedenvError, BrokenPipeError):  # the error may be that nothing can be written there
             Console().result(FAILURE[_kind(words)])
     return status

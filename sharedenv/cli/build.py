@@ -11,7 +11,7 @@ import click
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.common import Selection, Session, make_pool, open_session, plan_of, script_options
-from sharedenv.cli.options import json_option, option
+from sharedenv.cli.options import json_option, option, typed
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
@@ -48,9 +48,8 @@ def build(
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
     console: Console = context.obj.console
-    if check and (rebuild or upgrade or shared_group):
-        other = "--rebuild" if rebuild else "--upgrade" if upgrade else "--shared-group"
-        raise SharedenvError(f"--check changes nothing and {other} does: give one of them")
+    if check and (other := next(filter(typed, ("rebuild", "upgrade", "shared_group")), None)):
+        raise SharedenvError(f"--check changes nothing and --{other.replace('_', '-')} does: give one of them")
     session = open_session(context, selection)
     plan = plan_of(session, console, full=not check)  # it mends an index that was damaged
     if check:

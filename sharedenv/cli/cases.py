@@ -80,7 +80,8 @@ def repeated(context: click.Context, without: Collection[str]) -> list[str]:
         if isinstance(parameter, click.Option) and name not in without and is_given(context, name):
             flag, value = max(parameter.opts, key=len), context.params[name]
             for one in value if isinstance(value, tuple) else (value,):
-                words += [flag] if one is True else [flag, f"{one:g}" if isinstance(one, float) else str(one)]
+                if one is not False:  # a flag that a variable turns off
+                    words += [flag] if one is True else [flag, f"{one:f}".rstrip("0").rstrip(".") if isinstance(one, float) else str(one)]
     return words
 
 

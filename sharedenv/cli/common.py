@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sharedenv import discover
-from sharedenv.cli.options import Function, Globals, option, paths
+from sharedenv.cli.options import Function, Globals, option, paths, typed
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
@@ -55,7 +55,7 @@ def script_options(function: Function) -> Function:
     def with_selection(
         *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, **options: Any
     ) -> Any:
-        if null and from_file is None:
+        if null and from_file is None and typed("null"):
             hint = f"sharedenv {_command()} -0 --from-file LIST"
             raise SharedenvError("-0 says how the names in a list end, and no list is named", hint=hint)
         return function(*args, selection=Selection(scripts, from_file, null, python), **options)

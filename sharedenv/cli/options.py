@@ -39,6 +39,13 @@ def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     return click.option(*names, **attributes)
 
 
+def typed(name: str) -> bool:
+    """Whether an option of the command at work stands on the command line: a variable that is set for other commands, and has no
+    effect here, contradicts nothing.
+    """
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def json_option(function: Function) -> Function:
     """Adds --json, the command's ``as_json``; with it, an error that ends the command is a document too (see cli.main)."""
     return option("--json", "as_json", is_flag=True, callback=_note, help="One JSON document on stdout.")(function)

@@ -164,7 +164,7 @@ def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:
     layout = find_pool(globals_.pool, os.environ, paths, here)
     if layout is None:
         flag = "--retry-failed" if context.params.get("retry_failed") else "--resume"
-        raise SharedenvError(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")
+        raise NoRun(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")
     trusted(layout)
     check_format(layout)
     return layout
@@ -175,12 +175,21 @@ def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
         return open_run(layout.runs, wanted.run_id)
     runs = list_runs(layout.runs)
     found = find_run(runs, paths, wanted.arguments) if paths else next(iter(runs), None)
+    if found is not None and wanted.share is not None and not _may_hold(found, paths):
+        found = find_run([run for run in runs if "share" in run.asked.extra], paths, wanted.arguments)
     if found is None:
         what = "no earlier run over these scripts" if paths else f"no run in {layout.runs}"
         if paths and wanted.arguments and find_run(runs, paths, None) is not None:
             what += f" with the arguments {shlex.join(wanted.arguments)}"
         raise NoRun(what, hint="sharedenv status --all" if runs else "sharedenv run 'case*/script.py'")
     return found
+
+
+def _may_hold(run: Run, paths: Sequence[str]) -> bool:
+    """Whether a share may go on with a run: another share, which is told then, or one over all of its scripts, not one that
+    tried a few of them.
+    """
+    return "share" in run.asked.extra or {case.script for case in run.cases()}.issuperset(paths)
 
 
 def _asked(old: Sequence[Case], paths: Sequence[str], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sharedenv.cli.building import taking_builds_along
 from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
@@ -144,11 +145,12 @@ def execute(
         session.keep()
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen.console.pool, screen)
         delivery = Delivery(work, threads, starter, recorder, batch, build_options, console)
-        building = delivery.begin(environments)
+        with taking_builds_along():
+            building = delivery.begin(environments)
         # thousands of cases that live until the end: nothing for the collector to look at again and again
         gc.freeze()
         outcome = batch.run()
-        if not all(future.done() for future in building):
+        if outcome.interrupted or not all(future.done() for future in building):
             stop_all()
         with contextlib.suppress(OSError):
             screen.output.finish()
@@ -259,7 +261,6 @@ class Delivery:
         else:
             self._recorder.ready(key, prepared)
             self._batch.deliver(key, prepared)
-
 
     def _hold(self, need: Need, environment: Environment) -> Prepared:
         layout = self._work.layout

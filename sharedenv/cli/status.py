@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.cli.options import Globals, json_option, option, runs
+from sharedenv.cli.options import Globals, json_option, option, runs, typed
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
@@ -42,10 +42,15 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, ende
     """
     globals_: Globals = context.obj
     layout = _pool(globals_)
-    if everything and run_id:
+    if everything and run_id and typed("everything"):
         raise SharedenvError("RUN names one run and --all lists them all: give one of them")
+    everything = everything and not run_id
     if ended and (everything or as_json):
-        raise SharedenvError(f"--list names scripts of one run, {'--json' if as_json else '--all'} is another list: give one of them")
+        if typed("ended"):
+            raise SharedenvError(f"--list names scripts of one run, {'--json' if as_json else '--all'} is another list: give one of them")
+        ended = None
+    if null and not ended and typed("null"):
+        raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
     if everything:
         return _list(layout, globals_.console, as_json)
     run = open_run(layout.runs, run_id) if run_id else next(iter(list_runs(layout.runs)), None)

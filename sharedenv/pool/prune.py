@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
 from sharedenv.frozen import frozen
-from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.clock import CLOCK, file_system_time
 from sharedenv.pool.holders import claimed, processes
 from sharedenv.pool.layout import Layout, is_part
 from sharedenv.pool.lease import try_lease
@@ -102,7 +102,8 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
 def run_files(layout: Layout) -> frozenset[str]:
     """The names of all runs and of their files: a run that begins, or goes on, adds one."""
     runs = _listed(layout.runs)
-    return frozenset([*runs, *(os.path.join(run, name) for run in runs for name in _listed(os.path.join(layout.runs, run)))])
+    files = (os.path.join(run, name) for run in runs for name in _listed(os.path.join(layout.runs, run)) if not name.startswith(CLOCK))
+    return frozenset([*runs, *files])
 
 
 def remove_pool(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> str | None:
@@ -128,17 +129,20 @@ def remove_pool(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset
         with contextlib.suppress(OSError):
             os.unlink(layout.path)
     if os.path.lexists(aside):
-        left = ", ".join(sorted(_listed(aside))[:3])
-        return f"{left or folder} can't be removed" if aside == folder else f"{aside} can't be removed"
+        reason = f"{', '.join(sorted(_listed(aside))[:3]) or folder} can't be removed"
+        return reason if aside == folder else _put_back(aside, folder, reason)
     return f"the link to {folder} can't be removed" if os.path.islink(layout.path) else None
 
 
 def _put_back(aside: str, folder: str, reason: str) -> str:
-    """Undoes the rename of a pool in which somebody began at that instant; why the pool stays, in words."""
+    """Undoes the rename of a pool that is not to go, or can't; why it stays, in words."""
     try:
         os.rename(aside, folder)
-    except OSError:  # there is a new pool already
-        return f"{reason}: what was in it is in {aside}"
+    except OSError:  # there is a new pool already: no later prune is to take the old one for rubbish
+        kept = f"{folder}.kept-{os.urandom(4).hex()}"
+        with contextlib.suppress(OSError):
+            os.rename(aside, kept)
+        return f"{reason}: what was in it is in {kept if os.path.lexists(kept) else aside}"
     return reason
 
 
@@ -150,7 +154,7 @@ def _occupants(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[
     if any(not verdict.removed for verdict in pruned.verdicts):
         yield "not every environment went"
     if policy.needed or policy.doubt:
-        yield policy.doubt or f"run {min(policy.needed.values())} is at work"
+        yield policy.doubt or min(policy.needed.values())
     if begun := run_files(layout) - files:
         yield f"run {min(begun).partition('/')[0]} began meanwhile"
     if any(item.live for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True)):

@@ -5,8 +5,11 @@ Host is the name of our host, where GNU parallel writes ":" for the local machin
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 
 from sharedenv.run.case import Case, Result
@@ -44,19 +47,24 @@ class Joblog:
         """Raises OSError."""
         self._first, self._step = share or (1, 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        try:
-            self._descriptor = os.open(path, flags | os.O_EXCL, 0o666)
-            new = True  # of many shares that begin at once, only who made the file writes its header
-        except FileExistsError:
-            self._descriptor = os.open(path, flags if append or share else flags | os.O_TRUNC, 0o666)
-            new = share is None and os.fstat(self._descriptor).st_size == 0
-        if new:
-            self._write(HEADER)
+        self._descriptor = os.open(path, flags if append or share else flags | os.O_TRUNC, 0o666)
+        with self._alone() if share else contextlib.nullcontext():
+            if os.fstat(self._descriptor).st_size == 0:
+                self._write(HEADER)
 
     def append(self, case: Case, result: Result, python: str) -> None:
         """Writes one line. Raises OSError."""
         place = self._first + (case.sequence - 1) * self._step
         self._write(joblog_line(replace(case, sequence=place), result, python))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        # of many shares that begin at once, one writes the header; without flock on its disk a second may
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        yield
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _write(self, line: bytes) -> None:
         while line:  # a disk that is getting full takes a part

@@ -97,6 +97,11 @@ def share_writer(index: int, count: int) -> str:
     return f"{_SHARE}{index}-of-{count}"
 
 
+def is_share(writer: str) -> bool:
+    """Whether a writer is one of such shares."""
+    return writer.startswith(_SHARE)
+
+
 def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
     """Raises SharedenvError when one of a run's sessions is at work that may have the same cases as ``writer``."""
     if alive := [state for state in sessions if state.alive and _overlap(state.writer, writer)]:
@@ -117,7 +122,7 @@ def refuse_newer(run_id: str, sessions: Iterable[SessionState], known: Iterable[
 
 def _overlap(one: str, other: str) -> bool:
     """Whether two writers may have the same cases: not the shares of one division, nor tasks of Slurm, which the queue tells of."""
-    ours = all(writer == LOCAL or writer.startswith(_SHARE) for writer in (one, other))
+    ours = all(writer == LOCAL or is_share(writer) for writer in (one, other))
     return one == other or (ours and one.partition("-of-")[2] != other.partition("-of-")[2])
 
 

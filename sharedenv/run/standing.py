@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Result
-from sharedenv.run.session_state import SessionState
+from sharedenv.run.session_state import LOCAL, SessionState, is_share
 
 RUNNING = "running"
 DONE = "done"
@@ -83,10 +83,21 @@ def _state(left: int, sessions: Sequence[SessionState], alive: Sequence[SessionS
         return PLANNED
     if not left:
         return DONE
-    endings = set({session.writer: session.ended for session in sessions}.values())  # the last one of each writer
+    endings = {session.ended for session in _last(sessions)}
     if "" in endings:
         return LOST
     return INTERRUPTED if "interrupted" in endings else STOPPED
+
+
+def _last(sessions: Sequence[SessionState]) -> list[SessionState]:
+    """The last session of each writer; of a run that one process had and shares went on with, or the other way round, of the later."""
+    last = {session.writer: session for session in sessions}
+    local = last.get(LOCAL)
+    shares = [session for session in last.values() if is_share(session.writer)]
+    if local is None or not shares:
+        return list(last.values())
+    later = max(session.started for session in shares) > local.started
+    return [session for session in last.values() if not (session is local if later else is_share(session.writer))]
 
 
 def _covered(sessions: Iterable[SessionState], now: float) -> float:

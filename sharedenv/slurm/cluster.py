@@ -80,7 +80,7 @@ def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cw
         done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd, patience=None)
         match = re.match(r"(\d+)(;|$)", done.stdout.strip().rpartition("\n")[2]) if done.status == 0 else None
         unclear = match is None and (done.status <= 0 or _UNCLEAR.search(done.stderr) is not None)
-        job = match[1] if match else find(script, environ) if unclear else None
+        job = match[1] if match else _find_quietly(script, environ) if unclear else None
     except KeyboardInterrupt:
         raise Unclear(message, cause="interrupted before sbatch answered", exit_code=EXIT_INTERRUPTED) from None
     if job is not None:
@@ -95,12 +95,19 @@ def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cw
     )
 
 
-def find(script: str, environ: Mapping[str, str]) -> str | None:
-    """The id of the job that this script was submitted as; None where Slurm knows of none, or doesn't answer."""
+def _find_quietly(script: str, environ: Mapping[str, str]) -> str | None:
     try:
-        done = _call(["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"], environ)
+        return find(script, environ)
     except SharedenvError:
         return None
+
+
+def find(script: str, environ: Mapping[str, str], patience: float = PATIENCE) -> str | None:
+    """The id of the job that this script was submitted as; None where Slurm knows of none. Raises SharedenvError when it can't say."""
+    argv = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"]
+    done = _call(argv, environ, patience=patience)
+    if done.status != 0:
+        raise SharedenvError("squeue does not answer", cause=_words(done), exit_code=EXIT_FAILED)
     found = (line.partition("|") for line in done.stdout.splitlines())
     return next((job for job, _, command in found if command == script), None)
 

@@ -23,6 +23,7 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
     if not arrays:
         return {}
     try:
+        arrays = [(run, with_job(array, environ)) for run, array in arrays]
         tasks = cluster.tasks([array.job for _, array in arrays if array.job], environ)
     except SharedenvError:
         kept = [
@@ -54,14 +55,14 @@ def jobs_in_queue(runs: Sequence[str], environ: Mapping[str, str], patience: flo
 
     One question to squeue for all of them, which has ``patience`` seconds for its answer. Raises SharedenvError when there is none.
     """
-    jobs = {array.job: run for run in runs for array in list_arrays(run) if array.job}
+    jobs = {found.job: run for run in runs for array in list_arrays(run) if (found := with_job(array, environ, patience)).job}
     tasks = cluster.tasks(list(jobs), environ, patience)
     return {jobs[task.job]: task.job for task in tasks if (task.waiting or task.running) and task.job in jobs}
 
 
-def with_job(array: Array, environ: Mapping[str, str]) -> Array:
-    """The array with its job where sbatch's answer got lost and Slurm knows of it; else as it is."""
-    if array.job or (job := cluster.find(array.script, environ)) is None:
+def with_job(array: Array, environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> Array:
+    """The array with its job where sbatch's answer got lost and Slurm knows of it; else as it is. Raises SharedenvError."""
+    if array.job or (job := cluster.find(array.script, environ, patience)) is None:
         return array
     return replace(array, job=job)
 

@@ -83,11 +83,12 @@ class Standing:
 
 def standing(run: Run, environ: Mapping[str, str]) -> Standing:
     """Where a run on Slurm stands now. A Slurm that doesn't answer is no error: see ``trouble``."""
-    arrays = [with_job(array, environ) for array in list_arrays(run.path)]
-    jobs = [job for array in arrays for job in (array.build, array.job) if job]
+    arrays = list_arrays(run.path)
     trouble = ""
     tasks: list[cluster.Task] | None
     try:
+        arrays = [with_job(array, environ) for array in arrays]
+        jobs = [job for array in arrays for job in (array.build, array.job) if job]
         tasks = cluster.tasks(jobs, environ)
     except SharedenvError as error:
         tasks, trouble = None, error.cause or error.message
