@@ -49,7 +49,7 @@ class Watcher:
         self.records.append((result, last))
         return "the journal is full" if self.broken_journal else ""
 
-    def started(self, case: Case) -> None:
+    def started(self, case: Case, group: int, *, result_follows: bool) -> None:  # noqa: ARG002 - the observer's signature
         self.starts.append(case.sequence)
 
     def tick(self, batch: Batch) -> None:
@@ -342,8 +342,8 @@ def test_what_vanished_fails_by_itself(house: House) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_who_finds_no_descriptor_waits_for_those_of_one_that_ends(house: House, jobs: int) -> None:
     class Narrow(Watcher):
-        def started(self, case: Case) -> None:
-            super().started(case)
+        def started(self, case: Case, group: int, *, result_follows: bool) -> None:
+            super().started(case, group, result_follows=result_follows)
             if len(self.starts) == 1:  # from now on, what the first one has is all there is
                 free = os.dup(0)
                 os.close(free)

@@ -211,21 +211,19 @@ def test_of_many_that_want_a_run_one_gets_it(tmp_path: Path) -> None:
 def test_what_runs_is_known_at_any_instant(tmp_path: Path) -> None:
     run = make(tmp_path)
     session = run.begin(jobs=2)
-    session.start(1)
-    session.start(2)
-    session.note_started()
+    session.start(1, 4711)
+    session.start(2, 4712)
     (state,) = run.sessions()
-    assert (list(state.running), state.jobs, state.alive) == ([1, 2], 2, True)
+    assert (list(state.running), state.groups, state.jobs, state.alive) == ([1, 2], {1: 4711, 2: 4712}, 2, True)
     assert abs(state.running[1] - time.time()) < 60
-    session.start(3)  # in the place of case 1, whose result tells it
+    session.start(3, 4713, result_follows=True)  # in the place of case 1, whose result tells it
     session.append(Result(1, 1, 1e9, 5.0, status=0))
     assert run.sessions()[0].running == {2: state.running[2], 3: 1e9 + 5.0}
     session.append(Result(2, 1, 1e9, 5.0, status=0))
-    session.note_started()  # nothing to say
     session.append(Result(3, 1, 1e9, 5.0, status=0))
     session.close("done")
-    assert run.sessions()[0].running == {}
-    assert len(Path(session.path).read_bytes().splitlines()) == 6
+    assert (run.sessions()[0].running, run.sessions()[0].groups) == ({}, {})
+    assert len(Path(session.path).read_bytes().splitlines()) == 7
 
 
 def lost_session(run: Run, code: str) -> None:
@@ -241,7 +239,7 @@ def lost_session(run: Run, code: str) -> None:
 
 def test_what_a_lost_session_had_started_is_interrupted(tmp_path: Path) -> None:
     run = make(tmp_path)
-    lost_session(run, "s = run.begin()\ns.start(1)\ns.start(2)\ns.note_started()\ns.start(3)\ns.append(Result(1, 1, time.time(), status=0))")
+    lost_session(run, "s = run.begin()\ns.start(1, 5)\ns.start(2, 6)\ns.start(3, 7, result_follows=True)\ns.append(Result(1, 1, time.time(), status=0))")
     results = run.results()
     assert (results[1].succeeded, results[2].interrupted, results[3].interrupted) == (True, True, True)
     # an outcome of before says nothing of the folder that the second attempt has left
@@ -249,7 +247,7 @@ def test_what_a_lost_session_had_started_is_interrupted(tmp_path: Path) -> None:
     session.append(Result(2, 1, time.time(), status=1))
     session.close("done")
     assert not run.results()[2].interrupted
-    lost_session(run, "time.sleep(0.01)\ns = run.begin(again=[2])\ns.start(2)\ns.note_started()")
+    lost_session(run, "time.sleep(0.01)\ns = run.begin(again=[2])\ns.start(2, 6)")
     assert run.results()[2].interrupted
     # a later one counts again
     session = run.begin()
@@ -268,8 +266,7 @@ def test_what_is_run_again_has_no_result_meanwhile(tmp_path: Path) -> None:
     session = run.begin(again=[1, 2])
     assert list(run.results()) == [3]
     session.append(Result(1, 1, time.time(), status=1))
-    session.start(1)  # its second attempt
-    session.note_started()
+    session.start(1, 4711)  # its second attempt
     assert list(run.results()) == [3]
     session.close("interrupted")
     assert sorted(run.results()) == [1, 2, 3]
@@ -309,7 +306,7 @@ def test_clocks_of_nodes_may_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "line",
     [
-        '{"ended":5}', '{"started":{"a":1}}', '{"started":[4],"time":"x"}', '{"attempt":1,"sequence":"a"}', '{"owner":{"pid":"x"}}',
+        '{"ended":5}', '{"started":{"a":1}}', '{"started":[4],"time":"x"}', '{"started":[[4,"x"],[[4],4],7]}', '{"attempt":1,"sequence":"a"}', '{"owner":{"pid":"x"}}',
         '{"owner":5}', "[" * 100_000, '{"sequence":1,"attempt":1,"start":"x","seconds":1}', "\0\0\0", '{"ended":"done","time":1e9}{',
     ],
 )  # fmt: skip

@@ -18,7 +18,6 @@ import pytest
 
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import create_run, list_runs
-from sharedenv.run.leftover import processes_of
 from sharedenv.run.resume import choose, find_run, outcomes
 from tests.conftest import Project
 
@@ -140,6 +139,68 @@ def test_a_retry_that_is_killed_leaves_its_scripts_to_be_named_and_ended(project
     assert ": 1 failed, 2 interrupted" in project.call("status").stdout
 
 
+def test_what_a_script_has_become_or_left_is_found_and_what_only_looks_like_it_is_not(project: Project) -> None:
+    """The journal has the process groups: neither the command line nor the folder of a process says whose it is."""
+    note = "import os, subprocess, time\nopen('../started', 'a').write(os.path.basename(os.getcwd()) + '\\n')\n"
+    project.script("case1/script.py", body=note + "os.execvp('sleep', ['sleep', '300'])")
+    project.script("case2/script.py", body=note + "subprocess.Popen(['sleep', '300']); os.kill(os.getpid(), 9)")
+    project.script("case3/script.py", body=note + "time.sleep(300)")
+    process = project.start("run", "-j3", "case*/script.py")
+    wait_for(lambda: len(started(project)) == 3)
+    wait_for(lambda: "2 running" in project.call("status").stdout)  # what case 2 left is a run's own to end, or to leave
+    process.kill()
+    process.communicate(timeout=120)
+    looks = subprocess.Popen(["tail", str(project.path / "case3/script.py"), "-f"], stdout=subprocess.DEVNULL)
+    editor = subprocess.Popen(["cat", str(project.path / "case1/script.py"), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    named = "still running without it: case1/script.py, case3/script.py; to end them"
+    assert named in project.call("status").stdout
+    assert len(json.loads(project.call("status", "--json").stdout)["left_running"]) == 2
+    assert "are still running: case1/script.py, case3/script.py" in project.call("run", "--resume", status=2).stderr
+    assert "had left running: case1/script.py, case3/script.py" in project.call("cancel").stderr
+    assert "is not at work" in project.call("cancel").stderr
+    assert looks.poll() is editor.poll() is None
+    looks.kill()
+    looks.wait()
+    editor.communicate()
+
+
+def test_the_scripts_of_another_run_are_not_taken_for_those_of_a_killed_one(project: Project) -> None:
+    process = begin(project, count=3)
+    process.kill()
+    process.communicate(timeout=120)
+    project.call("cancel")
+    killed = project.call("status", "--all").stdout.splitlines()[1].split()[0]
+    project.start("run", "-j2", "case*/script.py")
+    wait_for(lambda: len(started(project)) >= 4)
+    assert "still running" not in project.call("status", killed).stdout
+    assert f"run {killed} is not at work" in project.call("cancel", killed).stderr
+    (project.path / "go").touch()
+    assert "3 succeeded" in project.call("run", "--resume", "--run-id", killed).stderr
+
+
+def test_a_retry_says_what_it_left_undone(project: Project) -> None:
+    project.copies(3, body="import os, sys, time\nif os.getcwd()[-1] == '1': sys.exit(not os.path.exists('../mended'))\ntime.sleep(300)")
+    process = project.start("run", "-j2", "case*/script.py")
+    wait_for(lambda: "1 failed" in project.call("status", status=None).stdout)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    (project.path / "mended").touch()
+    told = project.call("run", "--retry-failed", status=1).stderr
+    assert re.search(r"\n2 scripts never ran to the end: sharedenv run --resume --run-id \S+\n", told)
+
+
+def test_cancel_gives_what_a_killed_run_left_the_grace_it_was_promised(project: Project) -> None:
+    body = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('../started', 'a').write('x\\n')\ntime.sleep(300)"
+    project.script("case1/script.py", body=body)
+    process = project.start("run", "case1/script.py", "--grace", "0.2")
+    wait_for(lambda: bool(started(project)))
+    process.kill()
+    process.communicate(timeout=120)
+    began = time.monotonic()
+    assert "had left running" in project.call("cancel").stderr
+    assert time.monotonic() - began < 8  # the grace where none is named is 10 s
+
+
 @pytest.mark.parametrize("arguments", [(), ("--", "another case")])
 def test_a_run_beside_one_at_work_on_the_same_cases_is_told_so(project: Project, arguments: tuple[str, ...]) -> None:
     process = begin(project, count=3)
@@ -179,7 +240,7 @@ def test_forks_of_a_server_that_outlive_a_kill_are_named_too(project: Project) -
     refused = project.call("run", "--resume", status=2).stderr
     assert "are still running: case1/script.py, case2/script.py" in refused
     (project.path / "go").touch()
-    wait_for(lambda: not processes_of(Case(1, str(path)) for path in project.path.glob("case*/script.py")))
+    wait_for(lambda: alone(project))
     assert "5 to run" in project.call("run", "--resume").stderr
 
 

@@ -395,3 +395,16 @@ def test_jobs_in_a_job_that_is_not_bound_to_its_cpus(on_node: str, beside: str, 
 @pytest.mark.parametrize(("given", "jobs"), [("3", 3), ("0", None), ("", None), ("x", None)])
 def test_jobs(given: str, jobs: int | None) -> None:
     assert default_jobs({"SLURM_CPUS_PER_TASK": given}) == (jobs or len(os.sched_getaffinity(0)))
+
+
+def test_a_joblog_goes_on_behind_a_torn_line_and_by_the_places_of_its_share(project: Project) -> None:
+    project.copies(4, body="import os, sys; sys.exit(os.getcwd().endswith('4') and not os.path.exists('../mended'))")
+    project.call("run", "--shard", "2/2", "case*/script.py", "--joblog", "log", status=1)
+    log = project.path / "log"
+    log.write_text(log.read_text() + "9\ttorn")
+    (project.path / "mended").touch()
+    project.call("run", "--retry-failed")
+    rows = [row.split("\t") for row in log.read_text().splitlines()[1:]]
+    assert [(row[0], row[-1].rpartition("/case")[2]) for row in rows] == [
+        ("2", "2/script.py"), ("4", "4/script.py"), ("9", "torn"), ("4", "4/script.py"),
+    ]  # fmt: skip

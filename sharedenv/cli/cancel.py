@@ -15,8 +15,10 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
+from sharedenv.report.words import printable
 from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
+from sharedenv.run.orders import GRACE
 from sharedenv.run.signals import CANCEL
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import list_arrays
@@ -101,13 +103,19 @@ def _cancel_leftover(run: Run, command: str, console: Console) -> bool:
     found = leftover(sessions, cases)
     if not found:
         return False
-    end_leftover(found)
+    end_leftover(found, _grace(run))
     if left := leftover(sessions, cases):
         groups = " ".join(f"-{group}" for group in sorted({group for group, _ in left}))
         raise SharedenvError(f"can't end scripts of run {run.id}: {named(left)}", hint=f"kill -9 -- {groups}", exit_code=EXIT_FAILED)
-    console.say(f"ended what the killed run {run.id} had left running: {named(found)}")
+    console.say(f"ended what the killed run {run.id} had left running: {printable(named(found))}")
     console.say(f"to go on: sharedenv {command} --resume --run-id {run.id}")
     return True
+
+
+def _grace(run: Run) -> float:
+    """What the scripts of a run were promised between TERM and KILL, in seconds."""
+    words = list(run.asked.extra.get("again", ()))
+    return float(words[words.index("--grace") + 1]) if "--grace" in words else GRACE
 
 
 def _end(run: Run, owner: Owner) -> None:

@@ -124,6 +124,8 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         finally:
             starter.close()
         status = _tell(console, work, journal, ended, here, context.obj.pool)
+        if asked.failed_only and status == 0 and work.unrun:
+            status = _tell_unrun(console, work, "", context.obj.pool)
     if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
         remember_all(work)
     return status
@@ -162,10 +164,8 @@ def _refuse_queued(run: Run) -> None:
 
 
 def _tell_nothing(console: Console, work: Work, asked: Wanted, pool: str | None) -> int:
-    if asked.failed_only and work.run is not None and work.unrun:
-        words = shlex.join(["sharedenv", *pool_words(work.layout, pool), "run", "--resume", "--run-id", work.run.id])
-        console.say(f"nothing failed, but {count(work.unrun, 'script')} never ran to the end: {words}")
-        return EXIT_FAILED
+    if asked.failed_only and work.unrun:
+        return _tell_unrun(console, work, "nothing failed, but ", pool)
     console.say("nothing to run")
     if work.run is not None and asked.run_id is None:
         from sharedenv.cli.unfinished import hidden_run  # noqa: PLC0415 - only where there is nothing to run
@@ -173,6 +173,12 @@ def _tell_nothing(console: Console, work: Work, asked: Wanted, pool: str | None)
         if text := hidden_run(work.layout, work.run, pool):
             console.say(text)
     return 0
+
+
+def _tell_unrun(console: Console, work: Work, before: str, pool: str | None) -> int:
+    words = ["sharedenv", *pool_words(work.layout, pool), "run", "--resume", *(("--run-id", work.run.id) if work.run else ())]
+    console.say(f"{before}{count(work.unrun, 'script')} never ran to the end: {shlex.join(words)}")
+    return EXIT_FAILED
 
 
 def _share(given: Mapping[str, Any]) -> Share | None:
@@ -251,7 +257,10 @@ def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None)
     if path is None:
         return None
     place = None
-    if share is not None:  # one that goes on with the run of them all has the sequences of them all
+    if share is None and work.run is not None and (begun := work.run.asked.extra.get("share")):
+        index, _, number = begun.partition("/")  # that share's run, gone on with by its name
+        place = (int(index), int(number))
+    elif share is not None:  # one that goes on with the run of them all has the sequences of them all
         place = (share.index + 1, share.count) if work.writer == LOCAL else (1, 1)
     try:
         return Joblog(path, append=again, share=place)

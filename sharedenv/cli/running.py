@@ -75,9 +75,9 @@ class Recorder:
         """The interpreter of a key, for the joblog."""
         self._pythons[key] = prepared.python
 
-    def started(self, case: Case) -> None:
+    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
         """Puts down that a case runs."""
-        self._session.start(case.sequence)
+        self._session.start(case.sequence, group, result_follows=result_follows)
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
         """Passes on what a script wrote. Raises OSError."""
@@ -111,8 +111,7 @@ class Recorder:
         self._screen.unbuilt(cases, text)
 
     def tick(self, batch: Batch) -> None:
-        """Draws, puts down what was started without a result at hand, and looks whether the run is still ours."""
-        self._session.note_started()
+        """Draws, and looks whether the run is still ours."""
         self._screen.tick(batch)
         if self._session.lost:
             batch.drain("another process has taken this run meanwhile: starting nothing more")

@@ -14,7 +14,7 @@ from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
-from sharedenv.report.words import short_path
+from sharedenv.report.words import printable, short_path
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
@@ -63,7 +63,7 @@ def _lines(
 ) -> list[str]:
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
     if found := leftover(run.sessions(), without_result(stands.cases.values(), stands.results)):
-        lines.append(style("warning", f"still running without it: {named(found)}; to end them: sharedenv cancel {run.id}"))
+        lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: sharedenv cancel {run.id}"))
     if stands.over and stands.count("failed", "lost", "left"):
         pool = ["--pool", globals_.pool] if globals_.pool else []
         lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id])}")

@@ -19,7 +19,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
-from sharedenv.report.words import short_path
+from sharedenv.report.words import printable, short_path
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.leftover import leftover, named, without_result
@@ -68,6 +68,7 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, ende
             "failures": failure_values(cases, results),
             "interrupted": case_values(interrupted(cases, results)),
             "at_work": case_values(case for case in cases if case.sequence in standing.running),
+            "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
             "errors": [],
         }
         if is_on_slurm(run):
@@ -120,7 +121,7 @@ def _tell(run: Run, globals_: Globals) -> None:
     lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
     lines += pace_lines(standing, results, now) if standing.alive else []
     if found := leftover(sessions, without_result(cases, results)):
-        lines.append(style("warning", f"still running without it: {named(found)}; to end them: sharedenv cancel {run.id}"))
+        lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: sharedenv cancel {run.id}"))
     running = {*standing.running, *(case.sequence for _, case in found)}
     summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)

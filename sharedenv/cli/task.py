@@ -148,8 +148,8 @@ class _Observer:
         self._since = time.time()
         self.edited: list[Case] = []
 
-    def started(self, case: Case) -> None:
-        self._session.start(case.sequence)
+    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
+        self._session.start(case.sequence, group, result_follows=result_follows)
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - batch's protocol
         self._screen.pass_on(case, stdout, stderr)
@@ -167,7 +167,6 @@ class _Observer:
         return f"the run's journal can't be written ({error.strerror if error else 'no reason given'}): starting nothing more"
 
     def tick(self, batch: Batch) -> None:
-        self._session.note_started()
         if self._session.lost:
             batch.drain("another process works on this task now: starting nothing more")
 

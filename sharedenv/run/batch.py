@@ -43,8 +43,8 @@ _LOOK = 0.1  # seconds between looks at outputs: what a script can write meanwhi
 class Observer(Protocol):
     """Who is told. Called from the loop: be quick."""
 
-    def started(self, case: Case) -> None:
-        """An attempt at a case has begun."""
+    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
+        """An attempt at a case has begun, as this process group. ``result_follows``: `record` comes next, for another case."""
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:
         """A case ended for good: pass on what it wrote. OSError when that fails: the case counts as failed, the
@@ -214,7 +214,7 @@ class Batch:
         if self.options.timeout is not None:
             slot.deadline = slot.began + self.options.timeout
         self._slots[pid] = slot
-        self._observer.started(case)
+        self._observer.started(case, pid, result_follows=self._unclosed > 0)
         if self._began is None:
             self._began = slot.began
 

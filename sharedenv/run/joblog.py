@@ -49,6 +49,7 @@ class Joblog:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(path, flags if append or share else flags | os.O_TRUNC, 0o666)
         with self._alone() if share else contextlib.nullcontext():
+            self._torn = not _ends_a_line(path)
             if os.fstat(self._descriptor).st_size == 0:
                 self._write(HEADER)
 
@@ -67,5 +68,18 @@ class Joblog:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _write(self, line: bytes) -> None:
-        while line:  # a disk that is getting full takes a part
+        # a disk that fills takes part of a line: the next one starts on a line of its own
+        line = b"\n" + line if self._torn else line
+        while line:
             line = line[os.write(self._descriptor, line) :]
+            self._torn = bool(line)
+
+
+def _ends_a_line(path: str) -> bool:
+    """Whether a file is empty or ends with a line break; one that can't be read counts as such."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-min(1, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return file.read() in (b"", b"\n")
+    except (OSError, ValueError):  # a pipe
+        return True

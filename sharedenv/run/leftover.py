@@ -4,26 +4,62 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case, Result
 from sharedenv.run.groups import Groups
-from sharedenv.run.orders import GRACE
 from sharedenv.run.session_state import SessionState
-from sharedenv.run.starter import FORK_SERVER
 
 NAMED = 3  #: scripts named
+_SKEW = 30.0  # seconds by which the journal's time of a start may differ from the kernel's: clocks are set, machines sleep
 
 
 def leftover(sessions: Iterable[SessionState], cases: Iterable[Case]) -> list[tuple[int, Case]]:
-    """Those of these cases that run on this machine, left by a session that was killed: process group and case of each process."""
-    here = [session for session in sessions if session.owner is not None and is_here(session.owner)]
-    if not any(not session.ended and not session.alive for session in here):
+    """Those of these cases that run on this machine, left by a session that was killed: process group and case of each.
+
+    A group is known by the number that the journal has, and by when its leader was started, or, where that has ended, its others.
+    """
+    wanted = {case.sequence: case for case in cases}
+    candidates = [
+        (group, session.running[sequence], wanted[sequence])
+        for session in sessions
+        if not session.alive and session.owner is not None and is_here(session.owner)
+        for sequence, group in session.groups.items()
+        if sequence in wanted
+    ]
+    if not candidates:
         return []
-    # other tasks of the same run may be at work here: what these have started has not been left
-    return processes_of(cases, {session.owner.pid for session in here if session.alive and session.owner})
+    members = _groups()
+    return [(group, case) for group, since, case in candidates if _is_of(members.get(group, {}), group, since)]
+
+
+def _groups() -> dict[int, dict[int, float]]:
+    """The processes of each process group and when they were started (seconds since the epoch). What has ended, reaped or not, is none."""
+    found: dict[int, dict[int, float]] = {}
+    try:
+        with open("/proc/uptime") as file:
+            booted = time.time() - float(file.read().split()[0])
+    except OSError:  # no /proc (macOS)
+        return found
+    tick = os.sysconf("SC_CLK_TCK")
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if fields[0] not in (b"Z", b"X"):
+            found.setdefault(int(fields[2]), {})[int(name)] = booted + int(fields[19]) / tick
+    return found
+
+
+def _is_of(members: Mapping[int, float], group: int, since: float) -> bool:
+    """Whether these members of a process group are of the one that a case began at this time, not of a later one of that number."""
+    if group in members:
+        return abs(members[group] - since) < _SKEW
+    return any(start > since - _SKEW for start in members.values())
 
 
 def without_result(cases: Iterable[Case], results: Mapping[int, Result]) -> list[Case]:
@@ -48,41 +84,11 @@ def refuse_leftover(run_id: str, sessions: Iterable[SessionState], cases: Iterab
         )
 
 
-def end_leftover(found: Iterable[tuple[int, Case]]) -> None:
-    """Ends them as a run ends its scripts: TERM to their process groups, a grace, KILL."""
-    groups = Groups(GRACE)
+def end_leftover(found: Iterable[tuple[int, Case]], grace: float) -> None:
+    """Ends them as a run ends its scripts: TERM to their process groups, a grace (seconds), KILL."""
+    groups = Groups(grace)
     for group in {group for group, _ in found}:
         groups.end(group, time.monotonic())
     while groups.busy:
         time.sleep(groups.next_look(time.monotonic()))
         groups.watch(time.monotonic(), set())
-
-
-def processes_of(cases: Iterable[Case], parents: Container[int] = ()) -> list[tuple[int, Case]]:
-    """The process group of each process that was started as one of these cases, with the case; not those below ``parents``."""
-    cases = list(cases)
-    wanted = {tuple(map(os.fsencode, (case.script, *case.arguments))): case for case in cases}
-    folders = {os.fsencode(os.path.realpath(case.folder)): case for case in cases}
-    found = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    words = file.read().split(b"\0")  # PYTHON SCRIPT ARGUMENT… and an empty one
-                case = wanted.get(tuple(words[1:-1]))
-                if case is None and words[1:3] == [b"-m", FORK_SERVER.encode()]:
-                    # the fork of a server, which shows the server's command line: where it is says which case it is
-                    case = folders.get(os.readlink(f"/proc/{name}/cwd".encode()))
-                if case and not _descends(int(name), parents):
-                    found.append((os.getpgid(int(name)), case))
-            except OSError:
-                continue  # it has ended meanwhile, or is not ours to look at
-    return found
-
-
-def _descends(pid: int, parents: Container[int]) -> bool:
-    """Whether one of these processes has started this one, or what started it. Raises OSError when it has ended."""
-    while pid > 1 and pid not in parents:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            pid = int(file.read().rpartition(b")")[2].split()[1])
-    return pid in parents

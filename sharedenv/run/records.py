@@ -80,9 +80,9 @@ def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | Non
     return cases
 
 
-def encode_result(result: Result, started: Sequence[int] = ()) -> bytes:
-    """One result as a line, with the sequences of the cases that were started meanwhile; what is empty is left out. By hand:
-    each case waits for it, and the encoder takes four times as long.
+def encode_result(result: Result, started: Sequence[tuple[int, int]] = ()) -> bytes:
+    """One result as a line, with sequence and process group of the cases that were started meanwhile; what is empty is left out.
+    By hand: each case waits for it, and the encoder takes four times as long.
     """
     text = (
         f'{{"sequence":{result.sequence},"attempt":{result.attempt},"start":{result.start:.3f},"seconds":{result.seconds:.4f},'
@@ -96,7 +96,8 @@ def encode_result(result: Result, started: Sequence[int] = ()) -> bytes:
     if result.digest:
         text += f',"digest":{_encode(result.digest)}'
     if started:
-        text += f',"started":[{",".join(map(str, started))}]'
+        pairs = ",".join(f"[{sequence},{group}]" for sequence, group in started)
+        text += f',"started":[{pairs}]'
     return text.encode("ascii") + b"}\n"
 
 

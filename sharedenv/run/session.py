@@ -32,7 +32,7 @@ class Session:
         self._torn = False
         self._empty = True
         self._dirty = True
-        self._started: list[int] = []
+        self._started: list[tuple[int, int]] = []
         self._lost = False
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
@@ -50,13 +50,10 @@ class Session:
         """
         return self._lost
 
-    def start(self, sequence: int) -> None:
-        """A case was started. It is written with the next result, which costs no call of its own, or by `note_started`."""
-        self._started.append(sequence)
-
-    def note_started(self) -> None:
-        """Writes which cases were started, where no result has told it."""
-        if self._started:
+    def start(self, sequence: int, group: int, *, result_follows: bool = False) -> None:
+        """A case was started, as this process group. ``result_follows``: it is written with that, which costs no call of its own."""
+        self._started.append((sequence, group))
+        if not result_follows:
             started, self._started = self._started, []
             self.write({"started": started, "time": round(time.time(), 3)})
 

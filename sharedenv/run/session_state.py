@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -24,6 +25,7 @@ class SessionState:
     again    sequences that had a result when it began and that it runs again
     silence  seconds since it was last heard of
     running  sequences that it has started and that have not ended, and about when each was started
+    groups   the process group of each of these
     ended    how it ended ("done", "drained: why", "interrupted" …); "" while it has not
     alive    it has not ended and its process lives, as far as can be told
     """
@@ -39,6 +41,7 @@ class SessionState:
     ended: str
     finished: float
     alive: bool
+    groups: Mapping[int, int] = field(default_factory=dict)
 
 
 def read_session(
@@ -47,23 +50,30 @@ def read_session(
     """A session from its records. Lines that lack something are passed over, as torn ones are. ``clock``: the file system's."""
     first, owner = _first_of(records)
     running: dict[int, float] = {}
+    groups: dict[int, int] = {}
     ended, finished = "", 0.0
     for record in records:
         if "attempt" in record:
             running.pop(record["sequence"], None)
+            groups.pop(record["sequence"], None)
         elif "ended" in record:
             ended, finished = str(record["ended"]), _time_in(record, touched)
         if isinstance(begun := record.get("started"), list):
             # beside a result: what took the place of the case that ended
             since = record["start"] + record["seconds"] if "attempt" in record else _time_in(record, touched)
-            running.update(dict.fromkeys(begun, since))
+            for sequence, group in filter(_is_start, begun):
+                running[sequence], groups[sequence] = since, group
     # who has not ended may be on another node: the clock of ours says nothing of its last sign
     silence = abs((time.time() if ended else clock()) - touched)
     # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
     alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
     started = first.get("started", touched)
     again = tuple(first.get("again", ()))
-    return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive)
+    return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive, groups)
+
+
+def _is_start(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
 
 
 def _time_in(record: Mapping[str, Any], otherwise: float) -> float:
