@@ -113,6 +113,7 @@ FAILURES = {
     "no script": ([], {}),
     "a variable that can't be read": (["case1/script.py"], {"SHAREDENV_LOCK_TIMEOUT": "maybe"}),
     "a variable of every command": (["case1/script.py"], {"SHAREDENV_VERBOSE": "maybe"}),
+    "no prolog, by its variable": (["nowhere.py"], {"SHAREDENV_TASKPROLOG": "0"}),
     "no memory": (["large.py"], {}),
     "the folder is gone": (["case1/script.py"], {}),
 }

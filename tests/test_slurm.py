@@ -680,6 +680,23 @@ def test_an_answer_of_sbatch_that_got_lost(on: Submitting, tmp_path: Path) -> No
     assert on.ran() == cases(1, 2)
 
 
+def test_a_job_that_squeue_knows_too_late_is_in_the_queue_for_all_commands(on: Submitting, tmp_path: Path) -> None:
+    """No id of it is written down: `run --resume` ran its cases beside it, and `prune --all` took its pool."""
+    on.copies(1, [], BODY)
+    dead = f'"$sbatch" "$@" >/dev/null; printf "#!/bin/sh\\nexit 1\\n" >{tmp_path}/squeue; chmod +x {tmp_path}/squeue; {TIMED_OUT}'
+    env = _in_place_of_sbatch(on, tmp_path, dead)
+    assert "can't tell whether the job is in Slurm's queue" in on.call("submit", "--sbatch", "--hold", "case1/script.py", env=env, status=1).stderr
+    (run,) = (path.name for path in (on.pool / "runs").iterdir())
+    assert json.loads((on.pool / "runs" / run / "slurm/1/job.json").read_text())["job"] == ""
+    assert "squeue" in on.call("submit", "--resume", "--run-id", run, env=env, status=1).stderr  # which can't say: not submitted again
+    old = time.time() - 3600
+    os.utime(on.pool / "runs" / run / "slurm/1/array.json", (old, old))
+    assert f"run {run} is not over: job " in on.call("run", "--resume", "--run-id", run, status=2).stderr
+    assert "kept the pool" in on.call("prune", "--all", status=None).stderr
+    assert "cancelled job" in on.call("cancel", run).stderr
+    assert on.ran() == Counter()
+
+
 def test_two_that_go_on_with_a_run_at_once(on: Submitting, tmp_path: Path) -> None:
     """Nothing is submitted twice, scripts new to the run included: who comes second is refused in words."""
     on.copies(2, [], BODY)

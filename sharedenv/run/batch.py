@@ -25,10 +25,10 @@ from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
-from sharedenv.run.slot import Relief, Slot, close_slot
-from sharedenv.run.spool import Capture, Spool
-from sharedenv.run.starter import Ended, Prepared, Starter
-from sharedenv.run.telling import last_lines, telling_line
+from sharedenv.run.slot import Relief, Slot, close_slot, result_of
+from sharedenv.run.spool import Capture, Spool, open_streams
+from sharedenv.run.starter import Prepared, Starter
+from sharedenv.run.telling import telling_line
 from sharedenv.run.wakeup import Wakeup
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
@@ -190,14 +190,13 @@ class Batch:
 
     def _start(self, case: Case) -> None:
         attempt = self._attempts.get(case.sequence, 0) + 1
-        slot = stdout = None
+        slot = None
         what = "it can't be started"
         try:
             what = "its folder can't be entered"
             os.chdir(case.folder)
             what = "its output can't be kept" + ("" if self.options.capture is None else f" in {self.options.capture}")
-            stdout = Spool() if self.options.capture is None else Capture(self.options.capture)
-            stderr = Spool() if self.options.capture is None else stdout
+            stdout, stderr = open_streams(self.options.capture)
             slot = Slot(case, attempt, stdout, stderr)
             what = "its Python can't be started"
             prepared = self._prepared[case.key]
@@ -205,8 +204,6 @@ class Batch:
         except OSError as error:
             if slot is not None:
                 close_slot(slot)
-            elif stdout is not None:
-                stdout.close()
             self._not_started(case, attempt, what, error)
             return
         finally:
@@ -245,30 +242,9 @@ class Batch:
         if not self.options.fail_fast:
             self._fill()
         for slot, one, seconds in slots:
-            self._settle(slot.case, self._result(slot, one, seconds), slot.stdout, slot.stderr)
+            self._settle(slot.case, result_of(slot, one, seconds, self._host), slot.stdout, slot.stderr)
             close_slot(slot)
         self._unclosed = 0
-
-    def _result(self, slot: Slot, ended: Ended, seconds: float) -> Result:
-        code = os.waitstatus_to_exitcode(ended.status)
-        failed = code != 0 or bool(slot.reason)
-        error = slot.reason
-        if code == 2 and not error and not os.path.exists(slot.case.script):
-            error = "the script is gone"
-        return Result(
-            slot.case.sequence,
-            slot.attempt,
-            slot.start,
-            seconds,
-            ended.cpu,
-            ended.memory,
-            code if code >= 0 and not slot.reason else -1,
-            -code if code < 0 else 0,
-            self._host,
-            error,
-            last_lines(slot.stderr.tail()) if failed else "",
-            output=slot.stdout.size,
-        )
 
     def _settle(self, case: Case, result: Result, stdout: Spool | Capture | None, stderr: Spool | Capture | None) -> None:
         again = (

@@ -1,12 +1,15 @@
-"""One attempt at a case while it runs."""
+"""One attempt at a case while it runs, and what it came to."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 
-from sharedenv.run.case import Case
+from sharedenv.run.case import Case, Result
 from sharedenv.run.spool import Capture, Spool
+from sharedenv.run.starter import Ended
+from sharedenv.run.telling import last_lines
 
 
 class Slot:
@@ -35,6 +38,29 @@ def close_slot(slot: Slot) -> None:
     slot.stdout.close()
     if slot.stderr is not slot.stdout:
         slot.stderr.close()
+
+
+def result_of(slot: Slot, ended: Ended, seconds: float, host: str) -> Result:
+    """What an attempt came to that took ``seconds``."""
+    code = os.waitstatus_to_exitcode(ended.status)
+    failed = code != 0 or bool(slot.reason)
+    error = slot.reason
+    if code == 2 and not error and not os.path.exists(slot.case.script):
+        error = "the script is gone"
+    return Result(
+        slot.case.sequence,
+        slot.attempt,
+        slot.start,
+        seconds,
+        ended.cpu,
+        ended.memory,
+        code if code >= 0 and not slot.reason else -1,
+        -code if code < 0 else 0,
+        host,
+        error,
+        last_lines(slot.stderr.tail()) if failed else "",
+        output=slot.stdout.size,
+    )
 
 
 class Relief:

@@ -108,6 +108,19 @@ class Capture:
         os.close(self.descriptor)
 
 
+def open_streams(capture: str | None) -> tuple[Spool, Spool] | tuple[Capture, Capture]:
+    """stdout and stderr of one script: spools, or both the file that ``capture`` names in the current folder. Raises OSError."""
+    if capture is not None:
+        both = Capture(capture)
+        return both, both
+    stdout = Spool()
+    try:
+        return stdout, Spool()
+    except OSError:
+        stdout.close()  # of two descriptors there was one
+        raise
+
+
 def _unlinked() -> int:
     import tempfile  # noqa: PLC0415 - for large outputs alone (macOS: for all)
 
