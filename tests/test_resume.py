@@ -123,6 +123,7 @@ def test_a_retry_that_is_killed_leaves_its_scripts_to_be_named_and_ended(project
     wait_for(lambda: len(started(project)) >= 2)
     status = project.call("status").stdout
     assert ": 2 running, 1 to go" in status
+    assert "still running without it" not in status
     assert re.search(r"^running: case\d/script.py \d[\d.]* s, case\d/script.py \d", status, re.MULTILINE)
     document = json.loads(project.call("status", "--json").stdout)
     assert (document["failed"], document["running"], document["left"]) == (0, 2, 3)

@@ -688,9 +688,11 @@ def test_a_job_that_squeue_knows_too_late_is_in_the_queue_for_all_commands(on: S
     assert "can't tell whether the job is in Slurm's queue" in on.call("submit", "--sbatch", "--hold", "case1/script.py", env=env, status=1).stderr
     (run,) = (path.name for path in (on.pool / "runs").iterdir())
     assert json.loads((on.pool / "runs" / run / "slurm/1/job.json").read_text())["job"] == ""
-    assert "squeue" in on.call("submit", "--resume", "--run-id", run, env=env, status=1).stderr  # which can't say: not submitted again
-    old = time.time() - 3600
+    assert "error: squeue does not answer" in on.call("submit", "--resume", "--run-id", run, env=env, status=1).stderr
+    old = time.time() - 3600  # what is young is needed in any case
     os.utime(on.pool / "runs" / run / "slurm/1/array.json", (old, old))
+    asked = on.pool / "runs" / run / "run.json"
+    asked.write_text(json.dumps({**json.loads(asked.read_text()), "created": old}))
     assert f"run {run} is not over: job " in on.call("run", "--resume", "--run-id", run, status=2).stderr
     assert "kept the pool" in on.call("prune", "--all", status=None).stderr
     assert "cancelled job" in on.call("cancel", run).stderr
