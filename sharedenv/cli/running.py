@@ -81,6 +81,8 @@ class Recorder:
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
         """Passes on what a script wrote. Raises OSError."""
+        if self._screen.output.may_wait(stdout.size + stderr.size):
+            self._session.put_down_started()  # what has taken its place is known meanwhile
         self._screen.pass_on(case, stdout, stderr)
 
     def record(self, case: Case, result: Result, last: bool) -> str:

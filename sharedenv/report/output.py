@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -31,7 +32,12 @@ class Output:
         self._store = -1
         self._end = 0
         self._mixed = _one_file(1, 2)
+        self._slow = not (_takes_all(1) and _takes_all(2))
         self.open_line = False  #: whether what went last to where our own lines go (stderr) did not end its line
+
+    def may_wait(self, size: int) -> bool:
+        """Whether passing on so many bytes may take its time: they are many, or whoever reads them may be in no hurry."""
+        return size > CHUNK or (size > 0 and self._slow)
 
     def write(self, case: Case, stdout: Stream, stderr: Stream) -> None:
         """Takes what a script wrote. Raises OSError when it can't be passed on; with the folder as its file name, when it can't
@@ -105,6 +111,15 @@ class Output:
                 return
             yield chunk
             position += len(chunk)
+
+
+def _takes_all(descriptor: int) -> bool:
+    """Whether a descriptor takes what is written to it at once: a file, /dev/null; no pipe or terminal."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return True  # closed: nothing waits for it
+    return stat.S_ISREG(found.st_mode) or (stat.S_ISCHR(found.st_mode) and not os.isatty(descriptor))
 
 
 def _one_file(first: int, second: int) -> bool:

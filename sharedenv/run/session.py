@@ -54,6 +54,11 @@ class Session:
         """A case was started, as this process group. ``result_follows``: it is written with that, which costs no call of its own."""
         self._started.append((sequence, group))
         if not result_follows:
+            self.put_down_started()
+
+    def put_down_started(self) -> None:
+        """Writes the cases started whose result to be written with has to wait."""
+        if self._started:
             started, self._started = self._started, []
             self.write({"started": started, "time": round(time.time(), 3)})
 
