@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -311,3 +312,25 @@ def test_twenty_thousand_results_are_read_quickly(tmp_path: Path) -> None:
     found = stand(len(run.cases()), read, sessions, time.time())
     assert found.succeeded == 20_000
     assert time.process_time() - before < 5.0  # about 0.3 s on a quiet machine; a quadratic reader takes minutes
+
+
+def test_a_run_whose_record_is_damaged_or_gone_is_told(project: Project) -> None:
+    """Nobody who looks in the morning is to take the run before for the last one."""
+    project.copies(1)
+    project.call("run", "case1/script.py")
+    [good] = (project.pool / "runs").iterdir()
+    for name, break_it in (("29990101-000001", lambda path: path.write_text('{"comm')), ("29990101-000002", Path.unlink)):
+        shutil.copytree(good, good.with_name(name))
+        break_it(good.with_name(name) / "run.json")
+    shutil.copytree(good, good.with_name("19990101-000000"))
+    (good.with_name("19990101-000000") / "run.json").unlink()
+    (good.with_name("notes")).mkdir()
+    told = project.call("status")
+    assert f"run {good.name}: done" in told.stdout
+    damaged, gone = told.stderr.splitlines()
+    assert damaged.startswith("warning: run 29990101-000001 can't be read: run.json is damaged: ")
+    assert gone.startswith("warning: run 29990101-000002 can't be read: No such file or directory: ")
+    assert gone.endswith("/run.json")
+    assert project.call("status", "29990101-000002", status=1).stderr.startswith("error: run 29990101-000002 can't be read\n  cause: No such file")
+    assert len(json.loads(project.call("status", "--all", "--json").stdout)["errors"]) == 3
+    assert "notes" not in project.call("status", "--all").stderr

@@ -254,17 +254,18 @@ def open_run(runs: str, run_id: str) -> Run:
         with open(os.path.join(path, "run.json"), "rb") as file:
             return Run(path, _decode_asked(json.loads(file.read())))
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
             raise SharedenvError(
                 f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE
             ) from None
-        raise SharedenvError(f"run {run_id} can't be read", cause=f"{error.strerror}: {error.filename}") from None
+        cause = f"{error.strerror}: {error.filename}"
     except (ValueError, KeyError, TypeError) as error:
-        raise SharedenvError(f"run {run_id} can't be read", cause=f"run.json: {error!r}") from None
+        cause = f"run.json is damaged: {error!r}"
+    raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
 
 
-def list_runs(runs: str) -> list[Run]:
-    """Every run, newest first; folders that hold none are passed over."""
+def list_runs(runs: str, unread: dict[str, SharedenvError] | None = None) -> list[Run]:
+    """Every run, newest first; folders that hold none are passed over. Why others can't be read is added to ``unread``, by name."""
     found = []
     try:
         names = os.listdir(runs)
@@ -274,8 +275,9 @@ def list_runs(runs: str) -> list[Run]:
         if not name.startswith("."):
             try:
                 found.append(open_run(runs, name))
-            except (SharedenvError, OSError):
-                continue
+            except SharedenvError as error:
+                if unread is not None and error.exit_code != EXIT_USAGE:
+                    unread[name] = error
     found.sort(key=lambda run: (run.asked.created, len(run.id), run.id), reverse=True)
     return found
 
