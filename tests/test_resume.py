@@ -711,3 +711,46 @@ def test_a_resume_of_what_is_at_work_says_nothing_but_that(project: Project) -> 
     (project.path / "go").touch()
     process.communicate(timeout=120)
     assert "stopped, it ended before every script was run" in project.call("status").stdout
+
+
+def test_status_of_one_share_tells_how_all_of_them_stand(project: Project) -> None:
+    """Each task of an array has a run of its own: a glance at the last says nothing of one that failed before."""
+    project.copies(8, body="import os, sys; sys.exit(os.path.exists('fails'))")
+    (project.path / "case3/fails").touch()
+
+    def task(number: int, array: str, *words: str, status: int = 0) -> str:
+        environ = {**ARRAY_TASK, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_MAX": "4", "SLURM_ARRAY_TASK_COUNT": "4"}
+        return project.call("run", "--array", *words, "case*/script.py", status=status, env={**environ, "SLURM_ARRAY_JOB_ID": array}).stderr
+
+    task(1, "68")
+    assert "share 2/4 was never begun" in task(2, "69", "--resume")
+    assert "share 2/4; the 2 that have begun: 4 of 4 scripts succeeded\n  not begun: share 3, 4\n" in project.call("status").stdout
+    for number in (1, 2, 3, 4):
+        task(number, "70", status=number == 3)
+    assert "share 4/4; all 4 together: 7 of 8 scripts succeeded, 1 failed\n" in project.call("status").stdout
+    for number in (3, 1):  # the same array, submitted again
+        task(number, "71", status=number == 3)
+    failed = next(run for run in list_runs(str(project.pool / "runs")) if run.asked.extra["share"] == "3/4")
+    told = project.call("status").stdout
+    assert told.endswith(
+        "share 1/4; the 2 that have begun: 3 of 4 scripts succeeded, 1 failed\n"
+        f"  share 3/4: done, 1 failed: sharedenv run --retry-failed --run-id {failed.id}\n"
+        "  not begun: share 2, 4\n"
+    )
+    shares = json.loads(project.call("status", "--json").stdout)["shares"]
+    assert [(one["share"], one["failed"]) for one in shares] == [(1, 0), (3, 1)]
+    project.call("run", "case1/script.py")
+    assert "share " not in project.call("status").stdout
+
+
+def test_a_script_that_took_the_place_of_one_whose_output_nobody_reads_is_known(project: Project) -> None:
+    """`sharedenv run … | less` waits with the output for its reader: what runs meanwhile is in the journal all the same."""
+    project.copies(3, body="import os, sys\nif os.getcwd().endswith('case1'): sys.exit(print('x' * 200_000))\n" + WAITING)
+    process = project.start("run", "-j1", "case*/script.py")
+    wait_for(lambda: "case2" in started(project))
+    process.kill()
+    process.wait()
+    assert project.call("status", "--list", "interrupted").stdout.split() == ["case1/script.py", "case2/script.py"]
+    assert "case2/script.py" in project.call("run", "--resume", status=2).stderr
+    project.call("cancel")
+    process.communicate()

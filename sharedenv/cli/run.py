@@ -29,9 +29,10 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import Run, unended_run
+from sharedenv.run.journal import Run, list_runs, unended_run
 from sharedenv.run.orders import Options
 from sharedenv.run.session_state import LOCAL
+from sharedenv.run.shares import array_of, share_of
 from sharedenv.run.starter import PlainStarter, Starter
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
     joblog = _open_joblog(joblog_path, again, work, asked.share)
-    with kept_journal(work, asked, _extra(context, asked, joblog_path), console) as journal:
+    with kept_journal(work, asked, _extra(context, asked, joblog_path, work.layout.runs, again), console) as journal:
         starter = _starter(screen) if given["preload"] else PlainStarter()
         try:
             ended = execute(
@@ -257,9 +258,8 @@ def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None)
     if path is None:
         return None
     place = None
-    if share is None and work.run is not None and (begun := work.run.asked.extra.get("share")):
-        index, _, number = begun.partition("/")  # that share's run, gone on with by its name
-        place = (int(index), int(number))
+    if share is None and work.run is not None:
+        place = share_of(work.run)  # that share's run, gone on with by its name
     elif share is not None:  # one that goes on with the run of them all has the sequences of them all
         place = (share.index + 1, share.count) if work.writer == LOCAL else (1, 1)
     try:
@@ -268,12 +268,18 @@ def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None)
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
 
 
-def _extra(context: click.Context, asked: Wanted, joblog: str | None) -> dict[str, Any]:
-    share = {} if asked.share is None else {"share": str(asked.share)}
+def _extra(context: click.Context, asked: Wanted, joblog: str | None, runs: str, again: bool) -> dict[str, Any]:
     words = repeated(context, _ONCE)
     if joblog is not None:  # wherever it goes on, it is this file
         words += ["--joblog", joblog]
-    return {"again": words, **share}
+    if asked.share is None:
+        return {"again": words}
+    from sharedenv.slurm.share import array_name  # noqa: PLC0415 - loaded already
+
+    array = array_name(os.environ)
+    if again:  # a share that never began belongs to what the others began
+        array = next((array_of(run) for run in list_runs(runs) if share_of(run)), array)
+    return {"again": words, "share": str(asked.share), "array": array}
 
 
 def _dry_run(work: Work, console: Console) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -16,13 +18,14 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.report.console import Console
-from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, value
+from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, share_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.leftover import leftover, named, without_result
+from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
 
 ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
@@ -53,34 +56,51 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, ende
         raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
     if everything:
         return _list(layout, globals_.console, as_json)
-    run = open_run(layout.runs, run_id) if run_id else next(iter(list_runs(layout.runs)), None)
-    if run is None:
-        raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
+    run = open_run(layout.runs, run_id) if run_id else _last(layout, globals_.console)
     if ended:
         globals_.console.names(_names(run, ended), null=null)
         return 0
     if as_json:
-        cases = run.cases()
-        results, sessions = run.read()
-        standing = stand_submitted(run, stand(len(cases), results, sessions, time.time()), sessions)
-        document = {
-            **value(run, standing),
-            "failures": failure_values(cases, results),
-            "interrupted": case_values(interrupted(cases, results)),
-            "at_work": case_values(case for case in cases if case.sequence in standing.running),
-            "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
-            "errors": [],
-        }
-        if is_on_slurm(run):
-            document["slurm"] = slurm_value(run)
-        globals_.console.document(document)
+        globals_.console.document(_document(layout, run))
     elif is_on_slurm(run):
         tell_slurm(run, globals_, os.getcwd())
     else:
-        _tell(run, globals_)
+        _tell(layout, run, globals_)
     if not as_json and run_id is None and (text := hidden_run(layout, run, globals_.pool)):
         globals_.console.result(text)
     return 0
+
+
+def _last(layout: Layout, console: Console) -> Run:
+    """The newest run of the pool; newer ones that can't be read are warned of. Raises SharedenvError when there is none."""
+    unread: dict[str, SharedenvError] = {}
+    run = next(iter(list_runs(layout.runs, unread)), None)
+    for name, error in sorted(unread.items()):
+        if run is None or name > run.id:
+            console.warn(f"{error.message}: {error.cause}")
+    if run is None:
+        raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
+    return run
+
+
+def _document(layout: Layout, run: Run) -> dict[str, Any]:
+    """A run for --json."""
+    cases = run.cases()
+    results, sessions = run.read()
+    standing = stand_submitted(run, stand(len(cases), results, sessions, time.time()), sessions)
+    document = {
+        **value(run, standing),
+        "failures": failure_values(cases, results),
+        "interrupted": case_values(interrupted(cases, results)),
+        "at_work": case_values(case for case in cases if case.sequence in standing.running),
+        "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
+        "errors": [],
+    }
+    if is_on_slurm(run):
+        document["slurm"] = slurm_value(run)
+    if share_of(run):
+        document["shares"] = [{"share": number, **value(*one)} for number, one in _shares(layout, run, standing).items()]
+    return document
 
 
 def _names(run: Run, ended: str) -> Iterable[str]:
@@ -111,7 +131,7 @@ def _pool(globals_: Globals) -> Layout:
     return layout
 
 
-def _tell(run: Run, globals_: Globals) -> None:
+def _tell(layout: Layout, run: Run, globals_: Globals) -> None:
     console, here, now = globals_.console, os.getcwd(), time.time()
     cases = run.cases()
     results, sessions = run.read()
@@ -129,6 +149,19 @@ def _tell(run: Run, globals_: Globals) -> None:
         console.result(line)
     if not standing.alive and (standing.left or standing.failed):
         console.result(f"to go on: {_again(run, standing, globals_)}")
+    if share := share_of(run):
+        for line in share_lines(share, _shares(layout, run, standing), lambda run, standing: _again(run, standing, globals_)):
+            console.result(line)
+
+
+def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run, Standing]]:
+    """How the shares of the whole stand that ``run`` is one of, by number; what can't be read is left to `status --all`."""
+    found: dict[int, tuple[Run, Standing]] = {}
+    now = time.time()
+    for number, other in shares_beside(run, list_runs(layout.runs)).items():
+        with contextlib.suppress(SharedenvError):
+            found[number] = (other, standing if other is run else _stand(other, now))
+    return found
 
 
 def _again(run: Run, standing: Standing, globals_: Globals) -> str:
@@ -145,17 +178,18 @@ def _stand(run: Run, now: float) -> Standing:
 def _list(layout: Layout, console: Console, as_json: bool) -> int:
     now = time.time()
     found: list[tuple[Run, Standing]] = []
-    errors: list[SharedenvError] = []
-    for run in list_runs(layout.runs):
+    unread: dict[str, SharedenvError] = {}
+    for run in list_runs(layout.runs, unread):
         try:
             found.append((run, _stand(run, now)))
         except SharedenvError as error:
-            errors.append(error)
+            unread[run.id] = error
+    errors = [error for _, error in sorted(unread.items())]
     if as_json:
         console.document({"runs": [value(run, standing) for run, standing in found], "errors": list(map(console.error_value, errors))})
         return 0
     for line in table(("RUN", "STATE", "DONE", "FAILED", "STARTED", "COMMAND"), listed(found, now)):
         console.result(line)
-    for unread in errors:
-        console.warn(f"{unread.message}: {unread.cause}")
+    for one in errors:
+        console.warn(f"{one.message}: {one.cause}")
     return 0

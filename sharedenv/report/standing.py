@@ -74,6 +74,39 @@ def _share_text(run: Run) -> str:
     return f" (share {share})" if share and not any(share in word for word in run.asked.command) else ""
 
 
+def share_lines(
+    share: tuple[int, int], standings: Mapping[int, tuple[Run, Standing]], again: Callable[[Run, Standing], str]
+) -> list[str]:
+    """How the whole stands that a run is one share of (number, count), and the other shares that want something done.
+
+    ``standings``: the shares that have begun, by number; ``again``: the command that goes on with one.
+    """
+    number, of = share
+    every = [standing for _, standing in standings.values()]
+    which = f"all {of} together" if len(standings) == of else f"the {len(standings)} that have begun"
+    told = [f"{sum(one.succeeded for one in every):,} of {count(sum(one.total for one in every), 'script')} succeeded"]
+    told += [f"{failed:,} failed"] if (failed := sum(one.failed for one in every)) else []
+    told += [f"{left:,} left"] if (left := sum(one.left for one in every)) else []
+    told += [f"{count(working, 'share')} at work"] if (working := sum(1 for one in every if one.alive)) else []
+    wanting = [
+        f"  share {other}/{of}: {standing.state}, {_wanting(standing)}: {again(run, standing)}"
+        for other, (run, standing) in standings.items()
+        if other != number and not standing.alive and (standing.left or standing.failed)
+    ]
+    if len(wanting) > NAMED:
+        wanting[NAMED:] = [f"  and {count(len(wanting) - NAMED, 'share')} more: sharedenv status --all"]
+    missing = [str(other) for other in range(1, of + 1) if other not in standings]
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        wanting.append(f"  not begun: share {', '.join(missing[:NAMED])}{more}")
+    return [f"share {number}/{of}; {which}: {', '.join(told)}", *wanting]
+
+
+def _wanting(standing: Standing) -> str:
+    failed = [f"{standing.failed:,} failed"] if standing.failed else []
+    return ", ".join([*failed, *([f"{standing.left:,} left"] if standing.left else [])])
+
+
 def command_text(command: Sequence[str]) -> str:
     """The command line as it was typed, as near as can be; long ones are cut."""
     words = [os.path.basename(command[0]) if command else "", *command[1:]]

@@ -65,6 +65,15 @@ def share_from_environment(environ: Mapping[str, str]) -> Share:
     )
 
 
+def array_name(environ: Mapping[str, str]) -> str:
+    """What all tasks of this array have in common: the scheduler's number of its job; "" in none."""
+    for variable, job in _JOBS.items():
+        if environ.get(variable, no_array := _SCHEDULERS.get(variable, ("",))[0]) != no_array:
+            name, _, index = environ.get(job, "").partition("[")  # 4711[3].server: PBS numbers the task in it
+            return name + index.partition("]")[2]
+    return ""
+
+
 def _from_slurm(environ: Mapping[str, str]) -> Share:
     index, first, last, step, count = _numbers(
         environ, "SLURM_ARRAY_TASK_ID", *(f"SLURM_ARRAY_TASK_{name}" for name in ("MIN", "MAX", "STEP", "COUNT"))
@@ -112,6 +121,15 @@ _SCHEDULERS: dict[str, tuple[str, Callable[[Mapping[str, str]], Share]]] = {
 
 #: variables that number a task without saying how many there are → who sets them
 _COUNTLESS = {"PBS_ARRAY_INDEX": "PBS", "PBS_ARRAYID": "Torque"}
+
+#: the variable that marks an array task → the one that names the array's job
+_JOBS = {
+    "SLURM_ARRAY_TASK_ID": "SLURM_ARRAY_JOB_ID",
+    "LSB_JOBINDEX": "LSB_JOBID",
+    "SGE_TASK_ID": "JOB_ID",
+    "PBS_ARRAY_INDEX": "PBS_JOBID",
+    "PBS_ARRAYID": "PBS_JOBID",
+}
 
 
 def _position(variable: str, index: int, array: range) -> Share:
