@@ -754,3 +754,16 @@ def test_a_script_that_took_the_place_of_one_whose_output_nobody_reads_is_known(
     assert "case2/script.py" in project.call("run", "--resume", status=2).stderr
     project.call("cancel")
     process.communicate()
+
+
+def test_cancel_of_one_share_names_those_still_at_work(project: Project) -> None:
+    project.copies(4, body=WAITING)
+    shares = [project.start("run", "--shard", f"{number}/2", "-j1", "case*/script.py") for number in (1, 2)]
+    wait_for(lambda: len(started(project)) == 2)
+    runs = {run.asked.extra["share"]: run.id for run in list_runs(str(project.pool / "runs"))}
+    told = project.call("cancel", runs["2/2"]).stderr
+    assert told.endswith(f"share 1 is still at work: sharedenv cancel {runs['1/2']}\n")
+    assert "still at work" not in project.call("cancel", runs["1/2"]).stderr
+    assert [share.wait(60) for share in shares] == [130, 130]
+    for share in shares:
+        share.communicate()

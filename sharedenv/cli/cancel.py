@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import click
 
@@ -19,6 +21,7 @@ from sharedenv.report.words import printable
 from sharedenv.run.journal import Run, list_runs, open_run
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
 from sharedenv.run.orders import GRACE
+from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.signals import CANCEL
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import list_arrays
@@ -36,9 +39,21 @@ def cancel(context: click.Context, run_id: str | None) -> int:
     layout = _pool(globals_)
     run = _meant(layout, run_id)
     status = _cancel(run, globals_.console)
+    for line in _other_shares(layout, run):
+        globals_.console.say(line)
     if run_id is None and (text := hidden_run(layout, run, globals_.pool, queued_only=True)):
         globals_.console.say(text)
     return status
+
+
+def _other_shares(layout: Layout, run: Run) -> Iterator[str]:
+    """How to cancel the shares beside one: each is a run of its own."""
+    if share_of(run) is None:
+        return
+    for number, other in shares_beside(run, list_runs(layout.runs)).items():
+        with contextlib.suppress(SharedenvError):
+            if other.id != run.id and any(session.alive for session in other.sessions()):
+                yield f"share {number} is still at work: sharedenv cancel {other.id}"
 
 
 def _cancel(run: Run, console: Console) -> int:
