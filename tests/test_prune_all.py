@@ -88,6 +88,33 @@ def test_a_run_that_begins_while_a_pool_is_removed_keeps_its_journal(project: Pr
     assert sorted(os.listdir(project.path)) == [".sharedenv", "a.py"]
 
 
+def test_a_pool_whose_place_is_taken_is_kept_beside_it(project: Project, tmp_path: Path) -> None:
+    """A run began in the old pool at the last instant, and another has made a new one before the old can be put back."""
+    project.script("a.py", body="print('ran')")
+    project.call("build", "a.py")
+    code = """#define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/stat.h>
+        int rename(const char *from, const char *to) {
+            char run[4096];
+            int removed = strstr(to, ".removed-") != NULL, done;
+            snprintf(run, sizeof run, "%s/runs/20300101-000000", from);
+            if (removed) mkdir(run, 0755);
+            done = ((int (*)(const char *, const char *)) dlsym(RTLD_NEXT, "rename"))(from, to);
+            if (removed) { mkdir(from, 0755); snprintf(run, sizeof run, "%s/runs", from); mkdir(run, 0755); }
+            return done;
+        }"""
+    told = project.call("prune", "--all", env=preloaded(tmp_path, code)).stderr
+    [kept] = project.path.glob(".sharedenv.kept-*")
+    assert f"kept the pool {project.pool}: run 20300101-000000 began meanwhile: what was in it is in {kept}\n" in told
+    assert (kept / "runs/20300101-000000").is_dir() and os.listdir(project.pool) == ["runs"]
+    assert project.call("run", "a.py").stdout == "ran\n"
+    project.call("prune")
+    assert (kept / "runs/20300101-000000").is_dir()
+
+
 def test_who_comes_while_a_pool_is_removed_makes_a_new_one(project: Project, tmp_path: Path) -> None:
     """The old one is out of the way before the first of its files goes."""
     project.script("a.py", body="print('ran')")
