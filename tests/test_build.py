@@ -282,6 +282,30 @@ def test_a_signal_that_comes_while_uv_starts_takes_it_along(project: Project, tm
     ended_with_uv(project, tmp_path, ["verify", "--repair"], signal.SIGTERM, preloaded(tmp_path, SLOW))
 
 
+#: has a command run when the journal of a run is there, which is after the look into the pool
+PRUNED = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+int rename(const char *from, const char *to) {
+    if (strstr(from, "/runs/.new-") && system(getenv("PRUNE"))) abort();
+    return ((int (*)(const char *, const char *)) dlsym(RTLD_NEXT, "rename"))(from, to);
+}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_while_it_builds_again_what_was_just_pruned_takes_uv_along(
+    project: Project, tmp_path: Path, number: signal.Signals
+) -> None:
+    project.script("a.py", ["alpha"])
+    project.call("build", "a.py")
+    prune = f"rm -rf '{project.pool}/envs'/* '{project.pool}/keys'/*"
+    ended_with_uv(project, tmp_path, ["run", "a.py"], number, {**preloaded(tmp_path, PRUNED), "PRUNE": prune})
+    assert "1 not run" in project.call("status").stdout
+
+
 def test_a_build_under_nohup_is_not_ended_by_hup(project: Project) -> None:
     project.script("a.py", ["alpha"])
     process = project.start("build", "a.py", prefix=["nohup"])
