@@ -11,7 +11,7 @@ from sharedenv.digest import sha256
 from sharedenv.lock import places
 from sharedenv.payload import Aside, Maker, Payload, payload_from
 from sharedenv.readers import Place
-from sharedenv.requirement import RequirementError, admits, merge, parse_requirement, parse_specifiers
+from sharedenv.requirement import RequirementError, admits, leaves_room, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
 from sharedenv.tool_uv import INERT, OptionError, normal_options
@@ -35,13 +35,15 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
     """The payload of one script in ``folder`` (absolute), with the bytes of its lock file. Raises ScriptError."""
     urls: dict[str, str] = {}
     place = Place(folder, settings.root, urls)
+    requires = _requires_python(metadata)
+    yields = settings.pinned and settings.python is not None and not leaves_room(requires, settings.python)
     document = {
         "schema": SCHEMA,
-        "requires-python": _requires_python(metadata),
+        "requires-python": requires,
         "dependencies": _dependencies(metadata, urls),
         "tool.uv": _options(metadata, place),
         "lock": None if lock is None else "sha256:" + sha256(lock).hexdigest(),
-        "python": settings.python,
+        "python": None if yields else settings.python,
         "settings": dict(settings.counted),
         "platform": settings.platform,
     }

@@ -53,6 +53,7 @@ _LITERAL_OR_SPACE = re.compile(r"""'[^']*'|"[^"]*"|[^\S \t\x1c-\x1f]""")
 _NO_SPECIFIERS = re.compile(r"[^;@(]*\(\s*\)")
 _FILE_NAME = re.compile(r"\.(whl|zip|tar|tbz|tgz|tlz|txz|tar\.(bz2|gz|lz|lzma|xz))$")
 _MEMBERSHIP = re.compile(r'"" (not )?in (extras|dependency_groups)')
+_VERSION_REQUEST = re.compile(r"(?i:cpython@?|python)?(\d+\.\d+)(\.\d+)?")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _PLACE = re.compile(r"(https?://|git\+(https?|ssh|file)://|file:/(?!/)|file://(localhost)?/|/)")
 _DISTRIBUTION = re.compile(r"[^/]\.(whl|zip|tar|tbz|tgz|tlz|txz|tar\.(bz2|gz|lz|lzma|xz|zst))/?$")
@@ -154,6 +155,19 @@ def admits(requires_python: str, version: str) -> bool:
     """
     specifiers = SpecifierSet(requires_python)
     return specifiers.contains(version, prereleases=True) or specifiers.contains(Version(version).base_version)
+
+
+@lru_cache(maxsize=1024)
+def leaves_room(requires_python: str, request: str) -> bool:
+    """Whether a requires-python (canonical) admits some Python of the version requested: ``3.10``, ``cpython@3.10.13``.
+
+    True for a request that is no single version: only the Python itself can tell.
+    """
+    found = _VERSION_REQUEST.fullmatch(request)
+    if found is None:
+        return True
+    patches = [found[2]] if found[2] else [f".{patch}" for patch in range(100)]
+    return any(admits(requires_python, found[1] + patch) for patch in patches)
 
 
 def _in_words(error: InvalidRequirement) -> str:

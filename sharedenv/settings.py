@@ -39,6 +39,7 @@ class Settings:
     urls: Mapping[str, str] = field(default_factory=dict, repr=False)  # URL without credentials → with them
     secrets: tuple[str, ...] = field(default=(), repr=False)  # other secrets that pass through
     notes: Mapping[str, Any] = field(default_factory=dict)  # for manifests: the user's configuration that is used
+    pinned: bool = False  # the request stands in .python-version: it yields to a requires-python that leaves no room for it
 
 
 def gather_settings(root: str, environ: Mapping[str, str], python: str | None = None) -> Settings:
@@ -51,9 +52,10 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
     user = read_user_config(environ, mirror=not names_default_index({**project.counted, **counted}))
     secrets = {value for name, value in passed.items() if uv_variables.is_secret(name)}
     secrets |= secrets_in([*passed.values(), *(environ.get(name) for name in _PROXIES)]) | secrets_in(dict(user.inert))
+    request, pinned = _python_request(root, environ, python)
     return Settings(
         root,
-        _python_request(root, environ, python),
+        request,
         passed,
         platform_tag(),
         counted={**project.counted, **counted},
@@ -61,20 +63,24 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
         urls={**user.urls, **project.urls, **here.urls},
         secrets=tuple(sorted(secrets | secrets_in(dict(project.inert)))),
         notes=user.notes,
+        pinned=pinned,
     )
 
 
-def _python_request(root: str, environ: Mapping[str, str], python: str | None) -> str | None:
+def _python_request(root: str, environ: Mapping[str, str], python: str | None) -> tuple[str | None, bool]:
+    """The request, and whether it is that of .python-version."""
     request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
-    folder = os.getcwd()
-    if not request:
+    folder, pinned = os.getcwd(), not request
+    if pinned:
         text = read_text(os.path.join(root, ".python-version")) or ""
         lines = (line.partition("#")[0].strip() for line in text.splitlines())
         request, folder = next(filter(None, lines), None), root
     if request and not _is_text(request):
         raise SharedenvError(f"can't use the Python {request!a}", cause="its name is not UTF-8, which uv wants")
-    # uv is started in another folder than the user stands in
-    return os.path.normpath(os.path.join(folder, request)) if request and "/" in request else request
+    if request and "/" in request:
+        # uv is started in another folder than the user stands in
+        request = os.path.normpath(os.path.join(folder, request))
+    return request, pinned
 
 
 def _is_text(value: str) -> bool:

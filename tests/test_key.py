@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,12 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uv import find_uv_bin
 
 from sharedenv.block import Block
 from sharedenv.canonical import canonical_script
 from sharedenv.key import admits, make_payload, moves
 from sharedenv.payload import Payload, payload_from
-from sharedenv.requirement import RequirementError, parse_requirement, parse_specifiers
+from sharedenv.requirement import RequirementError, leaves_room, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError, parse_script
 from sharedenv.settings import Settings
 from tests.spelling import changed, meaning, random_wish, respelled, spelled
@@ -403,6 +405,42 @@ def test_sources_that_can_change_under_one_key_are_known(dependencies: tuple[str
 )
 def test_which_python_a_requires_python_admits(requires: str, version: str, expected: bool) -> None:
     assert admits(requires, version) is expected
+
+
+def test_a_version_file_yields_to_a_script_that_leaves_no_room_for_it() -> None:
+    by_file, asked = (Settings("/project", python="3.10", pinned=pinned) for pinned in (True, False))
+    assert payload(requires=">=3.11", around=by_file) == payload(requires=">=3.11", around=Settings("/project"))
+    assert payload(requires=">=3.10", around=by_file).document["python"] == "3.10"
+    assert payload(around=by_file).document["python"] == "3.10"
+    assert payload(requires=">=3.11", around=asked).document["python"] == "3.10"
+
+
+@pytest.mark.parametrize(
+    ("requires", "request_"),
+    [
+        (">=3.11", "3.10"),
+        (">=3.11", "3.11"),
+        (">=3.11,<3.13", "3.13"),
+        ("~=3.11", "cpython@3.10"),
+        (">=3.11", "CPython3.10"),
+        ("!=3.10.*", "python3.10"),
+        (">3.10", "3.10"),
+        ("<=3.10", "3.10"),
+        ("==3.10.12", "3.10.13"),
+        (">=3.10.13", "3.10.13"),
+        (">=3.11", "3"),
+        (">=3.11", "pypy"),
+        (">=3.11", "/nowhere"),
+    ],
+)
+def test_which_version_files_uv_passes_over(tmp_path: Path, offline_env: dict[str, str], requires: str, request_: str) -> None:
+    (tmp_path / ".python-version").write_text(request_ + "\n")
+    (tmp_path / "s.py").write_text(f'# /// script\n# requires-python = "{requires}"\n# dependencies = []\n# ///\n')
+    argv = [find_uv_bin(), "sync", "--dry-run", "--verbose", "--script", "s.py"]
+    said = subprocess.run(argv, cwd=tmp_path, env=offline_env, capture_output=True, text=True, check=False).stderr
+    found = re.search(r"Using Python request `.*` from (version file|`requires-python`)", said)
+    assert found, said
+    assert leaves_room(parse_specifiers(requires), request_) is (found[1] == "version file")
 
 
 def test_the_normal_form_is_its_own_normal_form() -> None:

@@ -46,7 +46,9 @@ def test_the_python_request_in_order(root: Path) -> None:
     assert gather(root).python is None
     (root / ".python-version").write_text("# ours\n\n 3.11  # until May\n3.12\n")
     assert gather(root).python == "3.11"
+    assert gather(root).pinned
     assert gather(root, {"UV_PYTHON": "3.12"}).python == "3.12"
+    assert not gather(root, {"UV_PYTHON": "3.12"}).pinned
     assert gather(root, {"UV_PYTHON": "3.12", "SHAREDENV_PYTHON": "3.13"}).python == "3.13"
     assert gather(root, {"UV_PYTHON": "3.12", "SHAREDENV_PYTHON": "3.13"}, "3.10").python == "3.10"
     assert gather(root, {"UV_PYTHON": "", "SHAREDENV_PYTHON": ""}).python == "3.11"
