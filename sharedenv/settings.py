@@ -71,7 +71,7 @@ def _python_request(root: str, environ: Mapping[str, str], python: str | None) -
     """The request, and whether it is that of .python-version."""
     request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
     folder, pinned = os.getcwd(), not request
-    if pinned:
+    if pinned and not uv_variables.is_on(environ.get("UV_NO_CONFIG", "")):
         text = read_text(os.path.join(root, ".python-version")) or ""
         lines = (line.partition("#")[0].strip() for line in text.splitlines())
         request, folder = next(filter(None, lines), None), root

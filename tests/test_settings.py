@@ -52,6 +52,7 @@ def test_the_python_request_in_order(root: Path) -> None:
     assert gather(root, {"UV_PYTHON": "3.12", "SHAREDENV_PYTHON": "3.13"}).python == "3.13"
     assert gather(root, {"UV_PYTHON": "3.12", "SHAREDENV_PYTHON": "3.13"}, "3.10").python == "3.10"
     assert gather(root, {"UV_PYTHON": "", "SHAREDENV_PYTHON": ""}).python == "3.11"
+    assert gather(root, {"UV_NO_CONFIG": "1"}).python is None  # as in uv
 
 
 def test_a_python_version_file_in_another_folder_does_not_count(root: Path) -> None:
