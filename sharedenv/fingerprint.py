@@ -29,7 +29,8 @@ def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = N
     try:
         request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
         parts.append(encoded(request) if request else b"")
-        parts.append(encoded(posix.getcwd()) if request and "/" in request and request[0] != "/" else b"")
+        is_relative = request and request[0] != "/" and (request[0] == "." or "/" in request)
+        parts.append(encoded(posix.getcwd()) if is_relative else b"")
         parts.append(_read(root + "/.python-version") if not request else b"")
         parts += _variables(environ)
         parts += _configuration(root, environ)

@@ -77,7 +77,7 @@ def _python_request(root: str, environ: Mapping[str, str], python: str | None) -
         request, folder = next(filter(None, lines), None), root
     if request and not _is_text(request):
         raise SharedenvError(f"can't use the Python {request!a}", cause="its name is not UTF-8, which uv wants")
-    if request and "/" in request:
+    if request and ("/" in request or request.startswith(".")):  # .venv is a path, too
         # uv is started in another folder than the user stands in
         request = os.path.normpath(os.path.join(folder, request))
     return request, pinned

@@ -72,7 +72,7 @@ class Situation:
         self.cwd = random.choice((self.root, self.root / "case1"))
         self.environ = {"HOME": "/nowhere", "XDG_CONFIG_DIRS": "/nowhere", **random.choice(VARIABLES)}
         self.environ = {name: value.replace("{base}", str(base)) for name, value in self.environ.items()}
-        self.python = random.choice((None, None, None, None, "3.10", "./bin/python"))
+        self.python = random.choice((None, None, None, None, "3.10", "./bin/python", ".venv"))
         self.files = {name: random.choice(texts) for name, texts in FILES.items() if random.random() < 0.4}
         self.script = "".join(f"# {line}\n" for line in ("/// script", *random.choice(BLOCKS).splitlines(), "///")).encode()
         self.lock = random.choice(LOCKS) if random.random() < 0.5 else None

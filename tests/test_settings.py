@@ -300,6 +300,7 @@ def test_a_python_named_by_a_path_starts_where_it_was_written(root: Path, monkey
     monkeypatch.chdir(root / "case1")
     assert gather(root).python == str(root / "bin/python")
     assert gather(root, python="./bin/python").python == str(root / "case1/bin/python")
+    assert gather(root, python=".venv").python == str(root / "case1/.venv")
     assert gather(root, python="/opt/python").python == "/opt/python"
 
 
