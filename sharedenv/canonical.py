@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import local_packages
+from sharedenv.lock import locked_python
 from sharedenv.payload import Payload
-from sharedenv.requirement import merge, parse_requirement
+from sharedenv.requirement import RequirementError, merge, parse_requirement, parse_specifiers
 from sharedenv.secret import secrets_in
 from sharedenv.settings import Settings, is_named, names_default_index
 from sharedenv.uv_variables import LOCATIONS
@@ -30,6 +32,7 @@ class Inputs:
     config: str = ""  # text of the uv.toml it is built with
     variables: Mapping[str, str] = field(default_factory=dict)  # UV_* to set; secrets may be here, never in a payload
     lock: bytes | None = None  # bytes of `<canonical script>.lock`; sync wants --locked with it
+    requires: str = ""  # requires-python, the lock file's where the script has none
     in_place: bool = False  # the lock names places relative to it: sync the user's own script, where it lies, --locked
     secrets: tuple[str, ...] = ()  # what must not be seen in a log or a message: see secret.redact
     local: tuple[str, ...] = ()  # packages from this machine's folders: uv takes them from its cache unless told not to
@@ -50,7 +53,8 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
         )
     urls = {**settings.urls, **payload.aside.urls}
     options = _with_constraints(document) if document["lock"] is None else document["tool.uv"]
-    script = {**document, "tool.uv": _restored(options, settings.root, urls) | dict(payload.aside.options)}
+    requires = document["requires-python"] or _locked_requires(document, payload.aside.lock or b"")
+    script = {**document, "requires-python": requires, "tool.uv": _restored(options, settings.root, urls) | dict(payload.aside.options)}
     script["dependencies"] = [_with_url(text, urls) for text in document["dependencies"]]
     variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_") and name not in _FILES}
     config, notes = _configuration(document, settings, urls)
@@ -62,11 +66,26 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
         | dict(settings.variables)
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
         lock=payload.aside.lock,
+        requires=requires,
         in_place="lock-places" in document,
         local=tuple(local_packages(payload)),
         secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
         notes=notes,
     )
+
+
+def _locked_requires(document: Mapping[str, Any], lock: bytes) -> str:
+    """The requires-python of the lock file, "" without one.
+
+    For a script that has none uv goes by the Python at hand, and a lock file that was made with another is no match to it.
+    """
+    try:
+        requires = parse_specifiers(locked_python(lock))
+    except RequirementError:  # uv has more to say of such a file
+        return ""
+    # the script that is synced where it lies can't be given one: it takes the Python that its lock file was made with
+    minor = re.fullmatch(r">=(\d+\.\d+)", requires) if "lock-places" in document else None
+    return f"=={minor[1]}.*" if minor else requires
 
 
 def _configuration(
@@ -88,16 +107,15 @@ def canonical_script(payload: Payload, root: str) -> str:
     return block_text({**document, "tool.uv": _restored(document["tool.uv"], root, {})})
 
 
-def python_request(document: Mapping[str, Any]) -> str:
+def python_request(requires: str, python: str | None) -> str:
     """What `uv python find` is asked for: the explicit request, else requires-python as a range.
 
     uv takes `==3.11` there for any 3.11, and in requires-python for 3.11.0 alone.
     """
-    requires: str = document["requires-python"]
     if requires.startswith("==") and requires[2:].replace(".", "").isdigit():
         release = requires[2:].split(".")
         requires = "==" + ".".join(release + ["0"] * (3 - len(release)))
-    return document["python"] or requires or "default"
+    return python or requires or "default"
 
 
 def block_text(document: Mapping[str, Any]) -> str:

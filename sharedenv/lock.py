@@ -1,4 +1,4 @@
-"""The lock file beside a script: which places on this machine it names. Pure.
+"""The lock file beside a script: for which Python it was made, and which places on this machine it names. Pure.
 
 uv writes folders into a lock relative to it, even those given as absolute paths. So the same bytes beside two scripts can
 mean two things, and a lock that names places holds only where it lies.
@@ -11,6 +11,15 @@ from functools import lru_cache
 
 #: a source or a requirement that is a place; `path` inside `wheels` and `sdist` starts at a registry, and comes first there
 _PLACE = re.compile(r'(?:\b(?:directory|editable|virtual|registry)|(?:source = \{|,)\s*path)\s*=\s*"((?:[^"\\]|\\.)*)"')
+
+
+_REQUIRES = re.compile(rb'^requires-python = "([^"]*)"', re.MULTILINE)
+
+
+def locked_python(lock: bytes) -> str:
+    """The requires-python of a lock file as it stands; "" when it has none."""
+    found = _REQUIRES.search(lock)
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 @lru_cache(maxsize=64)

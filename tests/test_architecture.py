@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "payload": {"digest", "script"},
     "key": {"digest", "lock", "payload", "readers", "requirement", "script", "settings", "tool_uv"},
     "difference": {"payload"},
-    "canonical": {"errors", "key", "payload", "requirement", "secret", "settings", "uv_variables"},
+    "canonical": {"errors", "key", "lock", "payload", "requirement", "secret", "settings", "uv_variables"},
     "fingerprint": {"digest", "environ", "uv_variables"},
     "plan": {"block", "digest", "discover", "payload", "problems", "script"},
     "uv": {"errors", "process"},

@@ -7,6 +7,7 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -141,7 +142,7 @@ def test_a_locked_payload_is_never_built_unlocked() -> None:
     ],
 )
 def test_what_uv_is_asked_for_a_python(requires: str, python: str | None, expected: str) -> None:
-    assert python_request({"requires-python": requires, "python": python}) == expected
+    assert python_request(requires, python) == expected
 
 
 LIBRARY = """\
@@ -308,6 +309,31 @@ def test_a_damaged_lock_is_told_with_the_way_to_renew_it(project: Project, text:
     env = {**project.env, "PATH": bin_folder + os.pathsep + project.env["PATH"]}
     subprocess.run(hint, shell=True, cwd=project.path, env=env, check=True)
     project.call("build", "my script.py")
+
+
+def test_a_lock_made_with_another_python_holds_for_a_script_that_names_none(project: Project) -> None:
+    """uv locks such a script for the Python at hand, which may be that of an active environment, or of another machine."""
+    project.script("s.py", ["alpha"], PRINT_ALPHA, requires_python=None)
+    lock(project, "s.py")
+    path = project.path / "s.py.lock"
+    path.write_text(re.sub('^requires-python = ".*"', 'requires-python = ">=3.8"', path.read_text(), flags=re.MULTILINE))
+    assert project.call("exec", "s.py").stdout == "2.0\n"
+
+
+@pytest.mark.parametrize(
+    ("requires", "lock_says", "expected"),
+    [
+        (None, 'requires-python = ">=3.10"\n', ">=3.10"),
+        (None, 'requires-python = ">=3.10"\nsource = { directory = "lib" }\n', "==3.10.*"),
+        (None, 'requires-python = ">=3.10, <4"\nsource = { directory = "lib" }\n', "<4,>=3.10"),
+        (">=3.11", 'requires-python = ">=3.10"\n', ">=3.11"),
+        (None, 'requires-python = "x"\n', ""),
+        (None, "version = 1\n", ""),
+    ],
+)
+def test_which_python_a_locked_script_is_built_with(requires: str | None, lock_says: str, expected: str) -> None:
+    metadata = Metadata(requires, ("a",), {}, Block(b"", 1))
+    assert build_inputs(make_payload(metadata, "/project", lock_says.encode(), PROJECT), PROJECT).requires == expected
 
 
 def test_a_lock_with_a_local_source_installs(project: Project) -> None:

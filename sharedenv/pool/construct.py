@@ -97,7 +97,7 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     started = time.time()
     script, environ = prepare(need, work, inputs, folder)
     work.step("finding Python")
-    python = _interpreter(need.payload, work, environ, folder, log)
+    python = _interpreter(inputs.requires, need.payload.document["python"], work, environ, folder, log)
     shared = is_shared(work.layout.path)
     install = _Install(folder, script, python, need.payload, _sync_flags(inputs, work.options, shared), environ, log)
     installed, altered = _attempt(install, work)
@@ -201,11 +201,11 @@ def _redact_log(log: IO[str], hidden: tuple[str, ...]) -> None:
     log.write(text)
 
 
-def _interpreter(payload: Payload, work: Construction, environ: Mapping[str, str], cwd: str, log: IO[str]) -> str:
-    document = payload.document
-    requires, request = document["requires-python"], document["python"]
+def _interpreter(
+    requires: str, request: str | None, work: Construction, environ: Mapping[str, str], cwd: str, log: IO[str]
+) -> str:
     try:
-        return find_python(work.uv, python_request(document), environ, cwd, log)
+        return find_python(work.uv, python_request(requires, request), environ, cwd, log)
     except UvFailed as failure:
         if failure.hint:
             raise
