@@ -46,6 +46,7 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
     """Settings of a project: ``python`` is the --python option. Raises SharedenvError."""
     given = {name: value for name, value in environ.items() if name.startswith("UV_") and value}
     passed = {name: value for name, value in given.items() if uv_variables.role(name) == "passed"}
+    passed |= {name: os.path.abspath(passed[name]) for name in uv_variables.FOLDERS & passed.keys()}
     here = Place(os.getcwd(), root)
     counted = _counted(given, here)
     project = read_config(root, environ)

@@ -55,6 +55,14 @@ def test_a_second_build_touches_nothing(project: Project) -> None:
     assert "1 environment for 30 scripts ready" in done.stderr
 
 
+def test_a_relative_cache_is_that_of_the_current_folder(project: Project) -> None:
+    """As uv's own page on GitLab CI has it; uv is started in the staging folder, which goes."""
+    project.script("script.py", ["alpha"])
+    project.call("build", "script.py", env={"UV_CACHE_DIR": ".uv-cache"})
+    module = next(project.environments[0].glob("lib/python3*/site-packages/alpha.py"))
+    assert any(module.samefile(cached) for cached in (project.path / ".uv-cache").rglob("alpha.py"))
+
+
 def test_nothing_is_left_in_tmpdir(project: Project, tmp_path: Path) -> None:
     project.copies(2, ["alpha"])
     project.script("other/script.py", ["nowhere-to-be-found"])  # fails
