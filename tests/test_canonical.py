@@ -418,6 +418,20 @@ def test_pairs_that_share_a_key_resolve_to_the_same_set(tmp_path: Path, offline_
     assert resolved(tmp_path / "three", [item.replace('"', "'") for item in listed], offline_env) == found
 
 
+def test_of_versions_that_exclude_each_other_the_first_name_has_the_newest_as_under_uv_lock(project: Project) -> None:
+    """`uv run` without a lock file goes by the order of the list; the order is in no key, so it can't count here."""
+    for one, other in (("left", "right"), ("right", "left")):
+        make_wheel(project.path / "own", one, "1.0")
+        make_wheel(project.path / "own", one, "2.0", requires=[f"{other}<2"])
+    project.env["UV_FIND_LINKS"] = str(project.path / "own")
+    script = project.script("s.py", ["right", "left"], "import left, right; print(left.VERSION, right.VERSION)")
+    assert subprocess.check_output([UV, "run", "--quiet", script], cwd=project.path, env=project.env, text=True) == "1.0 2.0\n"
+    assert project.call("exec", "s.py").stdout == "2.0 1.0\n"
+    lock(project, "s.py")
+    assert subprocess.check_output([UV, "run", "--quiet", script], cwd=project.path, env=project.env, text=True) == "2.0 1.0\n"
+    assert project.call("exec", "s.py").stdout == "2.0 1.0\n"
+
+
 class Guarded(http.server.SimpleHTTPRequestHandler):
     """Serves a folder to who knows the password."""
 
