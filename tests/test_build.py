@@ -314,6 +314,28 @@ def test_a_run_that_is_ended_while_it_builds_again_what_was_just_pruned_takes_uv
     assert "1 not run" in project.call("status").stdout
 
 
+#: makes every sleep of a process a long one, so that what lies between two lines takes its time
+SLEEPY = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <time.h>
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
+    struct timespec more = {0, 500000000};
+    if (nanosleep(&more, NULL)) return errno;
+    return ((int (*)(clockid_t, int, const struct timespec *, struct timespec *)) dlsym(RTLD_NEXT, "clock_nanosleep"))(clock, flags, until, left);
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it sleeps for Linux's scheduler alone")
+def test_a_term_between_the_start_of_builds_and_of_the_batch_takes_uv_along(project: Project, tmp_path: Path) -> None:
+    """In the sleeps of run/scheduling.calm, which nobody's handler stood around: uv outlived the run, which was told as lost."""
+    project.copies(100, ["alpha"])
+    ended_with_uv(project, tmp_path, ["run", "case*/script.py"], signal.SIGTERM, preloaded(tmp_path, SLEEPY))
+    assert "interrupted, ended by the user" in project.call("status").stdout
+
+
 def test_a_build_under_nohup_is_not_ended_by_hup(project: Project) -> None:
     project.script("a.py", ["alpha"])
     process = project.start("build", "a.py", prefix=["nohup"])

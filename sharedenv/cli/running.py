@@ -146,11 +146,11 @@ def execute(
         session.keep()
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen.console.pool, screen)
         delivery = Delivery(work, threads, starter, recorder, batch, build_options, console)
-        with taking_builds_along():
+        with taking_builds_along():  # until the batch hears signals itself, and again when it has ended
             building = delivery.begin(environments)
-        # thousands of cases that live until the end: nothing for the collector to look at again and again
-        gc.freeze()
-        outcome = batch.run()
+            # thousands of cases that live until the end: nothing for the collector to look at again and again
+            gc.freeze()
+            outcome = batch.run()
         if outcome.interrupted or not all(future.done() for future in building):
             stop_all()
         with contextlib.suppress(OSError):
