@@ -190,18 +190,6 @@ def test_a_retry_says_what_it_left_undone(project: Project) -> None:
     assert re.search(r"\n2 scripts never ran to the end: sharedenv run --resume --run-id \S+\n", told)
 
 
-def test_cancel_gives_what_a_killed_run_left_the_grace_it_was_promised(project: Project) -> None:
-    body = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('../started', 'a').write('x\\n')\ntime.sleep(300)"
-    project.script("case1/script.py", body=body)
-    process = project.start("run", "case1/script.py", "--grace", "0.2")
-    wait_for(lambda: bool(started(project)))
-    process.kill()
-    process.communicate(timeout=120)
-    began = time.monotonic()
-    assert "had left running" in project.call("cancel").stderr
-    assert time.monotonic() - began < 8  # the grace where none is named is 10 s
-
-
 @pytest.mark.parametrize("arguments", [(), ("--", "another case")])
 def test_a_run_beside_one_at_work_on_the_same_cases_is_told_so(project: Project, arguments: tuple[str, ...]) -> None:
     process = begin(project, count=3)
@@ -218,11 +206,14 @@ def test_a_run_beside_one_at_work_on_the_same_cases_is_told_so(project: Project,
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_cancel_ends_what_outlived_a_kill(project: Project, stubborn: bool) -> None:
     body = WAITING if not stubborn else "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITING
-    process = begin(project, body=body)
+    process = begin(project, "--grace", "0.2", body=body)
     process.kill()
     process.communicate(timeout=120)
+    assert "to end them: sharedenv --pool .sharedenv cancel " in project.call("--pool", ".sharedenv", "status").stdout
     stranger = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()", str(project.path / "case1/script.py")], stdin=subprocess.PIPE)
-    told = project.call("cancel").stderr
+    began = time.monotonic()
+    told = project.call("--pool", ".sharedenv", "cancel").stderr
+    assert time.monotonic() - began < 8  # the grace that the run has promised: 10 s where it names none
     assert "had left running: case1/script.py, case2/script.py" in told
     assert stranger.poll() is None
     stranger.communicate()
@@ -230,7 +221,7 @@ def test_cancel_ends_what_outlived_a_kill(project: Project, stubborn: bool) -> N
     assert "is not at work" in project.call("cancel").stderr
     assert "still running" not in project.call("status").stdout
     (project.path / "go").touch()
-    assert "5 succeeded" in project.call(*re.findall(r"sharedenv (run --resume .*)", told)[0].split()).stderr
+    assert "5 succeeded" in project.call(*re.findall(r"sharedenv (--pool .sharedenv run --resume .*)", told)[0].split()).stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are shared on Linux only")
@@ -667,7 +658,9 @@ def test_cancel_leaves_scripts_their_grace_whatever_came_before(project: Project
 def test_cancel_does_not_call_ended_what_goes_on(project: Project) -> None:
     body = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITING
     process = begin(project, "--grace", "100", count=2, body=body)
-    assert "is ending" in project.call("cancel").stderr
+    impatient = "import sharedenv.cli.cancel as command, sharedenv.cli.main as entry; command._WAIT = 1.0; entry.main(['cancel'])"
+    told = subprocess.run([sys.executable, "-c", impatient], env=project.env, cwd=project.path, stderr=subprocess.PIPE, text=True, check=True).stderr
+    assert "is ending" in told
     (project.path / "go").touch()
     process.communicate(timeout=120)
 

@@ -334,3 +334,4 @@ def test_a_run_whose_record_is_damaged_or_gone_is_told(project: Project) -> None
     assert project.call("status", "29990101-000002", status=1).stderr.startswith("error: run 29990101-000002 can't be read\n  cause: No such file")
     assert len(json.loads(project.call("status", "--all", "--json").stdout)["errors"]) == 3
     assert "notes" not in project.call("status", "--all").stderr
+    assert project.call("cancel").stderr.splitlines()[:2] == [damaged, gone]

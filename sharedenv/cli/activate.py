@@ -45,7 +45,7 @@ def activate(
     In a job script: eval "$(sharedenv activate case1/script.py)". A script whose environment can't be had ends there.
     For csh: eval "`sharedenv activate case1/script.py`"; for fish: eval (sharedenv activate case1/script.py).
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     kind = shell or shell_of(os.environ, calling_program())
     try:
         session = open_session(context, Selection((script,), None, False, python))

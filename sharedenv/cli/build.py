@@ -47,7 +47,7 @@ def build(
 
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     if check and (other := next(filter(typed, ("rebuild", "upgrade", "shared_group")), None)):
         raise SharedenvError(f"--check changes nothing and --{other.replace('_', '-')} does: give one of them")
     session = open_session(context, selection)

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 import click
 
 from sharedenv.cli.common import trusted
-from sharedenv.cli.options import Globals, runs
+from sharedenv.cli.options import runs
+from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
 from sharedenv.report.words import printable
-from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.journal import Run, list_runs
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
 from sharedenv.run.orders import GRACE
 from sharedenv.run.shares import share_of, shares_beside
@@ -35,25 +36,26 @@ _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of i
 @click.pass_context
 def cancel(context: click.Context, run_id: str | None) -> int:
     """Cancel a run: its jobs on Slurm, or its process on this machine. [default: the last run]"""
-    globals_: Globals = context.obj
-    layout = _pool(globals_)
-    run = _meant(layout, run_id)
-    status = _cancel(run, globals_.console)
-    for line in _other_shares(layout, run):
-        globals_.console.say(line)
-    if run_id is None and (text := hidden_run(layout, run, globals_.pool, queued_only=True)):
-        globals_.console.say(text)
+    console: Console = context.obj
+    layout = pool_of_runs(console)
+    trusted(layout)  # what it says of processes and jobs is acted upon
+    run = meant_run(layout, run_id, console)
+    status = _cancel(run, console)
+    for line in _other_shares(layout, run, console):
+        console.say(line)
+    if run_id is None and (text := hidden_run(layout, run, console, queued_only=True)):
+        console.say(text)
     return status
 
 
-def _other_shares(layout: Layout, run: Run) -> Iterator[str]:
+def _other_shares(layout: Layout, run: Run, console: Console) -> Iterator[str]:
     """How to cancel the shares beside one: each is a run of its own."""
     if share_of(run) is None:
         return
     for number, other in shares_beside(run, list_runs(layout.runs)).items():
         with contextlib.suppress(SharedenvError):
             if other.id != run.id and any(session.alive for session in other.sessions()):
-                yield f"share {number} is still at work: sharedenv cancel {other.id}"
+                yield f"share {number} is still at work: {console.in_pool(f'sharedenv cancel {other.id}')}"
 
 
 def _cancel(run: Run, console: Console) -> int:
@@ -68,24 +70,6 @@ def _cancel(run: Run, console: Console) -> int:
     if not _cancel_leftover(run, "submit", console) and not live:
         console.say(f"run {run.id} has no job in the queue")
     return 0
-
-
-def _pool(globals_: Globals) -> Layout:
-    layout = find_pool(globals_.pool, os.environ, (), os.getcwd())
-    if layout is None:
-        raise SharedenvError("no pool here or above, so no run", hint="sharedenv --pool DIR status")
-    trusted(layout)  # what it says of processes and jobs is acted upon
-    return layout
-
-
-def _meant(layout: Layout, run_id: str | None) -> Run:
-    """The run of this name, or the last one of the pool at hand. Raises SharedenvError."""
-    if run_id is not None:
-        return open_run(layout.runs, run_id)
-    runs = list_runs(layout.runs)
-    if not runs:
-        raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
-    return runs[0]
 
 
 def _cancel_local(run: Run, console: Console) -> int:
@@ -105,9 +89,10 @@ def _cancel_local(run: Run, console: Console) -> int:
     _await_end(alive, time.monotonic() + _WAIT)
     left = [str(owner.pid) for owner in alive if lives(owner, 0.0)]
     if left:
-        console.say(f"run {run.id} is ending: process {', '.join(left)} waits for its scripts; sharedenv status {run.id}")
+        look = console.in_pool(f"sharedenv status {run.id}")
+        console.say(f"run {run.id} is ending: process {', '.join(left)} waits for its scripts; {look}")
     else:
-        console.say(f"run {run.id} has ended; to go on: sharedenv run --resume --run-id {run.id}")
+        console.say(f"run {run.id} has ended; to go on: {console.in_pool(f'sharedenv run --resume --run-id {run.id}')}")
     return 0
 
 
@@ -123,7 +108,7 @@ def _cancel_leftover(run: Run, command: str, console: Console) -> bool:
         groups = " ".join(f"-{group}" for group in sorted({group for group, _ in left}))
         raise SharedenvError(f"can't end scripts of run {run.id}: {named(left)}", hint=f"kill -9 -- {groups}", exit_code=EXIT_FAILED)
     console.say(f"ended what the killed run {run.id} had left running: {printable(named(found))}")
-    console.say(f"to go on: sharedenv {command} --resume --run-id {run.id}")
+    console.say("to go on: " + console.in_pool(f"sharedenv {command} --resume --run-id {run.id}"))
     return True
 
 

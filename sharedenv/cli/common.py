@@ -7,13 +7,13 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sharedenv import discover
-from sharedenv.cli.options import Function, Globals, option, paths, typed
+from sharedenv.cli.options import Function, option, paths, typed
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
@@ -95,8 +95,7 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
     """Finds scripts and pool. The pool is named, not made. Raises SharedenvError."""
     here = cwd or os.getcwd()
     paths = find_scripts(selection, here)
-    globals_: Globals = context.obj
-    layout = find_pool(globals_.pool, os.environ, paths, here) or place_pool(paths, here)
+    layout = find_pool(context.obj.pool, os.environ, paths, here) or place_pool(paths, here)
     trusted(layout)
     check_format(layout)
     return Session(layout, tuple(paths), selection.python)
@@ -114,12 +113,13 @@ def warned(plan: Plan, console: Console) -> Plan:
     return plan
 
 
-def pool_words(layout: Layout, pool: str | None) -> list[str]:
-    """--pool, for a command that the user is told to type here: as it was given, or where this pool would not be found."""
-    if pool:
-        return ["--pool", pool]
-    found = find_pool(None, os.environ, (), os.getcwd())
-    return [] if found is not None and found.path == layout.path else ["--pool", os.path.relpath(layout.path)]
+def in_pool_of(layout: Layout, command: str, console: Console) -> str:
+    """A command that the user is told to run here, with --pool as it was given, or where this pool would not be found without."""
+    if not console.pool:
+        found = find_pool(None, os.environ, (), os.getcwd())
+        if found is None or found.path != layout.path:
+            console = replace(console, pool=os.path.relpath(layout.path))
+    return console.in_pool(command)
 
 
 def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None:

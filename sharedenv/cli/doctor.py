@@ -22,7 +22,7 @@ _STYLE = {Level.GOOD: "good", Level.NOTE: "dim", Level.WARNING: "warning", Level
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> int:
     """Find what on this machine would hurt, each with the one line that mends it. Exit 1 if there is a problem."""
-    console: Console = context.obj.console
+    console: Console = context.obj
     here = os.getcwd()
     layout = find_pool(context.obj.pool, os.environ, (), here) or Layout(os.path.join(here, FOLDER))
     findings = list(examine_machine(layout, os.environ))

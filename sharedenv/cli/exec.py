@@ -41,7 +41,7 @@ def exec_(
 
     Exit status 125 means that sharedenv itself failed.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     try:
         session = open_session(context, Selection((script,), None, False, python))
         if is_pattern(script) and not os.path.lexists(script):

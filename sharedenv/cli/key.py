@@ -31,7 +31,7 @@ def key(context: click.Context, selection: Selection, explain: bool, diff: bool,
 
     Scripts with one key share one environment.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     if explain + diff + as_json > 1:
         raise click.UsageError("choose one of --explain, --diff and --json")
     plan = _plan(context, selection)
@@ -54,7 +54,7 @@ def _plan(context: click.Context, selection: Selection) -> Plan:
     here = os.getcwd()
     paths = find_scripts(selection, here)
     layout = find_pool(context.obj.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
-    return warned(make_plan(paths, maker(gather_settings(layout.root, os.environ, selection.python))), context.obj.console)
+    return warned(make_plan(paths, maker(gather_settings(layout.root, os.environ, selection.python))), context.obj)
 
 
 def _print_difference(plan: Plan, name: Callable[[str], str], console: Console, arguments: int) -> None:

@@ -23,7 +23,7 @@ from sharedenv.report.words import ago, count, size
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> int:
     """List the environments of the pool: key, Python, packages, size, last use, the script it was first built for."""
-    console: Console = context.obj.console
+    console: Console = context.obj
     layout = existing_pool(context, trust=False)
     found = survey(layout)
     if as_json:

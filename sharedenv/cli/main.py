@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sharedenv import __version__
-from sharedenv.cli.options import Globals, option, wants_document
+from sharedenv.cli.options import option, wants_document
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
 
@@ -97,7 +97,7 @@ def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, co
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(EXIT_USAGE)
-    context.obj = Globals(pool, Console(verbosity=-1 if quiet else int(verbose), color=color, pool=pool))
+    context.obj = Console(verbosity=-1 if quiet else int(verbose), color=color, pool=pool)
     try:
         os.getcwd()
     except OSError as error:  # removed under a shell, or on a disk that is away
@@ -187,7 +187,7 @@ def _open_standard() -> None:
 
 
 def _console(context: click.Context | None) -> Console:
-    return context.obj.console if context is not None and context.obj is not None else Console()
+    return context.obj if context is not None and context.obj is not None else Console()
 
 
 def _as_told(error: Exception, words: list[str]) -> SharedenvError:

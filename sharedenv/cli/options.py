@@ -7,9 +7,6 @@ from typing import Any
 
 import click
 
-from sharedenv.frozen import frozen
-from sharedenv.report.console import Console
-
 Function = Callable[..., Any]
 _JSON = "sharedenv.json"
 
@@ -64,11 +61,3 @@ def wants_document(context: click.Context | None, words: Sequence[str]) -> bool:
 def _note(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     context.meta[_JSON] = value
     return value
-
-
-@frozen
-class Globals:
-    """The options that stand before the command."""
-
-    pool: str | None
-    console: Console

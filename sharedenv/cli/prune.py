@@ -88,7 +88,7 @@ def prune_(
     Folders of environments are read-only, so rm -rf fails on a pool: --all removes it, with the journals of its runs.
     Never waits: what runs, what a run at work (or in Slurm's queue) needs and what is in doubt stays, and is named.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     if keep == selection.empty:
         raise click.UsageError("--keep wants the scripts to keep for" if keep else "scripts are named with --keep: --keep SCRIPT...")
     if everything and (keep or unused_for is not None or max_size is not None):

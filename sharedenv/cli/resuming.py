@@ -12,7 +12,6 @@ import click
 
 from sharedenv.cli.cases import is_given
 from sharedenv.cli.common import Selection, Session, find_scripts, trusted
-from sharedenv.cli.options import Globals
 from sharedenv.cli.work import Wanted, Work
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
@@ -160,8 +159,7 @@ def inherit(
 
 
 def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:
-    globals_: Globals = context.obj
-    layout = find_pool(globals_.pool, os.environ, paths, here)
+    layout = find_pool(context.obj.pool, os.environ, paths, here)
     if layout is None:
         flag = "--retry-failed" if context.params.get("retry_failed") else "--resume"
         raise NoRun(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")

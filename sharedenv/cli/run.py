@@ -14,7 +14,7 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, kept_journal, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, pool_words, script_options, warned
+from sharedenv.cli.common import Selection, in_pool_of, script_options, warned
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, needed
@@ -70,7 +70,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     TERM or USR1 starts nothing more and waits; a second, or Ctrl-C, ends what runs. Afterwards --resume
     goes on from there.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     here = os.getcwd()
     asked = wanted(context, selection, given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
@@ -104,7 +104,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
             raise missing_error(work.layout, work.plan.needs, environments.missing, work.session.python)
         work.session.settings  # noqa: B018 - an error in them is told before anything is begun
     if not work.cases and not work.settled:
-        return _tell_nothing(console, work, asked, context.obj.pool)
+        return _tell_nothing(console, work, asked)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
     joblog = _open_joblog(joblog_path, again, work, asked.share)
@@ -124,9 +124,9 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
             )
         finally:
             starter.close()
-        status = _tell(console, work, journal, ended, here, context.obj.pool)
+        status = _tell(console, work, journal, ended, here)
         if asked.failed_only and status == 0 and work.unrun:
-            status = _tell_unrun(console, work, "", context.obj.pool)
+            status = _tell_unrun(console, work, "")
     if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
         remember_all(work)
     return status
@@ -148,7 +148,7 @@ def _earlier(context: click.Context, asked: Wanted, given: Mapping[str, Any], he
     except NoRun:
         if asked.share is None or asked.failed_only:
             raise
-        context.obj.console.say(f"share {asked.share} was never begun: running all of it")
+        context.obj.say(f"share {asked.share} was never begun: running all of it")
         return None
     _refuse_queued(found.run)
     return found
@@ -164,21 +164,21 @@ def _refuse_queued(run: Run) -> None:
         )
 
 
-def _tell_nothing(console: Console, work: Work, asked: Wanted, pool: str | None) -> int:
+def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:
     if asked.failed_only and work.unrun:
-        return _tell_unrun(console, work, "nothing failed, but ", pool)
+        return _tell_unrun(console, work, "nothing failed, but ")
     console.say("nothing to run")
     if work.run is not None and asked.run_id is None:
         from sharedenv.cli.unfinished import hidden_run  # noqa: PLC0415 - only where there is nothing to run
 
-        if text := hidden_run(work.layout, work.run, pool):
+        if text := hidden_run(work.layout, work.run, console):
             console.say(text)
     return 0
 
 
-def _tell_unrun(console: Console, work: Work, before: str, pool: str | None) -> int:
-    words = ["sharedenv", *pool_words(work.layout, pool), "run", "--resume", *(("--run-id", work.run.id) if work.run else ())]
-    console.say(f"{before}{count(work.unrun, 'script')} never ran to the end: {shlex.join(words)}")
+def _tell_unrun(console: Console, work: Work, before: str) -> int:
+    command = f"sharedenv run --resume{f' --run-id {work.run.id}' if work.run else ''}"
+    console.say(f"{before}{count(work.unrun, 'script')} never ran to the end: {in_pool_of(work.layout, command, console)}")
     return EXIT_FAILED
 
 
@@ -298,7 +298,7 @@ def _dry_run(work: Work, console: Console) -> int:
     return 0
 
 
-def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, pool: str | None) -> int:
+def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -> int:
     results = dict(ended.outcome.results)
     summary = summarize(work.cases, results, ended.seconds)
     if ended.errors:
@@ -323,8 +323,8 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str, p
     kept = journal.path.startswith(work.layout.path + os.sep)
     if kept and (left or summary.failed or work.settled):
         flag = "--resume" if left else "--retry-failed"
-        words = ["sharedenv", *pool_words(work.layout, pool), "run", flag, "--run-id", journal.id]
-        console.say(f"{'to go on' if left else 'to run them again'}: {shlex.join(words)}")
+        command = in_pool_of(work.layout, f"sharedenv run {flag} --run-id {journal.id}", console)
+        console.say(f"{'to go on' if left else 'to run them again'}: {command}")
     if ended.outcome.interrupted or (ended.outcome.left and ended.outcome.reason.startswith("SIG")):
         return EXIT_INTERRUPTED
     if ended.errors:

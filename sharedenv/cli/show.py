@@ -32,7 +32,7 @@ def show(context: click.Context, name: str, python: str | None, as_json: bool) -
 
     KEY is the beginning of a key, as long as no other key begins so.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     layout, item = _find(context, name, python)
     if as_json:
         console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})

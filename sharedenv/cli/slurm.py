@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sharedenv.cli.options import Globals
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
@@ -29,7 +27,6 @@ _LOOK = 1.0  # seconds between looks at the journal, ten times as long as a look
 _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the end
 
 
-
 def is_on_slurm(run: Run) -> bool:
     """Whether a run was submitted: `tell_slurm` and `slurm_value` know more of it than its sessions."""
     return bool(list_arrays(run.path))
@@ -45,11 +42,9 @@ def stand_submitted(run: Run, standing: Local, sessions: Sequence[SessionState])
     return replace(standing, state=SUBMITTED) if waits else standing
 
 
-def tell_slurm(run: Run, globals_: Globals, here: str) -> None:
+def tell_slurm(run: Run, console: Console, here: str) -> None:
     """What `status` says of a run on Slurm, on stdout."""
-    console = globals_.console
-    style = console.result_style
-    for line in _lines(run, standing(run, os.environ), globals_, here, style):
+    for line in _lines(run, standing(run, os.environ), console, here, console.result_style):
         console.result(line)
 
 
@@ -59,30 +54,30 @@ def slurm_value(run: Run) -> dict[str, Any]:
 
 
 def _lines(
-    run: Run, stands: Standing, globals_: Globals, here: str, style: Callable[[str, str], str]
+    run: Run, stands: Standing, console: Console, here: str, style: Callable[[str, str], str]
 ) -> list[str]:
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
     if found := leftover(run.sessions(), without_result(stands.cases.values(), stands.results)):
-        lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: sharedenv cancel {run.id}"))
+        end = console.in_pool(f"sharedenv cancel {run.id}")
+        lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     if stands.over and stands.count("failed", "lost", "left"):
-        pool = ["--pool", globals_.pool] if globals_.pool else []
-        lines.append(f"to go on: {shlex.join(['sharedenv', *pool, 'submit', '--resume', '--run-id', run.id])}")
+        lines.append("to go on: " + console.in_pool(f"sharedenv submit --resume --run-id {run.id}"))
     return lines
 
 
-def wait(run: Run, arrays: Sequence[Array], here: str, globals_: Globals) -> int:
+def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
     """Follows arrays of a run to their end, then tells how it ended. Ctrl-C leaves the jobs and says how to come back."""
-    console = globals_.console
     progress = Progress(console)
     try:
         stands = _follow(run, arrays, progress, console)
     except KeyboardInterrupt:
         progress.hide()
         jobs = ", ".join(array.job for array in arrays)
-        console.say(f"job {jobs} goes on; where it stands: sharedenv status {run.id}; to end it: sharedenv cancel {run.id}")
+        look, end = (console.in_pool(f"sharedenv {command} {run.id}") for command in ("status", "cancel"))
+        console.say(f"job {jobs} goes on; where it stands: {look}; to end it: {end}")
         return EXIT_INTERRUPTED
     progress.hide()
-    for line in _lines(run, stands, globals_, here, console.style):
+    for line in _lines(run, stands, console, here, console.style):
         console.say(line)
     return 0 if stands.count("done") == len(stands.places) else EXIT_FAILED
 

@@ -36,7 +36,7 @@ def stage_(context: click.Context, selection: Selection, to: str | None) -> int:
     In a job script: SHAREDENV_STAGE=$(sharedenv stage 'case*/script.py') || exit; export SHAREDENV_STAGE.
     What is run after that uses the copies.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     session = open_session(context, selection)
     plan = plan_of(session, console)
     ready, missing = look_up_all(session.layout, plan)

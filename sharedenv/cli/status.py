@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import time
 from collections.abc import Iterable
 from typing import Any
 
 import click
 
-from sharedenv.cli.options import Globals, json_option, option, runs, typed
+from sharedenv.cli.options import json_option, option, runs, typed
+from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.create import check_format
-from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, share_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
 from sharedenv.run.case import Result
-from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.journal import Run, list_runs
 from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
@@ -43,8 +42,8 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, ende
 
     RUN is the name of a run; without it, the last one.
     """
-    globals_: Globals = context.obj
-    layout = _pool(globals_)
+    console: Console = context.obj
+    layout = pool_of_runs(console)
     if everything and run_id and typed("everything"):
         raise SharedenvError("RUN names one run and --all lists them all: give one of them")
     everything = everything and not run_id
@@ -55,32 +54,20 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, ende
     if null and not ended and typed("null"):
         raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
     if everything:
-        return _list(layout, globals_.console, as_json)
-    run = open_run(layout.runs, run_id) if run_id else _last(layout, globals_.console)
+        return _list(layout, console, as_json)
+    run = meant_run(layout, run_id, console)
     if ended:
-        globals_.console.names(_names(run, ended), null=null)
+        console.names(_names(run, ended), null=null)
         return 0
     if as_json:
-        globals_.console.document(_document(layout, run))
+        console.document(_document(layout, run))
     elif is_on_slurm(run):
-        tell_slurm(run, globals_, os.getcwd())
+        tell_slurm(run, console, os.getcwd())
     else:
-        _tell(layout, run, globals_)
-    if not as_json and run_id is None and (text := hidden_run(layout, run, globals_.pool)):
-        globals_.console.result(text)
+        _tell(layout, run, console)
+    if not as_json and run_id is None and (text := hidden_run(layout, run, console)):
+        console.result(text)
     return 0
-
-
-def _last(layout: Layout, console: Console) -> Run:
-    """The newest run of the pool; newer ones that can't be read are warned of. Raises SharedenvError when there is none."""
-    unread: dict[str, SharedenvError] = {}
-    run = next(iter(list_runs(layout.runs, unread)), None)
-    for name, error in sorted(unread.items()):
-        if run is None or name > run.id:
-            console.warn(f"{error.message}: {error.cause}")
-    if run is None:
-        raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
-    return run
 
 
 def _document(layout: Layout, run: Run) -> dict[str, Any]:
@@ -123,16 +110,8 @@ def _ending(result: Result | None) -> str:
     return "succeeded" if result.succeeded else "failed"
 
 
-def _pool(globals_: Globals) -> Layout:
-    layout = find_pool(globals_.pool, os.environ, (), os.getcwd())
-    if layout is None:
-        raise SharedenvError("no pool here or above, so no runs", hint="sharedenv --pool DIR/.sharedenv status")
-    check_format(layout)
-    return layout
-
-
-def _tell(layout: Layout, run: Run, globals_: Globals) -> None:
-    console, here, now = globals_.console, os.getcwd(), time.time()
+def _tell(layout: Layout, run: Run, console: Console) -> None:
+    here, now = os.getcwd(), time.time()
     cases = run.cases()
     results, sessions = run.read()
     standing = stand(len(cases), results, sessions, now)
@@ -141,16 +120,17 @@ def _tell(layout: Layout, run: Run, globals_: Globals) -> None:
     lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
     lines += pace_lines(standing, results, now) if standing.alive else []
     if found := leftover(sessions, without_result(cases, results)):
-        lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: sharedenv cancel {run.id}"))
+        end = console.in_pool(f"sharedenv cancel {run.id}")
+        lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     running = {*standing.running, *(case.sequence for _, case in found)}
     summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)
     for line in lines:
         console.result(line)
     if not standing.alive and (standing.left or standing.failed):
-        console.result(f"to go on: {_again(run, standing, globals_)}")
+        console.result(f"to go on: {_again(run, standing, console)}")
     if share := share_of(run):
-        for line in share_lines(share, _shares(layout, run, standing), lambda run, standing: _again(run, standing, globals_)):
+        for line in share_lines(share, _shares(layout, run, standing), lambda run, standing: _again(run, standing, console)):
             console.result(line)
 
 
@@ -164,10 +144,8 @@ def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run
     return found
 
 
-def _again(run: Run, standing: Standing, globals_: Globals) -> str:
-    flag = "--resume" if standing.left else "--retry-failed"
-    pool = ["--pool", globals_.pool] if globals_.pool else []
-    return shlex.join(["sharedenv", *pool, "run", flag, "--run-id", run.id])
+def _again(run: Run, standing: Standing, console: Console) -> str:
+    return console.in_pool(f"sharedenv run {'--resume' if standing.left else '--retry-failed'} --run-id {run.id}")
 
 
 def _stand(run: Run, now: float) -> Standing:

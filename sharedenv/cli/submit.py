@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +13,8 @@ import click
 from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, is_given, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, make_pool, pool_words, script_options, warned
-from sharedenv.cli.options import Globals, option
+from sharedenv.cli.common import Selection, in_pool_of, make_pool, script_options, warned
+from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.resuming import earlier_run, inherit, resumed_work
 from sharedenv.cli.running import require_all
@@ -77,7 +76,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
 
     Builds what is missing first. Prints the run's name; `sharedenv status` says where it stands.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     here = os.getcwd()
     again = given["resume"] or given["retry_failed"]
     asked = wanted(context, selection, given, here)
@@ -96,8 +95,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         work = new_work(context, asked, here)
     _tell(work, here, console)
     if not work.cases:
-        status = _tell_nothing(work, asked, context.obj)
-        return wait(work.run, queued, here, context.obj) if given["wait"] and work.run and queued else status
+        status = _tell_nothing(work, asked, console)
+        return wait(work.run, queued, here, console) if given["wait"] and work.run and queued else status
     check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
@@ -123,10 +122,9 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         logs = log_path(array_job(run.id, array, order, None), array.job)
         console.say(f"what they print: {printable(short_path(logs, here))}")
     if not given["wait"]:
-        words = ["sharedenv", *pool_words(work.layout, context.obj.pool), "status", run.id]
-        console.say(f"where it stands: {shlex.join(words)}")
+        console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
     console.result(run.id)
-    return wait(run, (*queued, array), here, context.obj) if given["wait"] else 0
+    return wait(run, (*queued, array), here, console) if given["wait"] else 0
 
 
 def _tell(work: Work, here: str, console: Console) -> None:
@@ -138,10 +136,10 @@ def _tell(work: Work, here: str, console: Console) -> None:
         console.say(f"gone: {printable(short_path(case.script, here))}")
 
 
-def _tell_nothing(work: Work, asked: Wanted, globals_: Globals) -> int:
-    globals_.console.say("nothing to submit")
-    if work.run is not None and asked.run_id is None and (text := hidden_run(work.layout, work.run, globals_.pool)):
-        globals_.console.say(text)
+def _tell_nothing(work: Work, asked: Wanted, console: Console) -> int:
+    console.say("nothing to submit")
+    if work.run is not None and asked.run_id is None and (text := hidden_run(work.layout, work.run, console)):
+        console.say(text)
     return 0
 
 

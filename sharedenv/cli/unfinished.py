@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
+from sharedenv.report.console import Console
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run, list_runs
 from sharedenv.run.standing import Standing, stand
@@ -23,13 +23,12 @@ _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes i
 _PATIENCE = 3.0  # seconds that squeue has to tell of another run than the one asked for
 
 
-def hidden_run(layout: Layout, last: Run, pool: str | None, *, queued_only: bool = False) -> str | None:
+def hidden_run(layout: Layout, last: Run, console: Console, *, queued_only: bool = False) -> str | None:
     """What to say of the newest run before ``last`` that has a job in Slurm's queue, else of the newest that is larger and
     unfinished; None when there is none.
 
-    squeue is asked only where a run was submitted and has cases that were not run since. ``pool``: --pool as it was given.
+    squeue is asked only where a run was submitted and has cases that were not run since.
     """
-    words = ["sharedenv", *(["--pool", pool] if pool else [])]
     earlier = _earlier(layout, last, queued_only)
     submitted = [one.run.path for one in earlier if one.waits]
     queued: dict[str, str] | None = None
@@ -37,15 +36,16 @@ def hidden_run(layout: Layout, last: Run, pool: str | None, *, queued_only: bool
         queued = jobs_in_queue(submitted, os.environ, _PATIENCE)
     for run in (one.run for one in earlier):
         if queued and (job := queued.get(run.path)):
-            commands = " or ".join(shlex.join([*words, command, run.id]) for command in ("status", "cancel"))
+            commands = " or ".join(console.in_pool(f"sharedenv {command} {run.id}") for command in ("status", "cancel"))
             return f"run {run.id} has job {job} in the queue: {commands}"
     for one in earlier:
         run, left = one.run, one.standing.left
         if one.waits and queued is None:
-            return f"run {run.id} may have a job in the queue, Slurm doesn't say: {shlex.join([*words, 'status', run.id])}"
+            look = console.in_pool(f"sharedenv status {run.id}")
+            return f"run {run.id} may have a job in the queue, Slurm doesn't say: {look}"
         if left and not one.standing.alive and run.count > last.count and not queued_only:
-            go_on = ["submit" if one.submitted else "run", "--resume", "--run-id", run.id]
-            return f"run {run.id} is unfinished ({left:,} left to run): {shlex.join([*words, *go_on])}"
+            go_on = console.in_pool(f"sharedenv {'submit' if one.submitted else 'run'} --resume --run-id {run.id}")
+            return f"run {run.id} is unfinished ({left:,} left to run): {go_on}"
     return None
 
 

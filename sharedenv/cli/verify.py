@@ -42,7 +42,7 @@ def verify_(
     KEY is the beginning of a key; without KEY or SCRIPT, all environments are verified. One that no key leads to (a newer one has
     replaced it) is looked at too, and is no failure: nothing more is started in it, and prune takes it.
     """
-    console: Console = context.obj.console
+    console: Console = context.obj
     layout, chosen = _chosen(context, names, python)
     results: list[tuple[Found, Verified]] = []
     for item in chosen:
@@ -65,7 +65,7 @@ def verify_(
         console.say(f"{sound} ({size(total)}, {count(files, 'file')} read)")
         console.errors(errors)
         if bad and not mend:
-            console.say(f"\n{console.style('hint', 'hint:')} {_again(context, names, python)}")
+            console.say(f"\n{console.style('hint', 'hint:')} {_again(console, names, python)}")
     if errors:
         return EXIT_BUILD
     return EXIT_FAILED if len(bad) > len(repaired) else 0
@@ -82,10 +82,9 @@ def _chosen(context: click.Context, names: tuple[str, ...], python: str | None) 
     return session.layout, list({item.name: item for item in chosen}.values())
 
 
-def _again(context: click.Context, names: Sequence[str], python: str | None) -> str:
-    pool = ["--pool", context.obj.pool] if context.obj.pool else []
+def _again(console: Console, names: Sequence[str], python: str | None) -> str:
     request = ["--python", python] if python else []
-    return shlex.join(["sharedenv", *pool, "verify", "--repair", *request, *names])
+    return console.in_pool(shlex.join(["sharedenv", "verify", "--repair", *request, *names]))
 
 
 def _repair(

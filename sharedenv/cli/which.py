@@ -18,7 +18,7 @@ from sharedenv.report.console import Console
 @click.pass_context
 def which(context: click.Context, selection: Selection) -> int:
     """Print each script's interpreter, a line each, in the order asked. Exit 1 if any is not built."""
-    console: Console = context.obj.console
+    console: Console = context.obj
     session = open_session(context, selection)
     plan = plan_of(session, console)
     ready, missing = look_up_all(session.layout, plan)

@@ -20,7 +20,7 @@ _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m",
 @frozen
 class Console:
     """Where human text goes. ``verbosity``: -1 quiet (errors only), 0 normal, 1 verbose; ``color``: auto, always or never;
-    ``pool``: the pool that was named, which hints name too.
+    ``pool``: the pool that was named, which commands that are told to be run name too.
     """
 
     verbosity: int = 0
@@ -78,20 +78,20 @@ class Console:
             lines.append(f"  {self.style('error', 'cause:')} {first}")
             lines += [f"         {line}".rstrip() for line in rest]
         if error.hint:
-            lines += ["", f"{self.style('hint', 'hint:')} {self._in_pool(_harmless(error.hint))}"]
+            lines += ["", f"{self.style('hint', 'hint:')} {self.in_pool(_harmless(error.hint))}"]
         return "\n".join(lines)
 
     def error_value(self, error: SharedenvError) -> dict[str, Any]:
         """An error as it stands in a JSON document."""
-        hint = self._in_pool(error.hint) if error.hint else error.hint
+        hint = self.in_pool(error.hint) if error.hint else error.hint
         return {"message": error.message, "cause": error.cause, "hint": hint, "exit_code": error.exit_code}
 
-    def _in_pool(self, hint: str) -> str:
-        """A hint that is a command of ours, for the pool that was named."""
+    def in_pool(self, command: str) -> str:
+        """What the user is told to run next, for the pool that was named where it is a command of ours."""
         ours = "sharedenv "
-        if not self.pool or not hint.startswith(ours) or "--pool" in hint:
-            return hint
-        return f"{ours}--pool {shlex.quote(self.pool)} {hint.removeprefix(ours)}"
+        if not self.pool or not command.startswith(ours) or "--pool" in command:
+            return command
+        return f"{ours}--pool {shlex.quote(self.pool)} {command.removeprefix(ours)}"
 
     def result(self, text: str) -> None:
         """A line of what was asked for, on stdout."""

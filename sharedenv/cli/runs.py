@@ -1,0 +1,34 @@
+"""What `status` and `cancel` share: where the runs are, and which one is meant."""
+
+from __future__ import annotations
+
+import os
+
+from sharedenv.errors import SharedenvError
+from sharedenv.pool.create import check_format
+from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.report.console import Console
+from sharedenv.run.journal import Run, list_runs, open_run
+
+
+def pool_of_runs(console: Console) -> Layout:
+    """The pool at hand. Raises SharedenvError when there is none."""
+    layout = find_pool(console.pool, os.environ, (), os.getcwd())
+    if layout is None:
+        raise SharedenvError("no pool here or above, so no runs", hint="sharedenv --pool DIR/.sharedenv status")
+    check_format(layout)
+    return layout
+
+
+def meant_run(layout: Layout, run_id: str | None, console: Console) -> Run:
+    """The run of this name, or the newest of the pool; newer ones that can't be read are warned of. Raises SharedenvError."""
+    if run_id is not None:
+        return open_run(layout.runs, run_id)
+    unread: dict[str, SharedenvError] = {}
+    run = next(iter(list_runs(layout.runs, unread)), None)
+    for name, error in sorted(unread.items()):
+        if run is None or name > run.id:
+            console.warn(f"{error.message}: {error.cause}")
+    if run is None:
+        raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
+    return run
