@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.pool.manifest import FILE
-from sharedenv.pool.staged import MANIFEST
 from tests.conftest import UNPRIVILEGED, Project
 
 SHOW = "import sys, tool; print(sys.prefix, tool.__file__)"
@@ -240,7 +238,3 @@ def test_room_is_checked_first(options: str, word: str, project: Project, tmp_pa
         assert not copies(disk)
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-def test_the_manifest_s_name_is_one() -> None:
-    assert MANIFEST == FILE

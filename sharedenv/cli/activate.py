@@ -18,8 +18,9 @@ from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
+from sharedenv.pool.place import SHORT
 from sharedenv.pool.staged import path_to_use
-from sharedenv.pool.store import SHORT, note_use
+from sharedenv.pool.store import note_use
 from sharedenv.report.console import Console
 
 

@@ -15,9 +15,10 @@ from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
 from sharedenv.environ import environ_in
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.pool.hold import Vanished, enter
+from sharedenv.pool.hold import enter
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
+from sharedenv.pool.place import Vanished
 from sharedenv.pool.staged import path_to_use
 from sharedenv.report.console import Console
 

@@ -24,9 +24,10 @@ from sharedenv.pool.direct_url import hide_credentials
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
+from sharedenv.pool.place import SHORT
 from sharedenv.pool.seal import Circumstances, Installed, Probed, seal
 from sharedenv.pool.staging import VENV
-from sharedenv.pool.store import SHORT, remove_tree
+from sharedenv.pool.store import remove_tree
 from sharedenv.pool.trust import is_shared
 from sharedenv.process import capture, limit_error
 from sharedenv.secret import redact

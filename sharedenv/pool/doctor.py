@@ -14,9 +14,9 @@ from enum import Enum
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
-from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
+from sharedenv.pool.place import NO_FLOCK
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey

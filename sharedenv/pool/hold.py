@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.place import NO_FLOCK, Vanished, hold
+from sharedenv.pool.place import Vanished, hold
 from sharedenv.pool.store import Environment, note_use, published
-
-__all__ = ["NO_FLOCK", "Vanished", "enter", "hold"]
 
 
 def enter(layout: Layout, environment: Environment) -> int:

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sharedenv.frozen import frozen
-from sharedenv.pool.hold import NO_FLOCK
-from sharedenv.pool.manifest import FILE
 from sharedenv.pool.owner import is_alive
+from sharedenv.pool.place import MANIFEST, NO_FLOCK
 
 
 @frozen
@@ -29,7 +28,7 @@ class Claim:
 def processes(environment: str) -> list[int]:
     """Processes of this machine that hold the environment at this path, as far as this user may see; never raises."""
     try:
-        found = os.stat(os.path.join(environment, FILE))
+        found = os.stat(os.path.join(environment, MANIFEST))
     except OSError:
         return []
     locked = set(_lockers(found))
@@ -39,7 +38,7 @@ def processes(environment: str) -> list[int]:
 @contextmanager
 def claimed(environment: str) -> Iterator[Claim]:
     """Tries for the exclusive lock on an environment's manifest, and keeps it while the body runs. Raises OSError."""
-    path = os.path.join(environment, FILE)
+    path = os.path.join(environment, MANIFEST)
     try:
         # NFS makes a byte-range lock of it, and wants a descriptor that may write for the exclusive kind
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -18,8 +18,8 @@ from sharedenv.payload import Aside, Maker, Payload
 from sharedenv.plan import make_plan, read_file
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
-from sharedenv.pool.place import indexed
-from sharedenv.pool.store import SHORT, Environment, replace_link
+from sharedenv.pool.place import SHORT, indexed
+from sharedenv.pool.store import Environment, replace_link
 from sharedenv.script import Metadata
 
 

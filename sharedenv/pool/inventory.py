@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from sharedenv.frozen import frozen
 from sharedenv.pool.place import INVENTORY
 
-FILE = INVENTORY
 SCHEMA = 1
 
 _WHOLE = 4 << 20  #: bytes: files up to this size are read at one stroke
@@ -49,7 +48,7 @@ def digest(data: bytes) -> str:
 def read_inventory(environment: str, expected: str) -> Inventory:
     """The inventory of the environment at this path; ``expected`` is the manifest's digest. Raises InventoryError."""
     try:
-        with open(os.open(os.path.join(environment, FILE), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(os.open(os.path.join(environment, INVENTORY), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             data = file.read()
     except FileNotFoundError:
         raise InventoryError("its inventory is gone") from None

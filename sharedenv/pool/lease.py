@@ -11,8 +11,8 @@ from filelock import SoftFileLease, Timeout
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.place import SHORT
 from sharedenv.pool.staging import OWNER
-from sharedenv.pool.store import SHORT
 from sharedenv.process import stopping
 
 DURATION = 60.0  #: seconds without a heartbeat after which a holder on another host counts as dead

@@ -12,7 +12,6 @@ from sharedenv.frozen import frozen
 from sharedenv.payload import Payload, payload_from
 from sharedenv.pool.place import MANIFEST
 
-FILE = MANIFEST
 SCHEMA = 1
 
 
@@ -80,7 +79,7 @@ def read_manifest(environment: str) -> Manifest:
     """The manifest of the environment at this path. Raises ManifestError."""
     try:
         # a link would lead out of the pool
-        descriptor = os.open(os.path.join(environment, FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(os.path.join(environment, MANIFEST), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, encoding="utf-8") as file:
             return parse_manifest(file.read())
     except FileNotFoundError:

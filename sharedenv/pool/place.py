@@ -9,6 +9,7 @@ import time
 FOLDER = ".sharedenv"
 MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
+SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
-from sharedenv.pool import inventory as inventories
 from sharedenv.pool.check import Contents, required_glibc
 from sharedenv.pool.health import entries_digest, identity, without_bytecode
 from sharedenv.pool.inventory import Inventory, digest
-from sharedenv.pool.manifest import FILE, Interpreter, Manifest, Package
+from sharedenv.pool.manifest import Interpreter, Manifest, Package
+from sharedenv.pool.place import INVENTORY, MANIFEST
 
 
 @frozen
@@ -68,7 +68,7 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
     for path in contents.exposed:
         _take_private(os.path.join(venv, path))
     data = inventory.to_json()
-    _write(os.path.join(venv, inventories.FILE), data)
+    _write(os.path.join(venv, INVENTORY), data)
     probed = installed.probed
     manifest = Manifest(
         payload=payload,
@@ -92,7 +92,7 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
         scripts_count=how.scripts_count,
         notes=dict(how.notes),
     )
-    _write(os.path.join(venv, FILE), manifest.to_json().encode())
+    _write(os.path.join(venv, MANIFEST), manifest.to_json().encode())
     if how.shared:
         _open_to_group(venv, contents)
     top = stat.S_IMODE(os.stat(venv).st_mode) | (0o050 if how.shared else 0)
@@ -110,7 +110,7 @@ def _take_private(path: str) -> None:
 
 
 def _open_to_group(venv: str, contents: Contents) -> None:
-    for path in [*contents.files, FILE, inventories.FILE]:
+    for path in [*contents.files, MANIFEST, INVENTORY]:
         found = os.lstat(full := os.path.join(venv, path))
         # a file with a second name is uv's cache too: its mode is not ours to change
         if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:

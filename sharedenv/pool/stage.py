@@ -14,11 +14,11 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.archive import Archive, Damaged, discard_archive, unpack
 from sharedenv.pool.health import completeness
-from sharedenv.pool.hold import NO_FLOCK
 from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.owner import readable_as
+from sharedenv.pool.place import NO_FLOCK, SHORT
 from sharedenv.pool.staged import copy_fault, identity
-from sharedenv.pool.store import SHORT, Environment, remove_tree
+from sharedenv.pool.store import Environment, remove_tree
 
 _BLOCK = 4096  #: bytes that a file takes on a disk at the least, and by which it grows
 _ABANDONED = 86400.0  #: seconds after which the unfinished copy of a killed process is rubbish

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 
 from sharedenv.digest import sha256
+from sharedenv.pool.place import MANIFEST
 from sharedenv.pool.trust import environment_fault
 
 VARIABLE = "SHAREDENV_STAGE"  #: the folder of copies on this node
-MANIFEST = "sharedenv.json"  #: pool.manifest.FILE, whose module is too much for a start
 
 
 def identity(environment: str) -> str:

@@ -15,9 +15,8 @@ from sharedenv.pool import place
 from sharedenv.pool.health import completeness, health
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
+from sharedenv.pool.place import SHORT
 from sharedenv.pool.trust import environment_fault
-
-SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
 
 _NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
 
@@ -188,14 +187,6 @@ def replace_link(layout: Layout, link: str, target: str) -> None:
 def note_use(layout: Layout, environment: Environment) -> None:
     """Notes that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
     place.note_use(os.path.join(layout.used, environment.name))
-
-
-def last_use(layout: Layout, environment: Environment) -> float:
-    """Seconds since the epoch; the build counts as a use."""
-    try:
-        return max(environment.manifest.built, os.stat(os.path.join(layout.used, environment.name)).st_mtime)
-    except OSError:
-        return environment.manifest.built
 
 
 def discard(layout: Layout, path: str) -> None:

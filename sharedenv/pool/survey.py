@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.pool.store import SHORT, is_name, published
+from sharedenv.pool.place import SHORT
+from sharedenv.pool.store import is_name, published
 
 
 @frozen

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 
 from sharedenv.frozen import frozen
-from sharedenv.pool import inventory as inventories
 from sharedenv.pool.check import Contents, read_contents
 from sharedenv.pool.health import interpreter_version
 from sharedenv.pool.inventory import Inventory, InventoryError, hash_entries, read_inventory
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.manifest import FILE, Manifest, ManifestError, read_manifest
+from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
+from sharedenv.pool.place import INVENTORY, MANIFEST
 from sharedenv.pool.store import Unusable, examine
 
 
@@ -82,8 +82,7 @@ def _faults(path: str, manifest: Manifest, contents: Contents) -> list[str]:
 
 
 def _compare(path: str, faults: list[str], recorded: Inventory, contents: Contents) -> Verified:
-    own = {FILE, inventories.FILE}
-    present = {name: size for name, size in contents.files.items() if name not in own}
+    present = {name: size for name, size in contents.files.items() if name not in (MANIFEST, INVENTORY)}
     expected: Mapping[str, tuple[int, str] | str] = {**recorded.files, **recorded.links}
     changed = [name for name, record in hash_entries(path, [name for name in present if name in expected])
                if record != expected[name]]

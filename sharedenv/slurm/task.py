@@ -11,7 +11,7 @@ from dataclasses import replace
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.place import Vanished, hold, note_use
+from sharedenv.pool.place import SHORT, Vanished, hold, note_use
 from sharedenv.pool.staged import path_to_use
 from sharedenv.pool.trust import environment_fault
 from sharedenv.run.case import Case
@@ -20,8 +20,6 @@ from sharedenv.run.journal import Run
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
 from sharedenv.slurm.arrays import Array, task_of, writer_of
-
-SHORT = 12  # digits of a key in the name of its environment
 
 
 @frozen
