@@ -83,12 +83,11 @@ def environment_value(layout: Layout, item: Found) -> dict[str, object]:
 
 
 def _row(layout: Layout, item: Found) -> tuple[str, ...]:
-    manifest = item.manifest
+    manifest, reason = item.manifest, fault(layout, item)
     used = "-" if item.last_use is None else ago(time.time() - item.last_use)
     if processes(item.path):
         used = "in use"
-    if manifest is None or (reason := fault(layout, item)) is not None:
-        reason = fault(layout, item) if manifest is None else reason
+    if manifest is None or reason is not None:
         return item.name[:SHORT], "-", "-", "-", "-", used, f"unusable: {reason}"
     remark = "" if item.published else f" (replaced by {item.replaced_by})" if item.replaced_by else " (no key leads to it)"
     return (

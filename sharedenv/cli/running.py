@@ -246,22 +246,20 @@ class Delivery:
             prepared = self._hold(need, result())
             self._starter.warm(need.scripts[0], prepared)
         except SharedenvError as error:
-            self.errors.append(error)
-            self._batch.deliver(key, error)
+            told = error
         except OSError as error:
             cause = f"{error.strerror}: {error.filename}"
             told = SharedenvError(f"environment {key[:12]} can't be used", cause=cause, exit_code=EXIT_BUILD)
-            self.errors.append(told)
-            self._batch.deliver(key, told)
         except BaseException as error:  # whatever it was, the batch waits for an answer
             if threading.current_thread() is threading.main_thread():
                 raise  # Ctrl-C, before the batch has begun
             told = SharedenvError(f"environment {key[:12]} could not be built", cause=repr(error), exit_code=EXIT_BUILD)
-            self.errors.append(told)
-            self._batch.deliver(key, told)
         else:
             self._recorder.ready(key, prepared)
             self._batch.deliver(key, prepared)
+            return
+        self.errors.append(told)
+        self._batch.deliver(key, told)
 
     def _hold(self, need: Need, environment: Environment) -> Prepared:
         layout = self._work.layout
@@ -298,9 +296,7 @@ class Needed:
 
 def needed(work: Work, *, thorough: bool = False) -> Needed:
     """Looks up what the cases need; ``thorough``: environments are walked through for purged files."""
-    keys = {case.key for case in work.cases}
-    needs = {key: need for key, need in work.plan.needs.items() if key in keys}
-    return Needed(*look_up_all(work.layout, replace(work.plan, needs=needs), thorough=thorough))
+    return Needed(*look_up_all(work.layout, work.needed, thorough=thorough))
 
 
 def require_all(work: Work) -> None:

@@ -23,7 +23,6 @@ from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cli.work import Wanted, Work, new_work, remember_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
-from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
@@ -104,7 +103,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         return 0
     if given["no_build"]:
         require_all(work)
-    elif not given["build_job"] and build_plan(work.session, _needed(work), build_options, 2, console).errors:
+    elif not given["build_job"] and build_plan(work.session, work.needed, build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:
@@ -195,11 +194,6 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
     return frozenset(stands.sequences("running", "waiting")), arrays
 
 
-def _needed(work: Work) -> Plan:
-    keys = {case.key for case in work.cases}
-    return replace(work.plan, needs={key: need for key, need in work.plan.needs.items() if key in keys})
-
-
 def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:
     try:
         return submit_array(run, number, work.cases, work.planned if work.run else (), tasks, order, os.environ)
@@ -213,8 +207,7 @@ def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Arra
 
 def _missing(work: Work) -> tuple[str, ...]:
     """A script for each environment of the work that is not built."""
-    plan = _needed(work)
-    return tuple(plan.needs[key].scripts[0] for key in look_up_all(work.layout, plan)[1])
+    return tuple(work.plan.needs[key].scripts[0] for key in look_up_all(work.layout, work.needed)[1])
 
 
 def _build_command(work: Work, python: str | None, options: BuildOptions) -> tuple[str, ...]:
@@ -224,7 +217,7 @@ def _build_command(work: Work, python: str | None, options: BuildOptions) -> tup
 
 def _make_archives(work: Work, console: Console) -> None:
     """Makes here what --stage unpacks on the nodes; what a job has yet to build, its first task packs."""
-    for environment in look_up_all(work.layout, _needed(work))[0].values():
+    for environment in look_up_all(work.layout, work.needed)[0].values():
         archive_of(work.layout, environment, console)
 
 

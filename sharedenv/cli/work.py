@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -76,6 +76,12 @@ class Work:
     def layout(self) -> Layout:
         """The pool."""
         return self.session.layout
+
+    @property
+    def needed(self) -> Plan:
+        """The plan with no more environments than the cases need: of an earlier run some may rest."""
+        keys = {case.key for case in self.cases}
+        return replace(self.plan, needs={key: need for key, need in self.plan.needs.items() if key in keys})
 
 
 def new_work(context: click.Context, wanted: Wanted, here: str) -> Work:

@@ -72,8 +72,13 @@ def installed_packages(contents: Contents) -> tuple[Package, ...]:
         stem, dot, _ = path.rpartition(".dist-info")
         if dot and path.endswith(".dist-info") and "site-packages/" in path:
             name, _, version = os.path.basename(stem).partition("-")
-            found.append(Package(name.lower().replace("_", "-").replace(".", "-"), version))
+            found.append(Package(normal_name(name), version))
     return tuple(sorted(found, key=lambda package: package.name))
+
+
+def normal_name(name: str) -> str:
+    """The name of a distribution in the normal form of PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_records(root: str, contents: Contents) -> Iterator[Recorded]:

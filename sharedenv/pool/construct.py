@@ -21,6 +21,7 @@ from sharedenv.payload import Payload
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.direct_url import hide_credentials
+from sharedenv.pool.health import VERSION
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
@@ -35,11 +36,8 @@ from sharedenv.settings import Settings
 from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, gist, lock_fault, make_venv, sync_script
 
 #: what the interpreter of a fresh environment tells about itself
-_PROBE = """\
-import json, os, platform, sys
-version = "%d.%d.%d" % sys.version_info[:3]
-if sys.version_info.releaselevel != "final":
-    version += {"alpha": "a", "beta": "b", "candidate": "rc"}[sys.version_info.releaselevel] + str(sys.version_info.serial)
+_PROBE = VERSION + """\
+import json, os, platform
 base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 libc = " ".join(platform.libc_ver())
 print(json.dumps({"path": base, "version": version, "implementation": sys.implementation.name, "libc": libc.strip()}))

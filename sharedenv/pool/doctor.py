@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -108,10 +109,8 @@ def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Fi
         return
     finally:
         for path in (name, name + ".link"):
-            try:
+            with contextlib.suppress(OSError):
                 os.unlink(path)
-            except OSError:
-                pass
     advice = "sharedenv prune keeps what was used within a day; nothing else leans on these locks"
     if locks is not None:
         yield Finding("locks", Level.WARNING, f"flock is missing here: {locks}", advice)
@@ -178,10 +177,8 @@ def _cache(uv: Uv, where: str, environ: Mapping[str, str]) -> Finding:
         return Finding("uv's cache", Level.WARNING, text, f"ls -ld {shlex.quote(cache)}")
     finally:
         for path in (source, target):
-            try:
+            with contextlib.suppress(OSError):
                 os.unlink(path)
-            except OSError:
-                pass
     return Finding("uv's cache", Level.GOOD, f"{cache} is linked into the pool: files are on the disk once")
 
 

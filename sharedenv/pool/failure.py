@@ -6,25 +6,17 @@ import json
 import os
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import readable_as
 
 
-@frozen
-class Stamp:
-    """Which failure of a key is recorded: it changes with each new one. None: none is."""
-
-    value: tuple[int, int] | None
-
-
-def stamp(layout: Layout, key: str) -> Stamp:
-    """The failure recorded now, to be compared with a later one."""
+def stamp(layout: Layout, key: str) -> tuple[int, int] | None:
+    """Which failure of a key is recorded now: it changes with each new one. None: none is."""
     try:
         found = os.stat(_path(layout, key))
     except OSError:
-        return Stamp(None)
-    return Stamp((found.st_mtime_ns, found.st_ino))
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def record(layout: Layout, key: str, error: SharedenvError) -> None:

@@ -12,12 +12,12 @@ from sharedenv.pool.manifest import Manifest
 from sharedenv.pool.place import INVENTORY, MANIFEST
 from sharedenv.process import capture
 
-#: prints the version of the Python that runs it, as manifests record it
-VERSION_PROGRAM = """\
+#: the beginning of a program: the ``version`` of the Python that runs it, as manifests record it
+VERSION = """\
 import sys
-level = {"alpha": "a", "beta": "b", "candidate": "rc"}
-v = sys.version_info
-print("%d.%d.%d" % v[:3] + (level[v.releaselevel] + str(v.serial) if v.releaselevel != "final" else ""))
+version = "%d.%d.%d" % sys.version_info[:3]
+if sys.version_info.releaselevel != "final":
+    version += {"alpha": "a", "beta": "b", "candidate": "rc"}[sys.version_info.releaselevel] + str(sys.version_info.serial)
 """
 
 _OWN = (MANIFEST, INVENTORY)
@@ -74,7 +74,7 @@ def glibc_here() -> str:
 def interpreter_version(python: str) -> str | None:
     """The version of an interpreter, asked of itself; None when it does not start."""
     try:
-        done = capture([python, "-I", "-S", "-c", VERSION_PROGRAM], env=os.environ)
+        done = capture([python, "-I", "-S", "-c", VERSION + "print(version)"], env=os.environ)
     except OSError:
         return None
     return done.stdout.strip() if done.status == 0 else None

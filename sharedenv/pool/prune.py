@@ -13,7 +13,7 @@ from sharedenv.pool.holders import claimed, processes
 from sharedenv.pool.layout import Layout, is_part
 from sharedenv.pool.lease import try_lease
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
-from sharedenv.pool.rubbish import REMOVED, Rubbish, clear_rubbish
+from sharedenv.pool.rubbish import REMOVED, Rubbish, clear_rubbish, names_in
 from sharedenv.pool.store import bury, published, remove_tree, replace_link
 from sharedenv.pool.survey import Found, survey
 from sharedenv.pool.trust import ROOT, user_name
@@ -101,8 +101,8 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
 
 def run_files(layout: Layout) -> frozenset[str]:
     """The names of all runs and of their files: a run that begins, or goes on, adds one."""
-    runs = _listed(layout.runs)
-    files = (os.path.join(run, name) for run in runs for name in _listed(os.path.join(layout.runs, run)) if not name.startswith(CLOCK))
+    runs = names_in(layout.runs)
+    files = (os.path.join(run, name) for run in runs for name in names_in(os.path.join(layout.runs, run)) if not name.startswith(CLOCK))
     return frozenset([*runs, *files])
 
 
@@ -129,7 +129,7 @@ def remove_pool(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset
         with contextlib.suppress(OSError):
             os.unlink(layout.path)
     if os.path.lexists(aside):
-        reason = f"{', '.join(sorted(_listed(aside))[:3]) or folder} can't be removed"
+        reason = f"{', '.join(sorted(names_in(aside))[:3]) or folder} can't be removed"
         return reason if aside == folder else _put_back(aside, folder, reason)
     return f"the link to {folder} can't be removed" if os.path.islink(layout.path) else None
 
@@ -165,13 +165,6 @@ def _occupants(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[
             yield f"{min(others)} is not its own" if others else "an environment was made meanwhile"
     except OSError as error:
         yield f"it can't be looked into: {error.strerror}"
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
 
 
 def decide(

@@ -89,7 +89,7 @@ def _dangling(layout: Layout) -> Iterator[tuple[str, str]]:
 
 
 def _forgotten(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
-    names = {name[:12] for name in _names(layout.envs)}
+    names = {name[:12] for name in names_in(layout.envs)}
     for folder in (layout.logs, layout.failures):
         for path, found in _entries(folder):
             if os.path.basename(path)[:12] not in names and now - found.st_mtime >= FORGOTTEN:
@@ -173,7 +173,7 @@ def _is_another(environment: str, copies: str) -> bool:
 
 
 def _entries(folder: str, beginning: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    for name in sorted(name for name in _names(folder) if name.startswith(beginning)):
+    for name in sorted(name for name in names_in(folder) if name.startswith(beginning)):
         path = os.path.join(folder, name)
         try:
             yield path, os.lstat(path)
@@ -181,7 +181,8 @@ def _entries(folder: str, beginning: str = "") -> Iterator[tuple[str, os.stat_re
             continue
 
 
-def _names(folder: str) -> list[str]:
+def names_in(folder: str) -> list[str]:
+    """The names in a folder; none where it can't be read."""
     try:
         return os.listdir(folder)
     except OSError:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from sharedenv.frozen import frozen
-from sharedenv.pool.check import Contents, read_contents
+from sharedenv.pool.check import Contents, normal_name, read_contents
 from sharedenv.pool.health import interpreter_version
 from sharedenv.pool.inventory import Inventory, InventoryError, hash_entries, read_inventory
 from sharedenv.pool.layout import Layout
@@ -75,8 +75,8 @@ def _faults(path: str, manifest: Manifest, contents: Contents) -> list[str]:
         faults.append(f"its Python {manifest.interpreter.path} does not start")
     elif version != manifest.interpreter.version:
         faults.append(f"its Python {manifest.interpreter.path} was {manifest.interpreter.version} and is {version} now")
-    present = {_folded(os.path.basename(name).partition("-")[0]) for name in contents.directories if name.endswith(".dist-info")}
-    if gone := [item.name for item in manifest.packages if _folded(item.name) not in present]:
+    present = {normal_name(os.path.basename(name).partition("-")[0]) for name in contents.directories if name.endswith(".dist-info")}
+    if gone := [item.name for item in manifest.packages if normal_name(item.name) not in present]:
         faults.append(f"not installed any more: {', '.join(gone)}")
     return faults
 
@@ -115,7 +115,3 @@ def _is_bytecode_of(name: str, recorded: Inventory) -> bool:
 
 def _is_cache_of(name: str, folders: set[str]) -> bool:
     return os.path.basename(name) == "__pycache__" and os.path.dirname(name) in folders
-
-
-def _folded(name: str) -> str:
-    return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)

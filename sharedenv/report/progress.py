@@ -30,11 +30,9 @@ class Pace:
 
 def rate_text(rate: float) -> str:
     """`61/s`, `4.2/s`, `12/min`, `3/h`: cases a unit of time, the unit such that the number says something."""
-    for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
-        if rate * seconds >= 1 or unit == "h":
-            number = rate * seconds
-            return f"{number:,.0f}/{unit}" if number >= 9.95 else f"{number:.1f}/{unit}"
-    return ""
+    unit, seconds = ("s", 1) if rate >= 1 else ("min", 60) if rate * 60 >= 1 else ("h", 3600)
+    number = rate * seconds
+    return f"{number:,.0f}/{unit}" if number >= 9.95 else f"{number:.1f}/{unit}"
 
 
 def parts(counts: Counts, pace: Pace) -> list[str]:

@@ -25,8 +25,8 @@ from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
-from sharedenv.run.slot import Relief, Slot, close_slot, result_of
-from sharedenv.run.spool import Capture, Spool, open_streams
+from sharedenv.run.slot import Relief, Slot, close_slot, result_of, spools_of
+from sharedenv.run.spool import Spool, open_streams
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import telling_line
 from sharedenv.run.wakeup import Wakeup
@@ -170,7 +170,7 @@ class Batch:
             if dropped:
                 self._observer.unbuilt(dropped, text)
             for case in dropped:
-                self._settle(case, Result(case.sequence, 1, time.time(), host=self._host, error=text), None, None)
+                self._settle(case, Result(case.sequence, 1, time.time(), host=self._host, error=text))
 
     def _fill(self) -> None:
         while (
@@ -191,9 +191,8 @@ class Batch:
     def _start(self, case: Case) -> None:
         attempt = self._attempts.get(case.sequence, 0) + 1
         slot = None
-        what = "it can't be started"
+        what = "its folder can't be entered"
         try:
-            what = "its folder can't be entered"
             os.chdir(case.folder)
             what = "its output can't be kept" + ("" if self.options.capture is None else f" in {self.options.capture}")
             stdout, stderr = open_streams(self.options.capture)
@@ -223,7 +222,7 @@ class Batch:
         self._attempts[case.sequence] = attempt
         limit = f" (see {_LIMITS[error.errno]})" if error.errno in _LIMITS else ""
         text = f"{what}: {error.strerror}{limit}"
-        self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text), None, None)
+        self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text))
 
     def _collect(self) -> None:
         ended = list(self._starter.reap())
@@ -242,11 +241,11 @@ class Batch:
         if not self.options.fail_fast:
             self._fill()
         for slot, one, seconds in slots:
-            self._settle(slot.case, result_of(slot, one, seconds, self._host), slot.stdout, slot.stderr)
+            self._settle(slot.case, result_of(slot, one, seconds, self._host), spools_of(slot))
             close_slot(slot)
         self._unclosed = 0
 
-    def _settle(self, case: Case, result: Result, stdout: Spool | Capture | None, stderr: Spool | Capture | None) -> None:
+    def _settle(self, case: Case, result: Result, spools: tuple[Spool, ...] = ()) -> None:
         again = (
             not result.succeeded
             and not result.interrupted
@@ -254,9 +253,9 @@ class Batch:
             and self._stopping.stage is Stage.GOING
             and case.key in self._prepared
         )
-        if not again and isinstance(stdout, Spool) and isinstance(stderr, Spool):
+        if spools and not again:
             try:
-                self._observer.output(case, result, stdout, stderr)
+                self._observer.output(case, result, *spools)
             except OSError as error:
                 passed, written = ("passed on", "written") if error.filename is None else (f"kept in {error.filename} for its turn",) * 2
                 result = replace(result, error=result.error or f"its output could not be {passed}: {error.strerror}")

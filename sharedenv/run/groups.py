@@ -59,7 +59,7 @@ class Groups:
         """Forgets what scripts left behind and has ended since: its number may become that of a stranger's group."""
         self._left_behind = {group for group in self._left_behind if _exists(group)}
 
-    def watch(self, now: float, leaders: dict[int, object] | set[int]) -> list[int]:
+    def watch(self, now: float, leaders: set[int]) -> list[int]:
         """KILLs those whose grace is over; forgets those that are gone. ``leaders``: groups whose leader still runs, for all that
         is known; returned are those of them that were killed so long ago that it should be known by now.
         """
@@ -104,7 +104,7 @@ def _exists(group: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # another user's by now, or (macOS) only a zombie is left
     return True
 
 

@@ -23,19 +23,17 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
 
 def decode_lines(data: bytes) -> Iterator[dict[str, Any]]:
     """The records of a file. Lines that are no JSON object (torn by a crash or a full disk) are passed over."""
-    lines = data.split(b"\n")
+    lines = list(filter(None, data.split(b"\n")))
     try:
         # one call for all lines is several times faster, and most files are whole
-        whole = json.loads(b"[" + b",".join(filter(None, lines)) + b"]")
+        whole = json.loads(b"[" + b",".join(lines) + b"]")
     except (ValueError, RecursionError):
         pass
     else:
-        if len(whole) == sum(map(bool, lines)):
+        if len(whole) == len(lines):
             yield from (record for record in whole if isinstance(record, dict))
             return
     for line in lines:
-        if not line:
-            continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):

@@ -33,7 +33,8 @@ class Session:
         self._empty = True
         self._dirty = True
         self._started: list[tuple[int, int]] = []
-        self._lost = False
+        #: whether another process has taken the run since (this one was out of sight for long): it must start nothing more
+        self.lost = False
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
 
@@ -42,13 +43,6 @@ class Session:
         keeper = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         keeper.start()
         self._keeper = keeper  # now that there is one to wait for
-
-    @property
-    def lost(self) -> bool:
-        """Whether another process has taken the run since (this one was out of sight for long): it must start
-        nothing more.
-        """
-        return self._lost
 
     def start(self, sequence: int, group: int, *, result_follows: bool = False) -> None:
         """A case was started, as this process group. ``result_follows``: it is written with that, which costs no call of its own."""
@@ -118,6 +112,6 @@ class Session:
                 if self._dirty:
                     self._dirty = False
                     os.fsync(self._descriptor)
-                self._lost = self._lost or os.path.exists(self._following)
+                self.lost = self.lost or os.path.exists(self._following)
             except OSError:
                 continue  # a passing error of the file system: the next beat tells

@@ -29,7 +29,7 @@ class Slot:
 
 
 def spools_of(slot: Slot) -> tuple[Spool, ...]:
-    """Its streams that are kept in memory."""
+    """Its stdout and stderr where they are kept for the observer; none where they go to a file of the user's."""
     return tuple(spool for spool in (slot.stdout, slot.stderr) if isinstance(spool, Spool))
 
 

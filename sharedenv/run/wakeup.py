@@ -29,13 +29,6 @@ class Wakeup:
         """Makes `wait` also return when this descriptor is readable."""
         self._poll.register(descriptor, select.POLLIN)
 
-    def forget(self, descriptor: int) -> None:
-        """Undoes `watch`."""
-        try:
-            self._poll.unregister(descriptor)
-        except KeyError:
-            pass
-
     def poke(self) -> None:
         """Wakes the loop, from any thread."""
         try:

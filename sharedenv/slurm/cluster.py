@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.frozen import frozen
@@ -223,9 +223,5 @@ def _clean(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _words(done: Finished) -> str:
-    text = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.status}").splitlines()
-    return "\n".join(_unprefixed(text))
-
-
-def _unprefixed(lines: Iterable[str]) -> list[str]:
-    return [re.sub(r"^(sbatch|squeue|scancel|slurm_load_jobs error): (error: )?", "", line) for line in lines]
+    text = done.stderr.strip() or done.stdout.strip() or f"exit status {done.status}"
+    return re.sub(r"^(sbatch|squeue|scancel|slurm_load_jobs error): (error: )?", "", text, flags=re.MULTILINE)
