@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import create_run, list_runs
 from sharedenv.run.resume import choose, find_run, outcomes
+from sharedenv.slurm.arrays import How, create_array
 from tests.conftest import Project
 
 #: notes that it started, and waits until the file `go` is there
@@ -760,3 +762,21 @@ def test_cancel_of_one_share_names_those_still_at_work(project: Project) -> None
     assert [share.wait(60) for share in shares] == [130, 130]
     for share in shares:
         share.communicate()
+
+
+def test_a_task_puts_down_what_takes_the_place_of_one_whose_output_nobody_reads(project: Project) -> None:
+    """As above; --output may be a pipe, or a file on a disk that is slow."""
+    project.copies(3, body="import os, sys\nif os.getcwd().endswith('case1'): sys.exit(print('x' * 200_000))\n" + WAITING)
+    project.call("run", "--shard", "1/1", "case1/script.py", "--capture", "out")
+    [once] = list_runs(str(project.pool / "runs"))
+    cases = [replace(once.cases()[0], sequence=number, script=str(project.path / f"case{number}/script.py")) for number in (1, 2, 3)]
+    run = create_run(str(project.pool / "runs"), cases, command=("sharedenv", "submit"), now=time.time() + 5)
+    create_array(run.path, 1, cases, 1, How(jobs=1))
+    argv = [sys.executable, "-c", "import sharedenv.cli.task as task; task.main()", run.path, "1"]
+    with subprocess.Popen(argv, env={**project.env, "SLURM_ARRAY_TASK_ID": "1"}, stdout=subprocess.PIPE) as task:
+        wait_for(lambda: "case2" in started(project))
+        task.kill()
+    [lost] = run.sessions()
+    assert list(lost.running) == [1, 2]
+    (project.path / "go").touch()
+    wait_for(lambda: alone(project))

@@ -8,12 +8,12 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sharedenv.cli.building import taking_builds_along
+from sharedenv.cli.recorder import Recorder
 from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
@@ -26,13 +26,11 @@ from sharedenv.report.console import Console
 from sharedenv.report.running import Screen, ScreenConsole
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
-from sharedenv.run.edited import edited_digest
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
 from sharedenv.run.session import Session
-from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared, Starter
 
 if TYPE_CHECKING:
@@ -58,71 +56,6 @@ class Ended:
     edited: tuple[Case, ...]
 
 
-class Recorder:
-    """The batch's observer: passes what happens on to the screen, the journal and the joblog."""
-
-    def __init__(self, screen: Screen, session: Session, joblog: Joblog | None, work: Work) -> None:
-        self._screen = screen
-        self._session = session
-        self._joblog = joblog
-        self._digests = work.digests
-        self._since = work.since
-        self._pythons: dict[str, str] = {}
-        self.unwritten: list[Result] = []
-        self.edited: list[Case] = []
-
-    def ready(self, key: str, prepared: Prepared) -> None:
-        """The interpreter of a key, for the joblog."""
-        self._pythons[key] = prepared.python
-
-    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
-        """Puts down that a case runs."""
-        self._session.start(case.sequence, group, result_follows=result_follows)
-
-    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
-        """Passes on what a script wrote. Raises OSError."""
-        if self._screen.output.may_wait(stdout.size + stderr.size):
-            self._session.put_down_started()  # what has taken its place is known meanwhile
-        self._screen.pass_on(case, stdout, stderr)
-
-    def record(self, case: Case, result: Result, last: bool) -> str:
-        """Puts an attempt down; a text when that fails."""
-        if digest := self._digests.get(case.sequence):
-            result = replace(result, digest=digest)
-        trouble = ""
-        if not self._session.append(result):
-            self.unwritten.append(result)
-            reason = self._session.error.strerror if self._session.error else "unknown"
-            trouble = f"the journal {self._session.path} can't be written ({reason}): starting nothing more"
-        what = "the joblog"
-        try:
-            if self._joblog is not None:
-                self._joblog.append(case, result, self._pythons.get(case.key, "python"))
-            what = "output"
-            if last:
-                self._screen.output.settled(case.sequence)
-        except OSError as error:
-            trouble = trouble or f"{what} can't be written ({error.strerror}): starting nothing more"
-        self._screen.ended(case, result, last)
-        if last and edited_digest(case, self._since):
-            self.edited.append(case)
-        return trouble
-
-    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
-        """Tells of scripts that have no environment."""
-        self._screen.unbuilt(cases, text)
-
-    def tick(self, batch: Batch) -> None:
-        """Draws, and looks whether the run is still ours."""
-        self._screen.tick(batch)
-        if self._session.lost:
-            batch.drain("another process has taken this run meanwhile: starting nothing more")
-
-    def notice(self, text: str) -> None:
-        """Something the user should know now."""
-        self._screen.say(text)
-
-
 def execute(
     work: Work,
     run: Run,
@@ -141,7 +74,7 @@ def execute(
     """
     started = time.monotonic()
     with _session(work, run, options.jobs) as session:
-        recorder = Recorder(screen, session, joblog, work)
+        recorder = Recorder(screen, session, work.digests, work.since, joblog)
         batch = Batch(work.cases, starter, options, recorder)
         session.keep()
         console = ScreenConsole(screen.console.verbosity, screen.console.color, screen.console.pool, screen)

@@ -10,9 +10,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
+from sharedenv.cli.recorder import Recorder
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.trust import Distrust, check_pool
@@ -22,12 +22,9 @@ from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.words import count, printable
 from sharedenv.run.batch import Batch
-from sharedenv.run.case import Case, Result
-from sharedenv.run.edited import edited_digest
+from sharedenv.run.case import Case
 from sharedenv.run.journal import Run, open_run
 from sharedenv.run.orders import Options, Outcome
-from sharedenv.run.session import Session
-from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
 from sharedenv.slurm.task import Assignment, assignment, prepare_all
@@ -78,10 +75,11 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         chosen = functools.partial(_staged, layout, console) if how.stage else None
         ready = prepare_all(layout, keys, os.environ, how.threads, chosen)
         planned = {case.sequence: case.digest for case in run.cases()}
+        digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
         screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
         starter = _starter(how, screen)
-        observer = _Observer(session, screen, planned)
-        batch = Batch(assigned.cases, starter, _options(how, jobs), observer)
+        recorder = _Recorder(screen, session, digests, time.time())
+        batch = Batch(assigned.cases, starter, _options(how, jobs), recorder)
         for key, prepared in ready.items():
             batch.deliver(key, prepared)
         session.keep()
@@ -90,8 +88,8 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         finally:
             starter.close()
         screen.close()
-        if observer.edited:
-            console.warn(f"edited while the task was at work, so results may be of either text: {_names(observer.edited)}")
+        if recorder.edited:
+            console.warn(f"edited while the task was at work, so results may be of either text: {_names(recorder.edited)}")
         ended = _ending(outcome)
     except SharedenvError as error:
         ended = f"ended: {error.message}"
@@ -138,43 +136,11 @@ def _ending(outcome: Outcome) -> str:
     return f"drained: {outcome.reason}" if outcome.left else "done"
 
 
-class _Observer:
-    """Passes outputs on to the task's log, and results to its journal."""
-
-    def __init__(self, session: Session, screen: Screen, planned: Mapping[int, str]) -> None:
-        self._session = session
-        self._screen = screen
-        self._planned = planned
-        self._since = time.time()
-        self.edited: list[Case] = []
-
-    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
-        self._session.start(case.sequence, group, result_follows=result_follows)
-
-    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - batch's protocol
-        self._screen.pass_on(case, stdout, stderr)
-
-    def record(self, case: Case, result: Result, last: bool) -> str:
-        if case.digest != self._planned.get(case.sequence):
-            result = replace(result, digest=case.digest)
-        written = self._session.append(result)
-        self._screen.ended(case, result, last)
-        if last and edited_digest(case, self._since):
-            self.edited.append(case)
-        if written:
-            return ""
-        error = self._session.error
-        return f"the run's journal can't be written ({error.strerror if error else 'no reason given'}): starting nothing more"
-
+class _Recorder(Recorder):
     def tick(self, batch: Batch) -> None:
+        """Draws nothing: a task's log is read when it has ended."""
         if self._session.lost:
             batch.drain("another process works on this task now: starting nothing more")
-
-    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
-        self._screen.unbuilt(cases, text)
-
-    def notice(self, text: str) -> None:
-        self._screen.say(text)
 
 
 def _staged(layout: Layout, console: Console, pooled: str) -> str:

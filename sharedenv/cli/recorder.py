@@ -1,0 +1,89 @@
+"""What `run` and the tasks of an array do with what their batch tells them. Without click: tasks are started many times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sharedenv.report.running import Screen
+from sharedenv.run.batch import Batch
+from sharedenv.run.case import Case, Result
+from sharedenv.run.edited import edited_digest
+from sharedenv.run.session import Session
+from sharedenv.run.spool import Spool
+from sharedenv.run.starter import Prepared
+
+if TYPE_CHECKING:
+    from sharedenv.run.joblog import Joblog
+
+
+class Recorder:
+    """The batch's observer: passes what happens on to the screen, the journal and the joblog.
+
+    digests  of scripts that are not what the run's plan says, by sequence
+    since    when the scripts had been read, seconds since the epoch
+    """
+
+    def __init__(
+        self, screen: Screen, session: Session, digests: Mapping[int, str], since: float, joblog: Joblog | None = None
+    ) -> None:
+        self._screen = screen
+        self._session = session
+        self._joblog = joblog
+        self._digests = digests
+        self._since = since
+        self._pythons: dict[str, str] = {}
+        self.unwritten: list[Result] = []
+        self.edited: list[Case] = []
+
+    def ready(self, key: str, prepared: Prepared) -> None:
+        """The interpreter of a key, for the joblog."""
+        self._pythons[key] = prepared.python
+
+    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
+        """Puts down that a case runs."""
+        self._session.start(case.sequence, group, result_follows=result_follows)
+
+    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
+        """Passes on what a script wrote. Raises OSError."""
+        if self._screen.output.may_wait(stdout.size + stderr.size):
+            self._session.put_down_started()  # what has taken its place is known meanwhile
+        self._screen.pass_on(case, stdout, stderr)
+
+    def record(self, case: Case, result: Result, last: bool) -> str:
+        """Puts an attempt down; a text when that fails."""
+        if digest := self._digests.get(case.sequence):
+            result = replace(result, digest=digest)
+        trouble = ""
+        if not self._session.append(result):
+            self.unwritten.append(result)
+            reason = self._session.error.strerror if self._session.error else "unknown"
+            trouble = f"the journal {self._session.path} can't be written ({reason}): starting nothing more"
+        what = "the joblog"
+        try:
+            if self._joblog is not None:
+                self._joblog.append(case, result, self._pythons.get(case.key, "python"))
+            what = "output"
+            if last:
+                self._screen.output.settled(case.sequence)
+        except OSError as error:
+            trouble = trouble or f"{what} can't be written ({error.strerror}): starting nothing more"
+        self._screen.ended(case, result, last)
+        if last and edited_digest(case, self._since):
+            self.edited.append(case)
+        return trouble
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """Tells of scripts that have no environment."""
+        self._screen.unbuilt(cases, text)
+
+    def tick(self, batch: Batch) -> None:
+        """Draws, and looks whether the run is still ours."""
+        self._screen.tick(batch)
+        if self._session.lost:
+            batch.drain("another process has taken this run meanwhile: starting nothing more")
+
+    def notice(self, text: str) -> None:
+        """Something the user should know now."""
+        self._screen.say(text)
