@@ -245,23 +245,23 @@ def test_the_order_asked_is_the_order_of_starts(house: House) -> None:
     assert starts == sorted(starts)
 
 
-@pytest.mark.parametrize("new_session", [False, True])  # True: as launchers of MPI start their processes
-def test_a_script_that_takes_too_long_is_ended_with_all_it_started(house: House, new_session: bool) -> None:
+def test_a_script_that_takes_too_long_is_ended_with_all_it_started(house: House) -> None:
     body = (
         "import signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'], "
-        f"start_new_session={new_session})\n"
+        "start_new_session={})\n"
         "print(child.pid, flush=True)\nprint('was here', file=sys.stderr, flush=True)\ntime.sleep(600)"
     )
-    slow = house.add(body)
+    slow = [house.add(body.format(new_session)) for new_session in (False, True)]  # True: as launchers of MPI start their processes
     quick = house.add("pass")
-    outcome = house.run(timeout=3.0, grace=0.5)
-    result = outcome.results[slow.sequence]
-    assert result.error == "timed out after 3 s"
-    assert (result.status, result.signal) == (-1, signal.SIGKILL)
-    assert result.tail == "was here"
+    outcome = house.run(jobs=3, timeout=3.0, grace=0.5)
+    for case in slow:
+        result = outcome.results[case.sequence]
+        assert result.error == "timed out after 3 s"
+        assert (result.status, result.signal) == (-1, signal.SIGKILL)
+        assert result.tail == "was here"
+        assert gone(int(house.watcher.outputs[case.sequence][0]))
     assert outcome.results[quick.sequence].succeeded
-    assert gone(int(house.watcher.outputs[slow.sequence][0]))
 
 
 def test_what_fails_is_tried_again_after_the_others_and_told_once(house: House) -> None:

@@ -250,7 +250,7 @@ def test_joblog_has_gnu_parallels_columns(project: Project) -> None:
     project.script("b/script.py", body="raise SystemExit(7)")
     project.script("c/script.py", body="import os; os.kill(os.getpid(), 9)")
     project.script("d/script.py", body="import time; time.sleep(600)")
-    project.call("run", "*/script.py", "--timeout", "5", "--grace", "1", "--joblog", "log", status=1)
+    project.call("run", "*/script.py", "--timeout", "3", "--grace", "1", "--joblog", "log", status=1)
     header, *rows = [line.split("\t") for line in (project.path / "log").read_text().splitlines()]
     assert header == ["Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval", "Signal", "Command"]
     by_number = {int(row[0]): row for row in rows}

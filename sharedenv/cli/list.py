@@ -89,7 +89,6 @@ def _row(layout: Layout, item: Found) -> tuple[str, ...]:
         used = "in use"
     if manifest is None or reason is not None:
         return item.name[:SHORT], "-", "-", "-", "-", used, f"unusable: {reason}"
-    remark = "" if item.published else f" (replaced by {item.replaced_by})" if item.replaced_by else " (no key leads to it)"
     return (
         item.name[:SHORT],
         manifest.interpreter.version,
@@ -97,5 +96,5 @@ def _row(layout: Layout, item: Found) -> tuple[str, ...]:
         size(manifest.bytes),
         f"{manifest.files:,}",
         used,
-        (manifest.scripts[0] if manifest.scripts else "") + remark,
+        (manifest.scripts[0] if manifest.scripts else "") + item.remark,
     )

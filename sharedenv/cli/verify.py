@@ -111,8 +111,7 @@ def _print(item: Found, result: Verified, console: Console) -> None:
     if result.sound:
         console.detail(f"{result.name}: sound ({count(result.files, 'file')}, {size(result.bytes)})")
         return
-    label = f" (replaced by {item.replaced_by})" if item.replaced_by else "" if item.published else " (no key leads to it)"
-    console.result(f"{result.name}{label}: {'; '.join(_summary(result))}")
+    console.result(f"{result.name}{item.remark}: {'; '.join(_summary(result))}")
     for what, names in (("changed", result.changed), ("missing", result.missing), ("not recorded", result.unrecorded)):
         shown = names if console.verbosity > 0 else names[:SHOWN]
         for name in shown:

@@ -41,6 +41,11 @@ class Found:
     doubt: str | None
     held_by_manifest: bool
 
+    @property
+    def remark(self) -> str:
+        """Why nothing more is started in it, for a line that names it; "" for one that is published."""
+        return "" if self.published else f" (replaced by {self.replaced_by})" if self.replaced_by else " (no key leads to it)"
+
     def note_time(self, layout: Layout) -> float | None:
         """The time of its note in used/ as it is now."""
         return _time_of(os.path.join(layout.used, self.name))

@@ -183,14 +183,14 @@ class Run:
 
 
 @contextlib.contextmanager
-def _readable(run_id: str) -> Iterator[None]:
+def _readable(run_id: str, what: str = "its plan") -> Iterator[None]:
     """Turns what is wrong with the files of a run into SharedenvError: what cleans a disk by age takes single ones."""
     try:
         yield
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"
     except (ValueError, KeyError, TypeError) as error:
-        cause = f"its plan is damaged: {error!r}"
+        cause = f"{what} is damaged: {error!r}"
     else:
         return
     raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
@@ -250,18 +250,14 @@ def _discard(staging: str) -> None:
 def open_run(runs: str, run_id: str) -> Run:
     """The run of this name. Raises SharedenvError when there is none."""
     path = os.path.join(runs, os.path.basename(run_id) or ".none")
-    try:
-        with open(os.path.join(path, "run.json"), "rb") as file:
-            return Run(path, _decode_asked(json.loads(file.read())))
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
-            raise SharedenvError(
-                f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE
-            ) from None
-        cause = f"{error.strerror}: {error.filename}"
-    except (ValueError, KeyError, TypeError) as error:
-        cause = f"run.json is damaged: {error!r}"
-    raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
+    with _readable(run_id, "run.json"):
+        try:
+            with open(os.path.join(path, "run.json"), "rb") as file:
+                return Run(path, _decode_asked(json.loads(file.read())))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
+                raise SharedenvError(f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE) from None
+            raise
 
 
 def list_runs(runs: str, unread: dict[str, SharedenvError] | None = None) -> list[Run]:
