@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.slurm.share import Share, parse_shard, share_from_environment, take
+from sharedenv.slurm.share import Share, array_name, parse_shard, share_from_environment, take
 
 RANGES = st.builds(
     lambda first, count, step: range(first, first + count * step, step),
@@ -116,6 +116,29 @@ def test_two_ranges_with_one_step_are_refused() -> None:
     """--array=1-5:2,6-10:2 as Slurm 22.05 describes it."""
     for index in (1, 3, 5, 6, 8, 10):
         refusal(slurm(index, range(1, 11, 1), SLURM_ARRAY_TASK_STEP="2", SLURM_ARRAY_TASK_COUNT="6"))
+
+
+def test_a_list_as_long_as_its_range_is_refused() -> None:
+    """--array=1-5:2,8: four tasks, as 1-8:2 has, and no 7."""
+    for index in (1, 3, 5, 8):
+        refused = refusal(slurm(index, range(1, 9), SLURM_ARRAY_TASK_STEP="2", SLURM_ARRAY_TASK_COUNT="4"))
+        assert "gaps" in (refused.cause or "")
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_JOB_ID": "4711", "SLURM_JOB_ID": "4714"}, "4711"),
+        ({"LSB_JOBINDEX": "3", "LSB_JOBID": "4711"}, "4711"),
+        ({"LSB_JOBINDEX": "0", "LSB_JOBID": "4711"}, ""),
+        ({"SGE_TASK_ID": "3", "JOB_ID": "4711"}, "4711"),
+        ({"SGE_TASK_ID": "undefined", "JOB_ID": "4711"}, ""),
+        ({"PBS_ARRAY_INDEX": "3", "PBS_JOBID": "4711[3].server"}, "4711.server"),
+        ({}, ""),
+    ],
+)
+def test_the_tasks_of_an_array_know_its_job(environ: dict[str, str], name: str) -> None:
+    assert array_name(environ) == name
 
 
 @pytest.mark.parametrize("variable", ["PBS_ARRAY_INDEX", "PBS_ARRAYID"])

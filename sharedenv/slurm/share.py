@@ -33,9 +33,9 @@ def take(items: Sequence[Item], share: Share) -> Sequence[Item]:
 
 def parse_shard(text: str) -> Share:
     """The share that ``I/N`` names, 1-based as in `split -n K/N`: 1/4 … 4/4. Raises SharedenvError."""
-    first, slash, last = text.partition("/")
+    first, _, last = text.partition("/")
     index, count = _digits(first), _digits(last)
-    if not slash or index is None or count is None or not 1 <= index <= count:
+    if index is None or count is None or not 1 <= index <= count:
         raise SharedenvError(
             f"--shard {text} is not a share of the work",
             cause="a share is I/N with I from 1 to N, such as 1/4",
@@ -68,7 +68,8 @@ def share_from_environment(environ: Mapping[str, str]) -> Share:
 def array_name(environ: Mapping[str, str]) -> str:
     """What all tasks of this array have in common: the scheduler's number of its job; "" in none."""
     for variable, job in _JOBS.items():
-        if environ.get(variable, no_array := _SCHEDULERS.get(variable, ("",))[0]) != no_array:
+        no_array = _SCHEDULERS[variable][0] if variable in _SCHEDULERS else ""
+        if environ.get(variable, no_array) != no_array:
             name, _, index = environ.get(job, "").partition("[")  # 4711[3].server: PBS numbers the task in it
             return name + index.partition("]")[2]
     return ""
