@@ -53,7 +53,7 @@ def capture(
     return Finished(process.returncode, stdout, stderr)
 
 
-def capture_to(log: IO[str], argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None) -> Finished:
+def capture_to(log: IO[str], argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Finished:
     """As capture, with the program's stderr written to an open ``log`` as it comes, so that others can follow it.
 
     What it makes is not for everybody to write, whatever the umask.
@@ -188,7 +188,7 @@ def spawn(
     stdin: int,
     stdout: int,
     stderr: int,
-    inherited: Sequence[int] = (),
+    inherited: Sequence[int],
 ) -> int:
     """Starts a program in the current folder as leader of a new process group; returns its number. Raises OSError.
 

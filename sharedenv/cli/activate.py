@@ -49,7 +49,7 @@ def activate(
     console: Console = context.obj
     kind = shell or shell_of(os.environ, calling_program())
     try:
-        session = open_session(context, Selection((script,), None, False, python))
+        session = open_session(context, Selection((script,), python=python))
         plan = plan_of(session, console)
         environment = require_one(session, plan, build_options, no_build, console)
         path = path_to_use(environment.path, os.environ)

@@ -34,9 +34,9 @@ class Selection:
     """What SCRIPT…, --from-file and -0 stand for on a command line."""
 
     arguments: tuple[str, ...]
-    from_file: str | None
-    null: bool
-    python: str | None
+    from_file: str | None = None
+    null: bool = False
+    python: str | None = None
 
     @property
     def empty(self) -> bool:

@@ -44,7 +44,7 @@ def exec_(
     """
     console: Console = context.obj
     try:
-        session = open_session(context, Selection((script,), None, False, python))
+        session = open_session(context, Selection((script,), python=python))
         if is_pattern(script) and not os.path.lexists(script):
             if len(session.paths) > 1:
                 raise SharedenvError(

@@ -55,7 +55,7 @@ def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout
     if names_key(name):
         layout = existing_pool(context, trust=False)
         return layout, current(select(survey(layout), [name]))
-    session = open_session(context, Selection((name,), None, False, python))
+    session = open_session(context, Selection((name,), python=python))
     found = built_for(session)
     if len(found) != 1:
         raise SharedenvError(f"{name} stands for scripts with {len(found)} environments", hint="sharedenv list")

@@ -76,7 +76,7 @@ def _chosen(context: click.Context, names: tuple[str, ...], python: str | None) 
     if not scripts:
         layout = existing_pool(context)
         return layout, select(survey(layout), names)
-    session = open_session(context, Selection(scripts, None, False, python))
+    session = open_session(context, Selection(scripts, python=python))
     keys = [name for name in names if names_key(name)]
     chosen = [*built_for(session), *(select(survey(session.layout), keys) if keys else ())]
     return session.layout, list({item.name: item for item in chosen}.values())

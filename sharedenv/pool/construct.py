@@ -270,9 +270,7 @@ def _below(root: str, path: str) -> str:
     return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
 
 
-def _build_error(
-    need: Need, work: Construction, words: str, log: str | None, hint: str | None = None
-) -> SharedenvError:
+def _build_error(need: Need, work: Construction, words: str, log: str | None, hint: str | None) -> SharedenvError:
     first = _below(work.cwd, need.scripts[0])
     more = len(need.scripts) - 1
     if log is None:

@@ -70,7 +70,7 @@ def _payload(environment: str) -> Payload | None:
     return payload if os.path.basename(environment).startswith(payload.key[:SHORT]) else None
 
 
-def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Environment], python: str | None = None) -> None:
+def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Environment], python: str | None) -> None:
     """Links the fingerprints of these scripts (absolute path → its environment) in the index.
 
     ``python`` is the request that --python or SHAREDENV_PYTHON made. Never fails: a pool may be read-only, and without the

@@ -37,7 +37,7 @@ def look_up_all(
 
 
 def missing_error(
-    layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None], python: str | None = None
+    layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None], python: str | None
 ) -> SharedenvError:
     """The error for environments that are not there and may not be built. ``python``: the request that the user made."""
     lines = []

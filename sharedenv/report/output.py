@@ -31,7 +31,7 @@ class Output:
         self._settled: set[int] = set()
         self._store = -1
         self._end = 0
-        self._mixed = _one_file(1, 2)
+        self._mixed = _one_file()
         self._slow = not (_takes_all(1) and _takes_all(2))
         self.open_line = False  #: whether what went last to where our own lines go (stderr) did not end its line
 
@@ -122,13 +122,12 @@ def _takes_all(descriptor: int) -> bool:
     return stat.S_ISREG(found.st_mode) or (stat.S_ISCHR(found.st_mode) and not os.isatty(descriptor))
 
 
-def _one_file(first: int, second: int) -> bool:
-    """Whether two descriptors lead to the same place: a terminal, a pipe, a log (`>log 2>&1`)."""
+def _one_file() -> bool:
+    """Whether stdout and stderr lead to the same place: a terminal, a pipe, a log (`>log 2>&1`)."""
     try:
-        one, other = os.fstat(first), os.fstat(second)
+        return os.path.samestat(os.fstat(1), os.fstat(2))
     except OSError:
         return False
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def tagged(chunks: Iterable[bytes], tag: bytes) -> Iterator[bytes]:

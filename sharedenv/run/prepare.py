@@ -13,7 +13,7 @@ from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
 
 
-def prepare(layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None = None) -> Prepared:
+def prepare(layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None) -> Prepared:
     """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError."""
     descriptor = enter(layout, environment)
     path = path_to_use(environment.path, environ)

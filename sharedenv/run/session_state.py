@@ -112,7 +112,7 @@ def is_share(writer: str) -> bool:
     return writer.startswith(_SHARE)
 
 
-def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str = LOCAL) -> None:
+def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str) -> None:
     """Raises SharedenvError when one of a run's sessions is at work that may have the same cases as ``writer``."""
     if alive := [state for state in sessions if state.alive and _overlap(state.writer, writer)]:
         raise busy(run_id, alive[-1])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sharedenv.errors import SharedenvError
 
+_LINES = 5  # of a stream
 _UVS = ("error:", "warning:", "hint:", "cause:")  # all else that uv says begins with a capital
 
 
-def last_lines(data: bytes, count: int = 5) -> str:
+def last_lines(data: bytes) -> str:
     """The last lines of a stream, blank ones left out, as text; bytes that are no UTF-8 are spelled out."""
     lines = [line for line in data.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
-    return "\n".join(lines[-count:])
+    return "\n".join(lines[-_LINES:])
 
 
 def telling_line(error: SharedenvError) -> str:

@@ -20,7 +20,7 @@ THREADS = (
 )
 
 
-def case_variables(environ: Mapping[str, str], environment: str, threads: int | None = None) -> dict[str, str]:
+def case_variables(environ: Mapping[str, str], environment: str, threads: int | None) -> dict[str, str]:
     """The variables of a case; ``threads``: how many the usual numerical libraries may start, None to leave that alone."""
     variables = environ_in(environment, dict(environ))
     if threads is not None:
