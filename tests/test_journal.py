@@ -161,6 +161,33 @@ def test_two_at_once_on_one_run_are_refused(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("first", "other", "refused"),
+    [
+        ("local", "share-1-of-2", True),
+        ("share-1-of-2", "local", True),
+        ("share-1-of-2", "share-1-of-2", True),
+        ("share-1-of-2", "share-2-of-2", False),
+        ("share-1-of-2", "share-1-of-3", True),  # what one has may be what the other has
+        ("1-1", "local", False),  # the queue tells of tasks
+        ("1-1", "share-1-of-2", False),
+        ("1-1", "1-2", False),
+    ],
+)
+def test_writers_that_may_have_the_same_cases_are_not_at_work_at_once(tmp_path: Path, first: str, other: str, refused: bool) -> None:
+    run = make(tmp_path)
+    session = run.begin(writer=first)
+    if refused:
+        with pytest.raises(SharedenvError, match="is at work"):
+            run.begin(writer=other)
+        session.close("done")
+        with pytest.raises(SharedenvError, match="has gone on with run"):
+            run.begin(writer=other, known=())
+    else:
+        run.begin(writer=other, known=()).close("done")
+        session.close("done")
+
+
 def test_a_run_whose_process_died_is_free_at_once(tmp_path: Path) -> None:
     run = make(tmp_path)
     code = (
