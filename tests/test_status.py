@@ -213,8 +213,10 @@ def test_the_state_of_a_run(results: dict[int, int], sessions: list[SessionState
 
 def test_what_runs_and_for_how_long() -> None:
     sessions = [session(1, started=0.0, ended="drained"), session(2, started=5.0, alive=True, running=(3, 4))]
-    found = stand(5, {2: Result(2, 1, 9.0, status=0), 1: Result(1, 1, 1.0, status=1)}, sessions, 30.0)
+    results = {2: Result(2, 1, 9.0, status=0), 1: Result(1, 1, 1.0, status=1), 5: Result(5, 1, 1.0, error=INTERRUPTED)}
+    found = stand(5, results, sessions, 30.0)
     assert (found.succeeded, found.failed, found.left, found.running, found.seconds) == (1, 1, 3, {3: 5.0, 4: 5.0}, 30.0)
+    assert (found.heard, stand(5, results, sessions[:1], 30.0).heard) == (30.0, 25.0)
 
 
 def test_the_command_as_it_was_typed() -> None:
