@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from sharedenv.frozen import frozen
 from sharedenv.report.words import count, duration, printable, size
 from sharedenv.run.case import Case, Result
+from sharedenv.run.telling import last_words
 
 GROUPS = 10  #: groups of failures shown
 NAMED = 3  #: scripts named in each group
@@ -116,17 +117,10 @@ def words(case: Case, result: Result) -> str:
         how = f"killed by {_signal_name(result.signal)}"
     else:
         how = f"exit {result.status}"
-    own = _last_words(result.tail)
+    own = last_words(result.tail)
     said = how if not own or (result.error and not result.error.startswith("timed out")) else f"{how}: {own}"
     said = _without(said.replace(case.script, "SCRIPT"), case.folder.rstrip("/"))
     return printable(said if len(said) <= _WIDTH else said[:_WIDTH] + "…")
-
-
-def _last_words(tail: str) -> str:
-    """The last line that says something: the traceback of an ExceptionGroup stands in a frame, `  | …` and `  +-----`."""
-    lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if any(map(str.isalnum, line))), lines[-1] if lines else "")
-    return said.lstrip("| ") or said
 
 
 def _without(said: str, folder: str) -> str:

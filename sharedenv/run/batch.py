@@ -28,7 +28,7 @@ from sharedenv.run.signals import Stage, Stopping
 from sharedenv.run.slot import Relief, Slot, close_slot, result_of, spools_of
 from sharedenv.run.spool import Spool, open_streams
 from sharedenv.run.starter import Prepared, Starter
-from sharedenv.run.telling import telling_line
+from sharedenv.run.telling import last_words, telling_line
 from sharedenv.run.wakeup import Wakeup
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
@@ -262,6 +262,8 @@ class Batch:
                 self.drain(f"output can't be {written} ({error.strerror}): starting nothing more")
         if trouble := self._observer.record(case, result, not again):
             self.drain(trouble)
+        if result.tail:
+            result = replace(result, tail=last_words(result.tail))  # the journal has the rest: 4 KB each of thousands that fail
         self._unsettled.pop(case.sequence, None)
         if again:
             self._queue.put_again(case)

@@ -53,7 +53,8 @@ class Counts:
 class Outcome:
     """What came of a batch.
 
-    results  the last result of each case that ended, by sequence; of one that was ended with the run, that
+    results  the last result of each case that ended, by sequence; of one that was ended with the run, that. Of the tail, the
+             last words alone: the rest is the observer's
     left     cases that never ended by themselves
     reason   why there are such
     """

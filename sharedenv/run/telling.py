@@ -5,6 +5,7 @@ from __future__ import annotations
 from sharedenv.errors import SharedenvError
 
 _LINES = 5  # of a stream
+_WORDS = 1000  # characters of a line: more are never shown, and are kept for each of 100,000 cases
 _UVS = ("error:", "warning:", "hint:", "cause:")  # all else that uv says begins with a capital
 
 
@@ -12,6 +13,13 @@ def last_lines(data: bytes) -> str:
     """The last lines of a stream, blank ones left out, as text; bytes that are no UTF-8 are spelled out."""
     lines = [line for line in data.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
     return "\n".join(lines[-_LINES:])
+
+
+def last_words(tail: str) -> str:
+    """The last line that says something: the traceback of an ExceptionGroup stands in a frame, `  | …` and `  +-----`."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if any(map(str.isalnum, line))), lines[-1] if lines else "")
+    return (said.lstrip("| ") or said)[:_WORDS]
 
 
 def telling_line(error: SharedenvError) -> str:
