@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -424,3 +425,24 @@ def test_a_hundred_thousand_cases_are_cheap(tmp_path: Path) -> None:
     run = create_run(str(tmp_path / ".sharedenv" / "runs"), cases)
     assert os.path.getsize(os.path.join(run.path, "plan.jsonl")) < 22e6
     assert run.cases()[-1] == cases[-1]
+
+
+def test_what_thousands_said_when_they_failed_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """A night of 100,000 failures leaves 400 MB; status and --resume took 650 MB where a third of them had failed."""
+    run = make(tmp_path, 5000)
+    session = run.begin()
+    tail = "\n".join(["x" * 800] * 4 + ["ValueError: negative density"])
+    for case in run.cases():
+        session.append(Result(case.sequence, 1, 1.0, status=1, tail=tail))
+    session.close("done")
+    tracemalloc.start()
+    try:
+        results, sessions = run.read()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert os.path.getsize(session.path) > 16e6
+    assert peak < 12e6
+    assert {result.tail for result in results.values()} == {"ValueError: negative density"}
+    assert [state.ended for state in sessions] == ["done"]
+    assert {result.tail for result in run.read(tails=True)[0].values()} == {tail}

@@ -73,7 +73,7 @@ def status(context: click.Context, /, run_id: str | None, everything: bool, ende
 def _document(layout: Layout, run: Run) -> dict[str, Any]:
     """A run for --json."""
     cases = run.cases()
-    results, sessions = run.read()
+    results, sessions = run.read(tails=True)
     standing = stand_submitted(run, stand(len(cases), results, sessions, time.time()), sessions)
     document = {
         **value(run, standing),

@@ -25,7 +25,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
@@ -35,8 +35,10 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan, is_result
 from sharedenv.run.session import Session
 from sharedenv.run.session_state import LOCAL, SessionState, busy, read_session, refuse_live, refuse_newer, settle
+from sharedenv.run.telling import last_words
 
 SCHEMA = 1
+_PIECE = 1 << 20  # bytes of a session's file decoded at a time
 _LAST = 512  # bytes at a file's end, in which the line of the end is
 
 
@@ -110,8 +112,8 @@ class Run:
         """Every session so far, oldest first."""
         return self.read()[1]
 
-    def read(self) -> tuple[dict[int, Result], list[SessionState]]:
-        """Results and sessions in one pass over the files.
+    def read(self, *, tails: bool = False) -> tuple[dict[int, Result], list[SessionState]]:
+        """Results and sessions in one pass over the files; ``tails``: with the whole of them, not the last words alone.
 
         A case that a session had started when it was lost counts as interrupted; one that a session at work runs again, or is
         to, has no result. Raises SharedenvError when a file can't be read.
@@ -119,7 +121,7 @@ class Run:
         results: dict[int, Result] = {}
         sessions = []
         clock = functools.cache(file_system_time)
-        for writer, number, records, touched in self._read_files():
+        for writer, number, records, touched in self._read_files(tails=tails):
             for record in records:
                 if "attempt" in record:
                     result = decode_result(record)
@@ -172,12 +174,12 @@ class Run:
         session.write({**first, "again": sorted(again)})
         return session
 
-    def _read_files(self) -> Iterator[tuple[str, int, list[dict[str, Any]], float]]:
+    def _read_files(self, *, tails: bool = False) -> Iterator[tuple[str, int, list[dict[str, Any]], float]]:
         """Writer, number, records and time of the last sign of each session; results that lack something are left out."""
         with _readable(self.id):
             for writer, number, name in _files_of(self.path):
                 with open(os.path.join(self.path, name), "rb") as file:
-                    records = [record for record in decode_lines(file.read()) if "attempt" not in record or is_result(record)]
+                    records = list(_records(file, tails=tails))
                     touched = os.fstat(file.fileno()).st_mtime
                 yield writer, number, records, touched
 
@@ -339,6 +341,16 @@ def _files_of(path: str) -> list[tuple[str, int, str]]:
             if number.isdigit():
                 found.append((writer, int(number), name))
     return sorted(found)
+
+
+def _records(file: BinaryIO, *, tails: bool) -> Iterator[dict[str, Any]]:
+    """The records of a session's file, a piece at a time: with what 100,000 cases said when they failed it has 400 MB."""
+    while lines := file.readlines(_PIECE):
+        for record in decode_lines(b"".join(lines)):
+            if not tails and isinstance(tail := record.get("tail"), str):
+                record["tail"] = last_words(tail)
+            if "attempt" not in record or is_result(record):
+                yield record
 
 
 def _write(path: str, lines: Iterable[bytes]) -> None:
