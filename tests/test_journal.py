@@ -137,6 +137,23 @@ def test_the_last_result_of_a_case_counts(tmp_path: Path) -> None:
     assert 3 not in results
 
 
+def test_a_clock_that_was_set_back_makes_no_old_result_the_last(tmp_path: Path) -> None:
+    """Of one writer the order of the lines decides: what had been tried again with success stood as failed, and ran for ever."""
+    run = make(tmp_path)
+    session = run.begin()
+    session.append(Result(1, 1, 5000.0, status=1))
+    session.append(Result(2, 1, 5000.0, status=1))
+    session.append(Result(1, 2, 1400.0, status=0))
+    session.close("stopped")
+    session = run.begin(again=[2])
+    assert set(run.results()) == {1}
+    session.append(Result(2, 1, 1500.0, status=0))
+    assert all(result.succeeded for result in run.results().values())
+    session.close("done")
+    assert sorted(run.results()) == [1, 2]
+    assert all(result.succeeded for result in run.results().values())
+
+
 def test_cases_added_later_go_on_from_the_plan(tmp_path: Path) -> None:
     run = make(tmp_path)
     session = run.begin()

@@ -34,7 +34,7 @@ from sharedenv.pool.owner import readable_as, this_process
 from sharedenv.run.case import Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan, is_result
 from sharedenv.run.session import Session
-from sharedenv.run.session_state import LOCAL, SessionState, busy, read_session, refuse_live, refuse_newer, settle
+from sharedenv.run.session_state import LOCAL, SessionState, busy, read_session, refuse_live, refuse_newer, settle, settle_others
 from sharedenv.run.telling import last_words
 
 SCHEMA = 1
@@ -105,7 +105,7 @@ class Run:
                 return
 
     def results(self) -> dict[int, Result]:
-        """The last result of each case that has one, by sequence. Of two, the one that started last counts."""
+        """The last result of each case that has one, by sequence; of those of two writers, the one that started last."""
         return self.read()[0]
 
     def sessions(self) -> list[SessionState]:
@@ -118,20 +118,24 @@ class Run:
         A case that a session had started when it was lost counts as interrupted; one that a session at work runs again, or is
         to, has no result. Raises SharedenvError when a file can't be read.
         """
-        results: dict[int, Result] = {}
+        found: dict[str, dict[int, Result]] = {}
         sessions = []
         clock = functools.cache(file_system_time)
         for writer, number, records, touched in self._read_files(tails=tails):
-            for record in records:
-                if "attempt" in record:
-                    result = decode_result(record)
-                    known = results.get(result.sequence)
-                    if known is None or known.start <= result.start:
-                        results[result.sequence] = result
-            sessions.append(read_session(writer, number, records, touched, lambda: clock(self.path)))
-        sessions.sort(key=lambda session: session.started)
+            own = {record["sequence"]: decode_result(record) for record in records if "attempt" in record}
+            session = read_session(writer, number, records, touched, lambda: clock(self.path))
+            settle(session, found.setdefault(writer, {}), own)
+            sessions.append(session)
         for session in sessions:
-            settle(session, results)
+            for writer, others in found.items():
+                if writer != session.writer:
+                    settle_others(session, others)
+        sessions.sort(key=lambda session: session.started)
+        results: dict[int, Result] = {}
+        for result in itertools.chain.from_iterable(own.values() for own in found.values()):
+            known = results.get(result.sequence)
+            if known is None or known.start <= result.start:
+                results[result.sequence] = result
         return results, sessions
 
     def results_by_writer(self) -> dict[str, dict[int, Result]]:

@@ -89,17 +89,29 @@ def _first_of(records: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], 
         return {}, None
 
 
-def settle(session: SessionState, results: dict[int, Result]) -> None:
-    """Puts what a session says of cases without a new result into the results of a run."""
+def settle(session: SessionState, results: dict[int, Result], own: Mapping[int, Result]) -> None:
+    """Puts a session into the ``results`` that its writer had before it; ``own``: those that it wrote.
+
+    The order of the lines decides, not the time in them: clocks are set back.
+    """
+    if session.alive:
+        for sequence in session.again:
+            results.pop(sequence, None)
+    results.update(own)
+    host = session.owner.host if session.owner else ""
+    for sequence, since in session.running.items():
+        if session.alive:
+            results.pop(sequence, None)
+        else:
+            results[sequence] = Result(sequence, 1, since, host=host, error=INTERRUPTED)
+
+
+def settle_others(session: SessionState, results: dict[int, Result]) -> None:
+    """Takes from the results of another writer those of cases that a session at work runs again, or is to."""
     if session.alive:
         for sequence, since in {**dict.fromkeys(session.again, session.started), **session.running}.items():
             if (known := results.get(sequence)) is not None and known.start <= since:
                 del results[sequence]
-    else:
-        host = session.owner.host if session.owner else ""
-        for sequence, since in session.running.items():
-            if (known := results.get(sequence)) is None or known.start <= since:
-                results[sequence] = Result(sequence, 1, since, host=host, error=INTERRUPTED)
 
 
 def share_writer(index: int, count: int) -> str:

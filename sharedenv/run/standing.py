@@ -91,7 +91,7 @@ def _state(left: int, sessions: Sequence[SessionState], alive: Sequence[SessionS
 
 def _last(sessions: Sequence[SessionState]) -> list[SessionState]:
     """The last session of each writer; of a run that one process had and shares went on with, or the other way round, of the later."""
-    last = {session.writer: session for session in sessions}
+    last = {session.writer: session for session in sorted(sessions, key=lambda session: session.number)}
     local = last.get(LOCAL)
     shares = [session for session in last.values() if is_share(session.writer)]
     if local is None or not shares:
