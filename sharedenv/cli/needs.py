@@ -42,6 +42,8 @@ def unfinished_needs(layout: Layout) -> Needs:
 
 def _unfinished(run: Run) -> bool:
     try:
+        if run.has_ended():  # as most have: to read all that a pool ever ran takes a minute
+            return False
         sessions = run.sessions()
     except SharedenvError:
         return True  # what can't be read may be at work

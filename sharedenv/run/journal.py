@@ -138,6 +138,12 @@ class Run:
                 results[result.sequence] = result
         return results, sessions
 
+    def has_ended(self) -> bool:
+        """Whether every process that worked on it has said how it ended. Cheap: the end of each file. Raises SharedenvError."""
+        with _readable(self.id):
+            files = _files_of(self.path)
+            return bool(files) and all(_says_its_end(os.path.join(self.path, name)) for _, _, name in files)
+
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
         """The last result that each writer has for a case, by writer and sequence."""
         found: dict[str, dict[int, Result]] = {}
@@ -295,13 +301,16 @@ def unended_run(runs: str) -> Run | None:
         numbers = [number for writer, number, _ in _files_of(path) if writer == LOCAL] if newest else []
         if not numbers:
             return None
-        with open(os.path.join(path, f"results-{LOCAL}.{max(numbers)}.jsonl"), "rb") as file:
-            file.seek(-min(_LAST, os.fstat(file.fileno()).st_size), os.SEEK_END)
-            if file.read().rstrip().rpartition(b"\n")[2].startswith(b'{"ended":'):
-                return None
-        return open_run(runs, newest)
+        return None if _says_its_end(os.path.join(path, f"results-{LOCAL}.{max(numbers)}.jsonl")) else open_run(runs, newest)
     except (SharedenvError, OSError):
         return None  # nothing that could be gone on with
+
+
+def _says_its_end(path: str) -> bool:
+    """Whether the last line of a session's file is that of its end. Raises OSError."""
+    with open(path, "rb") as file:
+        file.seek(-min(_LAST, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.read().rstrip().rpartition(b"\n")[2].startswith(b'{"ended":')
 
 
 def _root(path: str) -> str:
