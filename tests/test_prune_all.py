@@ -178,7 +178,7 @@ def test_no_variable_removes_a_pool(project: Project) -> None:
 
 
 def test_an_unfinished_run_is_named_before_its_journal_goes(project: Project) -> None:
-    project.script("a.py", body="import os, signal; os.kill(os.getppid(), signal.SIGINT)")
+    project.script("a.py", body="import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(60)")
     project.script("b.py")
     project.call("run", "-j1", "a.py", "b.py", status=130)
     (run,) = os.listdir(project.pool / "runs")
