@@ -443,20 +443,6 @@ def test_a_word_with_the_scheduler_is_for_many_cases(house: House, monkeypatch: 
     assert words == [100]
 
 
-def test_large_output_is_moved_while_the_loop_has_nothing_else_to_do(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    house.add("import time\nfor _ in range(40): print('x' * (1 << 20))\ntime.sleep(1.5)\nprint('end')")
-    looks = []
-    relieve = Spool.relieve
-
-    def looking(spool: Spool) -> bool:
-        looks.append(spool.size)
-        return relieve(spool)
-
-    monkeypatch.setattr(Spool, "relieve", looking)
-    house.run()
-    assert sum(size > 40 << 20 for size in looks) > 20
-
-
 def test_no_descriptor_is_left_open(house: House) -> None:
     house.add("pass")
     house.run()

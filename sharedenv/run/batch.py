@@ -3,7 +3,7 @@
 One thread, asleep until a child ends, a signal comes, an environment gets ready or a time is up. A freed slot is
 filled before the ended case is reported, so that writing output costs no script its turn. The current folder is
 changed before each start (Python can't ask posix_spawn to do it): whatever else runs in this process uses absolute
-paths.
+paths. Large outputs are looked after by a thread of their own (relief.py).
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
 from sharedenv.run.groups import Groups
 from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.queue import Queue
+from sharedenv.run.relief import Relief
 from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
-from sharedenv.run.slot import Relief, Slot, close_slot, result_of, spools_of
+from sharedenv.run.slot import Slot, close_slot, result_of, spools_of
 from sharedenv.run.spool import Spool, open_streams
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import last_words, telling_line
@@ -37,7 +38,6 @@ _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _LIMITS = {errno.EAGAIN: "ulimit -u", errno.EMFILE: "ulimit -n"}
 _MANY = 100  # cases from which on a word with the scheduler pays
 _TICK = 0.5  # seconds between looks at the display, when nothing else happens
-_LOOK = 0.1  # seconds between looks at outputs: what a script can write meanwhile is held in memory
 
 
 class Observer(Protocol):
@@ -91,7 +91,7 @@ class Batch:
         self._began: float | None = None
         self._next_start = 0.0
         self._watching = 0.0
-        self._relief = Relief(observer.notice)
+        self._relief = Relief(self._slots, options.jobs)
         self._host = platform.node()
         self._wakeup: Wakeup | None = None
         self._home = -1
@@ -119,7 +119,7 @@ class Batch:
             wake_promptly()
             calm()
         self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
-        with Wakeup() as wakeup:
+        with Wakeup() as wakeup, self._relief:
             self._wakeup = wakeup
             for descriptor in self._starter.descriptors():
                 wakeup.watch(descriptor)
@@ -149,7 +149,7 @@ class Batch:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        seconds = min(_TICK, max(0.0, self._watching - now)) if self._slots else _TICK
+        seconds = _TICK
         if self._groups.busy:
             seconds = min(seconds, self._groups.next_look(now))
         if self.options.timeout is not None and self._slots:
@@ -229,6 +229,7 @@ class Batch:
         slots = []
         for one in ended:
             if (slot := self._slots.pop(one.pid, None)) is not None:
+                self._relief.release(one.pid, slot)
                 self._groups.leader_ended(one.pid)
                 self._attempts[slot.case.sequence] = slot.attempt
                 slots.append((slot, one, time.monotonic() - slot.began))
@@ -328,12 +329,14 @@ class Batch:
                 self._starter.insist(pid)
         if now >= self._watching:
             self._groups.forget_gone()
-            large = self._relief.give(self._slots.values())
-            self._watching = time.monotonic() + (_LOOK / 10 if large else _LOOK)
+            self._watching = now + _TICK
+        while self._relief.news:
+            self._observer.notice(self._relief.news.popleft())
 
     def _abandon(self) -> None:
         # only after an error of our own is something still running here: it must not outlive us
         now = time.monotonic()
         for pid, slot in self._slots.items():
             self._groups.kill(pid, now)
+            self._relief.release(pid, slot)
             close_slot(slot)

@@ -25,8 +25,8 @@ class Groups:
         """
         for one in (group, *_groups_below(group)):
             if one not in self._ending and one not in self._killed:
-                _send(one, signal.SIGTERM)
-                _send(one, signal.SIGCONT)
+                send(one, signal.SIGTERM)
+                send(one, signal.SIGCONT)
                 self._ending[one] = now + self._grace
 
     def end_left_behind(self, now: float) -> None:
@@ -37,7 +37,7 @@ class Groups:
 
     def kill(self, group: int, now: float) -> None:
         """KILL now."""
-        _send(group, signal.SIGKILL)
+        send(group, signal.SIGKILL)
         self._ending.pop(group, None)
         self._killed[group] = now + _GIVE_UP
 
@@ -85,13 +85,14 @@ class Groups:
     def suspend(self, groups: set[int]) -> None:
         """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg)."""
         for group in groups:
-            _send(group, signal.SIGSTOP)
+            send(group, signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
         for group in groups:
-            _send(group, signal.SIGCONT)
+            send(group, signal.SIGCONT)
 
 
-def _send(group: int, number: int) -> None:
+def send(group: int, number: int) -> None:
+    """Signals a process group, where there is one still."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):

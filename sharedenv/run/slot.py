@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable
 
 from sharedenv.run.case import Case, Result
 from sharedenv.run.spool import Capture, Spool
@@ -13,9 +13,12 @@ from sharedenv.run.telling import last_lines
 
 
 class Slot:
-    """What the loop keeps of an attempt: its outputs, when it began, when its time is up, and why it was ended."""
+    """What the loop keeps of an attempt: its outputs, when it began, when its time is up, and why it was ended.
 
-    __slots__ = ("attempt", "began", "case", "deadline", "reason", "start", "stderr", "stdout")
+    While it runs the outputs belong to relief.py, too.
+    """
+
+    __slots__ = ("attempt", "began", "case", "deadline", "ended", "held", "lock", "reason", "relieved", "start", "stderr", "stdout")
 
     def __init__(self, case: Case, attempt: int, stdout: Spool | Capture, stderr: Spool | Capture) -> None:
         self.case = case
@@ -26,6 +29,10 @@ class Slot:
         self.began = time.monotonic()
         self.deadline = float("inf")
         self.reason = ""
+        self.ended = False  #: set under the lock: its outputs are the loop's alone
+        self.relieved = 0.0  #: when some of what it wrote was last moved to disk
+        self.held = False  #: its group was stopped, until what it wrote is on disk
+        self.lock = threading.Lock()
 
 
 def spools_of(slot: Slot) -> tuple[Spool, ...]:
@@ -61,27 +68,3 @@ def result_of(slot: Slot, ended: Ended, seconds: float, host: str) -> Result:
         last_lines(slot.stderr.tail()) if failed else "",
         output=slot.stdout.size,
     )
-
-
-class Relief:
-    """Keeps the outputs of running attempts from filling the memory. ``notice`` is told, once, of a disk that takes no more."""
-
-    def __init__(self, notice: Callable[[str], None]) -> None:
-        self._notice: Callable[[str], None] | None = notice
-
-    def give(self, slots: Iterable[Slot]) -> bool:
-        """Moves what is large to disk; whether there is any that goes on growing there."""
-        large = False
-        for spool in (spool for slot in slots for spool in spools_of(slot)):
-            try:
-                large |= spool.relieve()
-            except OSError as error:
-                if self._notice is not None:
-                    import tempfile  # noqa: PLC0415 - loaded already, for the file that could not be made
-
-                    self._notice(
-                        f"a large output can't be moved to {tempfile.gettempdir()} ({error.strerror}): it stays in memory; "
-                        "TMPDIR names another place"
-                    )
-                    self._notice = None
-        return large

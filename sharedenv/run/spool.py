@@ -14,9 +14,13 @@ from collections.abc import Iterator
 LIMIT = 8 << 20  #: bytes of one stream that stay in memory
 CHUNK = 256 << 10
 _PIECE = 4 << 20  # bytes moved to disk by one call of the kernel
-_AT_ONCE = 16 << 20  # bytes moved before the loop has its turn again: a disk may be slow
 
 _memory = getattr(os, "memfd_create", None)
+
+
+def in_memory() -> bool:
+    """Whether this system has files in memory (Linux); elsewhere all that scripts write is on disk from the start."""
+    return _memory is not None
 
 
 class Spool:
@@ -38,24 +42,22 @@ class Spool:
         """Bytes written so far."""
         return os.fstat(self.descriptor).st_size
 
-    def relieve(self, limit: int = LIMIT) -> bool:
-        """Moves to disk, a piece at a time, what is beyond ``limit`` in memory; True for a stream that has been moved
-        once and wants watching. Raises OSError where the disk takes no more: what it did not take is still in memory.
+    @property
+    def kept(self) -> int:
+        """Bytes of it that are in memory."""
+        return self.size - self._moved
+
+    def relieve(self, limit: int = LIMIT) -> None:
+        """Moves a piece to disk when more than ``limit`` bytes are in memory. Raises OSError where the disk takes no more: what
+        it did not take is still in memory.
         """
-        if _memory is None:
-            return False
-        end = os.fstat(self.descriptor).st_size
-        if end - self._moved > limit:
-            if self._overflow < 0:
-                self._overflow = _unlinked()
-            end = min(end, self._moved + _AT_ONCE)
-            while self._moved < end:
-                moved = os.sendfile(self._overflow, self.descriptor, self._moved, min(_PIECE, end - self._moved))
-                if not moved:  # the script truncated its output meanwhile
-                    break
-                _punch(self.descriptor, self._moved, moved)
-                self._moved += moved
-        return self._overflow >= 0
+        if (kept := self.kept) <= limit:
+            return
+        if self._overflow < 0:
+            self._overflow = _unlinked()
+        moved = os.sendfile(self._overflow, self.descriptor, self._moved, min(_PIECE, kept))
+        _punch(self.descriptor, self._moved, moved)
+        self._moved += moved
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """What was written, from byte ``start`` on, piece by piece."""
