@@ -122,7 +122,8 @@ class Cluster:
     def revive_node(self, node: str) -> None:
         """Starts the node's daemon again."""
         self._start(node, "slurmd", "-D", "-N", node)
-        self.call("scontrol", "update", f"nodename={node}", "state=resume")
+        with contextlib.suppress(AssertionError):  # it may be back by itself (ReturnToService), and can't be resumed then
+            self.call("scontrol", "update", f"nodename={node}", "state=resume")
         wait_until(lambda: self._idle_nodes() == len(self.nodes), f"{node} comes back")
 
     def start(self) -> None:
