@@ -98,3 +98,13 @@ def test_what_a_held_script_leaves_behind_goes_on_when_it_is_gone() -> None:
 @pytest.mark.parametrize(("jobs", "limit"), [(1, 8 << 20), (16, 8 << 20), (64, 2 << 20), (5000, 256 << 10)])
 def test_the_more_scripts_at_a_time_the_less_of_each_stays_in_memory(jobs: int, limit: int) -> None:
     assert Relief({}, jobs).limit == limit
+
+
+def test_where_no_thread_can_be_had_scripts_run_all_the_same(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    case = house.add("print('x' * 20_000_000)")
+    assert house.run().results[case.sequence].succeeded
+    assert len(house.watcher.outputs[case.sequence][0]) == 20_000_001

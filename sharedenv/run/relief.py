@@ -7,6 +7,7 @@ has been moved.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -43,12 +44,13 @@ class Relief:
 
     def __enter__(self) -> Relief:
         if in_memory():
-            self._thread.start()
+            with contextlib.suppress(RuntimeError):  # no thread to be had: outputs stay where they are, and the scripts run
+                self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
-        if in_memory():
+        if self._thread.is_alive():
             self._thread.join()
 
     def release(self, group: int, slot: Slot) -> None:
