@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from sharedenv.run.case import INTERRUPTED, Case, Result
-from sharedenv.run.journal import create_run, list_runs
 from sharedenv.run.resume import choose, find_run, outcomes
+from sharedenv.run.runs import create_run, list_runs
 from sharedenv.slurm.arrays import How, create_array
 from tests.conftest import Project
 

@@ -19,9 +19,10 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
 from sharedenv.report.words import printable
-from sharedenv.run.journal import Run, list_runs
+from sharedenv.run.journal import Run
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
 from sharedenv.run.orders import GRACE
+from sharedenv.run.runs import list_runs
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.signals import CANCEL
 from sharedenv.slurm import cluster

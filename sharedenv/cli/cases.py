@@ -20,7 +20,8 @@ from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
-from sharedenv.run.journal import Run, create_run
+from sharedenv.run.journal import Run
+from sharedenv.run.runs import create_run
 
 if TYPE_CHECKING:
     from sharedenv.slurm.share import Share

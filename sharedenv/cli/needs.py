@@ -11,7 +11,8 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import is_here
 from sharedenv.pool.prune import DAY, HOUR, UNUSED_FOR
-from sharedenv.run.journal import Run, list_runs
+from sharedenv.run.journal import Run
+from sharedenv.run.runs import list_runs
 from sharedenv.run.session_state import SessionState
 from sharedenv.slurm.queued import keys_in_queue, needed_by
 

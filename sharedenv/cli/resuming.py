@@ -20,9 +20,10 @@ from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, refuse_leftover
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
+from sharedenv.run.runs import list_runs, open_run
 from sharedenv.run.session_state import LOCAL, refuse_live, share_writer
 from sharedenv.slurm.share import Share, take
 

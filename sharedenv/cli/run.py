@@ -29,8 +29,9 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import Run, list_runs, unended_run
+from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options
+from sharedenv.run.runs import list_runs, unended_run
 from sharedenv.run.session_state import LOCAL
 from sharedenv.run.shares import array_of, share_of
 from sharedenv.run.starter import PlainStarter, Starter

@@ -8,7 +8,8 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.report.console import Console
-from sharedenv.run.journal import Run, list_runs, open_run
+from sharedenv.run.journal import Run
+from sharedenv.run.runs import list_runs, open_run
 
 
 def pool_of_runs(console: Console) -> Layout:

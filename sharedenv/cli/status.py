@@ -22,8 +22,9 @@ from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
 from sharedenv.run.case import Result
-from sharedenv.run.journal import Run, list_runs
+from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
+from sharedenv.run.runs import list_runs
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
 

@@ -23,8 +23,9 @@ from sharedenv.report.running import Screen
 from sharedenv.report.words import count, printable
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run, open_run
+from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.runs import open_run
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
 from sharedenv.slurm.task import Assignment, assignment, prepare_all

@@ -14,7 +14,8 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.run.case import Result
-from sharedenv.run.journal import Run, list_runs
+from sharedenv.run.journal import Run
+from sharedenv.run.runs import list_runs
 from sharedenv.run.standing import Standing, stand
 from sharedenv.slurm.arrays import Array, list_arrays
 from sharedenv.slurm.queued import FORGOTTEN, jobs_in_queue

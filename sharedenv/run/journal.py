@@ -18,26 +18,23 @@ later `run --array --resume` makes of a run (`results-share-3-of-8.1.jsonl`).
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import itertools
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
+from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.owner import readable_as, this_process
 from sharedenv.run.case import Case, Result
-from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_line, encode_plan, is_result
+from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, is_result
 from sharedenv.run.session import Session
 from sharedenv.run.session_state import LOCAL, SessionState, busy, read_session, refuse_live, refuse_newer, settle, settle_others
 from sharedenv.run.telling import last_words
 
-SCHEMA = 1
 _PIECE = 1 << 20  # bytes of a session's file decoded at a time
 _LAST = 512  # bytes at a file's end, in which the line of the end is
 
@@ -83,9 +80,9 @@ class Run:
 
     def cases(self) -> list[Case]:
         """The plan, in order, with what was added to it. Raises SharedenvError when it can't be read."""
-        with _readable(self.id), open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
+        with readable(self.id), open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
             data = b"".join([file.read(), *self._added()])
-            cases = decode_plan(data, _root(self.path), self.asked.arguments, self.asked.cwd)
+            cases = decode_plan(data, root_of(self.path), self.asked.arguments, self.asked.cwd)
             if len(cases) < self.asked.count:
                 raise ValueError(f"{len(cases):,} of {self.asked.count:,} cases")
             return cases
@@ -93,7 +90,7 @@ class Run:
     def extend(self, cases: Sequence[Case]) -> None:
         """Adds cases, whose sequences go on from the plan's. Only for who has the run (`begin`). Raises OSError."""
         path = os.path.join(self.path, f"plan-{sum(1 for _ in self._added()) + 1}.jsonl")
-        _write(path + ".new", encode_plan(cases, _root(self.path), self.asked.arguments, self.asked.cwd))
+        write_to_disk(path + ".new", encode_plan(cases, root_of(self.path), self.asked.arguments, self.asked.cwd))
         os.rename(path + ".new", path)
 
     def _added(self) -> Iterator[bytes]:
@@ -140,9 +137,9 @@ class Run:
 
     def has_ended(self) -> bool:
         """Whether every process that worked on it has said how it ended. Cheap: the end of each file. Raises SharedenvError."""
-        with _readable(self.id):
-            files = _files_of(self.path)
-            return bool(files) and all(_says_its_end(os.path.join(self.path, name)) for _, _, name in files)
+        with readable(self.id):
+            files = session_files(self.path)
+            return bool(files) and all(says_its_end(os.path.join(self.path, name)) for _, _, name in files)
 
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
         """The last result that each writer has for a case, by writer and sequence."""
@@ -186,8 +183,8 @@ class Run:
 
     def _read_files(self, *, tails: bool = False) -> Iterator[tuple[str, int, list[dict[str, Any]], float]]:
         """Writer, number, records and time of the last sign of each session; results that lack something are left out."""
-        with _readable(self.id):
-            for writer, number, name in _files_of(self.path):
+        with readable(self.id):
+            for writer, number, name in session_files(self.path):
                 with open(os.path.join(self.path, name), "rb") as file:
                     records = list(_records(file, tails=tails))
                     touched = os.fstat(file.fileno()).st_mtime
@@ -195,7 +192,7 @@ class Run:
 
 
 @contextlib.contextmanager
-def _readable(run_id: str, what: str = "its plan") -> Iterator[None]:
+def readable(run_id: str, what: str = "its plan") -> Iterator[None]:
     """Turns what is wrong with the files of a run into SharedenvError: what cleans a disk by age takes single ones."""
     try:
         yield
@@ -208,144 +205,20 @@ def _readable(run_id: str, what: str = "its plan") -> Iterator[None]:
     raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
 
 
-def create_run(
-    runs: str,
-    cases: Sequence[Case],
-    *,
-    command: Sequence[str] = (),
-    arguments: Sequence[str] = (),
-    cwd: str | None = None,
-    extra: Mapping[str, Any] | None = None,
-    now: float | None = None,
-) -> Run:
-    """Writes a new run below ``runs`` (the pool's folder of runs) and returns it. Raises OSError when it can't be
-    written; nothing of it is left then.
-    """
-    created = time.time() if now is None else now
-    keys = sorted({case.key for case in cases})
-    asked = Asked(tuple(command), tuple(arguments), cwd, created, len(cases), tuple(keys), dict(extra or {}))
-    name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-    staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
-    os.makedirs(staging)
-    try:
-        _write(os.path.join(staging, "plan.jsonl"), encode_plan(cases, _root(staging), arguments, cwd))
-        _write(os.path.join(staging, "run.json"), [_encode_asked(asked)])
-        for path in (staging, *(os.path.join(staging, file) for file in os.listdir(staging))):
-            readable_as(path, runs)
-        return Run(_publish(staging, os.path.join(runs, name)), asked)
-    except BaseException:
-        _discard(staging)
-        raise
-
-
-def _publish(staging: str, path: str) -> str:
-    """Gives a finished run the first free one of the names PATH, PATH-2, …"""
-    for attempt in range(1, 1000):
-        final = path if attempt == 1 else f"{path}-{attempt}"
-        try:
-            os.rename(staging, final)  # fails on a folder that is not empty: a run of the same second
-        except OSError:
-            if not os.path.isdir(final):
-                raise
-        else:
-            return final
-    raise FileExistsError(errno.EEXIST, "too many runs of one second", path)
-
-
-def _discard(staging: str) -> None:
-    with contextlib.suppress(OSError):
-        for name in os.listdir(staging):
-            os.unlink(os.path.join(staging, name))
-        os.rmdir(staging)
-
-
-def open_run(runs: str, run_id: str) -> Run:
-    """The run of this name. Raises SharedenvError when there is none."""
-    path = os.path.join(runs, os.path.basename(run_id) or ".none")
-    with _readable(run_id, "run.json"):
-        try:
-            with open(os.path.join(path, "run.json"), "rb") as file:
-                return Run(path, _decode_asked(json.loads(file.read())))
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
-                raise SharedenvError(f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE) from None
-            raise
-
-
-def list_runs(runs: str, unread: dict[str, SharedenvError] | None = None) -> list[Run]:
-    """Every run, newest first; folders that hold none are passed over. Why others can't be read is added to ``unread``, by name."""
-    found = []
-    try:
-        names = os.listdir(runs)
-    except FileNotFoundError:
-        return []
-    for name in names:
-        if not name.startswith("."):
-            try:
-                found.append(open_run(runs, name))
-            except SharedenvError as error:
-                if unread is not None and error.exit_code != EXIT_USAGE:
-                    unread[name] = error
-    found.sort(key=lambda run: (run.asked.created, len(run.id), run.id), reverse=True)
-    return found
-
-
-def unended_run(runs: str) -> Run | None:
-    """The newest run, when the last process that worked on it (no array task) has not said how it ended.
-
-    Cheap, as every run asks: a listing and the end of one file.
-    """
-    try:
-        newest = max((name for name in os.listdir(runs) if not name.startswith(".")), default="")
-        path = os.path.join(runs, newest)
-        numbers = [number for writer, number, _ in _files_of(path) if writer == LOCAL] if newest else []
-        if not numbers:
-            return None
-        return None if _says_its_end(os.path.join(path, f"results-{LOCAL}.{max(numbers)}.jsonl")) else open_run(runs, newest)
-    except (SharedenvError, OSError):
-        return None  # nothing that could be gone on with
-
-
-def _says_its_end(path: str) -> bool:
+def says_its_end(path: str) -> bool:
     """Whether the last line of a session's file is that of its end. Raises OSError."""
     with open(path, "rb") as file:
         file.seek(-min(_LAST, os.fstat(file.fileno()).st_size), os.SEEK_END)
         return file.read().rstrip().rpartition(b"\n")[2].startswith(b'{"ended":')
 
 
-def _root(path: str) -> str:
-    # <root>/.sharedenv/runs/<run-id>: a project that was moved finds its scripts again
+def root_of(path: str) -> str:
+    """The project's root, of the path of a run: one that was moved finds its scripts again."""
+    # <root>/.sharedenv/runs/<run-id>
     return os.path.dirname(os.path.dirname(os.path.dirname(path)))
 
 
-def _encode_asked(asked: Asked) -> bytes:
-    return encode_line(
-        {
-            "schema": SCHEMA,
-            "command": asked.command,
-            "arguments": asked.arguments,
-            "cwd": asked.cwd,
-            "created": asked.created,
-            "count": asked.count,
-            "keys": asked.keys,
-            "extra": asked.extra,
-        }
-    )
-
-
-def _decode_asked(record: Mapping[str, Any]) -> Asked:
-    return Asked(
-        tuple(record["command"]),
-        tuple(record["arguments"]),
-        record["cwd"],
-        float(record["created"]),
-        int(record["count"]),
-        tuple(record["keys"]),
-        dict(record["extra"]),
-    )
-
-
-def _files_of(path: str) -> list[tuple[str, int, str]]:
+def session_files(path: str) -> list[tuple[str, int, str]]:
     """The sessions' files of the run at ``path``: writer, number, name."""
     found = []
     for name in os.listdir(path):
@@ -366,7 +239,8 @@ def _records(file: BinaryIO, *, tails: bool) -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def _write(path: str, lines: Iterable[bytes]) -> None:
+def write_to_disk(path: str, lines: Iterable[bytes]) -> None:
+    """Writes a file that is there after a crash of the machine, too. Raises OSError."""
     with open(path, "wb") as file:
         file.writelines(lines)
         file.flush()

@@ -1,0 +1,145 @@
+"""The runs of a pool: begun, found by name, listed. What one of them holds: journal.py."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.owner import readable_as, this_process
+from sharedenv.run.case import Case
+from sharedenv.run.journal import Asked, Run, readable, root_of, says_its_end, session_files, write_to_disk
+from sharedenv.run.records import encode_line, encode_plan
+from sharedenv.run.session_state import LOCAL
+
+SCHEMA = 1
+
+
+def create_run(
+    runs: str,
+    cases: Sequence[Case],
+    *,
+    command: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    cwd: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+    now: float | None = None,
+) -> Run:
+    """Writes a new run below ``runs`` (the pool's folder of runs) and returns it. Raises OSError when it can't be
+    written; nothing of it is left then.
+    """
+    created = time.time() if now is None else now
+    keys = sorted({case.key for case in cases})
+    asked = Asked(tuple(command), tuple(arguments), cwd, created, len(cases), tuple(keys), dict(extra or {}))
+    name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+    staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
+    os.makedirs(staging)
+    try:
+        write_to_disk(os.path.join(staging, "plan.jsonl"), encode_plan(cases, root_of(staging), arguments, cwd))
+        write_to_disk(os.path.join(staging, "run.json"), [_encode_asked(asked)])
+        for path in (staging, *(os.path.join(staging, file) for file in os.listdir(staging))):
+            readable_as(path, runs)
+        return Run(_publish(staging, os.path.join(runs, name)), asked)
+    except BaseException:
+        _discard(staging)
+        raise
+
+
+def _publish(staging: str, path: str) -> str:
+    """Gives a finished run the first free one of the names PATH, PATH-2, …"""
+    for attempt in range(1, 1000):
+        final = path if attempt == 1 else f"{path}-{attempt}"
+        try:
+            os.rename(staging, final)  # fails on a folder that is not empty: a run of the same second
+        except OSError:
+            if not os.path.isdir(final):
+                raise
+        else:
+            return final
+    raise FileExistsError(errno.EEXIST, "too many runs of one second", path)
+
+
+def _discard(staging: str) -> None:
+    with contextlib.suppress(OSError):
+        for name in os.listdir(staging):
+            os.unlink(os.path.join(staging, name))
+        os.rmdir(staging)
+
+
+def open_run(runs: str, run_id: str) -> Run:
+    """The run of this name. Raises SharedenvError when there is none."""
+    path = os.path.join(runs, os.path.basename(run_id) or ".none")
+    with readable(run_id, "run.json"):
+        try:
+            with open(os.path.join(path, "run.json"), "rb") as file:
+                return Run(path, _decode_asked(json.loads(file.read())))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
+                raise SharedenvError(f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE) from None
+            raise
+
+
+def list_runs(runs: str, unread: dict[str, SharedenvError] | None = None) -> list[Run]:
+    """Every run, newest first; folders that hold none are passed over. Why others can't be read is added to ``unread``, by name."""
+    found = []
+    try:
+        names = os.listdir(runs)
+    except FileNotFoundError:
+        return []
+    for name in names:
+        if not name.startswith("."):
+            try:
+                found.append(open_run(runs, name))
+            except SharedenvError as error:
+                if unread is not None and error.exit_code != EXIT_USAGE:
+                    unread[name] = error
+    found.sort(key=lambda run: (run.asked.created, len(run.id), run.id), reverse=True)
+    return found
+
+
+def unended_run(runs: str) -> Run | None:
+    """The newest run, when the last process that worked on it (no array task) has not said how it ended.
+
+    Cheap, as every run asks: a listing and the end of one file.
+    """
+    try:
+        newest = max((name for name in os.listdir(runs) if not name.startswith(".")), default="")
+        path = os.path.join(runs, newest)
+        numbers = [number for writer, number, _ in session_files(path) if writer == LOCAL] if newest else []
+        if not numbers:
+            return None
+        return None if says_its_end(os.path.join(path, f"results-{LOCAL}.{max(numbers)}.jsonl")) else open_run(runs, newest)
+    except (SharedenvError, OSError):
+        return None  # nothing that could be gone on with
+
+
+def _encode_asked(asked: Asked) -> bytes:
+    return encode_line(
+        {
+            "schema": SCHEMA,
+            "command": asked.command,
+            "arguments": asked.arguments,
+            "cwd": asked.cwd,
+            "created": asked.created,
+            "count": asked.count,
+            "keys": asked.keys,
+            "extra": asked.extra,
+        }
+    )
+
+
+def _decode_asked(record: Mapping[str, Any]) -> Asked:
+    return Asked(
+        tuple(record["command"]),
+        tuple(record["arguments"]),
+        record["cwd"],
+        float(record["created"]),
+        int(record["count"]),
+        tuple(record["keys"]),
+        dict(record["extra"]),
+    )
