@@ -562,3 +562,10 @@ def test_a_home_that_cannot_hold_uvs_cache_is_told_as_what_it_is(project: Projec
         folder.chmod(0o755)
     assert "ermission denied" in told and "no Python here" not in told
     assert 'hint: export UV_CACHE_DIR="$(mktemp -d)"' in told
+
+
+def test_a_disk_without_room_for_a_pool_is_told_with_the_way_to_see_it(project: Project, tmp_path: Path) -> None:
+    project.script("s.py")
+    with mounted(tmp_path / "full", "-t", "tmpfs", "-o", "nr_inodes=4", "none") as folder:
+        told = project.call("--pool", str(folder / "pool"), "build", "s.py", status=3).stderr
+    assert f"can't make a pool at {folder}/pool\n  cause: No space left on device\n\nhint: df -h -i {folder}\n" in told

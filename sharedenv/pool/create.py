@@ -45,11 +45,15 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
             # last: it makes the folder a pool
             _write(layout, "pool.json", json.dumps({"format": FORMAT, **({"shared": "group"} if shared else {})}) + "\n")
     except OSError as error:
-        denied = not shared and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        hint = f"ls -ld {shlex.quote(layout.root)}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = f"df -h -i {shlex.quote(layout.root)}"
+        elif not shared and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = ELSEWHERE
         raise SharedenvError(
             f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
             cause=error.strerror,
-            hint=ELSEWHERE if denied else f"ls -ld {shlex.quote(layout.root)}",
+            hint=hint,
             exit_code=EXIT_BUILD,
         ) from None
     check_format(layout)
