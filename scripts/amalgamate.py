@@ -16,8 +16,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 #: each after those whose names it needs at its top level
 MODULES = (
-    "sharedenv", "sharedenv.digest", "sharedenv.environ", "sharedenv.uv_variables", "sharedenv.block", "sharedenv.fingerprint",
-    "sharedenv.pool.place", "sharedenv.pool.trust", "sharedenv.fast",
+    "sharedenv", "sharedenv.start.digest", "sharedenv.start.environ", "sharedenv.start.uv_variables", "sharedenv.start.block", "sharedenv.start.fingerprint",
+    "sharedenv.start.access", "sharedenv.start.trust", "sharedenv.entry",
 )
 PLACE = "sharedenv/start/sharedenv_start.py"  #: below the folder that has the package
 

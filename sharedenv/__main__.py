@@ -2,7 +2,7 @@
 
 import sys
 
-from sharedenv.fast import main
+from sharedenv.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

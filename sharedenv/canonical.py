@@ -16,7 +16,7 @@ from sharedenv.payload import Payload
 from sharedenv.requirement import RequirementError, merge, parse_requirement, parse_specifiers
 from sharedenv.secret import secrets_in
 from sharedenv.settings import Settings, is_named, names_default_index
-from sharedenv.uv_variables import LOCATIONS
+from sharedenv.start.uv_variables import LOCATIONS
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sharedenv.digest import sha256
+from sharedenv.start.digest import sha256
 from sharedenv.lock import places
 from sharedenv.payload import Aside, Maker, Payload, payload_from
 from sharedenv.readers import Place

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
-from sharedenv.digest import sha256
+from sharedenv.start.digest import sha256
 from sharedenv.frozen import frozen
 from sharedenv.script import Metadata
 

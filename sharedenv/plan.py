@@ -7,8 +7,8 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 
-from sharedenv.block import Block
-from sharedenv.digest import sha256
+from sharedenv.start.block import Block
+from sharedenv.start.digest import sha256
 from sharedenv.discover import is_pattern
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker, Payload

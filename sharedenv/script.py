@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli
 
-from sharedenv.block import Block, BlockError, find_block
+from sharedenv.start.block import Block, BlockError, find_block
 from sharedenv.frozen import frozen
 from sharedenv.locate import line_of
 

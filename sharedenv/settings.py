@@ -15,7 +15,7 @@ from typing import Any
 
 from sharedenv import uv_variables
 from sharedenv.config import read_config, read_text, read_user_config
-from sharedenv.environ import platform_tag
+from sharedenv.start.environ import platform_tag
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url, plain

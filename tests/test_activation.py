@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.activation import activation, shell_of, taskprolog
+from sharedenv.start.activation import activation, shell_of, taskprolog
 from sharedenv.errors import SharedenvError
 from tests.conftest import Project
 from tests.faults import wait_for

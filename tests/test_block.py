@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedenv.block import Block, BlockError, find_block
+from sharedenv.start.block import Block, BlockError, find_block
 
 GOOD = b'# /// script\n# dependencies = ["alpha"]\n# ///\n'
 CONTENT = b'dependencies = ["alpha"]\n'
@@ -146,8 +146,8 @@ def test_the_reader_imports_nothing() -> None:
     """`exec` pays for each import in each of thousands of starts."""
     root = str(Path(__file__).parent.parent)
     program = (
-        f"import sys; sys.path.insert(0, {root!r}); before = set(sys.modules); import sharedenv.block;"
+        f"import sys; sys.path.insert(0, {root!r}); before = set(sys.modules); import sharedenv.start.block;"
         "print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-ISc", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "['sharedenv', 'sharedenv.block']\n"
+    assert done.stdout == "['sharedenv', 'sharedenv.start.block']\n"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import tomli
 
-from sharedenv.block import Block
+from sharedenv.start.block import Block
 from sharedenv.canonical import Inputs, build_inputs, canonical_script, python_request
 from sharedenv.errors import SharedenvError
 from sharedenv.key import make_payload

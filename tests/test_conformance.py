@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sharedenv.environ import environ_in
+from sharedenv.start.environ import environ_in
 from sharedenv.run import preload
 from sharedenv.run.case import Case
 from sharedenv.run.preload import PreloadStarter

@@ -35,7 +35,7 @@ def test_misleading_variables_do_not_reach_the_script(project: Project) -> None:
     seen = json.loads(project.call("exec", "a.py", env={"VIRTUAL_ENV": "/somewhere"}).stdout)
     assert seen["env"]["VIRTUAL_ENV"] == str(project.environments[0])
     # PYTHONHOME would keep our own Python from starting; it is looked at where the variables are made
-    from sharedenv.environ import environ_in
+    from sharedenv.start.environ import environ_in
 
     assert "PYTHONHOME" not in environ_in("/env", {"PYTHONHOME": "/x", "PATH": "/bin"})
 

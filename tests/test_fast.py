@@ -27,17 +27,17 @@ LOADED = {
     "fcntl",
     "sharedenv",
     "sharedenv.__main__",
-    "sharedenv.block",
-    "sharedenv.digest",
-    "sharedenv.environ",
-    "sharedenv.fast",
-    "sharedenv.fingerprint",
+    "sharedenv.start.block",
+    "sharedenv.start.digest",
+    "sharedenv.start.environ",
+    "sharedenv.entry",
+    "sharedenv.start.fingerprint",
     "sharedenv.pool",
-    "sharedenv.pool.place",
-    "sharedenv.pool.trust",
-    "sharedenv.uv_variables",  # since the suite sets some
+    "sharedenv.start.access",
+    "sharedenv.start.trust",
+    "sharedenv.start.uv_variables",  # since the suite sets some
 }
-MORE = {"activate": {"sharedenv.activation", "sharedenv.errors"}}
+MORE = {"activate": {"sharedenv.start.activation", "sharedenv.errors"}}
 #: prints what a command has loaded; execve is where `exec` leaves
 PROBE = """
 import os, posix, sys
@@ -318,7 +318,7 @@ def test_the_command_goes_the_same_ways_from_the_sources_and_from_the_wheel(buil
 
 def test_the_full_way_starts_without_a_walk_of_the_collector(built: Project) -> None:
     """What is loaded is no garbage, and some 20,000 objects are: with Python's own threshold the collector looks at them again and again."""
-    code = "import gc, sys; from sharedenv.fast import main; sys.argv[1:] = ['list']; before = gc.get_stats(); main(); print(sum(g['collections'] for g in gc.get_stats()) - sum(g['collections'] for g in before))"
+    code = "import gc, sys; from sharedenv.entry import main; sys.argv[1:] = ['list']; before = gc.get_stats(); main(); print(sum(g['collections'] for g in gc.get_stats()) - sum(g['collections'] for g in before))"
     done = subprocess.run([sys.executable, "-c", code], cwd=built.path, env=built.env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
 
@@ -336,7 +336,7 @@ def test_two_modules_with_one_name_are_not_amalgamated(tmp_path: Path) -> None:
         file.write("\ndef fingerprint(): pass\n")
     with pytest.raises(ValueError, match=r"sharedenv\.block and sharedenv\.fingerprint both have a fingerprint"):
         AMALGAMATE["amalgamated"](tmp_path)
-    (tmp_path / "sharedenv" / "block.py").write_text("from sharedenv.environ import encoded as other\n")
+    (tmp_path / "sharedenv" / "block.py").write_text("from sharedenv.start.environ import encoded as other\n")
     with pytest.raises(ValueError, match="must keep its name"):
         AMALGAMATE["amalgamated"](tmp_path)
 

@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
-from sharedenv.block import find_block
+from sharedenv.start.block import find_block
 from sharedenv.errors import SharedenvError
-from sharedenv.fingerprint import fingerprint, surroundings
+from sharedenv.start.fingerprint import fingerprint, surroundings
 from sharedenv.key import make_payload
 from sharedenv.script import ScriptError, parse_script
 from sharedenv.settings import gather_settings
@@ -164,9 +164,9 @@ def test_where_one_part_ends_and_the_next_begins_is_seen(project: Path) -> None:
 
 
 def test_a_fingerprint_imports_next_to_nothing() -> None:
-    code = "import os, sys; before = set(sys.modules); import sharedenv.fingerprint; print(*sorted(set(sys.modules) - before))"
+    code = "import os, sys; before = set(sys.modules); import sharedenv.start.fingerprint; print(*sorted(set(sys.modules) - before))"
     argv = [sys.executable, "-S", "-c", code]
     env = {"PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env=env)
-    ours = {"sharedenv", "sharedenv.digest", "sharedenv.fingerprint", "sharedenv.environ", "sharedenv.uv_variables"}
+    ours = {"sharedenv", "sharedenv.start.digest", "sharedenv.start.fingerprint", "sharedenv.start.environ", "sharedenv.start.uv_variables"}
     assert set(done.stdout.split()) <= ours | {"__future__", "_sha2", "_sha256"}

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
-from sharedenv.block import Block
+from sharedenv.start.block import Block
 from sharedenv.canonical import canonical_script
 from sharedenv.key import admits, make_payload, moves
 from sharedenv.payload import Payload, payload_from

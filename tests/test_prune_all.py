@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from sharedenv.pool.place import hold
+from sharedenv.start.access import hold
 from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import preloaded, wait_for
 

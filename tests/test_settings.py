@@ -13,9 +13,9 @@ import pytest
 from uv import find_uv_bin
 
 from sharedenv import config, tool_uv, uv_variables
-from sharedenv.block import Block
+from sharedenv.start.block import Block
 from sharedenv.canonical import build_inputs, toml_text
-from sharedenv.environ import platform_tag
+from sharedenv.start.environ import platform_tag
 from sharedenv.errors import SharedenvError
 from sharedenv.key import make_payload
 from sharedenv.script import Metadata

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import click
 
-from sharedenv.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
+from sharedenv.start.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
 from sharedenv.cli.building import build_options, end_by_signal, require_one
 from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option, paths
@@ -18,8 +18,8 @@ from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.place import SHORT
-from sharedenv.pool.staged import path_to_use
+from sharedenv.start.access import SHORT
+from sharedenv.start.staged import path_to_use
 from sharedenv.pool.store import note_use
 from sharedenv.report.console import Console
 

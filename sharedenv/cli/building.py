@@ -17,7 +17,7 @@ from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment
 from sharedenv.process import stop_all
 from sharedenv.report.building import BuildProgress, summary

@@ -10,7 +10,7 @@ from sharedenv.cli.options import json_option
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.doctor import Finding, Level, examine_machine
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.place import FOLDER
+from sharedenv.start.access import FOLDER
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 

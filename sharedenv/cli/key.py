@@ -14,7 +14,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.key import maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.place import FOLDER
+from sharedenv.start.access import FOLDER
 from sharedenv.report.console import Console
 from sharedenv.report.payload import explained
 from sharedenv.settings import gather_settings

@@ -11,7 +11,7 @@ from sharedenv.cli.options import json_option
 from sharedenv.cli.pools import existing_pool
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Unusable, examine
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console

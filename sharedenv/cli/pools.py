@@ -13,7 +13,7 @@ from sharedenv.cli.common import Session, trusted
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import published
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.words import printable, short_path

@@ -19,7 +19,7 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need
 from sharedenv.pool.missing import look_up_all, missing_error
-from sharedenv.pool.place import Vanished
+from sharedenv.start.access import Vanished
 from sharedenv.pool.store import Environment, Unusable, look_up
 from sharedenv.process import stop_all
 from sharedenv.report.console import Console

@@ -16,7 +16,7 @@ from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
 from sharedenv.pool.survey import Found, survey
-from sharedenv.pool.trust import user_name
+from sharedenv.start.trust import user_name
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size

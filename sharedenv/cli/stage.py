@@ -17,9 +17,9 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.archive import Archive, make_archive
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.stage import stage, stage_folder
-from sharedenv.pool.staged import VARIABLE
+from sharedenv.start.staged import VARIABLE
 from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console
 from sharedenv.report.words import duration, size

@@ -211,7 +211,7 @@ def _missing(work: Work) -> tuple[str, ...]:
 
 
 def _build_command(work: Work, python: str | None, options: BuildOptions) -> tuple[str, ...]:
-    command = own_python("sharedenv.fast", "--pool", work.layout.path, "build")
+    command = own_python("sharedenv.entry", "--pool", work.layout.path, "build")
     return (*command, *(("--python", python) if python else ()), *option_words(options))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from sharedenv.cli.recorder import Recorder
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.trust import Distrust, check_pool
+from sharedenv.start.trust import Distrust, check_pool
 from sharedenv.process import limit_error
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output

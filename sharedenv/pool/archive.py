@@ -15,7 +15,7 @@ from typing import IO
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
-from sharedenv.pool.staged import identity
+from sharedenv.start.staged import identity
 from sharedenv.pool.store import Environment
 
 

@@ -25,11 +25,11 @@ from sharedenv.pool.health import VERSION
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.seal import Circumstances, Installed, Probed, seal
 from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import remove_tree
-from sharedenv.pool.trust import is_shared
+from sharedenv.start.trust import is_shared
 from sharedenv.process import capture, limit_error
 from sharedenv.secret import redact
 from sharedenv.settings import Settings

@@ -7,9 +7,9 @@ import re
 import stat
 from collections.abc import Iterable
 
-from sharedenv.digest import sha256
+from sharedenv.start.digest import sha256
 from sharedenv.pool.manifest import Manifest
-from sharedenv.pool.place import INVENTORY, MANIFEST
+from sharedenv.start.access import INVENTORY, MANIFEST
 from sharedenv.process import capture
 
 #: the beginning of a program: the ``version`` of the Python that runs it, as manifests record it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.place import Vanished, hold
+from sharedenv.start.access import Vanished, hold
 from sharedenv.pool.store import Environment, note_use, published
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import is_alive
-from sharedenv.pool.place import MANIFEST, NO_FLOCK
+from sharedenv.start.access import MANIFEST, NO_FLOCK
 
 
 @frozen

@@ -11,14 +11,14 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from sharedenv.block import BlockError, find_block
+from sharedenv.start.block import BlockError, find_block
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.fingerprint import fingerprint, fingerprint_with, may_be_bound, surroundings
+from sharedenv.start.fingerprint import fingerprint, fingerprint_with, may_be_bound, surroundings
 from sharedenv.payload import Aside, Maker, Payload
 from sharedenv.plan import make_plan, read_file
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
-from sharedenv.pool.place import SHORT, indexed
+from sharedenv.start.access import SHORT, indexed
 from sharedenv.pool.store import Environment, replace_link
 from sharedenv.script import Metadata
 

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from sharedenv.frozen import frozen
-from sharedenv.pool.place import INVENTORY
+from sharedenv.start.access import INVENTORY
 
 SCHEMA = 1
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.pool.place import FOLDER, nearest_above
+from sharedenv.start.access import FOLDER, nearest_above
 
 FORMAT = 1
 FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")

@@ -11,7 +11,7 @@ from filelock import SoftFileLease, Timeout
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.staging import OWNER
 from sharedenv.process import stopping
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload, payload_from
-from sharedenv.pool.place import MANIFEST
+from sharedenv.start.access import MANIFEST
 
 SCHEMA = 1
 

@@ -10,7 +10,7 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.payload import Payload
 from sharedenv.plan import Need, Plan
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment, Unusable, environments, inspect, look_up
 from sharedenv.problems import shown
 

@@ -13,7 +13,7 @@ from sharedenv.pool.build import Builder, Observer
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment
 from sharedenv.pool.survey import Found
 from sharedenv.settings import Settings, gather_settings

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import UNFINISHED, Layout
 from sharedenv.pool.owner import is_here, lives
-from sharedenv.pool.staged import identity
+from sharedenv.start.staged import identity
 from sharedenv.pool.staging import builder_of
 from sharedenv.pool.store import bury, remove_tree
 

@@ -16,7 +16,7 @@ from sharedenv.pool.check import Contents, required_glibc
 from sharedenv.pool.health import entries_digest, identity, without_bytecode
 from sharedenv.pool.inventory import Inventory, digest
 from sharedenv.pool.manifest import Interpreter, Manifest, Package
-from sharedenv.pool.place import INVENTORY, MANIFEST
+from sharedenv.start.access import INVENTORY, MANIFEST
 
 
 @frozen

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, owner_of, this_process
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import remove_tree
 
 OWNER = "owner.json"

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
-from sharedenv.pool import place
+from sharedenv.start import access
 from sharedenv.pool.health import completeness, health
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.pool.place import SHORT
-from sharedenv.pool.trust import environment_fault
+from sharedenv.start.access import SHORT
+from sharedenv.start.trust import environment_fault
 
 _NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import is_name, published
 
 

@@ -11,7 +11,7 @@ from sharedenv.pool.health import interpreter_version
 from sharedenv.pool.inventory import Inventory, InventoryError, hash_entries, read_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.pool.place import INVENTORY, MANIFEST
+from sharedenv.start.access import INVENTORY, MANIFEST
 from sharedenv.pool.store import Unusable, examine
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Need
-from sharedenv.pool.place import SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, duration, printable, short_path, size

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sharedenv.pool.hold import enter
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.staged import path_to_use
+from sharedenv.start.staged import path_to_use
 from sharedenv.pool.store import Environment
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sharedenv.environ import environ_in
+from sharedenv.start.environ import environ_in
 
 #: what the usual libraries read to learn how many threads to start
 THREADS = (

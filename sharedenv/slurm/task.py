@@ -11,9 +11,9 @@ from dataclasses import replace
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.place import SHORT, Vanished, hold, note_use
-from sharedenv.pool.staged import path_to_use
-from sharedenv.pool.trust import environment_fault
+from sharedenv.start.access import SHORT, Vanished, hold, note_use
+from sharedenv.start.staged import path_to_use
+from sharedenv.start.trust import environment_fault
 from sharedenv.run.case import Case
 from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal import Run

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from sharedenv.digest import sha256
-from sharedenv.pool.place import MANIFEST
-from sharedenv.pool.trust import environment_fault
+from sharedenv.start.digest import sha256
+from sharedenv.start.access import MANIFEST
+from sharedenv.start.trust import environment_fault
 
 VARIABLE = "SHAREDENV_STAGE"  #: the folder of copies on this node
 

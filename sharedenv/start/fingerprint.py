@@ -7,8 +7,8 @@ difference only sometimes is in whenever it might. Imports next to nothing (see 
 import posix
 
 from sharedenv import __version__
-from sharedenv.digest import sha256
-from sharedenv.environ import encoded, platform_tag
+from sharedenv.start.digest import sha256
+from sharedenv.start.environ import encoded, platform_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _variables(environ: "Mapping[str, str]") -> list[bytes]:
     names = sorted(name for name in environ if name.startswith("UV_"))
     if not names:
         return []
-    from sharedenv.uv_variables import FILES, LOCATIONS, role  # noqa: PLC0415 - most starts have none of them
+    from sharedenv.start.uv_variables import FILES, LOCATIONS, role  # noqa: PLC0415 - most starts have none of them
 
     parts: list[bytes] = []
     words: list[str] = []  # all that may be a path

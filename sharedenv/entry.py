@@ -22,7 +22,7 @@ def main() -> int:
     """The entry of every command: the fast way where it leads, else the full way. Returns the exit status."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in ("exec", "which", "activate"):
-        from sharedenv.environ import own_environ
+        from sharedenv.start.environ import own_environ
 
         try:
             status = fast(arguments, own_environ())
@@ -61,7 +61,7 @@ def fast(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> int | None
 def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> None:
     from fcntl import F_DUPFD, fcntl  # loaded with pool/place
 
-    from sharedenv.environ import environ_in
+    from sharedenv.start.environ import environ_in
 
     found = _look_up([script], environ)
     if not found:
@@ -96,7 +96,7 @@ def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
 
 
 def _activate(script: str, environ: "Mapping[str, str]") -> int | None:
-    from sharedenv.activation import activation, calling_program, shell_of
+    from sharedenv.start.activation import activation, calling_program, shell_of
     from sharedenv.errors import SharedenvError
 
     found = _look_up([script], environ)
@@ -124,7 +124,7 @@ class _Entry:
 
 def _enter(entry: _Entry) -> int | None:
     """Holds an environment that is about to be run, in the order of pool/hold.enter: use noted, held, looked up again."""
-    from sharedenv.pool.place import Vanished, hold, indexed, note_use
+    from sharedenv.start.access import Vanished, hold, indexed, note_use
 
     environment = entry.environment
     note_use(f"{entry.pool}/used/{environment.rpartition('/')[2]}")
@@ -142,7 +142,7 @@ def _near(environment: str, environ: "Mapping[str, str]") -> str:
     """The copy on this node, where SHAREDENV_STAGE has one."""
     if "SHAREDENV_STAGE" not in environ:
         return environment
-    from sharedenv.pool.staged import path_to_use
+    from sharedenv.start.staged import path_to_use
 
     return path_to_use(environment, environ)
 
@@ -161,10 +161,10 @@ def _as_built(descriptor: int, python: str) -> bool:
 
 def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] | None:  # noqa: PLR0911 - each is a way out
     """What the index says of each script; None unless it knows them all and the pool may be trusted."""
-    from sharedenv.block import BlockError, find_block
-    from sharedenv.fingerprint import fingerprint, read_bytes, surroundings
-    from sharedenv.pool.place import indexed
-    from sharedenv.pool.trust import Distrust, check_pool, environment_fault
+    from sharedenv.start.block import BlockError, find_block
+    from sharedenv.start.fingerprint import fingerprint, read_bytes, surroundings
+    from sharedenv.start.access import indexed
+    from sharedenv.start.trust import Distrust, check_pool, environment_fault
 
     if not all(map(_is_plain, scripts)):
         return None
@@ -208,7 +208,7 @@ def _is_plain(script: str) -> bool:
 
 def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | None:
     # as pool/layout.find_pool does
-    from sharedenv.pool.place import nearest_above
+    from sharedenv.start.access import nearest_above
 
     if chosen := environ.get("SHAREDENV_POOL"):
         pool = _absolute(here, chosen)
@@ -238,7 +238,7 @@ def _common(folders: set[str]) -> str:
 
 
 def _write(text: str) -> int | None:
-    from sharedenv.environ import encoded
+    from sharedenv.start.environ import encoded
 
     data = encoded(text)
     try:
