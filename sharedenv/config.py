@@ -20,8 +20,8 @@ from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url
 from sharedenv.script import MAX_DEPTH, check_values
 from sharedenv.secret import keep_aside
-from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 from sharedenv.start.uv_variables import is_on
+from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 
 #: inert options that no script has
 MIRRORS = frozenset(

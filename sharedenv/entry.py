@@ -59,7 +59,7 @@ def fast(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> int | None
 
 
 def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> None:
-    from fcntl import F_DUPFD, fcntl  # loaded with pool/place
+    from fcntl import F_DUPFD, fcntl  # loaded with start/access
 
     from sharedenv.start.environ import environ_in
 
@@ -80,15 +80,17 @@ def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> No
 
 
 def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
+    from sharedenv.start.access import MANIFEST, as_built
+
     found = _look_up(scripts, environ)
     if found is None:
         return None
     for environment in dict.fromkeys(entry.environment for entry in found):
         try:
-            descriptor = posix.open(f"{environment}/sharedenv.json", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+            descriptor = posix.open(f"{environment}/{MANIFEST}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
         except OSError:
             return None
-        fit = _as_built(descriptor, f"{environment}/bin/python")
+        fit = as_built(descriptor, environment)
         posix.close(descriptor)
         if not fit:
             return None
@@ -96,8 +98,8 @@ def _which(scripts: list[str], environ: "Mapping[str, str]") -> int | None:
 
 
 def _activate(script: str, environ: "Mapping[str, str]") -> int | None:
-    from sharedenv.start.activation import activation, calling_program, shell_of
     from sharedenv.errors import SharedenvError
+    from sharedenv.start.activation import activation, calling_program, shell_of
 
     found = _look_up([script], environ)
     if not found or _enter(found[0]) is None:  # held until we end, as long as the full way does
@@ -123,16 +125,14 @@ class _Entry:
 
 
 def _enter(entry: _Entry) -> int | None:
-    """Holds an environment that is about to be run, in the order of pool/hold.enter: use noted, held, looked up again."""
-    from sharedenv.start.access import Vanished, hold, indexed, note_use
+    """Holds an environment that is about to be run; None where the full way has to look closer."""
+    from sharedenv.start.access import Vanished, as_built, enter, indexed
 
-    environment = entry.environment
-    note_use(f"{entry.pool}/used/{environment.rpartition('/')[2]}")
     try:
-        descriptor = hold(environment)
+        descriptor = enter(entry.pool, entry.environment, lambda: indexed(entry.pool, entry.fingerprint))
     except (Vanished, OSError):
         return None
-    if indexed(entry.pool, entry.fingerprint) == environment and _as_built(descriptor, f"{environment}/bin/python"):
+    if as_built(descriptor, entry.environment):
         return descriptor
     posix.close(descriptor)
     return None
@@ -147,23 +147,11 @@ def _near(environment: str, environ: "Mapping[str, str]") -> str:
     return path_to_use(environment, environ)
 
 
-def _as_built(descriptor: int, python: str) -> bool:
-    """Whether interpreter and C library are those that the manifest (open) names; else the full way looks closer."""
-    try:
-        found = posix.stat(python)
-        text = posix.read(descriptor, 1 << 20)
-        libc = posix.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (OSError, ValueError):
-        return False
-    identity = f'"identity": "{found.st_size}-{found.st_mtime_ns}"'
-    return identity.encode() in text and f'"libc": "{libc}"'.encode() in text
-
-
 def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] | None:  # noqa: PLR0911 - each is a way out
     """What the index says of each script; None unless it knows them all and the pool may be trusted."""
+    from sharedenv.start.access import indexed
     from sharedenv.start.block import BlockError, find_block
     from sharedenv.start.fingerprint import fingerprint, read_bytes, surroundings
-    from sharedenv.start.access import indexed
     from sharedenv.start.trust import Distrust, check_pool, environment_fault
 
     if not all(map(_is_plain, scripts)):
@@ -207,8 +195,7 @@ def _is_plain(script: str) -> bool:
 
 
 def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | None:
-    # as pool/layout.find_pool does
-    from sharedenv.start.access import nearest_above
+    from sharedenv.start.find_pool import find_pool
 
     if chosen := environ.get("SHAREDENV_POOL"):
         pool = _absolute(here, chosen)
@@ -217,7 +204,7 @@ def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | No
         except OSError:
             return None  # it may stand for the pool in a project's folder
         return pool
-    return nearest_above(_common({path.rpartition("/")[0] for path in paths})) or nearest_above(here)
+    return find_pool(paths, here)
 
 
 def _absolute(here: str, path: str) -> str:
@@ -227,14 +214,6 @@ def _absolute(here: str, path: str) -> str:
     from os.path import normpath
 
     return normpath(path)
-
-
-def _common(folders: set[str]) -> str:
-    if len(folders) == 1:
-        return folders.pop()
-    from os.path import commonpath
-
-    return commonpath([folder or "/" for folder in folders])
 
 
 def _write(text: str) -> int | None:

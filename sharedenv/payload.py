@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
-from sharedenv.start.digest import sha256
 from sharedenv.frozen import frozen
 from sharedenv.script import Metadata
+from sharedenv.start.digest import sha256
 
 
 @frozen

@@ -8,9 +8,9 @@ from typing import Any
 
 import tomli
 
-from sharedenv.start.block import Block, BlockError, find_block
 from sharedenv.frozen import frozen
 from sharedenv.locate import line_of
+from sharedenv.start.block import Block, BlockError, find_block
 
 NO_BLOCK = "no `# /// script` block in it"
 MAX_DEPTH = 80  #: levels of nesting; uv's TOML reader stops here, and Python's stack would soon

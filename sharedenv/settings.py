@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from sharedenv import uv_variables
 from sharedenv.config import read_config, read_text, read_user_config
-from sharedenv.start.environ import platform_tag
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url, plain
 from sharedenv.requirement import RequirementError, merge, normal_name, parse_requirement
 from sharedenv.secret import keep_aside, secrets_in
+from sharedenv.start import uv_variables
+from sharedenv.start.environ import platform_tag
 
 #: variables of any program whose URLs may hold credentials
 _PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.start.activation import activation, shell_of, taskprolog
 from sharedenv.errors import SharedenvError
+from sharedenv.start.activation import activation, shell_of, taskprolog
 from tests.conftest import Project
 from tests.faults import wait_for
 

@@ -12,15 +12,12 @@ PACKAGE = Path(__file__).parent.parent / "sharedenv"
 #: room → the rooms it may import; a room is a module of the package or a folder of it
 MAY_IMPORT = {
     "frozen": set(),
-    "digest": set(),
     "errors": set(),
-    "environ": set(),
+    "start": {"errors"},
     "process": {"errors"},
-    "activation": {"environ", "errors"},
     # reading: bytes → scripts
-    "block": set(),
     "locate": set(),
-    "script": {"block", "locate"},
+    "script": {"locate", "start"},
     "discover": {"errors"},
     "problems": {"discover", "errors", "script"},
     # the key: scripts and settings → payload → key
@@ -29,32 +26,38 @@ MAY_IMPORT = {
     "requirement": {"secret"},
     "readers": {"requirement", "secret"},
     "tool_uv": {"readers", "requirement", "secret"},
-    "uv_variables": set(),
-    "config": {"errors", "readers", "script", "secret", "tool_uv", "uv_variables"},
-    "settings": {"config", "environ", "errors", "readers", "requirement", "secret", "uv_variables"},
-    "payload": {"digest", "script"},
-    "key": {"digest", "lock", "payload", "readers", "requirement", "script", "settings", "tool_uv"},
+    "config": {"errors", "readers", "script", "secret", "start", "tool_uv"},
+    "settings": {"config", "errors", "readers", "requirement", "secret", "start"},
+    "payload": {"script", "start"},
+    "key": {"lock", "payload", "readers", "requirement", "script", "settings", "start", "tool_uv"},
     "difference": {"payload"},
-    "canonical": {"errors", "key", "lock", "payload", "requirement", "secret", "settings", "uv_variables"},
-    "fingerprint": {"digest", "environ", "uv_variables"},
-    "plan": {"block", "digest", "discover", "payload", "problems", "script"},
+    "canonical": {"errors", "key", "lock", "payload", "requirement", "secret", "settings", "start"},
+    "plan": {"discover", "payload", "problems", "script", "start"},
     "uv": {"errors", "process"},
     "pool": {
-        "block", "canonical", "difference", "digest", "fingerprint", "environ", "errors", "key", "payload", "plan", "problems", "process", "script",
-        "secret", "settings", "uv",
+        "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "script", "secret", "settings", "start", "uv",
     },
-    "run": {"environ", "errors", "plan", "pool", "process", "settings"},
-    "slurm": {"environ", "errors", "plan", "pool", "process", "run", "settings"},
-    "report": {"errors", "plan", "pool", "run", "slurm"},
+    "run": {"errors", "plan", "pool", "process", "settings", "start"},
+    "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
+    "report": {"errors", "plan", "pool", "run", "slurm", "start"},
     "cli": {
-        "activation", "difference", "discover", "environ", "errors", "fingerprint", "key", "payload", "plan", "pool", "process",
-        "report", "run", "settings", "slurm",
+        "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start",
     },
-    "fast": {"activation", "block", "cli", "environ", "errors", "fingerprint", "pool"},
-    "__main__": {"fast"},
+    "entry": {"cli", "errors", "start"},
+    "__main__": {"entry"},
     "__init__": set(),
 }
 ANYWHERE = {"frozen"}  #: rooms that all may import: how a value is written down
+#: what of Python itself a start may load: each of thousands pays for it
+START_MAY_IMPORT = {"posix", "sys", "time", "errno", "fcntl", "_stat", "_sha2", "_sha256"}
+#: module → what else it may load, and when
+START_MAY_ALSO = {
+    "digest": {"hashlib"},  # where Python has no sha256 by itself
+    "trust": {"grp", "os.path", "pwd", "shlex"},  # for a message
+    "entry": {"gc", "os.path", "site"},  # for a path that is not in normal form; for the full way
+    "activation": {"os"},  # it is loaded by `activate` alone
+    "staged": {"__future__", "collections.abc", "os"},  # it is loaded where SHAREDENV_STAGE is set
+}
 #: library → the only rooms that may import it
 ONLY_IN = {
     "subprocess": {"process"},
@@ -94,6 +97,22 @@ def test_imports_run_one_way(module: Path) -> None:
         if top == "sharedenv" and rest and (target := rest.split(".")[0]) != room and target != "__version__":
             assert target in MAY_IMPORT[room] | ANYWHERE, f"{room} imports {target}"
         assert room in ONLY_IN.get(top, {room}), f"{room} imports {top}, which belongs in {ONLY_IN[top]}"
+
+
+@pytest.mark.parametrize("module", [PACKAGE / "entry.py", *sorted((PACKAGE / "start").glob("*.py"))], ids=lambda path: path.stem)
+def test_what_a_start_may_load(module: Path) -> None:
+    tree = _NotForTypes().visit(ast.parse(module.read_text()))
+    loaded = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    loaded |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    strange = {name for name in loaded if name.partition(".")[0] != "sharedenv"} - START_MAY_IMPORT
+    assert strange == START_MAY_ALSO.get(module.stem, set())
+
+
+class _NotForTypes(ast.NodeTransformer):
+    """A module without what only type checkers read."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
 
 
 def test_rooms_form_no_cycle() -> None:

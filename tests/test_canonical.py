@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import tomli
 
-from sharedenv.start.block import Block
 from sharedenv.canonical import Inputs, build_inputs, canonical_script, python_request
 from sharedenv.errors import SharedenvError
 from sharedenv.key import make_payload
 from sharedenv.payload import Payload, payload_from
 from sharedenv.script import Metadata, parse_script
 from sharedenv.settings import Settings, gather_settings
+from sharedenv.start.block import Block
 from tests.conftest import Project
 from tests.test_key import OPTIONS, PROJECT
 from tests.wheels import make_wheel

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from sharedenv.start.environ import environ_in
 from sharedenv.run import preload
 from sharedenv.run.case import Case
 from sharedenv.run.preload import PreloadStarter
 from sharedenv.run.starter import PlainStarter
+from sharedenv.start.environ import environ_in
 from tests.conftest import Project
 from tests.ways import Place, Sample, Seen, pythons, run_bare, run_with, samples, version_of, without_addresses
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import click
@@ -18,7 +16,6 @@ from tests.conftest import Project
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sharedenv"
-AMALGAMATE = runpy.run_path(str(ROOT / "scripts" / "amalgamate.py"))
 
 #: what is loaded beyond what the interpreter itself has at its start, exactly; each costs a start six file-system calls
 LOADED = {
@@ -26,18 +23,18 @@ LOADED = {
     "errno",
     "fcntl",
     "sharedenv",
-    "sharedenv.__main__",
+    "sharedenv.entry",
+    "sharedenv.start",
+    "sharedenv.start.access",
     "sharedenv.start.block",
     "sharedenv.start.digest",
     "sharedenv.start.environ",
-    "sharedenv.entry",
+    "sharedenv.start.find_pool",
     "sharedenv.start.fingerprint",
-    "sharedenv.pool",
-    "sharedenv.start.access",
     "sharedenv.start.trust",
-    "sharedenv.start.uv_variables",  # since the suite sets some
 }
-MORE = {"activate": {"sharedenv.start.activation", "sharedenv.errors"}}
+FROM_SOURCE = LOADED | {"sharedenv.__main__", "sharedenv.start.uv_variables"}  #: the suite sets some of uv's variables
+MORE = {"activate": {"sharedenv.errors", "sharedenv.start.activation"}}
 #: prints what a command has loaded; execve is where `exec` leaves
 PROBE = """
 import os, posix, sys
@@ -77,8 +74,8 @@ def _loaded(project: Project, *arguments: str) -> set[str]:
 def test_what_the_fast_way_loads(built: Project, command: tuple[str, ...]) -> None:
     loaded = _loaded(built, *command)
     optional = {"errno", "fcntl", "_sha2", "_sha256"}  # some Pythons have them built in, or loaded
-    assert loaded - optional == (LOADED | MORE.get(command[0], set())) - optional
-    assert "__future__" not in loaded and loaded <= LOADED | MORE.get(command[0], set())
+    assert loaded - optional == (FROM_SOURCE | MORE.get(command[0], set())) - optional
+    assert "__future__" not in loaded and loaded <= FROM_SOURCE | MORE.get(command[0], set())
 
 
 def test_copies_of_a_script_that_was_built_take_the_fast_way(built: Project) -> None:
@@ -254,8 +251,6 @@ def _installed(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     shutil.copytree(PACKAGE, packages / "sharedenv", ignore=shutil.ignore_patterns("__pycache__"))
-    (packages / AMALGAMATE["PLACE"]).parent.mkdir()
-    (packages / AMALGAMATE["PLACE"]).write_text(AMALGAMATE["amalgamated"](ROOT))
     shutil.copy(PACKAGE / "console-script", folder / "bin" / "sharedenv")
     (folder / "bin" / "sharedenv").chmod(0o755)
     return folder / "bin" / "sharedenv"
@@ -278,10 +273,10 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
     last = max(index for index, line in enumerate(ours) if "execve(" in line)
     about_the_pool = [line for line in ours[start:last] if str(built.path) in line]
     assert len(about_the_pool) <= 22, "\n".join(about_the_pool)
-    assert len(ours[start:last]) <= 50, "\n".join(ours[start:last])
+    assert last <= 200, "\n".join(ours[start:last])
     # the rest is two starts of Python: its own, and the script's
     bare = calls(str(built.environments[0] / "bin" / "python"), script)
-    assert len(ours) <= 2 * len(bare) + 50
+    assert len(ours) <= 2 * len(bare) + 60
     assert not any("clone" in line or "fork" in line for line in ours)
 
 
@@ -295,11 +290,11 @@ def test_what_a_start_of_the_command_loads(built: Project, command: Path) -> Non
         for rest in (["-c", ""], [str(command), "which", "case1/script.py"])
     )
     assert not {"os", "site"} & ours
-    assert ours - plain - {"errno", "fcntl", "_sha2", "_sha256", "_stat", "time"} == {"sharedenv_start"}
+    assert ours - plain - {"errno", "fcntl", "_sha2", "_sha256", "_stat", "time"} == {name for name in LOADED if "." in name or name == "sharedenv"} | {"sharedenv.start.uv_variables"}
 
 
 def test_the_command_goes_the_same_ways_from_the_sources_and_from_the_wheel(built: Project, command: Path) -> None:
-    """The one module takes from the others what it rarely needs, and leaves to the full way what that has to do."""
+    """With and without Python's own search for modules, and what the fast way leaves to the full way."""
     _with_libraries(command)
     built.script("case9/script.py", ["no-such-thing"])
     calls = [
@@ -321,24 +316,6 @@ def test_the_full_way_starts_without_a_walk_of_the_collector(built: Project) -> 
     code = "import gc, sys; from sharedenv.entry import main; sys.argv[1:] = ['list']; before = gc.get_stats(); main(); print(sum(g['collections'] for g in gc.get_stats()) - sum(g['collections'] for g in before))"
     done = subprocess.run([sys.executable, "-c", code], cwd=built.path, env=built.env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
-
-
-def test_the_wheel_has_the_one_module(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        assert archive.read(AMALGAMATE["PLACE"]).decode() == AMALGAMATE["amalgamated"](ROOT)
-
-
-def test_two_modules_with_one_name_are_not_amalgamated(tmp_path: Path) -> None:
-    shutil.copytree(PACKAGE, tmp_path / "sharedenv", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "sharedenv" / "block.py").open("a") as file:
-        file.write("\ndef fingerprint(): pass\n")
-    with pytest.raises(ValueError, match=r"sharedenv\.block and sharedenv\.fingerprint both have a fingerprint"):
-        AMALGAMATE["amalgamated"](tmp_path)
-    (tmp_path / "sharedenv" / "block.py").write_text("from sharedenv.start.environ import encoded as other\n")
-    with pytest.raises(ValueError, match="must keep its name"):
-        AMALGAMATE["amalgamated"](tmp_path)
 
 
 def _which(command: Path, project: Project, **variables: str) -> str:

@@ -11,12 +11,12 @@ from random import Random
 
 import pytest
 
-from sharedenv.start.block import find_block
 from sharedenv.errors import SharedenvError
-from sharedenv.start.fingerprint import fingerprint, surroundings
 from sharedenv.key import make_payload
 from sharedenv.script import ScriptError, parse_script
 from sharedenv.settings import gather_settings
+from sharedenv.start.block import find_block
+from sharedenv.start.fingerprint import fingerprint, surroundings
 
 BLOCKS = (
     'dependencies = ["a"]',

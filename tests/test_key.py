@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
-from sharedenv.start.block import Block
 from sharedenv.canonical import canonical_script
 from sharedenv.key import admits, make_payload, moves
 from sharedenv.payload import Payload, payload_from
 from sharedenv.requirement import RequirementError, leaves_room, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError, parse_script
 from sharedenv.settings import Settings
+from sharedenv.start.block import Block
 from tests.spelling import changed, meaning, random_wish, respelled, spelled
 
 PROJECT = Settings("/project", platform="linux-x86_64-gnu")

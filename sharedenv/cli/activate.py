@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import click
 
-from sharedenv.start.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
 from sharedenv.cli.building import build_options, end_by_signal, require_one
 from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option, paths
@@ -18,10 +17,10 @@ from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
-from sharedenv.start.access import SHORT
-from sharedenv.start.staged import path_to_use
-from sharedenv.pool.store import note_use
 from sharedenv.report.console import Console
+from sharedenv.start.access import SHORT, note_use
+from sharedenv.start.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
+from sharedenv.start.staged import path_to_use
 
 
 @click.command()
@@ -61,7 +60,7 @@ def activate(
         raise
     tell_staged(environment.path, path, console)
     remember(session.layout, os.environ, {session.paths[0]: environment}, python)
-    note_use(session.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
+    note_use(session.layout.path, environment.path)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0
 

@@ -16,11 +16,11 @@ from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment, Unusable, inspect
-from sharedenv.start.trust import is_shared
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path, size
+from sharedenv.start.access import SHORT
+from sharedenv.start.trust import is_shared
 
 
 @click.command()

@@ -17,11 +17,11 @@ from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.options import BuildOptions
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment
 from sharedenv.process import stop_all
 from sharedenv.report.building import BuildProgress, summary
 from sharedenv.report.console import Console
+from sharedenv.start.access import SHORT
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

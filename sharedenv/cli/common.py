@@ -21,9 +21,9 @@ from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format, create_pool
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout, find_pool, place_pool
-from sharedenv.start.trust import Distrust, check_folders, check_pool
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
+from sharedenv.start.trust import Distrust, check_folders, check_pool
 
 if TYPE_CHECKING:
     from sharedenv.settings import Settings

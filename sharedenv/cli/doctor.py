@@ -10,9 +10,9 @@ from sharedenv.cli.options import json_option
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.doctor import Finding, Level, examine_machine
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.start.access import FOLDER
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
+from sharedenv.start.find_pool import FOLDER
 
 _STYLE = {Level.GOOD: "good", Level.NOTE: "dim", Level.WARNING: "warning", Level.PROBLEM: "error"}
 

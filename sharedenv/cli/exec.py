@@ -13,14 +13,14 @@ from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
-from sharedenv.start.environ import environ_in
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.pool.hold import enter
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
-from sharedenv.start.access import Vanished
-from sharedenv.start.staged import path_to_use
+from sharedenv.pool.store import enter
 from sharedenv.report.console import Console
+from sharedenv.start.access import Vanished
+from sharedenv.start.environ import environ_in
+from sharedenv.start.staged import path_to_use
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})

@@ -14,10 +14,10 @@ from sharedenv.errors import SharedenvError
 from sharedenv.key import maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.start.access import FOLDER
 from sharedenv.report.console import Console
 from sharedenv.report.payload import explained
 from sharedenv.settings import gather_settings
+from sharedenv.start.find_pool import FOLDER
 
 
 @click.command()

@@ -11,12 +11,12 @@ from sharedenv.cli.options import json_option
 from sharedenv.cli.pools import existing_pool
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Unusable, examine
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, size
+from sharedenv.start.access import SHORT
 
 
 @click.command("list")

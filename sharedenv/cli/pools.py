@@ -13,10 +13,10 @@ from sharedenv.cli.common import Session, trusted
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import published
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.words import printable, short_path
+from sharedenv.start.access import SHORT
 
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
 

@@ -19,7 +19,6 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need
 from sharedenv.pool.missing import look_up_all, missing_error
-from sharedenv.start.access import Vanished
 from sharedenv.pool.store import Environment, Unusable, look_up
 from sharedenv.process import stop_all
 from sharedenv.report.console import Console
@@ -32,6 +31,7 @@ from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
 from sharedenv.run.session import Session
 from sharedenv.run.starter import Prepared, Starter
+from sharedenv.start.access import Vanished
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

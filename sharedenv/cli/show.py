@@ -16,10 +16,10 @@ from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
 from sharedenv.pool.survey import Found, survey
-from sharedenv.start.trust import user_name
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size
+from sharedenv.start.trust import user_name
 
 
 @click.command()

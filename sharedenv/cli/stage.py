@@ -17,12 +17,12 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.archive import Archive, make_archive
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
-from sharedenv.start.access import SHORT
 from sharedenv.pool.stage import stage, stage_folder
-from sharedenv.start.staged import VARIABLE
 from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console
 from sharedenv.report.words import duration, size
+from sharedenv.start.access import SHORT
+from sharedenv.start.staged import VARIABLE
 
 _ELSEWHERE = "stage once where the pool can be written (a login node), which makes the archive; or run from the pool"
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from sharedenv.cli.recorder import Recorder
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.start.trust import Distrust, check_pool
 from sharedenv.process import limit_error
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
@@ -29,6 +28,7 @@ from sharedenv.run.runs import open_run
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
 from sharedenv.slurm.task import Assignment, assignment, prepare_all
+from sharedenv.start.trust import Distrust, check_pool
 
 
 def main() -> int:

@@ -15,8 +15,8 @@ from typing import IO
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
-from sharedenv.start.staged import identity
 from sharedenv.pool.store import Environment
+from sharedenv.start.staged import identity
 
 
 @frozen

@@ -25,14 +25,14 @@ from sharedenv.pool.health import VERSION
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
-from sharedenv.start.access import SHORT
 from sharedenv.pool.seal import Circumstances, Installed, Probed, seal
 from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import remove_tree
-from sharedenv.start.trust import is_shared
 from sharedenv.process import capture, limit_error
 from sharedenv.secret import redact
 from sharedenv.settings import Settings
+from sharedenv.start.access import SHORT
+from sharedenv.start.trust import is_shared
 from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, gist, lock_fault, make_venv, sync_script
 
 #: what the interpreter of a fresh environment tells about itself

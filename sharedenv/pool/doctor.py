@@ -17,10 +17,10 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
-from sharedenv.start.access import NO_FLOCK
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
+from sharedenv.start.access import NO_FLOCK
 from sharedenv.start.trust import Distrust, check_folders, check_pool, is_shared
 from sharedenv.uv import Uv, cache_folder, find_uv
 

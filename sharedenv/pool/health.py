@@ -7,10 +7,10 @@ import re
 import stat
 from collections.abc import Iterable
 
-from sharedenv.start.digest import sha256
 from sharedenv.pool.manifest import Manifest
-from sharedenv.start.access import INVENTORY, MANIFEST
 from sharedenv.process import capture
+from sharedenv.start.access import INVENTORY, MANIFEST, identity
+from sharedenv.start.digest import sha256
 
 #: the beginning of a program: the ``version`` of the Python that runs it, as manifests record it
 VERSION = """\
@@ -21,12 +21,6 @@ if sys.version_info.releaselevel != "final":
 """
 
 _OWN = (MANIFEST, INVENTORY)
-
-
-def identity(python: str) -> str:
-    """What stat says of the file behind an interpreter's path: another one there has another size or time. Raises OSError."""
-    found = os.stat(python)
-    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def health(path: str, manifest: Manifest) -> str | None:
@@ -41,7 +35,7 @@ def health(path: str, manifest: Manifest) -> str | None:
         return f"its Python {recorded.path} is gone" if os.path.islink(python) else "its bin/python is gone"
     if not stat.S_ISREG(found.st_mode):
         return f"its Python {recorded.path} is no file"
-    if f"{found.st_size}-{found.st_mtime_ns}" != recorded.identity:
+    if identity(found) != recorded.identity:
         version = interpreter_version(python)
         if version is None:
             return f"its Python {recorded.path} does not start any more"

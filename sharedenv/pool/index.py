@@ -1,6 +1,6 @@
 """fingerprint → environment: what the full way has found, noted so that the next start of the same bytes is a look-up.
 
-It is looked up in two places: by fast.py, and here for the commands that take many scripts. Neither parses a requirement.
+It is looked up in two places: by entry.py, and here for the commands that take many scripts. Neither parses a requirement.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from sharedenv.start.block import BlockError, find_block
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.start.fingerprint import fingerprint, fingerprint_with, may_be_bound, surroundings
 from sharedenv.payload import Aside, Maker, Payload
 from sharedenv.plan import make_plan, read_file
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
-from sharedenv.start.access import SHORT, indexed
 from sharedenv.pool.store import Environment, replace_link
 from sharedenv.script import Metadata
+from sharedenv.start.access import SHORT, indexed
+from sharedenv.start.block import BlockError, find_block
+from sharedenv.start.fingerprint import fingerprint, fingerprint_with, may_be_bound, surroundings
 
 
 def known(layout: Layout, environ: Mapping[str, str], python: str | None, full: Callable[[], Maker]) -> Maker:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.start.access import FOLDER, nearest_above
+from sharedenv.start import find_pool as start
+from sharedenv.start.find_pool import FOLDER
 
 FORMAT = 1
 FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
@@ -89,19 +90,14 @@ class Layout:
 
 
 def find_pool(option: str | None, environ: Mapping[str, str], scripts: Sequence[str], cwd: str) -> Layout | None:
-    """The pool to use: --pool, SHAREDENV_POOL, the nearest `.sharedenv/` above the scripts' common folder, then above ``cwd``.
+    """The pool to use: --pool, SHAREDENV_POOL, else as start/find_pool finds it.
 
     ``scripts`` are absolute. None when there is none yet. Raises SharedenvError when what was named can't be one.
     """
     if chosen := option or environ.get("SHAREDENV_POOL"):
         return Layout(_named(os.path.normpath(os.path.join(cwd, chosen))))
-    # what the first and the last in the order of their bytes share, all between them share
-    ends = (min(scripts), max(scripts)) if scripts else ()
-    starts = [os.path.commonpath([os.path.dirname(path) for path in ends])] if ends else []
-    for start in [*starts, cwd]:
-        if found := nearest_above(start):
-            return Layout(found)
-    return None
+    found = start.find_pool(scripts, cwd)
+    return None if found is None else Layout(found)
 
 
 def is_part(name: str) -> bool:

@@ -11,9 +11,9 @@ from filelock import SoftFileLease, Timeout
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.start.access import SHORT
 from sharedenv.pool.staging import OWNER
 from sharedenv.process import stopping
+from sharedenv.start.access import SHORT
 
 DURATION = 60.0  #: seconds without a heartbeat after which a holder on another host counts as dead
 PATIENCE = 1.0  #: seconds of waiting before the user is told

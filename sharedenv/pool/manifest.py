@@ -22,7 +22,7 @@ class Interpreter:
     path: str  # absolute, links resolved
     version: str  # such as 3.11.7
     implementation: str  # such as cpython
-    identity: str  # of the file behind bin/python, see health.identity: its version is asked again when this changes
+    identity: str  # of the file behind bin/python, see access.identity: its version is asked again when this changes
 
 
 @frozen

@@ -10,9 +10,9 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.payload import Payload
 from sharedenv.plan import Need, Plan
 from sharedenv.pool.layout import Layout
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment, Unusable, environments, inspect, look_up
 from sharedenv.problems import shown
+from sharedenv.start.access import SHORT
 
 NAMED = 5  #: scripts in a hint: one of each of the first environments that are missing
 

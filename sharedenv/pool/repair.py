@@ -13,10 +13,10 @@ from sharedenv.pool.build import Builder, Observer
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
 from sharedenv.pool.options import BuildOptions
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment
 from sharedenv.pool.survey import Found
 from sharedenv.settings import Settings, gather_settings
+from sharedenv.start.access import SHORT
 
 
 def repair(

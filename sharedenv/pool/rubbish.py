@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import UNFINISHED, Layout
 from sharedenv.pool.owner import is_here, lives
-from sharedenv.start.staged import identity
 from sharedenv.pool.staging import builder_of
 from sharedenv.pool.store import bury, remove_tree
+from sharedenv.start.staged import identity
 
 SILENCE = 24 * 3600.0  #: seconds without a sign of life after which a build on another machine counts as dead
 FRESH = 300.0  #: seconds: a lease is touched far more often while its holder lives

@@ -13,10 +13,10 @@ from typing import Any
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
 from sharedenv.pool.check import Contents, required_glibc
-from sharedenv.pool.health import entries_digest, identity, without_bytecode
+from sharedenv.pool.health import entries_digest, without_bytecode
 from sharedenv.pool.inventory import Inventory, digest
 from sharedenv.pool.manifest import Interpreter, Manifest, Package
-from sharedenv.start.access import INVENTORY, MANIFEST
+from sharedenv.start.access import INVENTORY, MANIFEST, identity
 
 
 @frozen
@@ -73,7 +73,7 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
     manifest = Manifest(
         payload=payload,
         interpreter=Interpreter(
-            probed.path, probed.version, probed.implementation, identity(os.path.join(venv, "bin", "python"))
+            probed.path, probed.version, probed.implementation, identity(os.stat(os.path.join(venv, "bin", "python")))
         ),
         packages=installed.packages,
         uv=how.uv,

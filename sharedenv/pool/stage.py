@@ -16,9 +16,9 @@ from sharedenv.pool.archive import Archive, Damaged, discard_archive, unpack
 from sharedenv.pool.health import completeness
 from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.owner import readable_as
+from sharedenv.pool.store import Environment, remove_tree
 from sharedenv.start.access import NO_FLOCK, SHORT
 from sharedenv.start.staged import copy_fault, identity
-from sharedenv.pool.store import Environment, remove_tree
 
 _BLOCK = 4096  #: bytes that a file takes on a disk at the least, and by which it grows
 _ABANDONED = 86400.0  #: seconds after which the unfinished copy of a killed process is rubbish

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, owner_of, this_process
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import remove_tree
+from sharedenv.start.access import SHORT
 
 OWNER = "owner.json"
 VENV = "venv"

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
-from sharedenv.start import access
 from sharedenv.pool.health import completeness, health
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.start.access import SHORT
+from sharedenv.start import access
+from sharedenv.start.access import SHORT, is_name
 from sharedenv.start.trust import environment_fault
-
-_NAME = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*")
 
 
 @frozen
@@ -93,21 +90,9 @@ def examine(layout: Layout, path: str) -> Environment | Unusable:
 
 def published(layout: Layout, key: str) -> str | None:
     """Path of the environment that a key is linked to, or None. A link that leads anywhere but envs/ counts as none."""
-    try:
-        target = os.readlink(os.path.join(layout.keys, key))
-    except OSError:
-        return None
-    folder, name = os.path.split(target)
-    if folder != "../envs" or not _NAME.fullmatch(name) or not key.startswith(name[:SHORT]):
-        return None
-    path = os.path.join(layout.envs, name)
+    path = access.published(layout.path, key)
     # a link in place of the environment would lead out of the pool
-    return None if os.path.islink(path) else path
-
-
-def is_name(name: str) -> bool:
-    """Whether this is how an environment's folder is called: `<key12>-<n>`."""
-    return _NAME.fullmatch(name) is not None
+    return None if path is None or os.path.islink(path) else path
 
 
 def environments(layout: Layout) -> Iterator[Environment | Unusable]:
@@ -184,9 +169,9 @@ def replace_link(layout: Layout, link: str, target: str) -> None:
         os.replace(temporary, link)
 
 
-def note_use(layout: Layout, environment: Environment) -> None:
-    """Notes that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
-    place.note_use(os.path.join(layout.used, environment.name))
+def enter(layout: Layout, environment: Environment) -> int:
+    """Holds an environment that has just been looked up and is about to be run, see start/access. Raises Vanished, OSError."""
+    return access.enter(layout.path, environment.path, lambda: published(layout, environment.key))
 
 
 def discard(layout: Layout, path: str) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.start.access import SHORT
-from sharedenv.pool.store import is_name, published
+from sharedenv.pool.store import published
+from sharedenv.start.access import SHORT, is_name
 
 
 @frozen

@@ -11,8 +11,8 @@ from sharedenv.pool.health import interpreter_version
 from sharedenv.pool.inventory import Inventory, InventoryError, hash_entries, read_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.start.access import INVENTORY, MANIFEST
 from sharedenv.pool.store import Unusable, examine
+from sharedenv.start.access import INVENTORY, MANIFEST
 
 
 @frozen

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Need
-from sharedenv.start.access import SHORT
 from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, duration, printable, short_path, size
+from sharedenv.start.access import SHORT
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

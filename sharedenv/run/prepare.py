@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from sharedenv.pool.hold import enter
 from sharedenv.pool.layout import Layout
-from sharedenv.start.staged import path_to_use
-from sharedenv.pool.store import Environment
+from sharedenv.pool.store import Environment, enter
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
+from sharedenv.start.staged import path_to_use
 
 
 def prepare(layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None) -> Prepared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -11,15 +10,15 @@ from dataclasses import replace
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
-from sharedenv.start.access import SHORT, Vanished, hold, note_use
-from sharedenv.start.staged import path_to_use
-from sharedenv.start.trust import environment_fault
 from sharedenv.run.case import Case
 from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal import Run
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
 from sharedenv.slurm.arrays import Array, task_of, writer_of
+from sharedenv.start.access import SHORT, Vanished, as_built, enter, published
+from sharedenv.start.staged import path_to_use
+from sharedenv.start.trust import environment_fault
 
 
 @frozen
@@ -91,48 +90,25 @@ def prepare_all(
 
 
 def _entered(layout: Layout, key: str) -> tuple[str, int]:
-    """Path and held descriptor of a key's environment, in the order of pool/hold.enter: use noted, held, looked up again."""
+    """Path and held descriptor of a key's environment. Raises SharedenvError."""
     for _ in range(10):
-        path = _published(layout, key)
+        path = published(layout.path, key)
         if path is None:
             raise _missing(layout, key, "it is not in the pool")
-        note_use(os.path.join(layout.used, os.path.basename(path)))
         try:
-            descriptor = hold(path)
+            descriptor = enter(layout.path, path, lambda: published(layout.path, key))
         except Vanished:
             if not os.path.isdir(path):
                 raise _missing(layout, key, "it is not in the pool") from None
             continue  # replaced by a newer build meanwhile
-        if _published(layout, key) == path:
-            _check(layout, key, path, descriptor)
-            return path, descriptor
-        os.close(descriptor)
+        _check(layout, key, path, descriptor)
+        return path, descriptor
     raise _missing(layout, key, "it is being taken away")
 
 
-def _published(layout: Layout, key: str) -> str | None:
-    try:
-        target = os.readlink(os.path.join(layout.keys, key))
-    except OSError:
-        return None
-    head, _, name = target.rpartition("/")
-    return os.path.join(layout.envs, name) if head == "../envs" and key.startswith(name[:SHORT]) else None
-
-
 def _check(layout: Layout, key: str, path: str, descriptor: int) -> None:
-    """Raises SharedenvError unless the manifest (open) names the key, and Python and C library are those it names."""
-    try:
-        manifest = json.loads(os.pread(descriptor, 1 << 24, 0))
-        found = os.stat(os.path.join(path, "bin", "python"))
-        same = (
-            manifest["key"] == key
-            and manifest["interpreter"]["identity"] == f"{found.st_size}-{found.st_mtime_ns}"
-            and manifest["libc"] == (os.confstr("CS_GNU_LIBC_VERSION") or "")
-            and environment_fault(os.stat(layout.path), path, os.environ) is None
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if same:
+    """Raises SharedenvError unless the environment is the key's and what was built."""
+    if as_built(descriptor, path, key) and environment_fault(os.stat(layout.path), path, os.environ) is None:
         return
     from sharedenv.pool.store import Unusable, examine  # noqa: PLC0415 - a task that finds all as it was built does without packaging
 

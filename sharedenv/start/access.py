@@ -1,4 +1,8 @@
-"""What the fast way needs to know of a pool. Imports next to nothing (see environ): every start pays for it."""
+"""Entering an environment: which one a link of the pool names, held while it runs, and still what was built.
+
+One protocol for all who start something (exec, which, activate, run, a task of an array) and for prune, who takes away.
+Imports next to nothing (see environ): every start pays for it.
+"""
 
 import _stat as stat
 import errno
@@ -6,46 +10,47 @@ import fcntl
 import posix
 import time
 
-FOLDER = ".sharedenv"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 
 
-def nearest_above(folder: str) -> str | None:
-    """The nearest `.sharedenv/` in this folder (absolute) or above it, or None.
-
-    A link counts wherever it leads: on a disk that is not mounted it is still the project's pool, and no other one is.
-    """
-    folder = folder.rstrip("/")
-    while not _is_folder_or_link(candidate := f"{folder}/{FOLDER}"):
-        if not folder:
-            return None
-        folder = folder.rpartition("/")[0]
-    return candidate
-
-
-def _is_folder_or_link(path: str) -> bool:
-    try:
-        mode = posix.lstat(path).st_mode
-    except OSError:
-        return False
-    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+def is_name(name: str) -> bool:
+    """Whether this is how an environment's folder is called: `<key12>-<n>`."""
+    digits, number = name[:SHORT], name[SHORT + 1 :]
+    hexadecimal = len(digits) == SHORT and not digits.strip("0123456789abcdef")
+    return hexadecimal and name[SHORT : SHORT + 1] == "-" and number.isdigit() and number.isascii() and number[0] != "0"
 
 
 def indexed(pool: str, fingerprint: str) -> str | None:
-    """Path of the environment that a fingerprint is linked to, or None. A link that leads anywhere but envs/ is none."""
+    """Path of the environment that a fingerprint is linked to, or None."""
+    return _linked(pool, f"{pool}/index/{fingerprint}")
+
+
+def published(pool: str, key: str) -> str | None:
+    """Path of the environment that a key (64 digits) is linked to, or None."""
+    path = _linked(pool, f"{pool}/keys/{key}")
+    return path if path is not None and key.startswith(path.rpartition("/")[2][:SHORT]) else None
+
+
+def _linked(pool: str, link: str) -> str | None:
+    # a link that leads anywhere but to an environment of this pool is none: what is there is not ours
     try:
-        target = posix.readlink(f"{pool}/index/{fingerprint}")
+        target = posix.readlink(link)
     except OSError:
         return None
-    head, _, name = target.rpartition("/")
-    return f"{pool}/envs/{name}" if head == "../envs" and name[12:13] == "-" else None
+    folder, _, name = target.rpartition("/")
+    return f"{pool}/envs/{name}" if folder == "../envs" and is_name(name) else None
 
 
-def note_use(path: str) -> None:
-    """Notes in this file of used/ that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
+def note_use(pool: str, environment: str) -> None:
+    """Notes that an environment is used now, at most once an hour. Never fails: a pool may be read-only."""
+    path = f"{pool}/used/{environment.rpartition('/')[2]}"
     try:
         age = time.time() - posix.stat(path).st_mtime
     except OSError:
@@ -78,10 +83,28 @@ class Vanished(Exception):
     """The environment was taken away between the look-up and the hold: look up again."""
 
 
+def enter(pool: str, environment: str, look_again: "Callable[[], str | None]") -> int:
+    """Holds an environment that has just been looked up and is about to be run: its use is noted, and it is still the one.
+
+    ``look_again`` gives what the pool names now, a path. Returns the descriptor that holds it (see hold). Raises Vanished,
+    OSError.
+
+    The order settles the race with a prune on another node that sees no lock of ours: it unlinks the key first and then
+    looks at the last use again, we note the use first and then look at the key again. One of the two sees the other.
+    """
+    note_use(pool, environment)
+    descriptor = hold(environment)
+    if look_again() != environment:
+        posix.close(descriptor)
+        raise Vanished
+    return descriptor
+
+
 def hold(environment: str) -> int:
     """Takes the shared lock of the environment at this path and returns the descriptor that keeps it, to be inherited.
 
-    Where flock is missing the descriptor holds nothing, and the other guards of `prune` stand alone. Raises Vanished.
+    The kernel drops the lock when the last process that has the descriptor ends. Where flock is missing the descriptor
+    holds nothing, and the other guards of `prune` stand alone. Raises Vanished, OSError.
     """
     path = f"{environment}/{MANIFEST}"
     try:
@@ -109,3 +132,23 @@ def hold(environment: str) -> int:
         posix.close(descriptor)
         raise Vanished
     return descriptor
+
+
+def identity(python: "posix.stat_result") -> str:
+    """What stat says of the file behind an interpreter's path: another one there has another size or time."""
+    return f"{python.st_size}-{python.st_mtime_ns}"
+
+
+def as_built(descriptor: int, environment: str, key: str = "") -> bool:
+    """Whether interpreter and C library are those that the manifest (open) names, and the key is where one is given.
+
+    Where not, pool/health says in words what has changed.
+    """
+    try:
+        python = posix.stat(f"{environment}/bin/python")
+        manifest = posix.pread(descriptor, 1 << 24, 0)
+        libc = posix.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (OSError, ValueError):
+        return False
+    recorded = [f'"identity": "{identity(python)}"', f'"libc": "{libc}"', *([f'"key": "{key}"'] if key else [])]
+    return stat.S_ISREG(python.st_mode) and all(entry.encode() in manifest for entry in recorded)
