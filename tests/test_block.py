@@ -150,4 +150,4 @@ def test_the_reader_imports_nothing() -> None:
         "print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-ISc", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "['sharedenv', 'sharedenv.start.block']\n"
+    assert done.stdout == "['sharedenv', 'sharedenv.start', 'sharedenv.start.block']\n"
