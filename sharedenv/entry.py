@@ -151,13 +151,14 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     """What the index says of each script; None unless it knows them all and the pool may be trusted."""
     from sharedenv.start.access import indexed
     from sharedenv.start.block import BlockError, find_block
+    from sharedenv.start.environ import current_folder
     from sharedenv.start.fingerprint import fingerprint, read_bytes, surroundings
     from sharedenv.start.trust import Distrust, check_pool, environment_fault
 
     if not all(map(_is_plain, scripts)):
         return None
     try:
-        here = posix.getcwd()
+        here = current_folder(environ)
     except OSError:
         return None
     paths = list(dict.fromkeys(_absolute(here, script) for script in scripts))
@@ -195,7 +196,7 @@ def _is_plain(script: str) -> bool:
 
 
 def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | None:
-    from sharedenv.start.find_pool import find_pool
+    from sharedenv.start.find_pool import Ancestors, made_by_init
 
     if chosen := environ.get("SHAREDENV_POOL"):
         pool = _absolute(here, chosen)
@@ -204,7 +205,11 @@ def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | No
         except OSError:
             return None  # it may stand for the pool in a project's folder
         return pool
-    return find_pool(paths, here)
+    ancestors = Ancestors(environ)
+    above = {ancestors.of_script(path) or ancestors.of_folder(here) for path in paths}
+    # whether the nearest of several is a stray, the full way has to see; and what scripts of several pools have in common
+    nearest = {pools[0] if len(pools) == 1 or (pools and made_by_init(pools[0])) else None for pools in above}
+    return nearest.pop() if len(nearest) == 1 else None
 
 
 def _absolute(here: str, path: str) -> str:

@@ -42,6 +42,22 @@ def _libc_family() -> str:
         return "musl"
 
 
+def current_folder(environ: "Mapping[str, str]") -> str:
+    """The folder in which relative paths start: $PWD where that is the current folder, else its path without links.
+
+    In a case's folder that is a link to a scratch disk, $PWD alone leads to the project. Raises OSError.
+    """
+    here = posix.getcwd()
+    named = environ.get("PWD", "")
+    if named == here or named[:1] != "/" or any(part in f"{named}/" for part in ("//", "/./", "/../")):
+        return here
+    try:
+        one, other = posix.stat(named), posix.stat(here)
+    except OSError:
+        return here
+    return named if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino) else here
+
+
 def encoded(text: str) -> bytes:
     """A path or a variable as the kernel has it (os.fsencode)."""
     return text.encode(sys.getfilesystemencoding(), "surrogateescape")

@@ -1,44 +1,92 @@
-"""Which pool a script has: the nearest `.sharedenv/` above it. Imports next to nothing (see environ)."""
+"""Which pool a script has: the nearest `.sharedenv/` above it, up to the edge of its project. Imports next to nothing (see environ).
+
+The same script has the same pool from wherever it is called and whoever is named beside it: all pools above it count, one look
+at each folder, and nothing but its own path decides among them.
+"""
 
 import _stat as stat
 import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
 FOLDER = ".sharedenv"
+MARKER = "pool.json"  #: in a pool: which format it has, how it was made
+EDGES = (".git", "uv.toml", "pyproject.toml", ".python-version")  #: what a project's own folder holds
+_BY_INIT = b'"init": true'  #: in pool.json of a pool that `sharedenv init` made
 
 
-def find_pool(paths: "Collection[str]", here: str) -> str | None:
-    """The pool of these scripts: the nearest `.sharedenv/` above the folder that they share, then above ``here``; or None.
+class Ancestors:
+    """The pools above folders. Each folder is looked at once, however many scripts lie below it."""
 
-    All paths are absolute and in normal form.
-    """
-    return (nearest_above(_shared_folder(paths)) if paths else None) or nearest_above(here)
+    def __init__(self, environ: "Mapping[str, str]") -> None:
+        """``environ``: HOME is one of the folders whose pools are not found from below, as / and /tmp are: all projects lie there."""
+        self._crowded = {"", "/tmp", environ.get("HOME", "").rstrip("/")}
+        self._above: dict[str, tuple[str, ...]] = {}
+
+    def of_script(self, path: str) -> tuple[str, ...]:
+        """Pools that a script (absolute path in normal form) may have, nearest first: above the path, else above where it lies."""
+        return self._through_links(path.rpartition("/")[0], path)
+
+    def of_folder(self, path: str) -> tuple[str, ...]:
+        """The same for a folder, itself included."""
+        return self._through_links(path.rstrip("/"), path)
+
+    def _through_links(self, folder: str, path: str) -> tuple[str, ...]:
+        if found := self._pools(folder):
+            return found
+        from os.path import realpath  # noqa: PLC0415 - nearly all pools are found without
+
+        real = realpath(path)
+        return self._pools(real.rpartition("/")[0] if path != folder else real.rstrip("/"))
+
+    def _pools(self, folder: str) -> tuple[str, ...]:
+        if folder not in self._above:
+            above = self._from_below(folder.rpartition("/")[0]) if folder else ()
+            # only what the project's owner made on purpose reaches into the projects below it
+            if above and not all(map(made_by_init, above)) and _is_edge(folder):
+                above = tuple(filter(made_by_init, above))
+            own = f"{folder}/{FOLDER}"
+            self._above[folder] = (own, *above) if _is_folder_or_link(own) else above
+        return self._above[folder]
+
+    def _from_below(self, folder: str) -> tuple[str, ...]:
+        if folder not in self._crowded:
+            return self._pools(folder)
+        return self._from_below(folder.rpartition("/")[0]) if folder else ()
 
 
-def nearest_above(folder: str) -> str | None:
-    """The nearest `.sharedenv/` in this folder (absolute) or above it, or None.
+def made_by_init(pool: str) -> bool:
+    """Whether `sharedenv init` made a pool."""
+    try:
+        descriptor = posix.open(f"{pool}/{MARKER}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _BY_INIT in posix.read(descriptor, 4096)
+    except OSError:
+        return False
+    finally:
+        posix.close(descriptor)
 
-    A link counts wherever it leads: on a disk that is not mounted it is still the project's pool, and no other one is.
-    """
+
+def edge_above(folder: str) -> str | None:
+    """The nearest folder, this one (absolute) included, that holds what a project's own folder holds; None for none."""
     folder = folder.rstrip("/")
-    while not _is_folder_or_link(candidate := f"{folder}/{FOLDER}"):
+    while not _is_edge(folder):
         if not folder:
             return None
         folder = folder.rpartition("/")[0]
-    return candidate
+    return folder or "/"
 
 
-def _shared_folder(paths: "Collection[str]") -> str:
-    # what the first and the last in the order of their letters share, all between them share
-    first, last = min(paths), max(paths)
-    end = next((position for position, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-    return first[:end].rpartition("/")[0]
+def _is_edge(folder: str) -> bool:
+    return any(posix.access(f"{folder}/{name}", posix.F_OK) for name in EDGES)
 
 
 def _is_folder_or_link(path: str) -> bool:
+    # a link counts wherever it leads: on a disk that is not mounted it is still the project's pool, and no other one is
     try:
         mode = posix.lstat(path).st_mode
     except OSError:

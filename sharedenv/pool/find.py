@@ -1,0 +1,182 @@
+"""Which pool the scripts of a call have, and where a new one goes (DESIGN: where the pool is)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.frozen import frozen
+from sharedenv.pool.layout import Layout, is_part
+from sharedenv.start.find_pool import FOLDER, MARKER, Ancestors, edge_above, made_by_init
+
+_NAMES = 100  #: names of a folder that are looked at for what lies beside a script
+
+
+@frozen
+class Found:
+    """Where the pools of some scripts are.
+
+    pools   pool → its scripts, in the order asked; None → those that have no pool yet
+    strays  pools that were passed over, each with the one above that counts in its place
+    """
+
+    pools: Mapping[Layout | None, Sequence[str]]
+    strays: Mapping[str, str]
+
+
+def find_pools(
+    option: str | None, environ: Mapping[str, str], scripts: Sequence[str], here: str, unfinished: Callable[[str], bool]
+) -> Found:
+    """The pools of these scripts (absolute paths): --pool, SHAREDENV_POOL, else above each script, else above ``here``.
+
+    ``unfinished`` says whether a pool (its path) holds a run that is not finished: it is no stray then. Raises SharedenvError
+    when what was named can't be a pool.
+    """
+    if named := named_pool(option, environ, here):
+        return Found({named: scripts}, {})
+    ancestors = Ancestors(environ)
+    strays: dict[str, str] = {}
+    chosen: dict[tuple[str, ...], Layout | None] = {}
+
+    def settle(pools: tuple[str, ...]) -> Layout | None:
+        if pools not in chosen:
+            chosen[pools] = _without_strays(pools, strays, unfinished)
+        return chosen[pools]
+
+    otherwise = settle(ancestors.of_folder(here))
+    found: dict[Layout | None, list[str]] = {}
+    for path in scripts:
+        found.setdefault(settle(ancestors.of_script(path)) or otherwise, []).append(path)
+    return Found(found, strays)
+
+
+def find_pool(option: str | None, environ: Mapping[str, str], here: str) -> Layout | None:
+    """The pool of a command that names no scripts: --pool, SHAREDENV_POOL, else the nearest above ``here``; None for none.
+
+    Raises SharedenvError when what was named can't be a pool.
+    """
+    if named := named_pool(option, environ, here):
+        return named
+    return next(map(Layout, Ancestors(environ).of_folder(here)), None)
+
+
+def named_pool(option: str | None, environ: Mapping[str, str], here: str) -> Layout | None:
+    """The pool that --pool or SHAREDENV_POOL names; None when neither does. Raises SharedenvError."""
+    chosen = option or environ.get("SHAREDENV_POOL")
+    return Layout(_named(os.path.normpath(os.path.join(here, chosen)))) if chosen else None
+
+
+def _without_strays(pools: tuple[str, ...], strays: dict[str, str], unfinished: Callable[[str], bool]) -> Layout | None:
+    # the nearest counts, but not one that only stands in the way: `exec` in a case's folder has made it, say
+    for nearest, above in zip(pools, pools[1:], strict=False):
+        if made_by_init(nearest) or unfinished(nearest):
+            return Layout(nearest)
+        strays[nearest] = above
+    return Layout(pools[-1]) if pools else None
+
+
+def several_pools(found: Found) -> SharedenvError:
+    """The error of one call over scripts that have several pools."""
+    scripts = sum(map(len, found.pools.values()))
+    lines = []
+    for layout, paths in found.pools.items():
+        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        lines.append(f"{layout.path if layout else 'none yet'}: {paths[0]}{more}")
+    most = max((layout for layout in found.pools if layout), key=lambda layout: len(found.pools[layout]))
+    return SharedenvError(
+        f"these {scripts:,} scripts belong to {len(found.pools)} pools",
+        cause="\n".join(lines),
+        hint=f"sharedenv --pool {shlex.quote(most.path)} …, or name the scripts of one pool at a time",
+        exit_code=EXIT_USAGE,
+    )
+
+
+def _named(path: str) -> str:
+    """The pool that a path stands for: the pool itself, the `.sharedenv` in a project's folder, or where a new one goes.
+
+    No pool is made among other people's files. Raises SharedenvError.
+    """
+    inside = os.path.join(path, FOLDER)
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise SharedenvError(
+            f"{path} can't be a pool", cause=error.strerror, hint=f"ls -ld {shlex.quote(path)}", exit_code=EXIT_USAGE
+        ) from None
+    if MARKER in names or os.path.basename(path) == FOLDER:
+        return path
+    if os.path.isdir(inside):
+        return inside
+    # what holds nothing but a pool's own folders is one that is being made, or was purged
+    if all(map(is_part, names)):
+        return path
+    raise SharedenvError(
+        f"{path} is a folder with other files in it, and no pool",
+        cause=f"a pool of its own would go into {inside}",
+        hint=f"sharedenv --pool {shlex.quote(inside)} build 'case*/script.py'",
+        exit_code=EXIT_USAGE,
+    )
+
+
+def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
+    """Where `build`, `run` and `submit` make a pool: in the current folder, when every script lies below it. Raises SharedenvError."""
+    outside = [path for path in scripts if os.path.commonpath([path, cwd]) != cwd]
+    if outside:
+        raise SharedenvError(
+            "no pool found, and none can be made here",
+            cause=f"{outside[0]} does not lie below the current folder {cwd}",
+            hint=_build_above(scripts),
+            exit_code=EXIT_USAGE,
+        )
+    return Layout(os.path.join(cwd, FOLDER))
+
+
+def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:
+    """Where `exec` and `activate` make the pool of a script (absolute path) that has none. Raises SharedenvError.
+
+    At the edge of its project, else in the current folder where that lies above the script's, else in the script's own; in
+    none that looks like the folder of a case, since each case would get a pool of its own.
+    """
+    folder = os.path.dirname(script)
+    crowded = {"/", "/tmp", os.path.normpath(environ.get("HOME") or "/")} - {folder}  # a pool there is not found from below
+    if (edge := edge_above(folder)) is not None and edge not in crowded:
+        return Layout(os.path.join(edge, FOLDER))
+    if here != folder and here not in crowded and os.path.commonpath([here, folder]) == here:
+        return Layout(os.path.join(here, FOLDER))
+    at, within = folder, os.path.basename(script)
+    for _ in range(2):
+        above, own = os.path.split(at)
+        if above in crowded:
+            break
+        if twin := _twin(above, own, within):
+            raise SharedenvError(
+                f"no pool found for {os.path.relpath(script, here)}, and none is made in the folder of a case",
+                cause=f"{twin} lies beside it: each would get a pool and an environment of its own",
+                hint=f"sharedenv init {shlex.quote(os.path.relpath(above, here))}",
+                exit_code=EXIT_USAGE,
+            )
+        at, within = above, os.path.join(own, within)
+    return Layout(os.path.join(folder, FOLDER))
+
+
+def _twin(folder: str, own: str, within: str) -> str | None:
+    """A path ``<folder>/<another name than own>/<within>`` that is there, among the first names of the folder; or None."""
+    try:
+        with os.scandir(folder) as entries:
+            names: Iterable[str] = sorted(entry.name for entry in islice(entries, _NAMES))
+    except OSError:
+        return None
+    return next((path for name in names if name != own and os.path.exists(path := os.path.join(folder, name, within))), None)
+
+
+def _build_above(scripts: Sequence[str]) -> str:
+    """The command that builds for these scripts, with a pool in the nearest folder above all of them."""
+    common = os.path.commonpath([os.path.dirname(path) for path in scripts])
+    names = {os.path.basename(path) for path in scripts}
+    pattern = os.path.join(common, "**", names.pop() if len(names) == 1 else "*.py")
+    return shlex.join(["sharedenv", "--pool", os.path.join(common, FOLDER), "build", *(scripts if len(scripts) == 1 else [pattern])])
