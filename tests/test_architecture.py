@@ -137,6 +137,22 @@ def test_nothing_prints_or_exits_below_its_room() -> None:
                 assert called != "sys.exit" or _room(module) in {"cli", "__main__"}, f"{module} exits"
 
 
+#: modules about the command line itself: its frame, its types of values, what the user gave
+KNOW_CLICK = {"main", "options", "arguments", "completion", "given", "scripts"}
+
+
+@pytest.mark.parametrize("module", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.stem)
+def test_only_a_command_knows_the_context_of_click(module: Path) -> None:
+    """Whatever it calls gets values (``pool: str | None``, a console …), so that it can be called without a command line."""
+    if module.stem in KNOW_CLICK:
+        return
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.FunctionDef) and "click.pass_context" not in map(ast.unparse, node.decorator_list):
+            known = [each.arg for each in [*node.args.posonlyargs, *node.args.args] if each.annotation and "click.Context" in ast.unparse(each.annotation)]
+            assert known in ([], ["ctx"]), f"{module.stem}.{node.name} takes click's context"  # ctx: click's own signatures
+        assert not (isinstance(node, ast.Attribute) and node.attr == "get_current_context"), f"{module.stem} asks click for its context"
+
+
 def test_values_are_written_with_frozen() -> None:
     """`dataclass` itself only where frozen does not do: a repr that must not show, cached properties, what changes."""
     found = {

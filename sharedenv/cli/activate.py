@@ -12,8 +12,9 @@ import click
 
 from sharedenv.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
 from sharedenv.cli.building import build_options, end_by_signal, require_one
-from sharedenv.cli.common import Selection, open_session, plan_of
+from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import option, paths
+from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
@@ -31,9 +32,9 @@ from sharedenv.report.console import Console
 @option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")
 @option("--no-build", is_flag=True, help="A missing environment is an error.")
 @build_options
-@click.pass_context
+@click.pass_obj
 def activate(
-    context: click.Context,
+    console: Console,
     script: str,
     python: str | None,
     shell: str | None,
@@ -46,10 +47,9 @@ def activate(
     In a job script: eval "$(sharedenv activate case1/script.py)". A script whose environment can't be had ends there.
     For csh: eval "`sharedenv activate case1/script.py`"; for fish: eval (sharedenv activate case1/script.py).
     """
-    console: Console = context.obj
     kind = shell or shell_of(os.environ, calling_program())
     try:
-        session = open_session(context, Selection((script,), python=python))
+        session = open_session(console.pool, Selection("activate", (script,), python=python))
         plan = plan_of(session, console)
         environment = require_one(session, plan, build_options, no_build, console)
         path = path_to_use(environment.path, os.environ)

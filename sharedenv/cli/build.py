@@ -10,8 +10,9 @@ import click
 
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, make_pool, open_session, plan_of, script_options
+from sharedenv.cli.common import Selection, Session, open_session
 from sharedenv.cli.options import json_option, option, typed
+from sharedenv.cli.scripts import make_pool, plan_of, script_options
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
@@ -32,9 +33,9 @@ from sharedenv.report.words import count, printable, short_path, size
 @option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
 @json_option
 @build_options
-@click.pass_context
+@click.pass_obj
 def build(
-    context: click.Context,
+    console: Console,
     selection: Selection,
     jobs: int,
     rebuild: bool,
@@ -48,10 +49,9 @@ def build(
 
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
-    console: Console = context.obj
     if check and (other := next(filter(typed, ("rebuild", "upgrade", "shared_group")), None)):
         raise SharedenvError(f"--check changes nothing and --{other.replace('_', '-')} does: give one of them")
-    session = open_session(context, selection)
+    session = open_session(console.pool, selection)
     plan = plan_of(session, console, full=not check)  # it mends an index that was damaged
     if check:
         return _check(session, plan, console, as_json)

@@ -9,8 +9,9 @@ from typing import NoReturn
 import click
 
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session, plan_of
+from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import option, paths
+from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
 from sharedenv.environ import environ_in
@@ -29,9 +30,9 @@ from sharedenv.report.console import Console
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @option("--no-build", is_flag=True, help="A missing environment is an error at once.")
 @build_options
-@click.pass_context
+@click.pass_obj
 def exec_(
-    context: click.Context,
+    console: Console,
     script: str,
     arguments: tuple[str, ...],
     python: str | None,
@@ -42,9 +43,8 @@ def exec_(
 
     Exit status 125 means that sharedenv itself failed.
     """
-    console: Console = context.obj
     try:
-        session = open_session(context, Selection((script,), python=python))
+        session = open_session(console.pool, Selection("exec", (script,), python=python))
         if is_pattern(script) and not os.path.lexists(script):
             if len(session.paths) > 1:
                 raise SharedenvError(

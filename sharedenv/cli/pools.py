@@ -7,8 +7,6 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-import click
-
 from sharedenv.cli.common import Session, trusted
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import check_format
@@ -21,10 +19,10 @@ from sharedenv.report.words import printable, short_path
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
 
 
-def existing_pool(context: click.Context, *, trust: bool = True) -> Layout:
+def existing_pool(pool: str | None, *, trust: bool = True) -> Layout:
     """The pool that a command without scripts works on. Raises SharedenvError when there is none, or none to be trusted."""
     here = os.getcwd()
-    layout = find_pool(context.obj.pool, os.environ, (), here)
+    layout = find_pool(pool, os.environ, (), here)
     if layout is not None and (trust or not os.path.exists(layout.path)):
         trusted(layout)
     if layout is None or not os.path.exists(layout.marker):
@@ -58,10 +56,10 @@ def built_for(session: Session) -> list[Found]:
     return chosen
 
 
-def select(found: Iterable[Found], arguments: Sequence[str]) -> list[Found]:
+def select(found: Iterable[Found], arguments: Sequence[str], command: str) -> list[Found]:
     """The environments that KEY arguments name, each once; all of them for none. A key stands for all its generations.
 
-    Raises SharedenvError for an argument that names none, or several keys.
+    Raises SharedenvError for an argument that names none, or several keys; its hint is for ``command``.
     """
     everything = list(found)
     if not arguments:
@@ -71,7 +69,7 @@ def select(found: Iterable[Found], arguments: Sequence[str]) -> list[Found]:
         matches = [item for item in everything if _names(argument, item)] if is_key(argument) else []
         keys = {item.key or item.name[:SHORT] for item in matches}
         if len(keys) != 1:
-            raise _unclear(argument, sorted(keys))
+            raise _unclear(argument, sorted(keys), command)
         chosen.update((item.name, item) for item in matches)
     return list(chosen.values())
 
@@ -85,7 +83,7 @@ def _names(argument: str, item: Found) -> bool:
     return item.name == argument or (item.key or item.name[:SHORT]).startswith(argument)
 
 
-def _unclear(argument: str, keys: list[str]) -> SharedenvError:
+def _unclear(argument: str, keys: list[str], command: str) -> SharedenvError:
     if not keys:
         return SharedenvError(
             f"no environment's key begins with {argument!r}", hint="sharedenv list", exit_code=EXIT_USAGE
@@ -93,6 +91,6 @@ def _unclear(argument: str, keys: list[str]) -> SharedenvError:
     return SharedenvError(
         f"{argument} is the beginning of {len(keys)} keys",
         cause="\n".join(keys),
-        hint=f"sharedenv {click.get_current_context().info_name} {keys[0][:SHORT]}",
+        hint=f"sharedenv {command} {keys[0][:SHORT]}",
         exit_code=EXIT_USAGE,
     )

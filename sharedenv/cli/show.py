@@ -26,14 +26,13 @@ from sharedenv.report.words import ago, count, duration, short_path, size
 @click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @json_option
-@click.pass_context
-def show(context: click.Context, name: str, python: str | None, as_json: bool) -> int:
+@click.pass_obj
+def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
     """Show one environment: what is in it, who built it from what, who uses it.
 
     KEY is the beginning of a key, as long as no other key begins so.
     """
-    console: Console = context.obj
-    layout, item = _find(context, name, python)
+    layout, item = _find(console.pool, name, python)
     if as_json:
         console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
         return 0
@@ -51,11 +50,11 @@ def show(context: click.Context, name: str, python: str | None, as_json: bool) -
     return 0
 
 
-def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout, Found]:
+def _find(pool: str | None, name: str, python: str | None) -> tuple[Layout, Found]:
     if names_key(name):
-        layout = existing_pool(context, trust=False)
-        return layout, current(select(survey(layout), [name]))
-    session = open_session(context, Selection((name,), python=python))
+        layout = existing_pool(pool, trust=False)
+        return layout, current(select(survey(layout), [name], "show"))
+    session = open_session(pool, Selection("show", (name,), python=python))
     found = built_for(session)
     if len(found) != 1:
         raise SharedenvError(f"{name} stands for scripts with {len(found)} environments", hint="sharedenv list")

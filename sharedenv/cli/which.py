@@ -6,7 +6,8 @@ import os
 
 import click
 
-from sharedenv.cli.common import Selection, open_session, plan_of, script_options
+from sharedenv.cli.common import Selection, open_session
+from sharedenv.cli.scripts import plan_of, script_options
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
@@ -15,11 +16,10 @@ from sharedenv.report.console import Console
 
 @click.command()
 @script_options
-@click.pass_context
-def which(context: click.Context, selection: Selection) -> int:
+@click.pass_obj
+def which(console: Console, selection: Selection) -> int:
     """Print each script's interpreter, a line each, in the order asked. Exit 1 if any is not built."""
-    console: Console = context.obj
-    session = open_session(context, selection)
+    session = open_session(console.pool, selection)
     plan = plan_of(session, console)
     ready, missing = look_up_all(session.layout, plan)
     found = {path: ready[key] for path, key in plan.scripts if key in ready}

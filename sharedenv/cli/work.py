@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-import click
-
 from sharedenv.cli.common import Selection, Session, open_session
 from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
@@ -84,9 +82,9 @@ class Work:
         return replace(self.plan, needs={key: need for key, need in self.plan.needs.items() if key in keys})
 
 
-def new_work(context: click.Context, wanted: Wanted, here: str) -> Work:
+def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
     """All the scripts named. Raises SharedenvError."""
-    session = open_session(context, wanted.selection, cwd=here)
+    session = open_session(pool, wanted.selection, cwd=here)
     paths: Sequence[str] = session.paths
     notes: tuple[str, ...] = ()
     if wanted.share is not None:
