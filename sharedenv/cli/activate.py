@@ -11,8 +11,8 @@ from collections.abc import Callable
 import click
 
 from sharedenv.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
+from sharedenv.app.project import Selection, open_session
 from sharedenv.cli.building import build_options, end_by_signal, require_one
-from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged

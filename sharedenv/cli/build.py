@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import click
 
+from sharedenv.app.project import Selection, Session, open_session
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, open_session
 from sharedenv.cli.options import json_option, option, typed
 from sharedenv.cli.scripts import make_pool, plan_of, script_options
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sharedenv.app.project import Session
 from sharedenv.cli.arguments import Duration
-from sharedenv.cli.common import Session
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from sharedenv.cli.common import trusted
+from sharedenv.app.project import trusted
 from sharedenv.cli.options import runs
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sharedenv.app.project import Selection
+from sharedenv.app.work import Wanted, Work
 from sharedenv.cli.arguments import Duration
-from sharedenv.cli.common import Selection
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
-from sharedenv.cli.work import Wanted, Work
 from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import click
 
+from sharedenv.app.project import Selection, open_session
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged

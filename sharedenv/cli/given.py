@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sharedenv.cli.common import Selection
+from sharedenv.app.project import Selection
 from sharedenv.frozen import frozen
 from sharedenv.pool.options import BuildOptions
 from sharedenv.run.journal import Run

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from sharedenv.cli.common import Selection, find_scripts
+from sharedenv.app.project import Selection, find_scripts
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.scripts import script_options, warned
 from sharedenv.difference import differences

@@ -7,8 +7,8 @@ import re
 
 import click
 
-from sharedenv.cli.common import Selection, Session, open_session
-from sharedenv.cli.needs import unfinished_needs
+from sharedenv.app.needs import unfinished_needs
+from sharedenv.app.project import Selection, Session, open_session
 from sharedenv.cli.options import json_option, option
 from sharedenv.cli.pools import existing_pool
 from sharedenv.cli.scripts import script_options

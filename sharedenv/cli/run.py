@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sharedenv.app.project import Selection
+from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, kept_journal, resume_options, wanted
-from sharedenv.cli.common import Selection
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, needed
 from sharedenv.cli.scripts import in_pool_of, script_options, warned
-from sharedenv.cli.work import Wanted, Work, new_work, remember_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.pool.options import BuildOptions
@@ -39,7 +39,7 @@ from sharedenv.run.shares import array_of, share_of
 from sharedenv.run.starter import PlainStarter, Starter
 
 if TYPE_CHECKING:
-    from sharedenv.cli.resuming import Earlier
+    from sharedenv.app.resume import Earlier
     from sharedenv.slurm.share import Share
 
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
@@ -79,7 +79,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     again = given["resume"] or given["retry_failed"]
     found = _earlier(asked, given, here, console) if again else None
     if found is not None:
-        from sharedenv.cli.resuming import resumed_work  # noqa: PLC0415 - a new run does without
+        from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
 
         own = inherit(context, found.run, selection, build_options, given)
         build_options, given = own.build_options, dict(own.given)
@@ -137,7 +137,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
 
 def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
     """The run to go on with; None for a share that never began, which is to run as a new one. Raises SharedenvError."""
-    from sharedenv.cli.resuming import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
 
     if asked.share is not None and asked.selection.empty:
         flag = "--resume" if given["resume"] else "--retry-failed"

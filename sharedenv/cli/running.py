@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sharedenv.app.work import Work
 from sharedenv.cli.building import taking_builds_along
 from sharedenv.cli.recorder import Recorder
-from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need

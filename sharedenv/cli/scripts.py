@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sharedenv.cli.common import Selection, Session
+from sharedenv.app.project import Selection, Session
 from sharedenv.cli.options import Function, option, paths, typed
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from sharedenv.cli.common import Selection, open_session
+from sharedenv.app.project import Selection, open_session
 from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, current, existing_pool, names_key, select

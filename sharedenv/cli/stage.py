@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.cli.common import Selection, open_session
+from sharedenv.app.project import Selection, open_session
 from sharedenv.cli.options import option
 from sharedenv.cli.scripts import plan_of, script_options
 from sharedenv.errors import EXIT_FAILED, SharedenvError

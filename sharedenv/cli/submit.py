@@ -10,20 +10,20 @@ from typing import Any
 
 import click
 
+from sharedenv.app.project import Selection
+from sharedenv.app.resume import earlier_run, resumed_work
+from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, resume_options, wanted
-from sharedenv.cli.common import Selection
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.resuming import earlier_run, resumed_work
 from sharedenv.cli.running import require_all
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
-from sharedenv.cli.work import Wanted, Work, new_work, remember_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.options import BuildOptions

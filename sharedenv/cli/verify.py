@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
+from sharedenv.app.project import Selection, open_session
 from sharedenv.cli.building import build_options, result_of, taking_builds_along
-from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, existing_pool, names_key, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from sharedenv.cli.common import Selection, open_session
+from sharedenv.app.project import Selection, open_session
 from sharedenv.cli.scripts import plan_of, script_options
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.index import remember

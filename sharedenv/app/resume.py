@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from sharedenv.cli.common import Session, find_scripts, trusted
-from sharedenv.cli.work import Wanted, Work
+from sharedenv.app.project import Session, find_scripts, trusted
+from sharedenv.app.work import Wanted, Work
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.create import check_format

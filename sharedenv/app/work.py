@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from sharedenv.cli.common import Selection, Session, open_session
+from sharedenv.app.project import Selection, Session, open_session
 from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
