@@ -166,4 +166,4 @@ def test_values_are_written_with_frozen() -> None:
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     }
-    assert found == {"canonical.py: Inputs", "app/project.py: Session", "run/server.py: Server"}
+    assert found == {"canonical.py: Inputs", "app/project.py: Project", "run/server.py: Server"}

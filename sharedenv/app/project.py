@@ -41,8 +41,8 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Session:
-    """One call of a command: its pool, the scripts it is about (absolute paths), the --python option."""
+class Project:
+    """A pool, those scripts of its project that are meant (absolute paths), and the Python that is asked for them (--python)."""
 
     layout: Layout
     paths: tuple[str, ...]
@@ -68,14 +68,27 @@ class Session:
         return make_plan(paths, self._full if full else known(self.layout, os.environ, self.python, lambda: self._full))
 
 
-def open_session(pool: str | None, selection: Selection, *, cwd: str | None = None) -> Session:
+def open_project(pool: str | None, selection: Selection, *, cwd: str | None = None) -> Project:
     """Finds scripts and pool (``pool``: --pool). The pool is named, not made. Raises SharedenvError."""
     here = cwd or os.getcwd()
     paths = find_scripts(selection, here)
     layout = find_pool(pool, os.environ, paths, here) or place_pool(paths, here)
     trusted(layout)
     check_format(layout)
-    return Session(layout, tuple(paths), selection.python)
+    return Project(layout, tuple(paths), selection.python)
+
+
+def existing_pool(pool: str | None, *, trust: bool = True) -> Layout:
+    """The pool that a command without scripts works on. Raises SharedenvError when there is none, or none to be trusted."""
+    here = os.getcwd()
+    layout = find_pool(pool, os.environ, (), here)
+    if layout is not None and (trust or not os.path.exists(layout.path)):
+        trusted(layout)
+    if layout is None or not os.path.exists(layout.marker):
+        where = layout.path if layout else f"{here} or above it"
+        raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
+    check_format(layout)
+    return layout
 
 
 def trusted(layout: Layout) -> None:

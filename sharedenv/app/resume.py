@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from sharedenv.app.project import Session, find_scripts, trusted
+from sharedenv.app.project import Project, find_scripts, trusted
 from sharedenv.app.work import Wanted, Work
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
@@ -66,8 +66,8 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
     present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
     gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
-    session = Session(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
-    plan = session.plan(session.paths)
+    project = Project(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
+    plan = project.plan(project.paths)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
     current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
     choice = choose(current, earlier, failed_only=wanted.failed_only)
@@ -84,7 +84,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         told += f", {len(choice.cases) - len(cases):,} still in the queue"
     planned = {case.sequence: case.digest for case in old}
     return Work(
-        session,
+        project,
         plan,
         run,
         tuple(case for case in current if case.sequence in added),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import click
 
 from sharedenv.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
-from sharedenv.app.project import Selection, open_session
+from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.building import build_options, end_by_signal, require_one
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
@@ -49,9 +49,9 @@ def activate(
     """
     kind = shell or shell_of(os.environ, calling_program())
     try:
-        session = open_session(console.pool, Selection("activate", (script,), python=python))
-        plan = plan_of(session, console)
-        environment = require_one(session, plan, build_options, no_build, console)
+        project = open_project(console.pool, Selection("activate", (script,), python=python))
+        plan = plan_of(project, console)
+        environment = require_one(project, plan, build_options, no_build, console)
         path = path_to_use(environment.path, os.environ)
         prompt = f"sharedenv {environment.key[:SHORT]}"
         text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)
@@ -60,8 +60,8 @@ def activate(
             console.result("\n".join(f"print {line}" for line in console.error_text(error).splitlines() if line))
         raise
     tell_staged(environment.path, path, console)
-    remember(session.layout, os.environ, {session.paths[0]: environment}, python)
-    note_use(session.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
+    remember(project.layout, os.environ, {project.paths[0]: environment}, python)
+    note_use(project.layout, environment)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0
 

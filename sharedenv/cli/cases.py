@@ -1,4 +1,4 @@
-"""What `run` and `submit` share: how the cases are run, and the journal they go into (resuming.py: which cases of an earlier run)."""
+"""What `run` and `submit` share: how the cases are run, and the journal they go into."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: C
         import tempfile  # noqa: PLC0415 - it costs more of a start than the journal
 
         with tempfile.TemporaryDirectory(prefix="sharedenv-run-") as folder:
-            elsewhere = replace(work.session, layout=Layout(os.path.join(folder, POOL)))
-            yield create_journal(replace(work, session=elsewhere), asked, extra)
+            elsewhere = replace(work.project, layout=Layout(os.path.join(folder, POOL)))
+            yield create_journal(replace(work, project=elsewhere), asked, extra)
     else:
         make_pool(work.layout, console)
         yield create_journal(work, asked, extra)

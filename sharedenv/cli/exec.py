@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from sharedenv.app.project import Selection, open_session
+from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.building import build_options, require_one
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
@@ -44,22 +44,22 @@ def exec_(
     Exit status 125 means that sharedenv itself failed.
     """
     try:
-        session = open_session(console.pool, Selection("exec", (script,), python=python))
+        project = open_project(console.pool, Selection("exec", (script,), python=python))
         if is_pattern(script) and not os.path.lexists(script):
-            if len(session.paths) > 1:
+            if len(project.paths) > 1:
                 raise SharedenvError(
-                    f"exec becomes one script, and {script} names {len(session.paths):,}", hint=f"sharedenv run {shlex.quote(script)}"
+                    f"exec becomes one script, and {script} names {len(project.paths):,}", hint=f"sharedenv run {shlex.quote(script)}"
                 )
-            script = session.paths[0]
-        plan = plan_of(session, console)
+            script = project.paths[0]
+        plan = plan_of(project, console)
         while True:
-            environment = require_one(session, plan, build_options, no_build, console)
+            environment = require_one(project, plan, build_options, no_build, console)
             try:
-                descriptor = enter(session.layout, environment)
+                descriptor = enter(project.layout, environment)
                 break
             except Vanished:
                 continue
-        remember(session.layout, os.environ, {session.paths[0]: environment}, python)
+        remember(project.layout, os.environ, {project.paths[0]: environment}, python)
         os.set_inheritable(descriptor, True)
         path = path_to_use(environment.path, os.environ)
         tell_staged(environment.path, path, console)

@@ -7,8 +7,8 @@ import time
 
 import click
 
+from sharedenv.app.project import existing_pool
 from sharedenv.cli.options import json_option
-from sharedenv.cli.pools import existing_pool
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.place import SHORT

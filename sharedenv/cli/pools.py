@@ -1,4 +1,4 @@
-"""What the commands on a whole pool share: finding it, naming environments by KEY."""
+"""What the commands on a whole pool share: environments named by KEY."""
 
 from __future__ import annotations
 
@@ -7,29 +7,14 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from sharedenv.app.project import Session, trusted
+from sharedenv.app.project import Project
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.pool.create import check_format
-from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.place import SHORT
 from sharedenv.pool.store import published
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.words import printable, short_path
 
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
-
-
-def existing_pool(pool: str | None, *, trust: bool = True) -> Layout:
-    """The pool that a command without scripts works on. Raises SharedenvError when there is none, or none to be trusted."""
-    here = os.getcwd()
-    layout = find_pool(pool, os.environ, (), here)
-    if layout is not None and (trust or not os.path.exists(layout.path)):
-        trusted(layout)
-    if layout is None or not os.path.exists(layout.marker):
-        where = layout.path if layout else f"{here} or above it"
-        raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
-    check_format(layout)
-    return layout
 
 
 def is_key(text: str) -> bool:
@@ -42,12 +27,12 @@ def names_key(argument: str) -> bool:
     return (is_key(argument) or argument.isalnum()) and not os.path.exists(argument)
 
 
-def built_for(session: Session) -> list[Found]:
-    """The environments of a session's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
-    found = {item.path: item for item in survey(session.layout)}
+def built_for(project: Project) -> list[Found]:
+    """The environments of a project's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
+    found = {item.path: item for item in survey(project.layout)}
     chosen = []
-    for key, need in session.plan(session.paths).needs.items():
-        item = found.get(published(session.layout, key) or "")
+    for key, need in project.plan(project.paths).needs.items():
+        item = found.get(published(project.layout, key) or "")
         if item is None:
             script = short_path(need.scripts[0], os.getcwd())
             hint = f"sharedenv build {shlex.quote(script)}"

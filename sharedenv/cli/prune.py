@@ -8,9 +8,8 @@ import re
 import click
 
 from sharedenv.app.needs import unfinished_needs
-from sharedenv.app.project import Selection, Session, open_session
+from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.options import json_option, option
-from sharedenv.cli.pools import existing_pool
 from sharedenv.cli.scripts import script_options
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -114,10 +113,10 @@ def prune_(
 
 def _kept(pool: str | None, selection: Selection) -> tuple[Layout, frozenset[str]]:
     # a script that can't be read is an error here: its environment would go for a slip of the pen
-    session: Session = open_session(pool, selection)
-    if not os.path.exists(session.layout.marker):
-        raise SharedenvError(f"no pool at {session.layout.path}", hint="sharedenv build 'case*/script.py'")
-    return session.layout, frozenset(session.plan(session.paths, full=True).needs)
+    project = open_project(pool, selection)
+    if not os.path.exists(project.layout.marker):
+        raise SharedenvError(f"no pool at {project.layout.path}", hint="sharedenv build 'case*/script.py'")
+    return project.layout, frozenset(project.plan(project.paths, full=True).needs)
 
 
 def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> None:

@@ -104,8 +104,8 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     environments = needed(work, thorough=thorough)
     if environments.missing:
         if given["no_build"]:
-            raise missing_error(work.layout, work.plan.needs, environments.missing, work.session.python)
-        work.session.settings  # noqa: B018 - an error in them is told before anything is begun
+            raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.python)
+        work.project.settings  # noqa: B018 - an error in them is told before anything is begun
     if not work.cases and not work.settled:
         return _tell_nothing(console, work, asked)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None

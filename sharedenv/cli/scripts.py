@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sharedenv.app.project import Selection, Session
+from sharedenv.app.project import Project, Selection
 from sharedenv.cli.options import Function, option, paths, typed
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
@@ -39,9 +39,9 @@ def script_options(function: Function) -> Function:
     return with_selection
 
 
-def plan_of(session: Session, console: Console, *, full: bool = False) -> Plan:
-    """The plan of a session's scripts; what it warns of is told. Raises BadScripts."""
-    return warned(session.plan(session.paths, full=full), console)
+def plan_of(project: Project, console: Console, *, full: bool = False) -> Plan:
+    """The plan of a project's scripts; what it warns of is told. Raises BadScripts."""
+    return warned(project.plan(project.paths, full=full), console)
 
 
 def warned(plan: Plan, console: Console) -> Plan:

@@ -7,10 +7,10 @@ import time
 
 import click
 
-from sharedenv.app.project import Selection, open_session
+from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option, paths
-from sharedenv.cli.pools import built_for, current, existing_pool, names_key, select
+from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
@@ -54,11 +54,11 @@ def _find(pool: str | None, name: str, python: str | None) -> tuple[Layout, Foun
     if names_key(name):
         layout = existing_pool(pool, trust=False)
         return layout, current(select(survey(layout), [name], "show"))
-    session = open_session(pool, Selection("show", (name,), python=python))
-    found = built_for(session)
+    project = open_project(pool, Selection("show", (name,), python=python))
+    found = built_for(project)
     if len(found) != 1:
         raise SharedenvError(f"{name} stands for scripts with {len(found)} environments", hint="sharedenv list")
-    return session.layout, found[0]
+    return project.layout, found[0]
 
 
 def _state(layout: Layout, item: Found) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.app.project import Selection, open_session
+from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.options import option
 from sharedenv.cli.scripts import plan_of, script_options
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -38,13 +38,13 @@ def stage_(console: Console, selection: Selection, to: str | None) -> int:
     In a job script: SHAREDENV_STAGE=$(sharedenv stage 'case*/script.py') || exit; export SHAREDENV_STAGE.
     What is run after that uses the copies.
     """
-    session = open_session(console.pool, selection)
-    plan = plan_of(session, console)
-    ready, missing = look_up_all(session.layout, plan)
+    project = open_project(console.pool, selection)
+    plan = plan_of(project, console)
+    ready, missing = look_up_all(project.layout, plan)
     if missing:
-        raise missing_error(session.layout, plan.needs, missing, session.python)
+        raise missing_error(project.layout, plan.needs, missing, project.python)
     folder = stage_folder(to, os.environ)
-    stage_all(session.layout, ready.values(), folder, console)
+    stage_all(project.layout, ready.values(), folder, console)
     console.result(folder)
     return 0
 

@@ -105,7 +105,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         return 0
     if given["no_build"]:
         require_all(work)
-    elif not given["build_job"] and build_plan(work.session, work.needed, build_options, 2, console).errors:
+    elif not given["build_job"] and build_plan(work.project, work.needed, build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:

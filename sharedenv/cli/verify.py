@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
-from sharedenv.app.project import Selection, open_session
+from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.building import build_options, result_of, taking_builds_along
 from sharedenv.cli.options import json_option, option, paths
-from sharedenv.cli.pools import built_for, existing_pool, names_key, select
+from sharedenv.cli.pools import built_for, names_key, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
@@ -75,10 +75,10 @@ def _chosen(pool: str | None, names: tuple[str, ...], python: str | None) -> tup
     if not scripts:
         layout = existing_pool(pool)
         return layout, select(survey(layout), names, "verify")
-    session = open_session(pool, Selection("verify", scripts, python=python))
+    project = open_project(pool, Selection("verify", scripts, python=python))
     keys = [name for name in names if names_key(name)]
-    chosen = [*built_for(session), *(select(survey(session.layout), keys, "verify") if keys else ())]
-    return session.layout, list({item.name: item for item in chosen}.values())
+    chosen = [*built_for(project), *(select(survey(project.layout), keys, "verify") if keys else ())]
+    return project.layout, list({item.name: item for item in chosen}.values())
 
 
 def _again(console: Console, names: Sequence[str], python: str | None) -> str:
