@@ -40,8 +40,9 @@ MAY_IMPORT = {
     "run": {"errors", "plan", "pool", "process", "settings", "start"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
     "report": {"errors", "plan", "pool", "run", "slurm", "start"},
+    "app": {"discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start"},
     "cli": {
-        "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start",
+        "app", "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start",
     },
     "entry": {"cli", "errors", "start"},
     "__main__": {"entry"},
@@ -58,6 +59,8 @@ START_MAY_ALSO = {
     "activation": {"os"},  # it is loaded by `activate` alone
     "staged": {"__future__", "collections.abc", "os"},  # it is loaded where SHAREDENV_STAGE is set
 }
+#: room → the only modules of another room that it may import: errors and notes have numbers and names in them
+NO_MORE = {"app": {"report": {"words"}}}
 #: library → the only rooms that may import it
 ONLY_IN = {
     "subprocess": {"process"},
@@ -96,6 +99,8 @@ def test_imports_run_one_way(module: Path) -> None:
         top, _, rest = name.partition(".")
         if top == "sharedenv" and rest and (target := rest.split(".")[0]) != room and target != "__version__":
             assert target in MAY_IMPORT[room] | ANYWHERE, f"{room} imports {target}"
+            if (admitted := NO_MORE.get(room, {}).get(target)) is not None and "." in rest:
+                assert rest.split(".")[1] in admitted, f"{room} imports {rest}"
         assert room in ONLY_IN.get(top, {room}), f"{room} imports {top}, which belongs in {ONLY_IN[top]}"
 
 
@@ -156,6 +161,22 @@ def test_nothing_prints_or_exits_below_its_room() -> None:
                 assert called != "sys.exit" or _room(module) in {"cli", "__main__"}, f"{module} exits"
 
 
+#: modules about the command line itself: its frame, its types of values, what the user gave
+KNOW_CLICK = {"main", "options", "arguments", "completion", "given", "scripts"}
+
+
+@pytest.mark.parametrize("module", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.stem)
+def test_only_a_command_knows_the_context_of_click(module: Path) -> None:
+    """Whatever it calls gets values (``pool: str | None``, a console …), so that it can be called without a command line."""
+    if module.stem in KNOW_CLICK:
+        return
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.FunctionDef) and "click.pass_context" not in map(ast.unparse, node.decorator_list):
+            known = [each.arg for each in [*node.args.posonlyargs, *node.args.args] if each.annotation and "click.Context" in ast.unparse(each.annotation)]
+            assert known in ([], ["ctx"]), f"{module.stem}.{node.name} takes click's context"  # ctx: click's own signatures
+        assert not (isinstance(node, ast.Attribute) and node.attr == "get_current_context"), f"{module.stem} asks click for its context"
+
+
 def test_values_are_written_with_frozen() -> None:
     """`dataclass` itself only where frozen does not do: a repr that must not show, cached properties, what changes."""
     found = {
@@ -164,4 +185,4 @@ def test_values_are_written_with_frozen() -> None:
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     }
-    assert found == {"canonical.py: Inputs", "cli/common.py: Session", "run/server.py: Server"}
+    assert found == {"canonical.py: Inputs", "app/project.py: Project", "run/server.py: Server"}

@@ -23,7 +23,7 @@ PARSERS = {"packaging", "sharedenv.key", "sharedenv.settings", "subprocess", "lo
 #: what costs milliseconds of every start and is of use to some alone: OpenSSL, three compressors, random numbers, other ways to run
 DEAR = {
     "hashlib", "shutil", "tempfile", "random", "base64", "csv", "sharedenv.pool.check", "sharedenv.pool.inventory", "sharedenv.pool.build",
-    "sharedenv.cli.resuming", "sharedenv.run.leftover", "sharedenv.run.preload", "sharedenv.slurm.share",
+    "sharedenv.app.resume", "sharedenv.run.leftover", "sharedenv.run.preload", "sharedenv.slurm.share",
 }
 
 

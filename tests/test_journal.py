@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedenv.cli.needs import unfinished_needs
+from sharedenv.app.needs import unfinished_needs
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import STALE, Owner, lives, this_process

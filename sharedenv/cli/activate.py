@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import click
 
+from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.building import build_options, end_by_signal, require_one
-from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option, paths
+from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
@@ -30,9 +31,9 @@ from sharedenv.start.staged import path_to_use
 @option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")
 @option("--no-build", is_flag=True, help="A missing environment is an error.")
 @build_options
-@click.pass_context
+@click.pass_obj
 def activate(
-    context: click.Context,
+    console: Console,
     script: str,
     python: str | None,
     shell: str | None,
@@ -45,12 +46,11 @@ def activate(
     In a job script: eval "$(sharedenv activate case1/script.py)". A script whose environment can't be had ends there.
     For csh: eval "`sharedenv activate case1/script.py`"; for fish: eval (sharedenv activate case1/script.py).
     """
-    console: Console = context.obj
     kind = shell or shell_of(os.environ, calling_program())
     try:
-        session = open_session(context, Selection((script,), python=python))
-        plan = plan_of(session, console)
-        environment = require_one(session, plan, build_options, no_build, console)
+        project = open_project(console.pool, Selection("activate", (script,), python=python))
+        plan = plan_of(project, console)
+        environment = require_one(project, plan, build_options, no_build, console)
         path = path_to_use(environment.path, os.environ)
         prompt = f"sharedenv {environment.key[:SHORT]}"
         text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)
@@ -59,8 +59,8 @@ def activate(
             console.result("\n".join(f"print {line}" for line in console.error_text(error).splitlines() if line))
         raise
     tell_staged(environment.path, path, console)
-    remember(session.layout, os.environ, {session.paths[0]: environment}, python)
-    note_use(session.layout.path, environment.path)  # a shell can hold no lock for what it starts later: prune goes by the last use
+    remember(project.layout, os.environ, {project.paths[0]: environment}, python)
+    note_use(project.layout.path, environment.path)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import click
 
+from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, make_pool, open_session, plan_of, script_options
 from sharedenv.cli.options import json_option, option, typed
+from sharedenv.cli.scripts import make_pool, plan_of, script_options
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
@@ -32,9 +33,9 @@ from sharedenv.start.trust import is_shared
 @option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
 @json_option
 @build_options
-@click.pass_context
+@click.pass_obj
 def build(
-    context: click.Context,
+    console: Console,
     selection: Selection,
     jobs: int,
     rebuild: bool,
@@ -48,24 +49,23 @@ def build(
 
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
-    console: Console = context.obj
     if check and (other := next(filter(typed, ("rebuild", "upgrade", "shared_group")), None)):
         raise SharedenvError(f"--check changes nothing and --{other.replace('_', '-')} does: give one of them")
-    session = open_session(context, selection)
-    plan = plan_of(session, console, full=not check)  # it mends an index that was damaged
+    project = open_project(console.pool, selection)
+    plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:
-        return _check(session, plan, console, as_json)
+        return _check(project, plan, console, as_json)
     if upgrade:
         _refuse_locked(plan)
     if shared_group:
         # what was built before is links into its builder's cache, which the group may be unable to read
-        rebuild |= not is_shared(session.layout.path)
-        make_pool(session.layout, console, shared=True)
+        rebuild |= not is_shared(project.layout.path)
+        make_pool(project.layout, console, shared=True)
     options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
-    outcome = build_plan(session, plan, options, jobs, console)
+    outcome = build_plan(project, plan, options, jobs, console)
     # one script of each key: its copies have the same bytes
     first = {plan.needs[key].scripts[0]: environment for key, environment in outcome.ready.items()}
-    remember(session.layout, os.environ, first, selection.python)
+    remember(project.layout, os.environ, first, selection.python)
     if as_json:
         console.document(
             {
@@ -76,7 +76,7 @@ def build(
     elif not outcome.errors:
         total = sum(environment.manifest.bytes for environment in outcome.ready.values())
         ready = count(len(outcome.ready), "environment")
-        console.say(f"{ready} for {count(len(plan.scripts), 'script')} ready in {session.layout.path} ({size(total)})")
+        console.say(f"{ready} for {count(len(plan.scripts), 'script')} ready in {project.layout.path} ({size(total)})")
     return max([EXIT_BUILD, *(error.exit_code for error in outcome.errors)]) if outcome.errors else 0
 
 
@@ -92,8 +92,8 @@ def _refuse_locked(plan: Plan) -> None:
         )
 
 
-def _check(session: Session, plan: Plan, console: Console, as_json: bool) -> int:
-    found = {key: inspect(session.layout, need.payload) for key, need in plan.needs.items()}
+def _check(project: Project, plan: Plan, console: Console, as_json: bool) -> int:
+    found = {key: inspect(project.layout, need.payload) for key, need in plan.needs.items()}
     missing = [key for key, environment in found.items() if not isinstance(environment, Environment)]
     if as_json:
         ready = [environment for environment in found.values() if isinstance(environment, Environment)]

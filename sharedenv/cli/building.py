@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sharedenv.app.project import Project
 from sharedenv.cli.arguments import Duration
-from sharedenv.cli.common import Session
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
@@ -62,13 +62,13 @@ class Outcome:
 
 @contextmanager
 def building(
-    session: Session, plan: Plan, options: BuildOptions, jobs: int, console: Console
+    project: Project, plan: Plan, options: BuildOptions, jobs: int, console: Console
 ) -> Iterator[tuple[dict[str, Future[Environment]], BuildProgress]]:
     """Starts building what is missing; yields the future of each key, and who tells of them."""
     from sharedenv.pool.build import Builder  # noqa: PLC0415 - `run` with a full pool needs the options above and no builder
 
     with BuildProgress(console) as progress, taking_builds_along():
-        builder = Builder(session.layout, session.settings, options, os.environ, progress)
+        builder = Builder(project.layout, project.settings, options, os.environ, progress)
         yield builder.build_all(plan.needs.values(), jobs), progress
 
 
@@ -101,11 +101,11 @@ def result_of(future: Future[Environment]) -> Environment:
     return future.result()
 
 
-def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, console: Console) -> Outcome:
+def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, console: Console) -> Outcome:
     """Builds what is missing and waits for all of it; tells what was built and which builds failed."""
     ready: dict[str, Environment] = {}
     errors: list[SharedenvError] = []
-    with building(session, plan, options, jobs, console) as (futures, progress):
+    with building(project, plan, options, jobs, console) as (futures, progress):
         for key, future in futures.items():
             try:
                 ready[key] = result_of(future)
@@ -121,12 +121,12 @@ def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, c
     return Outcome(ready, tuple(errors))
 
 
-def require_one(session: Session, plan: Plan, options: BuildOptions, no_build: bool, console: Console) -> Environment:
+def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: bool, console: Console) -> Environment:
     """The environment of a plan over one script, built if it may be. Raises SharedenvError."""
-    ready, missing = look_up_all(session.layout, plan)
+    ready, missing = look_up_all(project.layout, plan)
     if missing:
         if no_build:
-            raise missing_error(session.layout, plan.needs, missing, session.python)
-        with building(session, plan, options, 1, console) as (futures, _):
+            raise missing_error(project.layout, plan.needs, missing, project.python)
+        with building(project, plan, options, 1, console) as (futures, _):
             return result_of(next(iter(futures.values())))
     return next(iter(ready.values()))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from sharedenv.cli.common import trusted
+from sharedenv.app.project import trusted
 from sharedenv.cli.options import runs
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run
@@ -34,11 +34,10 @@ _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of i
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=runs)
-@click.pass_context
-def cancel(context: click.Context, run_id: str | None) -> int:
+@click.pass_obj
+def cancel(console: Console, run_id: str | None) -> int:
     """Cancel a run: its jobs on Slurm, or its process on this machine. [default: the last run]"""
-    console: Console = context.obj
-    layout = pool_of_runs(console)
+    layout = pool_of_runs(console.pool)
     trusted(layout)  # what it says of processes and jobs is acted upon
     run = meant_run(layout, run_id, console)
     status = _cancel(run, console)

@@ -1,4 +1,4 @@
-"""What `run` and `submit` share: how the cases are run, and the journal they go into (resuming.py: which cases of an earlier run)."""
+"""What `run` and `submit` share: how the cases are run, and the journal they go into."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.cli.arguments import Duration, script_arguments
-from sharedenv.cli.common import Selection, make_pool
+from sharedenv.app.project import Selection
+from sharedenv.app.work import Wanted, Work
+from sharedenv.cli.arguments import Duration
 from sharedenv.cli.options import Function, option
-from sharedenv.cli.work import Wanted, Work
+from sharedenv.cli.scripts import make_pool
 from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -59,37 +60,18 @@ def resume_options(function: Function) -> Function:
 
 
 def wanted(
-    context: click.Context, selection: Selection, given: Mapping[str, Any], here: str, share: Share | None = None
+    selection: Selection, arguments: tuple[str, ...] | None, given: Mapping[str, Any], here: str, share: Share | None = None
 ) -> Wanted:
-    """What a command line asks for. Raises SharedenvError for options that contradict each other."""
+    """What a command line asks for; ``arguments``: what followed `--`. Raises SharedenvError for options that contradict each other."""
     if given["resume"] and given["retry_failed"]:
         raise SharedenvError("--resume runs what failed too: give one of --resume and --retry-failed")
     if given["run_id"] and not (given["resume"] or given["retry_failed"]):
-        hint = f"sharedenv {context.info_name} --resume --run-id {given['run_id']}"
+        hint = f"sharedenv {selection.command} --resume --run-id {given['run_id']}"
         raise SharedenvError("--run-id names a run to go on with", hint=hint)
     cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
     if cwd is not None and not os.path.isdir(cwd):
         raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")
-    return Wanted(selection, script_arguments(context), cwd, share, given["run_id"], given["retry_failed"])
-
-
-def repeated(context: click.Context, without: Collection[str]) -> list[str]:
-    """The options given on this command line or by variables, as words to run it again; those named ``without`` left out."""
-    words: list[str] = []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if isinstance(parameter, click.Option) and name not in without and is_given(context, name):
-            flag, value = max(parameter.opts, key=len), context.params[name]
-            for one in value if isinstance(value, tuple) else (value,):
-                if one is not False:  # a flag that a variable turns off
-                    words += [flag] if one is True else [flag, f"{one:f}".rstrip("0").rstrip(".") if isinstance(one, float) else str(one)]
-    return words
-
-
-def is_given(context: click.Context, name: str) -> bool:
-    """Whether the user gave an option, on the command line or by its variable."""
-    source = click.core.ParameterSource
-    return context.get_parameter_source(name) in (source.COMMANDLINE, source.ENVIRONMENT)
+    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"])
 
 
 @contextlib.contextmanager
@@ -110,8 +92,8 @@ def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: C
         import tempfile  # noqa: PLC0415 - it costs more of a start than the journal
 
         with tempfile.TemporaryDirectory(prefix="sharedenv-run-") as folder:
-            elsewhere = replace(work.session, layout=Layout(os.path.join(folder, POOL)))
-            yield create_journal(replace(work, session=elsewhere), asked, extra)
+            elsewhere = replace(work.project, layout=Layout(os.path.join(folder, POOL)))
+            yield create_journal(replace(work, project=elsewhere), asked, extra)
     else:
         make_pool(work.layout, console)
         yield create_journal(work, asked, extra)

@@ -19,12 +19,11 @@ _STYLE = {Level.GOOD: "good", Level.NOTE: "dim", Level.WARNING: "warning", Level
 
 @click.command()
 @json_option
-@click.pass_context
-def doctor(context: click.Context, as_json: bool) -> int:
+@click.pass_obj
+def doctor(console: Console, as_json: bool) -> int:
     """Find what on this machine would hurt, each with the one line that mends it. Exit 1 if there is a problem."""
-    console: Console = context.obj
     here = os.getcwd()
-    layout = find_pool(context.obj.pool, os.environ, (), here) or Layout(os.path.join(here, FOLDER))
+    layout = find_pool(console.pool, os.environ, (), here) or Layout(os.path.join(here, FOLDER))
     findings = list(examine_machine(layout, os.environ))
     problems = [finding for finding in findings if finding.level is Level.PROBLEM]
     if as_json:

@@ -8,9 +8,10 @@ from typing import NoReturn
 
 import click
 
+from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session, plan_of
 from sharedenv.cli.options import option, paths
+from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
 from sharedenv.errors import EXIT_BUILD, SharedenvError
@@ -29,9 +30,9 @@ from sharedenv.start.staged import path_to_use
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @option("--no-build", is_flag=True, help="A missing environment is an error at once.")
 @build_options
-@click.pass_context
+@click.pass_obj
 def exec_(
-    context: click.Context,
+    console: Console,
     script: str,
     arguments: tuple[str, ...],
     python: str | None,
@@ -42,24 +43,23 @@ def exec_(
 
     Exit status 125 means that sharedenv itself failed.
     """
-    console: Console = context.obj
     try:
-        session = open_session(context, Selection((script,), python=python))
+        project = open_project(console.pool, Selection("exec", (script,), python=python))
         if is_pattern(script) and not os.path.lexists(script):
-            if len(session.paths) > 1:
+            if len(project.paths) > 1:
                 raise SharedenvError(
-                    f"exec becomes one script, and {script} names {len(session.paths):,}", hint=f"sharedenv run {shlex.quote(script)}"
+                    f"exec becomes one script, and {script} names {len(project.paths):,}", hint=f"sharedenv run {shlex.quote(script)}"
                 )
-            script = session.paths[0]
-        plan = plan_of(session, console)
+            script = project.paths[0]
+        plan = plan_of(project, console)
         while True:
-            environment = require_one(session, plan, build_options, no_build, console)
+            environment = require_one(project, plan, build_options, no_build, console)
             try:
-                descriptor = enter(session.layout, environment)
+                descriptor = enter(project.layout, environment)
                 break
             except Vanished:
                 continue
-        remember(session.layout, os.environ, {session.paths[0]: environment}, python)
+        remember(project.layout, os.environ, {project.paths[0]: environment}, python)
         os.set_inheritable(descriptor, True)
         path = path_to_use(environment.path, os.environ)
         tell_staged(environment.path, path, console)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import click
 
-from sharedenv.cli.common import Selection, find_scripts, script_options, warned
+from sharedenv.app.project import Selection, find_scripts
 from sharedenv.cli.options import json_option, option
+from sharedenv.cli.scripts import script_options, warned
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
 from sharedenv.key import maker
@@ -25,16 +26,15 @@ from sharedenv.start.find_pool import FOLDER
 @option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
 @option("--diff", is_flag=True, help="Say in words what differs between two scripts.")
 @json_option
-@click.pass_context
-def key(context: click.Context, selection: Selection, explain: bool, diff: bool, as_json: bool) -> int:
+@click.pass_obj
+def key(console: Console, selection: Selection, explain: bool, diff: bool, as_json: bool) -> int:
     """Print the key of each script as sha256sum does: the key, two spaces, the path.
 
     Scripts with one key share one environment.
     """
-    console: Console = context.obj
     if explain + diff + as_json > 1:
         raise click.UsageError("choose one of --explain, --diff and --json")
-    plan = _plan(context, selection)
+    plan = _plan(selection, console)
     if as_json:
         scripts = [{"path": path, "key": found} for path, found in plan.scripts]
         payloads = {found: need.payload.document for found, need in plan.needs.items()}
@@ -49,12 +49,12 @@ def key(context: click.Context, selection: Selection, explain: bool, diff: bool,
     return 0
 
 
-def _plan(context: click.Context, selection: Selection) -> Plan:
+def _plan(selection: Selection, console: Console) -> Plan:
     # a key needs no pool: without one, the current folder is the project's root, where `build` would make it
     here = os.getcwd()
     paths = find_scripts(selection, here)
-    layout = find_pool(context.obj.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
-    return warned(make_plan(paths, maker(gather_settings(layout.root, os.environ, selection.python))), context.obj)
+    layout = find_pool(console.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
+    return warned(make_plan(paths, maker(gather_settings(layout.root, os.environ, selection.python))), console)
 
 
 def _print_difference(plan: Plan, name: Callable[[str], str], console: Console, arguments: int) -> None:

@@ -7,8 +7,8 @@ import time
 
 import click
 
+from sharedenv.app.project import existing_pool
 from sharedenv.cli.options import json_option
-from sharedenv.cli.pools import existing_pool
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Unusable, examine
@@ -21,11 +21,10 @@ from sharedenv.start.access import SHORT
 
 @click.command("list")
 @json_option
-@click.pass_context
-def list_(context: click.Context, as_json: bool) -> int:
+@click.pass_obj
+def list_(console: Console, as_json: bool) -> int:
     """List the environments of the pool: key, Python, packages, size, last use, the script it was first built for."""
-    console: Console = context.obj
-    layout = existing_pool(context, trust=False)
+    layout = existing_pool(console.pool, trust=False)
     found = survey(layout)
     if as_json:
         values = [environment_value(layout, item) for item in found]

@@ -1,4 +1,4 @@
-"""What the commands on a whole pool share: finding it, naming environments by KEY."""
+"""What the commands on a whole pool share: environments named by KEY."""
 
 from __future__ import annotations
 
@@ -7,31 +7,14 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-import click
-
-from sharedenv.cli.common import Session, trusted
+from sharedenv.app.project import Project
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.pool.create import check_format
-from sharedenv.pool.layout import Layout, find_pool
 from sharedenv.pool.store import published
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.words import printable, short_path
 from sharedenv.start.access import SHORT
 
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
-
-
-def existing_pool(context: click.Context, *, trust: bool = True) -> Layout:
-    """The pool that a command without scripts works on. Raises SharedenvError when there is none, or none to be trusted."""
-    here = os.getcwd()
-    layout = find_pool(context.obj.pool, os.environ, (), here)
-    if layout is not None and (trust or not os.path.exists(layout.path)):
-        trusted(layout)
-    if layout is None or not os.path.exists(layout.marker):
-        where = layout.path if layout else f"{here} or above it"
-        raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
-    check_format(layout)
-    return layout
 
 
 def is_key(text: str) -> bool:
@@ -44,12 +27,12 @@ def names_key(argument: str) -> bool:
     return (is_key(argument) or argument.isalnum()) and not os.path.exists(argument)
 
 
-def built_for(session: Session) -> list[Found]:
-    """The environments of a session's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
-    found = {item.path: item for item in survey(session.layout)}
+def built_for(project: Project) -> list[Found]:
+    """The environments of a project's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
+    found = {item.path: item for item in survey(project.layout)}
     chosen = []
-    for key, need in session.plan(session.paths).needs.items():
-        item = found.get(published(session.layout, key) or "")
+    for key, need in project.plan(project.paths).needs.items():
+        item = found.get(published(project.layout, key) or "")
         if item is None:
             script = short_path(need.scripts[0], os.getcwd())
             hint = f"sharedenv build {shlex.quote(script)}"
@@ -58,10 +41,10 @@ def built_for(session: Session) -> list[Found]:
     return chosen
 
 
-def select(found: Iterable[Found], arguments: Sequence[str]) -> list[Found]:
+def select(found: Iterable[Found], arguments: Sequence[str], command: str) -> list[Found]:
     """The environments that KEY arguments name, each once; all of them for none. A key stands for all its generations.
 
-    Raises SharedenvError for an argument that names none, or several keys.
+    Raises SharedenvError for an argument that names none, or several keys; its hint is for ``command``.
     """
     everything = list(found)
     if not arguments:
@@ -71,7 +54,7 @@ def select(found: Iterable[Found], arguments: Sequence[str]) -> list[Found]:
         matches = [item for item in everything if _names(argument, item)] if is_key(argument) else []
         keys = {item.key or item.name[:SHORT] for item in matches}
         if len(keys) != 1:
-            raise _unclear(argument, sorted(keys))
+            raise _unclear(argument, sorted(keys), command)
         chosen.update((item.name, item) for item in matches)
     return list(chosen.values())
 
@@ -85,7 +68,7 @@ def _names(argument: str, item: Found) -> bool:
     return item.name == argument or (item.key or item.name[:SHORT]).startswith(argument)
 
 
-def _unclear(argument: str, keys: list[str]) -> SharedenvError:
+def _unclear(argument: str, keys: list[str], command: str) -> SharedenvError:
     if not keys:
         return SharedenvError(
             f"no environment's key begins with {argument!r}", hint="sharedenv list", exit_code=EXIT_USAGE
@@ -93,6 +76,6 @@ def _unclear(argument: str, keys: list[str]) -> SharedenvError:
     return SharedenvError(
         f"{argument} is the beginning of {len(keys)} keys",
         cause="\n".join(keys),
-        hint=f"sharedenv {click.get_current_context().info_name} {keys[0][:SHORT]}",
+        hint=f"sharedenv {command} {keys[0][:SHORT]}",
         exit_code=EXIT_USAGE,
     )

@@ -7,10 +7,10 @@ import re
 
 import click
 
-from sharedenv.cli.common import Selection, Session, open_session, script_options
-from sharedenv.cli.needs import unfinished_needs
+from sharedenv.app.needs import unfinished_needs
+from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.options import json_option, option
-from sharedenv.cli.pools import existing_pool
+from sharedenv.cli.scripts import script_options
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -72,9 +72,9 @@ class _Usage(click.Command):
 )  # fmt: skip
 @option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @json_option
-@click.pass_context
+@click.pass_obj
 def prune_(
-    context: click.Context,
+    console: Console,
     selection: Selection,
     unused_for: float | None,
     max_size: int | None,
@@ -88,12 +88,11 @@ def prune_(
     Folders of environments are read-only, so rm -rf fails on a pool: --all removes it, with the journals of its runs.
     Never waits: what runs, what a run at work (or in Slurm's queue) needs and what is in doubt stays, and is named.
     """
-    console: Console = context.obj
     if keep == selection.empty:
         raise click.UsageError("--keep wants the scripts to keep for" if keep else "scripts are named with --keep: --keep SCRIPT...")
     if everything and (keep or unused_for is not None or max_size is not None):
         raise click.UsageError("--all stands alone: nothing is left to choose")
-    layout, kept = _kept(context, selection) if keep else (existing_pool(context), None)
+    layout, kept = _kept(console.pool, selection) if keep else (existing_pool(console.pool), None)
     for text in lost_with(layout) if everything else ():
         console.warn(text)
     whole = everything and not dry_run
@@ -112,12 +111,12 @@ def prune_(
     return status
 
 
-def _kept(context: click.Context, selection: Selection) -> tuple[Layout, frozenset[str]]:
+def _kept(pool: str | None, selection: Selection) -> tuple[Layout, frozenset[str]]:
     # a script that can't be read is an error here: its environment would go for a slip of the pen
-    session: Session = open_session(context, selection)
-    if not os.path.exists(session.layout.marker):
-        raise SharedenvError(f"no pool at {session.layout.path}", hint="sharedenv build 'case*/script.py'")
-    return session.layout, frozenset(session.plan(session.paths, full=True).needs)
+    project = open_project(pool, selection)
+    if not os.path.exists(project.layout.marker):
+        raise SharedenvError(f"no pool at {project.layout.path}", hint="sharedenv build 'case*/script.py'")
+    return project.layout, frozenset(project.plan(project.paths, full=True).needs)
 
 
 def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> None:

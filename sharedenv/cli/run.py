@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
+from sharedenv.app.project import Selection
+from sharedenv.app.work import Wanted, Work, new_work, remember_all
+from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, kept_journal, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, in_pool_of, script_options, warned
+from sharedenv.cli.cases import case_options, kept_journal, resume_options, wanted
+from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, needed
-from sharedenv.cli.work import Wanted, Work, new_work, remember_all
+from sharedenv.cli.scripts import in_pool_of, script_options, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.pool.options import BuildOptions
@@ -37,7 +39,7 @@ from sharedenv.run.shares import array_of, share_of
 from sharedenv.run.starter import PlainStarter, Starter
 
 if TYPE_CHECKING:
-    from sharedenv.cli.resuming import Earlier
+    from sharedenv.app.resume import Earlier
     from sharedenv.slurm.share import Share
 
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
@@ -73,17 +75,17 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     """
     console: Console = context.obj
     here = os.getcwd()
-    asked = wanted(context, selection, given, here, _share(given))
+    asked = wanted(selection, script_arguments(context), given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
-    found = _earlier(context, asked, given, here) if again else None
+    found = _earlier(asked, given, here, console) if again else None
     if found is not None:
-        from sharedenv.cli.resuming import inherit, resumed_work  # noqa: PLC0415 - a new run does without
+        from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
 
         own = inherit(context, found.run, selection, build_options, given)
         build_options, given = own.build_options, dict(own.given)
         work = resumed_work(found, replace(asked, selection=own.selection))
     else:
-        work = new_work(context, asked, here)
+        work = new_work(console.pool, asked, here)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog_path)
     warned(work.plan, console)
@@ -102,14 +104,14 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     environments = needed(work, thorough=thorough)
     if environments.missing:
         if given["no_build"]:
-            raise missing_error(work.layout, work.plan.needs, environments.missing, work.session.python)
-        work.session.settings  # noqa: B018 - an error in them is told before anything is begun
+            raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.python)
+        work.project.settings  # noqa: B018 - an error in them is told before anything is begun
     if not work.cases and not work.settled:
         return _tell_nothing(console, work, asked)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
     joblog = _open_joblog(joblog_path, again, work, asked.share)
-    with kept_journal(work, asked, _extra(context, asked, joblog_path, work.layout.runs, again), console) as journal:
+    with kept_journal(work, asked, _extra(repeated(context, _ONCE), asked, joblog_path, work.layout.runs, again), console) as journal:
         starter = _starter(screen) if given["preload"] else PlainStarter()
         try:
             ended = execute(
@@ -133,9 +135,9 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     return status
 
 
-def _earlier(context: click.Context, asked: Wanted, given: Mapping[str, Any], here: str) -> Earlier | None:
+def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
     """The run to go on with; None for a share that never began, which is to run as a new one. Raises SharedenvError."""
-    from sharedenv.cli.resuming import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
 
     if asked.share is not None and asked.selection.empty:
         flag = "--resume" if given["resume"] else "--retry-failed"
@@ -145,11 +147,11 @@ def _earlier(context: click.Context, asked: Wanted, given: Mapping[str, Any], he
             hint=f"sharedenv run {flag} {which} 'case*/script.py'",
         )
     try:
-        found = earlier_run(context, asked, here)
+        found = earlier_run(console.pool, asked, here)
     except NoRun:
         if asked.share is None or asked.failed_only:
             raise
-        context.obj.say(f"share {asked.share} was never begun: running all of it")
+        console.say(f"share {asked.share} was never begun: running all of it")
         return None
     _refuse_queued(found.run)
     return found
@@ -269,8 +271,7 @@ def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None)
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
 
 
-def _extra(context: click.Context, asked: Wanted, joblog: str | None, runs: str, again: bool) -> dict[str, Any]:
-    words = repeated(context, _ONCE)
+def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again: bool) -> dict[str, Any]:
     if joblog is not None:  # wherever it goes on, it is this file
         words += ["--joblog", joblog]
     if asked.share is None:

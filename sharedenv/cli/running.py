@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sharedenv.app.work import Work
 from sharedenv.cli.building import taking_builds_along
 from sharedenv.cli.recorder import Recorder
-from sharedenv.cli.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need
@@ -155,7 +155,7 @@ class Delivery:
         from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
 
         self._progress = self._progress or BuildProgress(self._console)
-        return Builder(self._work.layout, self._work.session.settings, options, dict(os.environ), self._progress)
+        return Builder(self._work.layout, self._work.project.settings, options, dict(os.environ), self._progress)
 
     def _deliver_all(self, ready: Iterable[tuple[Need, Environment]]) -> None:
         for need, environment in ready:
@@ -235,7 +235,7 @@ def needed(work: Work, *, thorough: bool = False) -> Needed:
 def require_all(work: Work) -> None:
     """`--no-build`: raises SharedenvError unless every environment is there."""
     if missing := needed(work).missing:
-        raise missing_error(work.layout, work.plan.needs, missing, work.session.python)
+        raise missing_error(work.layout, work.plan.needs, missing, work.project.python)
 
 
 def _ending(outcome: Outcome) -> str:

@@ -12,9 +12,9 @@ from sharedenv.run.journal import Run
 from sharedenv.run.runs import list_runs, open_run
 
 
-def pool_of_runs(console: Console) -> Layout:
+def pool_of_runs(pool: str | None) -> Layout:
     """The pool at hand. Raises SharedenvError when there is none."""
-    layout = find_pool(console.pool, os.environ, (), os.getcwd())
+    layout = find_pool(pool, os.environ, (), os.getcwd())
     if layout is None:
         raise SharedenvError("no pool here or above, so no runs", hint="sharedenv --pool DIR/.sharedenv status")
     check_format(layout)

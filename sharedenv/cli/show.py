@@ -7,10 +7,10 @@ import time
 
 import click
 
-from sharedenv.cli.common import Selection, open_session
+from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option, paths
-from sharedenv.cli.pools import built_for, current, existing_pool, names_key, select
+from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
@@ -26,14 +26,13 @@ from sharedenv.start.trust import user_name
 @click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
 @json_option
-@click.pass_context
-def show(context: click.Context, name: str, python: str | None, as_json: bool) -> int:
+@click.pass_obj
+def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
     """Show one environment: what is in it, who built it from what, who uses it.
 
     KEY is the beginning of a key, as long as no other key begins so.
     """
-    console: Console = context.obj
-    layout, item = _find(context, name, python)
+    layout, item = _find(console.pool, name, python)
     if as_json:
         console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
         return 0
@@ -51,15 +50,15 @@ def show(context: click.Context, name: str, python: str | None, as_json: bool) -
     return 0
 
 
-def _find(context: click.Context, name: str, python: str | None) -> tuple[Layout, Found]:
+def _find(pool: str | None, name: str, python: str | None) -> tuple[Layout, Found]:
     if names_key(name):
-        layout = existing_pool(context, trust=False)
-        return layout, current(select(survey(layout), [name]))
-    session = open_session(context, Selection((name,), python=python))
-    found = built_for(session)
+        layout = existing_pool(pool, trust=False)
+        return layout, current(select(survey(layout), [name], "show"))
+    project = open_project(pool, Selection("show", (name,), python=python))
+    found = built_for(project)
     if len(found) != 1:
         raise SharedenvError(f"{name} stands for scripts with {len(found)} environments", hint="sharedenv list")
-    return session.layout, found[0]
+    return project.layout, found[0]
 
 
 def _state(layout: Layout, item: Found) -> list[tuple[str, str]]:

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.cli.common import Selection, open_session, plan_of, script_options
+from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.options import option
+from sharedenv.cli.scripts import plan_of, script_options
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.archive import Archive, make_archive
 from sharedenv.pool.layout import Layout
@@ -30,21 +31,20 @@ _ELSEWHERE = "stage once where the pool can be written (a login node), which mak
 @click.command("stage")
 @script_options
 @option("--to", metavar="DIR", help="Where to. [default: SLURM_TMPDIR, else a folder of yours under TMPDIR]")
-@click.pass_context
-def stage_(context: click.Context, selection: Selection, to: str | None) -> int:
+@click.pass_obj
+def stage_(console: Console, selection: Selection, to: str | None) -> int:
     """Copy environments to node-local disk, once a node, and print the folder.
 
     In a job script: SHAREDENV_STAGE=$(sharedenv stage 'case*/script.py') || exit; export SHAREDENV_STAGE.
     What is run after that uses the copies.
     """
-    console: Console = context.obj
-    session = open_session(context, selection)
-    plan = plan_of(session, console)
-    ready, missing = look_up_all(session.layout, plan)
+    project = open_project(console.pool, selection)
+    plan = plan_of(project, console)
+    ready, missing = look_up_all(project.layout, plan)
     if missing:
-        raise missing_error(session.layout, plan.needs, missing, session.python)
+        raise missing_error(project.layout, plan.needs, missing, project.python)
     folder = stage_folder(to, os.environ)
-    stage_all(session.layout, ready.values(), folder, console)
+    stage_all(project.layout, ready.values(), folder, console)
     console.result(folder)
     return 0
 

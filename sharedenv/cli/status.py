@@ -37,14 +37,13 @@ ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
 @option("-0", "--null", is_flag=True, help="With --list, names end with NUL instead of a newline.")
 @json_option
-@click.pass_context
-def status(context: click.Context, /, run_id: str | None, everything: bool, ended: str | None, null: bool, as_json: bool) -> int:
+@click.pass_obj
+def status(console: Console, /, run_id: str | None, everything: bool, ended: str | None, null: bool, as_json: bool) -> int:
     """Where a run stands, or how it ended: counts, failures by what they said, how to go on.
 
     RUN is the name of a run; without it, the last one.
     """
-    console: Console = context.obj
-    layout = pool_of_runs(console)
+    layout = pool_of_runs(console.pool)
     if everything and run_id and typed("everything"):
         raise SharedenvError("RUN names one run and --all lists them all: give one of them")
     everything = everything and not run_id

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
+from sharedenv.app.project import Selection
+from sharedenv.app.resume import earlier_run, resumed_work
+from sharedenv.app.work import Wanted, Work, new_work, remember_all
+from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
 from sharedenv.cli.building import build_options, build_plan, option_words
-from sharedenv.cli.cases import case_options, create_journal, is_given, repeated, resume_options, wanted
-from sharedenv.cli.common import Selection, in_pool_of, make_pool, script_options, warned
+from sharedenv.cli.cases import case_options, create_journal, resume_options, wanted
+from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.resuming import earlier_run, inherit, resumed_work
 from sharedenv.cli.running import require_all
+from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
-from sharedenv.cli.work import Wanted, Work, new_work, remember_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.options import BuildOptions
@@ -78,20 +80,20 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     console: Console = context.obj
     here = os.getcwd()
     again = given["resume"] or given["retry_failed"]
-    asked = wanted(context, selection, given, here)
+    asked = wanted(selection, script_arguments(context), given, here)
     number, queued = 1, tuple[Array, ...]()
     if again:
-        found = earlier_run(context, asked, here)
+        found = earlier_run(console.pool, asked, here)
         number = next_number(found.run.path)
         own = inherit(context, found.run, selection, build_options, given)
         selection, build_options = own.selection, own.build_options
-        given = {**own.given, "sbatch": _still_asked(context, own.given["sbatch"])}
+        given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))}
         order = _order(given, here, console)
         sequences, queued = _queued(found.run)
         work = resumed_work(found, replace(asked, selection=selection), sequences)
     else:
         order = _order(given, here, console)
-        work = new_work(context, asked, here)
+        work = new_work(console.pool, asked, here)
     _tell(work, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
@@ -103,7 +105,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         return 0
     if given["no_build"]:
         require_all(work)
-    elif not given["build_job"] and build_plan(work.session, work.needed, build_options, 2, console).errors:
+    elif not given["build_job"] and build_plan(work.project, work.needed, build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:
@@ -142,11 +144,11 @@ def _tell_nothing(work: Work, asked: Wanted, console: Console) -> int:
     return 0
 
 
-def _still_asked(context: click.Context, sbatch: Sequence[str]) -> tuple[str, ...]:
+def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...]:
     """What an earlier submission gave with --sbatch, without what this command line says anew, and without --hold: it held that job."""
-    if is_given(context, "sbatch"):
+    if "sbatch" in anew:
         return tuple(sbatch)
-    return without(sbatch, {"hold", *(name.replace("_", "-") for name in context.params if is_given(context, name))})
+    return without(sbatch, {"hold", *(name.replace("_", "-") for name in anew)})
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:

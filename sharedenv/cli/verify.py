@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
+from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.building import build_options, result_of, taking_builds_along
-from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import json_option, option, paths
-from sharedenv.cli.pools import built_for, existing_pool, names_key, select
+from sharedenv.cli.pools import built_for, names_key, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
@@ -33,17 +33,16 @@ SHOWN = 5  #: entries named a kind, unless -v
 @option("--repair", "mend", is_flag=True, help="Build anew what fails; what runs stays on the old.")
 @build_options
 @json_option
-@click.pass_context
+@click.pass_obj
 def verify_(
-    context: click.Context, names: tuple[str, ...], python: str | None, mend: bool, build_options: BuildOptions, as_json: bool
+    console: Console, names: tuple[str, ...], python: str | None, mend: bool, build_options: BuildOptions, as_json: bool
 ) -> int:
     """Hold each file against its recorded hash, and see that all else is in order. Exit 1 if anything is not.
 
     KEY is the beginning of a key; without KEY or SCRIPT, all environments are verified. One that no key leads to (a newer one has
     replaced it) is looked at too, and is no failure: nothing more is started in it, and prune takes it.
     """
-    console: Console = context.obj
-    layout, chosen = _chosen(context, names, python)
+    layout, chosen = _chosen(console.pool, names, python)
     results: list[tuple[Found, Verified]] = []
     for item in chosen:
         results.append((item, verify(layout, item.path)))
@@ -71,15 +70,15 @@ def verify_(
     return EXIT_FAILED if len(bad) > len(repaired) else 0
 
 
-def _chosen(context: click.Context, names: tuple[str, ...], python: str | None) -> tuple[Layout, list[Found]]:
+def _chosen(pool: str | None, names: tuple[str, ...], python: str | None) -> tuple[Layout, list[Found]]:
     scripts = tuple(name for name in names if not names_key(name))
     if not scripts:
-        layout = existing_pool(context)
-        return layout, select(survey(layout), names)
-    session = open_session(context, Selection(scripts, python=python))
+        layout = existing_pool(pool)
+        return layout, select(survey(layout), names, "verify")
+    project = open_project(pool, Selection("verify", scripts, python=python))
     keys = [name for name in names if names_key(name)]
-    chosen = [*built_for(session), *(select(survey(session.layout), keys) if keys else ())]
-    return session.layout, list({item.name: item for item in chosen}.values())
+    chosen = [*built_for(project), *(select(survey(project.layout), keys, "verify") if keys else ())]
+    return project.layout, list({item.name: item for item in chosen}.values())
 
 
 def _again(console: Console, names: Sequence[str], python: str | None) -> str:

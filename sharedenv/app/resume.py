@@ -1,23 +1,18 @@
-"""From a command line to the cases of an earlier run that are to run again: --resume and --retry-failed."""
+"""The cases of an earlier run that are to run again: --resume and --retry-failed."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
-import click
-
-from sharedenv.cli.cases import is_given
-from sharedenv.cli.common import Selection, Session, find_scripts, trusted
-from sharedenv.cli.work import Wanted, Work
+from sharedenv.app.project import Project, find_scripts, trusted
+from sharedenv.app.work import Wanted, Work
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout, find_pool
-from sharedenv.pool.options import BuildOptions
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
@@ -41,12 +36,12 @@ class Earlier:
     paths: tuple[str, ...]
 
 
-def earlier_run(context: click.Context, wanted: Wanted, here: str) -> Earlier:
+def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
     """The run that --resume and --retry-failed mean. Raises SharedenvError when there is none."""
     paths = () if wanted.selection.empty else tuple(find_scripts(wanted.selection, here))
     if wanted.share is not None:
         paths = tuple(take(paths, wanted.share))
-    layout = _pool(context, paths, here)
+    layout = _pool(pool, wanted, paths, here)
     return Earlier(layout, _find(layout, wanted, paths), paths)
 
 
@@ -71,8 +66,8 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
     present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
     gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
-    session = Session(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
-    plan = session.plan(session.paths)
+    project = Project(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
+    plan = project.plan(project.paths)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
     current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
     choice = choose(current, earlier, failed_only=wanted.failed_only)
@@ -89,7 +84,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         told += f", {len(choice.cases) - len(cases):,} still in the queue"
     planned = {case.sequence: case.digest for case in old}
     return Work(
-        session,
+        project,
         plan,
         run,
         tuple(case for case in current if case.sequence in added),
@@ -121,48 +116,10 @@ def _other_shares(run: Run, share: Share | None, new: int) -> SharedenvError:
     )
 
 
-@frozen
-class Inherited:
-    """The options of a command line that goes on with a run: its own, and of that run those that it does not give."""
-
-    selection: Selection
-    build_options: BuildOptions
-    given: Mapping[str, Any]
-
-
-def inherit(
-    context: click.Context, run: Run, selection: Selection, build_options: BuildOptions, given: Mapping[str, Any]
-) -> Inherited:
-    """Takes over the options that the run was begun with. A run begun by another command has none to give."""
-    own = Inherited(selection, build_options, given)
-    words = list(run.asked.extra.get("again", ()))
-    if not words or bool(run.asked.extra.get("slurm")) != (context.info_name == "submit"):
-        return own
-    try:
-        earlier = context.command.make_context(context.info_name, words, parent=context.parent)
-    except click.UsageError:  # of a version with other options
-        return own
-    line = click.core.ParameterSource.COMMANDLINE  # the variables of now are another matter
-    taken = {
-        name: value
-        for name, value in earlier.params.items()
-        if earlier.get_parameter_source(name) is line and not is_given(context, name)
-    }
-    return Inherited(
-        replace(selection, python=taken.get("python", selection.python)),
-        BuildOptions(
-            compile=build_options.compile and not taken.get("no_compile", False),
-            offline=taken.get("offline", build_options.offline),
-            lock_timeout=taken.get("lock_timeout", build_options.lock_timeout),
-        ),
-        {name: taken.get(name, value) for name, value in given.items()},
-    )
-
-
-def _pool(context: click.Context, paths: Sequence[str], here: str) -> Layout:
-    layout = find_pool(context.obj.pool, os.environ, paths, here)
+def _pool(pool: str | None, wanted: Wanted, paths: Sequence[str], here: str) -> Layout:
+    layout = find_pool(pool, os.environ, paths, here)
     if layout is None:
-        flag = "--retry-failed" if context.params.get("retry_failed") else "--resume"
+        flag = "--retry-failed" if wanted.failed_only else "--resume"
         raise NoRun(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")
     trusted(layout)
     check_format(layout)

@@ -1,4 +1,4 @@
-"""What every command that takes scripts shares: its options, and the way from arguments to scripts and pool."""
+"""From what the user names to scripts and their pool."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import click
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sharedenv import discover
-from sharedenv.cli.options import Function, option, paths, typed
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
 from sharedenv.plan import Plan, make_plan
-from sharedenv.pool.create import check_format, create_pool
+from sharedenv.pool.create import check_format
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout, find_pool, place_pool
-from sharedenv.report.building import made_pool
-from sharedenv.report.console import Console
 from sharedenv.start.trust import Distrust, check_folders, check_pool
 
 if TYPE_CHECKING:
@@ -31,8 +26,9 @@ if TYPE_CHECKING:
 
 @frozen
 class Selection:
-    """What SCRIPT…, --from-file and -0 stand for on a command line."""
+    """What SCRIPT…, --from-file and -0 stand for on a command line. ``command``: the one that they are given to, for hints."""
 
+    command: str
     arguments: tuple[str, ...]
     from_file: str | None = None
     null: bool = False
@@ -44,28 +40,9 @@ class Selection:
         return not self.arguments and self.from_file is None
 
 
-def script_options(function: Function) -> Function:
-    """Adds SCRIPT…, --from-file, -0 and --python; the command receives them as one ``selection``."""
-
-    @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED, shell_complete=paths)
-    @option("--from-file", metavar="LIST", help="Read the scripts from LIST, one a line ('-': standard input).")
-    @option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
-    @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
-    @functools.wraps(function)
-    def with_selection(
-        *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, **options: Any
-    ) -> Any:
-        if null and from_file is None and typed("null"):
-            hint = f"sharedenv {_command()} -0 --from-file LIST"
-            raise SharedenvError("-0 says how the names in a list end, and no list is named", hint=hint)
-        return function(*args, selection=Selection(scripts, from_file, null, python), **options)
-
-    return with_selection
-
-
 @dataclass(frozen=True)
-class Session:
-    """One call of a command: its pool, the scripts it is about (absolute paths), the --python option."""
+class Project:
+    """A pool, those scripts of its project that are meant (absolute paths), and the Python that is asked for them (--python)."""
 
     layout: Layout
     paths: tuple[str, ...]
@@ -91,41 +68,27 @@ class Session:
         return make_plan(paths, self._full if full else known(self.layout, os.environ, self.python, lambda: self._full))
 
 
-def open_session(context: click.Context, selection: Selection, *, cwd: str | None = None) -> Session:
-    """Finds scripts and pool. The pool is named, not made. Raises SharedenvError."""
+def open_project(pool: str | None, selection: Selection, *, cwd: str | None = None) -> Project:
+    """Finds scripts and pool (``pool``: --pool). The pool is named, not made. Raises SharedenvError."""
     here = cwd or os.getcwd()
     paths = find_scripts(selection, here)
-    layout = find_pool(context.obj.pool, os.environ, paths, here) or place_pool(paths, here)
+    layout = find_pool(pool, os.environ, paths, here) or place_pool(paths, here)
     trusted(layout)
     check_format(layout)
-    return Session(layout, tuple(paths), selection.python)
+    return Project(layout, tuple(paths), selection.python)
 
 
-def plan_of(session: Session, console: Console, *, full: bool = False) -> Plan:
-    """The plan of a session's scripts; what it warns of is told. Raises BadScripts."""
-    return warned(session.plan(session.paths, full=full), console)
-
-
-def warned(plan: Plan, console: Console) -> Plan:
-    """The same plan, its warnings told."""
-    for text in plan.warnings:
-        console.warn(text)
-    return plan
-
-
-def in_pool_of(layout: Layout, command: str, console: Console) -> str:
-    """A command that the user is told to run here, with --pool as it was given, or where this pool would not be found without."""
-    if not console.pool:
-        found = find_pool(None, os.environ, (), os.getcwd())
-        if found is None or found.path != layout.path:
-            console = replace(console, pool=os.path.relpath(layout.path))
-    return console.in_pool(command)
-
-
-def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None:
-    """Makes the pool where there is none, and says so. Raises SharedenvError."""
-    if create_pool(layout, shared=shared):
-        console.say(made_pool(layout.path))
+def existing_pool(pool: str | None, *, trust: bool = True) -> Layout:
+    """The pool that a command without scripts works on. Raises SharedenvError when there is none, or none to be trusted."""
+    here = os.getcwd()
+    layout = find_pool(pool, os.environ, (), here)
+    if layout is not None and (trust or not os.path.exists(layout.path)):
+        trusted(layout)
+    if layout is None or not os.path.exists(layout.marker):
+        where = layout.path if layout else f"{here} or above it"
+        raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
+    check_format(layout)
+    return layout
 
 
 def trusted(layout: Layout) -> None:
@@ -140,7 +103,7 @@ def trusted(layout: Layout) -> None:
 def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
     """Absolute paths of all scripts that a command line names. Raises SharedenvError when it names none."""
     if selection.empty:
-        raise SharedenvError("no script named", hint=f"sharedenv {_command()} 'case*/script.py'")
+        raise SharedenvError("no script named", hint=f"sharedenv {selection.command} 'case*/script.py'")
     if "" in selection.arguments:
         cause = 'a variable of the shell that is not set, as in "$SCRIPT", gives one'
         raise SharedenvError("an empty name among the scripts", cause=cause)
@@ -151,17 +114,12 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
             raise SharedenvError(
                 f"the list {selection.from_file} holds NUL bytes",
                 cause="names that end with NUL, as find -print0 writes them, are read with -0",
-                hint=f"sharedenv {_command()} -0 --from-file {shlex.quote(selection.from_file)}",
+                hint=f"sharedenv {selection.command} -0 --from-file {shlex.quote(selection.from_file)}",
             )
         listed = discover.read_list(data, nul=selection.null)
         if not listed and not selection.arguments:
-            raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {_command()} --help")
+            raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {selection.command} --help")
     return discover.expand(selection.arguments, cwd, listed)
-
-
-def _command() -> str:
-    """The name of the command that was called."""
-    return str(click.get_current_context().info_name)
 
 
 def _read_list(path: str) -> bytes:

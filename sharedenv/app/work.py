@@ -1,4 +1,4 @@
-"""From a command line to the cases that are to run (resuming.py: those of an earlier run)."""
+"""From a command line to the cases that are to run (resume.py: those of an earlier run)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-import click
-
-from sharedenv.cli.common import Selection, Session, open_session
+from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
@@ -58,7 +56,7 @@ class Work:
     writer   under which the results are written
     """
 
-    session: Session
+    project: Project
     plan: Plan
     run: Run | None
     planned: tuple[Case, ...]
@@ -75,7 +73,7 @@ class Work:
     @property
     def layout(self) -> Layout:
         """The pool."""
-        return self.session.layout
+        return self.project.layout
 
     @property
     def needed(self) -> Plan:
@@ -84,26 +82,26 @@ class Work:
         return replace(self.plan, needs={key: need for key, need in self.plan.needs.items() if key in keys})
 
 
-def new_work(context: click.Context, wanted: Wanted, here: str) -> Work:
+def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
     """All the scripts named. Raises SharedenvError."""
-    session = open_session(context, wanted.selection, cwd=here)
-    paths: Sequence[str] = session.paths
+    project = open_project(pool, wanted.selection, cwd=here)
+    paths: Sequence[str] = project.paths
     notes: tuple[str, ...] = ()
     if wanted.share is not None:
         from sharedenv.slurm.share import take  # noqa: PLC0415 - most runs are no share
 
         paths = take(paths, wanted.share)
-        notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(paths):,} of {count(len(session.paths), 'script')}",)
-    plan = session.plan(paths)
+        notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(paths):,} of {count(len(project.paths), 'script')}",)
+    plan = project.plan(paths)
     cases = tuple(
         Case(sequence, path, wanted.arguments or (), key, digest, wanted.cwd)
         for sequence, ((path, key), digest) in enumerate(zip(plan.scripts, plan.digests, strict=True), 1)
     )
-    return Work(session, plan, None, cases, cases, notes=notes)
+    return Work(project, plan, None, cases, cases, notes=notes)
 
 
 def remember_all(work: Work) -> None:
     """Notes the environments of this work in the index: the next command over the same scripts parses none of them."""
     looked_up = {need.scripts[0]: look_up(work.layout, need.payload) for need in work.plan.needs.values()}
     found = {script: environment for script, environment in looked_up.items() if isinstance(environment, Environment)}
-    remember(work.layout, os.environ, found, work.session.python)
+    remember(work.layout, os.environ, found, work.project.python)

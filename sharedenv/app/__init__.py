@@ -1,0 +1,1 @@
+"""The use cases: what a command does, without a command line. Knows no click and prints nothing."""

@@ -1,0 +1,66 @@
+"""What the commands that take scripts share: their options, and what they tell of plan and pool."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from sharedenv.app.project import Project, Selection
+from sharedenv.cli.options import Function, option, paths, typed
+from sharedenv.errors import SharedenvError
+from sharedenv.plan import Plan
+from sharedenv.pool.create import create_pool
+from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.report.building import made_pool
+from sharedenv.report.console import Console
+
+
+def script_options(function: Function) -> Function:
+    """Adds SCRIPT…, --from-file, -0 and --python; the command receives them as one ``selection``."""
+
+    @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED, shell_complete=paths)
+    @option("--from-file", metavar="LIST", help="Read the scripts from LIST, one a line ('-': standard input).")
+    @option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
+    @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+    @functools.wraps(function)
+    def with_selection(
+        *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, **options: Any
+    ) -> Any:
+        command = str(click.get_current_context().info_name)
+        if null and from_file is None and typed("null"):
+            hint = f"sharedenv {command} -0 --from-file LIST"
+            raise SharedenvError("-0 says how the names in a list end, and no list is named", hint=hint)
+        return function(*args, selection=Selection(command, scripts, from_file, null, python), **options)
+
+    return with_selection
+
+
+def plan_of(project: Project, console: Console, *, full: bool = False) -> Plan:
+    """The plan of a project's scripts; what it warns of is told. Raises BadScripts."""
+    return warned(project.plan(project.paths, full=full), console)
+
+
+def warned(plan: Plan, console: Console) -> Plan:
+    """The same plan, its warnings told."""
+    for text in plan.warnings:
+        console.warn(text)
+    return plan
+
+
+def in_pool_of(layout: Layout, command: str, console: Console) -> str:
+    """A command that the user is told to run here, with --pool as it was given, or where this pool would not be found without."""
+    if not console.pool:
+        found = find_pool(None, os.environ, (), os.getcwd())
+        if found is None or found.path != layout.path:
+            console = replace(console, pool=os.path.relpath(layout.path))
+    return console.in_pool(command)
+
+
+def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None:
+    """Makes the pool where there is none, and says so. Raises SharedenvError."""
+    if create_pool(layout, shared=shared):
+        console.say(made_pool(layout.path))
