@@ -14,6 +14,7 @@ from sharedenv.problems import FOLDER, FOLDERS, NO_FILE, BadScripts, Problem, sh
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.start.block import Block
 from sharedenv.start.digest import sha256
+from sharedenv.start.environ import current_folder
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
 _OURS_ALONE = ("/dev/stdin", "/dev/fd/", "/proc/self/")  # names that mean another file to the process that is to run it
@@ -70,9 +71,9 @@ def make_plan(paths: Iterable[str], make: Maker) -> Plan:
             for name, line in keyer.unknown:
                 unknown.setdefault(name, (path, line, []))[2].append(path)
     if problems:
-        raise BadScripts(problems, total, os.getcwd())
+        raise BadScripts(problems, total, current_folder(os.environ))
     found = {key: Need(payload, tuple(users)) for key, (payload, users) in needs.items()}
-    here = os.getcwd()
+    here = current_folder(os.environ)
     warnings = tuple(unknown_key(shown(path, here), line, name, len(users)) for name, (path, line, users) in unknown.items())
     return Plan(tuple(scripts), found, tuple(digests), warnings)
 

@@ -99,7 +99,12 @@ def test_each_folder_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     _pool(tmp_path)
     looked: list[str] = []
     look = find_pool._is_folder_or_link
-    monkeypatch.setattr(find_pool, "_is_folder_or_link", lambda path: looked.append(path) or look(path))
+
+    def noted(path: str) -> bool:
+        looked.append(path)
+        return look(path)
+
+    monkeypatch.setattr(find_pool, "_is_folder_or_link", noted)
     ancestors = Ancestors({})
     for number in range(50):
         for name in ("a.py", "b.py"):

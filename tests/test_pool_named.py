@@ -9,13 +9,13 @@ import pytest
 
 from sharedenv.cli.main import _own_words
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.layout import find_pool
+from sharedenv.pool.find import named_pool
 from tests.conftest import Project
 
 
 def named(path: Path) -> str:
     """The pool that --pool PATH stands for."""
-    found = find_pool(str(path), {}, (), "/")
+    found = named_pool(str(path), {}, "/")
     assert found is not None
     return found.path
 

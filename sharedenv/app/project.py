@@ -6,8 +6,8 @@ import functools
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sharedenv import discover
@@ -16,8 +16,11 @@ from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format
+from sharedenv.pool.find import find_pool, find_pools, place_for_one, place_pool, several_pools
 from sharedenv.pool.index import known
-from sharedenv.pool.layout import FOLDERS, Layout, find_pool, place_pool
+from sharedenv.pool.layout import FOLDERS, Layout
+from sharedenv.run.runs import holds_unfinished
+from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import Distrust, check_folders, check_pool
 
 if TYPE_CHECKING:
@@ -42,11 +45,15 @@ class Selection:
 
 @dataclass(frozen=True)
 class Project:
-    """A pool, those scripts of its project that are meant (absolute paths), and the Python that is asked for them (--python)."""
+    """A pool, those scripts of its project that are meant (absolute paths), and the Python that is asked for them (--python).
+
+    ``strays``: pools that were passed over on the way to it, each with the one that counts in its place.
+    """
 
     layout: Layout
     paths: tuple[str, ...]
     python: str | None
+    strays: Mapping[str, str] = field(default_factory=dict)
 
     @functools.cached_property
     def settings(self) -> Settings:
@@ -68,24 +75,48 @@ class Project:
         return make_plan(paths, self._full if full else known(self.layout, os.environ, self.python, lambda: self._full))
 
 
-def open_project(pool: str | None, selection: Selection, *, cwd: str | None = None) -> Project:
-    """Finds scripts and pool (``pool``: --pool). The pool is named, not made. Raises SharedenvError."""
-    here = cwd or os.getcwd()
+def open_project(pool: str | None, selection: Selection, *, cwd: str | None = None, alone: bool = False) -> Project:
+    """Finds scripts and their pool (``pool``: --pool). The pool is named, not made. Raises SharedenvError.
+
+    ``alone``: it is one script that wants to be started, and that no pool is there says nothing of where one belongs.
+    """
+    here = cwd or current_folder(os.environ)
     paths = find_scripts(selection, here)
-    layout = find_pool(pool, os.environ, paths, here) or place_pool(paths, here)
-    trusted(layout)
-    check_format(layout)
-    return Project(layout, tuple(paths), selection.python)
+    found = find_pools(pool, os.environ, paths, here, holds_unfinished)
+    if len(found.pools) > 1:
+        raise several_pools(found)
+    layout = next(iter(found.pools)) or (place_for_one(paths[0], here, os.environ) if alone else place_pool(paths, here))
+    return _opened(Project(layout, tuple(paths), selection.python, found.strays))
+
+
+def open_projects(pool: str | None, selection: Selection) -> tuple[Sequence[str], list[Project]]:
+    """As open_project, where scripts may have several pools: all their paths in the order asked, and each pool with its own."""
+    here = current_folder(os.environ)
+    paths = find_scripts(selection, here)
+    found = find_pools(pool, os.environ, paths, here, holds_unfinished)
+    return paths, [
+        _opened(Project(layout or place_pool(own, here), tuple(own), selection.python, found.strays)) for layout, own in found.pools.items()
+    ]
+
+
+def _opened(project: Project) -> Project:
+    trusted(project.layout)
+    check_format(project.layout)
+    return project
+
+
+def pool_here(pool: str | None) -> Layout | None:
+    """The pool that a command without scripts means (``pool``: --pool), or None. Raises SharedenvError."""
+    return find_pool(pool, os.environ, current_folder(os.environ), holds_unfinished)
 
 
 def existing_pool(pool: str | None, *, trust: bool = True) -> Layout:
     """The pool that a command without scripts works on. Raises SharedenvError when there is none, or none to be trusted."""
-    here = os.getcwd()
-    layout = find_pool(pool, os.environ, (), here)
+    layout = pool_here(pool)
     if layout is not None and (trust or not os.path.exists(layout.path)):
         trusted(layout)
     if layout is None or not os.path.exists(layout.marker):
-        where = layout.path if layout else f"{here} or above it"
+        where = layout.path if layout else f"{current_folder(os.environ)} or above it"
         raise SharedenvError(f"no pool at {where}", hint="sharedenv build 'case*/script.py'")
     check_format(layout)
     return layout

@@ -12,13 +12,14 @@ from sharedenv.app.work import Wanted, Work
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.create import check_format
-from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.find import find_pools, several_pools
+from sharedenv.pool.layout import Layout
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, refuse_leftover
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
-from sharedenv.run.runs import list_runs, open_run
+from sharedenv.run.runs import holds_unfinished, list_runs, open_run
 from sharedenv.run.session_state import LOCAL, refuse_live, share_writer
 from sharedenv.slurm.share import Share, take
 
@@ -117,7 +118,10 @@ def _other_shares(run: Run, share: Share | None, new: int) -> SharedenvError:
 
 
 def _pool(pool: str | None, wanted: Wanted, paths: Sequence[str], here: str) -> Layout:
-    layout = find_pool(pool, os.environ, paths, here)
+    found = find_pools(pool, os.environ, paths or [os.path.join(here, "script.py")], here, holds_unfinished)
+    if len(found.pools) > 1:
+        raise several_pools(found)
+    layout = next(iter(found.pools))
     if layout is None:
         flag = "--retry-failed" if wanted.failed_only else "--resume"
         raise NoRun(f"no pool at {here} or above it, so no run to go on with", hint=f"sharedenv --pool DIR run {flag}")

@@ -48,7 +48,7 @@ def activate(
     """
     kind = shell or shell_of(os.environ, calling_program())
     try:
-        project = open_project(console.pool, Selection("activate", (script,), python=python))
+        project = open_project(console.pool, Selection("activate", (script,), python=python), alone=True)
         plan = plan_of(project, console)
         environment = require_one(project, plan, build_options, no_build, console)
         path = path_to_use(environment.path, os.environ)

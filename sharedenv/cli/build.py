@@ -21,6 +21,7 @@ from sharedenv.pool.store import Environment, Unusable, inspect
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path, size
 from sharedenv.start.access import SHORT
+from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import is_shared
 
 
@@ -83,7 +84,7 @@ def build(
 def _refuse_locked(plan: Plan) -> None:
     locked = [script for need in plan.needs.values() if need.payload.document["lock"] is not None for script in need.scripts]
     if locked:
-        first = short_path(locked[0], os.getcwd())
+        first = short_path(locked[0], current_folder(os.environ))
         raise SharedenvError(
             f"--upgrade can't give newer versions to {count(len(locked), 'script')}: a lock file pins them",
             cause=printable(f"{first}.lock"),
@@ -101,7 +102,7 @@ def _check(project: Project, plan: Plan, console: Console, as_json: bool) -> int
             {"environments": [_value(plan, environment) for environment in ready], "missing": missing, "errors": []}
         )
         return EXIT_FAILED if missing else 0
-    here = os.getcwd()
+    here = current_folder(os.environ)
     for key in missing:
         scripts = plan.needs[key].scripts
         environment = found[key]

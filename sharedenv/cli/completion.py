@@ -7,7 +7,7 @@ import os
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from sharedenv.pool.layout import find_pool
+from sharedenv.app.project import pool_here
 
 
 def complete(cli: click.Command, variable: str) -> int:
@@ -20,6 +20,6 @@ def complete(cli: click.Command, variable: str) -> int:
 
 def runs(context: click.Context, incomplete: str) -> list[CompletionItem]:
     """The runs of the pool at hand, newest first."""
-    layout = find_pool(context.find_root().params["pool"], os.environ, (), os.getcwd())
+    layout = pool_here(context.find_root().params["pool"])
     found = sorted(os.listdir(layout.runs), reverse=True) if layout else []
     return [CompletionItem(name) for name in found if name.startswith(incomplete) and not name.startswith(".")]

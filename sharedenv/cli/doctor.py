@@ -6,12 +6,14 @@ import os
 
 import click
 
+from sharedenv.app.project import pool_here
 from sharedenv.cli.options import json_option
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.doctor import Finding, Level, examine_machine
-from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
+from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER
 
 _STYLE = {Level.GOOD: "good", Level.NOTE: "dim", Level.WARNING: "warning", Level.PROBLEM: "error"}
@@ -22,8 +24,8 @@ _STYLE = {Level.GOOD: "good", Level.NOTE: "dim", Level.WARNING: "warning", Level
 @click.pass_obj
 def doctor(console: Console, as_json: bool) -> int:
     """Find what on this machine would hurt, each with the one line that mends it. Exit 1 if there is a problem."""
-    here = os.getcwd()
-    layout = find_pool(console.pool, os.environ, (), here) or Layout(os.path.join(here, FOLDER))
+    here = current_folder(os.environ)
+    layout = pool_here(console.pool) or Layout(os.path.join(here, FOLDER))
     findings = list(examine_machine(layout, os.environ))
     problems = [finding for finding in findings if finding.level is Level.PROBLEM]
     if as_json:

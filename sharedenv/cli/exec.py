@@ -44,7 +44,7 @@ def exec_(
     Exit status 125 means that sharedenv itself failed.
     """
     try:
-        project = open_project(console.pool, Selection("exec", (script,), python=python))
+        project = open_project(console.pool, Selection("exec", (script,), python=python), alone=True)
         if is_pattern(script) and not os.path.lexists(script):
             if len(project.paths) > 1:
                 raise SharedenvError(

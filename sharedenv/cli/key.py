@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -13,11 +13,14 @@ from sharedenv.cli.scripts import script_options, warned
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
 from sharedenv.key import maker
-from sharedenv.plan import Plan, make_plan
-from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.plan import Need, Plan, make_plan
+from sharedenv.pool.find import find_pools
+from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.payload import explained
+from sharedenv.run.runs import holds_unfinished
 from sharedenv.settings import gather_settings
+from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER
 
 
@@ -50,11 +53,23 @@ def key(console: Console, selection: Selection, explain: bool, diff: bool, as_js
 
 
 def _plan(selection: Selection, console: Console) -> Plan:
-    # a key needs no pool: without one, the current folder is the project's root, where `build` would make it
-    here = os.getcwd()
+    # a key needs no pool: without one, the current folder is the project's root, where `build` would make it; and of several
+    # pools each has settings of its own
+    here = current_folder(os.environ)
     paths = find_scripts(selection, here)
-    layout = find_pool(console.pool, os.environ, paths, here) or Layout(os.path.join(here, FOLDER))
-    return warned(make_plan(paths, maker(gather_settings(layout.root, os.environ, selection.python))), console)
+    plans = []
+    for layout, own in find_pools(console.pool, os.environ, paths, here, holds_unfinished).pools.items():
+        root = (layout or Layout(os.path.join(here, FOLDER))).root
+        plans.append(warned(make_plan(own, maker(gather_settings(root, os.environ, selection.python))), console))
+    return plans[0] if len(plans) == 1 else _together(plans, paths)
+
+
+def _together(plans: Sequence[Plan], paths: Sequence[str]) -> Plan:
+    keys = dict(pair for plan in plans for pair in plan.scripts)
+    needs: dict[str, Need] = {}
+    for found, need in (item for plan in plans for item in plan.needs.items()):
+        needs[found] = Need(need.payload, (*needs[found].scripts, *need.scripts) if found in needs else need.scripts)
+    return Plan(tuple((path, keys[path]) for path in paths), needs)
 
 
 def _print_difference(plan: Plan, name: Callable[[str], str], console: Console, arguments: int) -> None:
@@ -82,7 +97,7 @@ def _line(found: str, name: str) -> str:
 
 def _namer(selection: Selection) -> Callable[[str], str]:
     """How paths are written: absolute where that is what was asked for, else from the current folder."""
-    here = os.getcwd().rstrip("/") + "/"
+    here = current_folder(os.environ).rstrip("/") + "/"
     absolute = frozenset(argument for argument in selection.arguments if os.path.isabs(argument))
     if absolute and len(absolute) == len(selection.arguments):
         return str

@@ -13,6 +13,7 @@ from sharedenv.pool.store import published
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.words import printable, short_path
 from sharedenv.start.access import SHORT
+from sharedenv.start.environ import current_folder
 
 _KEY = re.compile(r"[0-9a-f]{1,64}|[0-9a-f]{12}-[1-9][0-9]*")
 
@@ -34,7 +35,7 @@ def built_for(project: Project) -> list[Found]:
     for key, need in project.plan(project.paths).needs.items():
         item = found.get(published(project.layout, key) or "")
         if item is None:
-            script = short_path(need.scripts[0], os.getcwd())
+            script = short_path(need.scripts[0], current_folder(os.environ))
             hint = f"sharedenv build {shlex.quote(script)}"
             raise SharedenvError(f"the environment of {printable(script)} is not built", hint=hint, exit_code=EXIT_FAILED)
         chosen.append(item)

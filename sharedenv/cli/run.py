@@ -20,7 +20,7 @@ from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, needed
-from sharedenv.cli.scripts import in_pool_of, script_options, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.pool.options import BuildOptions
@@ -37,6 +37,7 @@ from sharedenv.run.runs import list_runs, unended_run
 from sharedenv.run.session_state import LOCAL
 from sharedenv.run.shares import array_of, share_of
 from sharedenv.run.starter import PlainStarter, Starter
+from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
     from sharedenv.app.resume import Earlier
@@ -74,7 +75,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     goes on from there.
     """
     console: Console = context.obj
-    here = os.getcwd()
+    here = current_folder(os.environ)
     asked = wanted(selection, script_arguments(context), given, here, _share(given))
     again = given["resume"] or given["retry_failed"]
     found = _earlier(asked, given, here, console) if again else None
@@ -88,6 +89,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         work = new_work(console.pool, asked, here)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog_path)
+    tell_strays(work.project, console)
     warned(work.plan, console)
     for note in work.notes:
         console.say(note)

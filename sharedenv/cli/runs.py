@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
+from sharedenv.app.project import pool_here
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
-from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import list_runs, open_run
@@ -14,7 +13,7 @@ from sharedenv.run.runs import list_runs, open_run
 
 def pool_of_runs(pool: str | None) -> Layout:
     """The pool at hand. Raises SharedenvError when there is none."""
-    layout = find_pool(pool, os.environ, (), os.getcwd())
+    layout = pool_here(pool)
     if layout is None:
         raise SharedenvError("no pool here or above, so no runs", hint="sharedenv --pool DIR/.sharedenv status")
     check_format(layout)

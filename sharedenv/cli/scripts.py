@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from sharedenv.app.project import Project, Selection
+from sharedenv.app.project import Project, Selection, pool_here
 from sharedenv.cli.options import Function, option, paths, typed
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.create import create_pool
-from sharedenv.pool.layout import Layout, find_pool
+from sharedenv.pool.layout import Layout
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
+from sharedenv.report.words import short_path
+from sharedenv.start.environ import current_folder
 
 
 def script_options(function: Function) -> Function:
@@ -40,8 +43,17 @@ def script_options(function: Function) -> Function:
 
 
 def plan_of(project: Project, console: Console, *, full: bool = False) -> Plan:
-    """The plan of a project's scripts; what it warns of is told. Raises BadScripts."""
+    """The plan of a project's scripts; what it warns of is told, and pools that were passed over. Raises BadScripts."""
+    tell_strays(project, console)
     return warned(project.plan(project.paths, full=full), console)
+
+
+def tell_strays(project: Project, console: Console) -> None:
+    """Warns of the pools that were passed over on the way to a project's."""
+    here = current_folder(os.environ)
+    for stray, above in project.strays.items():
+        remedy = f"rm -r {shlex.quote(short_path(stray, here))}"
+        console.warn(f"passed over the pool {short_path(stray, here)}: {above} lies above it, and no run needs it ({remedy})")
 
 
 def warned(plan: Plan, console: Console) -> Plan:
@@ -54,7 +66,7 @@ def warned(plan: Plan, console: Console) -> Plan:
 def in_pool_of(layout: Layout, command: str, console: Console) -> str:
     """A command that the user is told to run here, with --pool as it was given, or where this pool would not be found without."""
     if not console.pool:
-        found = find_pool(None, os.environ, (), os.getcwd())
+        found = pool_here(None)
         if found is None or found.path != layout.path:
             console = replace(console, pool=os.path.relpath(layout.path))
     return console.in_pool(command)

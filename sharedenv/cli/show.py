@@ -19,6 +19,7 @@ from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size
+from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import user_name
 
 
@@ -36,7 +37,7 @@ def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
     if as_json:
         console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
         return 0
-    lines = [("key", item.key or "unknown"), ("path", short_path(item.path, os.getcwd())), *_state(layout, item)]
+    lines = [("key", item.key or "unknown"), ("path", short_path(item.path, current_folder(os.environ))), *_state(layout, item)]
     if item.manifest is not None:
         lines += _facts(layout, item.manifest)
     for line in table(("", ""), [(f"{word}:", text) for word, text in lines]):
@@ -98,7 +99,7 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
         ("built", f"{built} in {duration(manifest.seconds)}, by {manifest.user} on {manifest.host} with uv {manifest.uv}"),
         ("runs on", f"{manifest.payload.document['platform']}, {requires}"),
         ("built for", _users(manifest)),
-        ("logs", short_path(os.path.join(layout.logs, f"{manifest.payload.key[:12]}.log"), os.getcwd())),
+        ("logs", short_path(os.path.join(layout.logs, f"{manifest.payload.key[:12]}.log"), current_folder(os.environ))),
     ]
 
 

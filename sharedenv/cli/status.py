@@ -27,6 +27,7 @@ from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.runs import list_runs
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
+from sharedenv.start.environ import current_folder
 
 ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 
@@ -62,7 +63,7 @@ def status(console: Console, /, run_id: str | None, everything: bool, ended: str
     if as_json:
         console.document(_document(layout, run))
     elif is_on_slurm(run):
-        tell_slurm(run, console, os.getcwd())
+        tell_slurm(run, console, current_folder(os.environ))
     else:
         _tell(layout, run, console)
     if not as_json and run_id is None and (text := hidden_run(layout, run, console)):
@@ -95,7 +96,7 @@ def _names(run: Run, ended: str) -> Iterable[str]:
     cases = run.cases()
     results, sessions = run.read()
     running = stand(len(cases), results, sessions, time.time()).running
-    here = os.getcwd()
+    here = current_folder(os.environ)
     meant = (case.script for case in cases if case.sequence not in running and _ending(results.get(case.sequence)) == ended)
     names = (short_path(path, here) for path in dict.fromkeys(meant))
     return (f"./{name}" if name.startswith("-") else name for name in names)
@@ -111,7 +112,7 @@ def _ending(result: Result | None) -> str:
 
 
 def _tell(layout: Layout, run: Run, console: Console) -> None:
-    here, now = os.getcwd(), time.time()
+    here, now = current_folder(os.environ), time.time()
     cases = run.cases()
     results, sessions = run.read()
     standing = stand(len(cases), results, sessions, now)

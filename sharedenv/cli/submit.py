@@ -20,7 +20,7 @@ from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import require_all
-from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, warned
+from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
@@ -36,6 +36,7 @@ from sharedenv.slurm.packing import Packing
 from sharedenv.slurm.sbatch import Options, log_path, script_text, without
 from sharedenv.slurm.status import standing
 from sharedenv.slurm.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
+from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
@@ -78,7 +79,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     Builds what is missing first. Prints the run's name; `sharedenv status` says where it stands.
     """
     console: Console = context.obj
-    here = os.getcwd()
+    here = current_folder(os.environ)
     again = given["resume"] or given["retry_failed"]
     asked = wanted(selection, script_arguments(context), given, here)
     number, queued = 1, tuple[Array, ...]()
@@ -130,6 +131,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
 
 def _tell(work: Work, here: str, console: Console) -> None:
     """What is to be known of the work before it is submitted."""
+    tell_strays(work.project, console)
     warned(work.plan, console)
     for note in work.notes:
         console.say(note)

@@ -6,11 +6,12 @@ import os
 
 import click
 
-from sharedenv.app.project import Selection, open_project
+from sharedenv.app.project import Selection, open_projects
 from sharedenv.cli.scripts import plan_of, script_options
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
+from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console
 
 
@@ -19,16 +20,20 @@ from sharedenv.report.console import Console
 @click.pass_obj
 def which(console: Console, selection: Selection) -> int:
     """Print each script's interpreter, a line each, in the order asked. Exit 1 if any is not built."""
-    project = open_project(console.pool, selection)
-    plan = plan_of(project, console)
-    ready, missing = look_up_all(project.layout, plan)
-    found = {path: ready[key] for path, key in plan.scripts if key in ready}
-    remember(project.layout, os.environ, found, selection.python)
-    for _, key in plan.scripts:
-        if key in ready:
-            console.result(ready[key].python)
-    if missing:
-        error = missing_error(project.layout, plan.needs, missing, project.python)
+    paths, projects = open_projects(console.pool, selection)
+    found: dict[str, Environment] = {}
+    errors = []
+    for project in projects:
+        plan = plan_of(project, console)
+        ready, missing = look_up_all(project.layout, plan)
+        own = {path: ready[key] for path, key in plan.scripts if key in ready}
+        remember(project.layout, os.environ, own, selection.python)
+        found |= own
+        if missing:
+            errors.append(missing_error(project.layout, plan.needs, missing, project.python))
+    for path in filter(found.__contains__, paths):
+        console.result(found[path].python)
+    for error in errors:
         error.exit_code = EXIT_FAILED
         raise error
     return 0

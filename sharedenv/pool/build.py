@@ -26,6 +26,7 @@ from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish, published
 from sharedenv.process import limit_error
 from sharedenv.settings import Settings
+from sharedenv.start.environ import current_folder
 from sharedenv.uv import Uv, UvFailed, find_uv
 
 
@@ -61,7 +62,7 @@ class Builder:
         self._settings = settings
         self._options = options
         self._environ = environ
-        self._cwd = os.getcwd()
+        self._cwd = current_folder(os.environ)
         self._observer = observer
         self._uv: Uv | None = None
         self._uv_lock = threading.Lock()

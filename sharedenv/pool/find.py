@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
@@ -53,14 +53,10 @@ def find_pools(
     return Found(found, strays)
 
 
-def find_pool(option: str | None, environ: Mapping[str, str], here: str) -> Layout | None:
-    """The pool of a command that names no scripts: --pool, SHAREDENV_POOL, else the nearest above ``here``; None for none.
-
-    Raises SharedenvError when what was named can't be a pool.
-    """
-    if named := named_pool(option, environ, here):
-        return named
-    return next(map(Layout, Ancestors(environ).of_folder(here)), None)
+def find_pool(option: str | None, environ: Mapping[str, str], here: str, unfinished: Callable[[str], bool]) -> Layout | None:
+    """The pool of a command that names no scripts: that of a script in the folder ``here``, or None. Raises as find_pools."""
+    [pool] = find_pools(option, environ, [os.path.join(here, "script.py")], here, unfinished).pools
+    return pool
 
 
 def named_pool(option: str | None, environ: Mapping[str, str], here: str) -> Layout | None:
@@ -71,7 +67,7 @@ def named_pool(option: str | None, environ: Mapping[str, str], here: str) -> Lay
 
 def _without_strays(pools: tuple[str, ...], strays: dict[str, str], unfinished: Callable[[str], bool]) -> Layout | None:
     # the nearest counts, but not one that only stands in the way: `exec` in a case's folder has made it, say
-    for nearest, above in zip(pools, pools[1:], strict=False):
+    for nearest, above in pairwise(pools):
         if made_by_init(nearest) or unfinished(nearest):
             return Layout(nearest)
         strays[nearest] = above

@@ -13,6 +13,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, Unusable, environments, inspect, look_up
 from sharedenv.problems import shown
 from sharedenv.start.access import SHORT
+from sharedenv.start.environ import current_folder
 
 NAMED = 5  #: scripts in a hint: one of each of the first environments that are missing
 
@@ -46,7 +47,7 @@ def missing_error(
         scripts = needs[key].scripts
         more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
         why = f": {unusable.reason if unusable else _nearest(needs[key].payload, there)}".rstrip(": ")
-        lines.append(f"{key[:SHORT]} for {shown(scripts[0], os.getcwd())}{more}{why}")
+        lines.append(f"{key[:SHORT]} for {shown(scripts[0], current_folder(os.environ))}{more}{why}")
     number = "an environment is" if len(missing) == 1 else f"{len(missing):,} environments are"
     some = [os.path.relpath(needs[key].scripts[0]) for key in missing][:NAMED]
     return SharedenvError(

@@ -15,6 +15,7 @@ from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, duration, printable, short_path, size
 from sharedenv.start.access import SHORT
+from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -30,7 +31,7 @@ class BuildProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._cwd = os.getcwd()  # a batch that runs meanwhile changes folders
+        self._cwd = current_folder(os.environ)  # a batch that runs meanwhile changes folders
         self._lock = threading.Lock()
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}

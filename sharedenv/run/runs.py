@@ -16,6 +16,7 @@ from sharedenv.run.case import Case
 from sharedenv.run.journal import Asked, Run, readable, root_of, says_its_end, session_files, write_to_disk
 from sharedenv.run.records import encode_line, encode_plan
 from sharedenv.run.session_state import LOCAL
+from sharedenv.run.standing import DONE, stand
 
 SCHEMA = 1
 
@@ -116,6 +117,16 @@ def unended_run(runs: str) -> Run | None:
         return None if says_its_end(os.path.join(path, f"results-{LOCAL}.{max(numbers)}.jsonl")) else open_run(runs, newest)
     except (SharedenvError, OSError):
         return None  # nothing that could be gone on with
+
+
+def holds_unfinished(pool: str) -> bool:
+    """Whether a pool (its path) holds a run that is at work, or that --resume would go on with; what can't be read counts as one."""
+    unread: dict[str, SharedenvError] = {}
+    try:
+        runs = list_runs(os.path.join(pool, "runs"), unread)
+        return bool(unread) or any(stand(run.asked.count, *run.read(), time.time()).state != DONE for run in runs)
+    except (SharedenvError, OSError):
+        return True
 
 
 def _encode_asked(asked: Asked) -> bytes:
