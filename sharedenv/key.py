@@ -13,7 +13,7 @@ from sharedenv.readers import Place
 from sharedenv.requirement import RequirementError, admits, leaves_room, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
-from sharedenv.start.digest import sha256
+from sharedenv.start.fingerprint import sha256
 from sharedenv.tool_uv import INERT, OptionError, normal_options
 
 __all__ = ["SCHEMA", "admits", "local_packages", "make_payload", "maker", "moves"]

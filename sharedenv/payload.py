@@ -9,7 +9,7 @@ from typing import Any
 
 from sharedenv.frozen import frozen
 from sharedenv.script import Metadata
-from sharedenv.start.digest import sha256
+from sharedenv.start.fingerprint import sha256
 
 
 @frozen

@@ -13,8 +13,8 @@ from sharedenv.payload import Maker, Payload
 from sharedenv.problems import FOLDER, FOLDERS, NO_FILE, BadScripts, Problem, shown, unknown_key
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
 from sharedenv.start.block import Block
-from sharedenv.start.digest import sha256
 from sharedenv.start.environ import current_folder
+from sharedenv.start.fingerprint import sha256
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
 _OURS_ALONE = ("/dev/stdin", "/dev/fd/", "/proc/self/")  # names that mean another file to the process that is to run it

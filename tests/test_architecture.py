@@ -53,8 +53,9 @@ ANYWHERE = {"frozen"}  #: rooms that all may import: how a value is written down
 START_MAY_IMPORT = {"posix", "sys", "time", "errno", "fcntl", "_stat", "_sha2", "_sha256"}
 #: module → what else it may load, and when
 START_MAY_ALSO = {
-    "digest": {"hashlib"},  # where Python has no sha256 by itself
+    "fingerprint": {"hashlib"},  # where Python has no sha256 by itself
     "trust": {"grp", "os.path", "pwd", "shlex"},  # for a message
+    "find_pool": {"os.path"},  # where no pool lies above the path as it was typed
     "entry": {"gc", "os.path", "site"},  # for a path that is not in normal form; for the full way
     "activation": {"os"},  # it is loaded by `activate` alone
     "staged": {"__future__", "collections.abc", "os"},  # it is loaded where SHAREDENV_STAGE is set

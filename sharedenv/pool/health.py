@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sharedenv.pool.manifest import Manifest
 from sharedenv.process import capture
 from sharedenv.start.access import INVENTORY, MANIFEST, identity
-from sharedenv.start.digest import sha256
+from sharedenv.start.fingerprint import sha256
 
 #: the beginning of a program: the ``version`` of the Python that runs it, as manifests record it
 VERSION = """\

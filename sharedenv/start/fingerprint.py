@@ -5,14 +5,26 @@ difference only sometimes is in whenever it might. Imports next to nothing (see 
 """
 
 import posix
+import sys
 
 from sharedenv import __version__
-from sharedenv.start.digest import sha256
 from sharedenv.start.environ import encoded, platform_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from hashlib import sha256
+else:
+    # the one that Python has built in: loading OpenSSL's, as hashlib does, takes longer than the digests of a thousand scripts
+    try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256
+        else:
+            from _sha256 import sha256
+    except ImportError:  # a Python built without it
+        from hashlib import sha256
+
+__all__ = ["fingerprint", "fingerprint_with", "may_be_bound", "read_bytes", "sha256", "surroundings"]
 
 #: variables that choose the configuration: kept from uv, and yet they count
 _CHOOSERS = ("UV_CONFIG_FILE", "UV_NO_CONFIG")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from sharedenv.start.access import MANIFEST
-from sharedenv.start.digest import sha256
+from sharedenv.start.fingerprint import sha256
 from sharedenv.start.trust import environment_fault
 
 VARIABLE = "SHAREDENV_STAGE"  #: the folder of copies on this node
