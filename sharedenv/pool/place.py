@@ -11,6 +11,24 @@ MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
+REPLACED = (errno.ESTALE, errno.ENOENT)  #: what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    _Read = TypeVar("_Read")
+
+
+def again(read: "Callable[[], _Read]") -> "_Read":
+    """What ``read`` returns: for what others replace by a rename. It is called a second time where it came in between."""
+    try:
+        return read()
+    except OSError as error:
+        if error.errno not in REPLACED:
+            raise
+    return read()
 
 
 def nearest_above(folder: str) -> str | None:
@@ -37,7 +55,7 @@ def _is_folder_or_link(path: str) -> bool:
 def indexed(pool: str, fingerprint: str) -> str | None:
     """Path of the environment that a fingerprint is linked to, or None. A link that leads anywhere but envs/ is none."""
     try:
-        target = posix.readlink(f"{pool}/index/{fingerprint}")
+        target = again(lambda: posix.readlink(f"{pool}/index/{fingerprint}"))
     except OSError:
         return None
     head, _, name = target.rpartition("/")

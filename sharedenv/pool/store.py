@@ -94,7 +94,7 @@ def examine(layout: Layout, path: str) -> Environment | Unusable:
 def published(layout: Layout, key: str) -> str | None:
     """Path of the environment that a key is linked to, or None. A link that leads anywhere but envs/ counts as none."""
     try:
-        target = os.readlink(os.path.join(layout.keys, key))
+        target = place.again(lambda: os.readlink(os.path.join(layout.keys, key)))
     except OSError:
         return None
     folder, name = os.path.split(target)
