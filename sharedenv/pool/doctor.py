@@ -133,10 +133,10 @@ def _attempt(subject: str, attempt: Callable[[], None], text: str, remedy: str) 
 
 
 def _try_links(name: str) -> None:
-    os.symlink("a", name)
-    os.symlink("b", name + ".link")
+    os.symlink("../a", name)  # sshfs refuses to read links that go up, unless it is told otherwise
+    os.symlink("../b", name + ".link")
     os.replace(name + ".link", name)
-    if os.readlink(name) != "b":
+    if os.readlink(name) != "../b":
         raise OSError(errno.EIO, "a rename over a link did not replace it")
     os.unlink(name)
 
