@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import UNPRIVILEGED, Project
-from tests.faults import bound, mounted, require
+from tests.faults import bound, mounted, preloaded, require
 
 
 def findings(project: Project, *, status: int = 0, **options: Any) -> dict[str, dict[str, str]]:
@@ -24,7 +24,7 @@ def test_a_machine_in_order(project: Project) -> None:
     project.script("s.py", ["alpha"])
     project.call("build", "s.py")
     found = findings(project)
-    assert found["uv"]["level"] == found["locks"]["level"] == found["links"]["level"] == found["trust"]["level"] == "ok"
+    assert found["uv"]["level"] == found["locks"]["level"] == found["links"]["level"] == found["leases"]["level"] == found["trust"]["level"] == "ok"
     assert "linked into the pool" in found["uv's cache"]["text"]
     told = project.call("doctor")
     assert "0 problems" in told.stderr and "uv:" in told.stdout
@@ -77,6 +77,37 @@ def test_what_can_not_be_read_is_a_finding(project: Project) -> None:
     (project.pool / "envs").chmod(0o755)
     assert found["pool"]["level"] == "problem" and f"Permission denied: {project.pool}/envs" in found["pool"]["text"]
     assert found["pool"]["hint"] == f"ls -ld {project.pool}/envs" and "Slurm" in found
+
+
+IGNORES_EXCL = """#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+int open64(const char *path, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    int mode = va_arg(rest, int);
+    if (strstr(path, "/doctor-")) flags &= ~O_EXCL;
+    return ((int (*)(const char *, int, int)) dlsym(RTLD_NEXT, "open64"))(path, flags, mode);
+}"""
+
+
+def test_a_file_system_that_creates_a_name_twice(project: Project, tmp_path: Path) -> None:
+    project.script("s.py")
+    project.call("build", "s.py")
+    found = findings(project, status=1, env=preloaded(tmp_path, IGNORES_EXCL))["leases"]
+    assert found["level"] == "problem" and "it does not (one name was created twice)" in found["text"] and found["hint"]
+    assert not list((project.pool / "tmp").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("subject", "fault"), [("leases", "utimensat:error=EPERM"), ("leases", "utimensat:retval=0"), ("links", "readlink,readlinkat:error=EPERM")]
+)
+def test_a_file_system_that_lacks_what_a_pool_leans_on(project: Project, subject: str, fault: str) -> None:
+    require("strace", root=False)
+    found = findings(project, status=1, prefix=["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}"])[subject]
+    assert found["level"] == "problem" and "it does not (" in found["text"] and "on a file system" in found["hint"]
 
 
 @pytest.mark.root

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shlex
 import stat
+from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
+from sharedenv.start.access import again
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
@@ -39,11 +42,13 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
                 os.chmod(path, mode)
         if new:
             # backup programs know this tag (bford.info/cachedir), git this ignore file
-            _write(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
-            _write(layout, ".gitignore", "*\n")
-        if new or shared:
+            _make_file(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
+            _make_file(layout, ".gitignore", "*\n")
             # last: it makes the folder a pool
-            _write(layout, "pool.json", json.dumps({"format": FORMAT, **({"shared": "group"} if shared else {})}) + "\n")
+            new = _make_file(layout, "pool.json", _marker({"format": FORMAT}, shared=shared))
+        check_format(layout)
+        if shared:
+            _mark_as_shared(layout)
     except OSError as error:
         hint = f"ls -ld {shlex.quote(layout.root)}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -56,7 +61,6 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
             hint=hint,
             exit_code=EXIT_BUILD,
         ) from None
-    check_format(layout)
     return new
 
 
@@ -83,8 +87,10 @@ def _make_folder(path: str) -> bool:
 def check_format(layout: Layout) -> None:
     """Raises SharedenvError when the pool was made by a version of sharedenv that this one doesn't understand."""
     try:
-        with open(layout.marker, encoding="utf-8") as file:
-            found = json.load(file)["format"]
+        try:
+            found = _read(layout)["format"]
+        except ValueError:
+            found = _read(layout)["format"]  # the mark was being written into it
     except FileNotFoundError:
         return
     except OSError as error:
@@ -106,9 +112,54 @@ def check_format(layout: Layout) -> None:
         )
 
 
-def _write(layout: Layout, name: str, text: str) -> None:
+def _read(layout: Layout) -> dict[str, Any]:
+    with again(lambda: open(layout.marker, encoding="utf-8")) as file:
+        document: dict[str, Any] = json.load(file)
+        return document
+
+
+def _marker(document: dict[str, Any], *, shared: bool) -> str:
+    return json.dumps({**document, **({"shared": "group"} if shared else {})}) + "\n"
+
+
+def _make_file(layout: Layout, name: str, text: str) -> bool:
+    """Makes a file of the pool, complete and once: what another process has made stays. Returns whether it is ours.
+
+    Never by a rename over it: whoever reads what is being replaced finds it stale or gone on network file systems.
+    """
+    path = os.path.join(layout.path, name)
     temporary = os.path.join(layout.path, f".{name}.{os.urandom(4).hex()}")
-    with open(temporary, "w", encoding="utf-8") as file:
+    with open(temporary, "x", encoding="utf-8") as file:
         file.write(text)
-    os.chmod(temporary, stat.S_IMODE(os.stat(temporary).st_mode) & 0o755 | (os.stat(layout.path).st_mode & 0o044))
-    os.replace(temporary, os.path.join(layout.path, name))
+        _open_as_the_pool(layout, file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links; and sshfs says so where the name is taken
+        if os.path.lexists(path):
+            return False
+        os.rename(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    return True
+
+
+def _mark_as_shared(layout: Layout) -> None:
+    """Writes the mark into the pool.json that is there: whoever reads it meanwhile has the same file before and after."""
+    text = _marker(_read(layout), shared=True).encode()
+    with open(os.open(layout.marker, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b", buffering=0) as file:
+        _open_as_the_pool(layout, file.fileno())
+        if file.read() != text:
+            file.seek(0)
+            file.write(text)
+            file.truncate()
+            os.fsync(file.fileno())
+
+
+def _open_as_the_pool(layout: Layout, descriptor: int) -> None:
+    # the group and others may read it where they may read the pool, whatever the umask; nobody else may write
+    os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o755 | (os.stat(layout.path).st_mode & 0o044))

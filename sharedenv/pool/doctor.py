@@ -97,12 +97,14 @@ def _file_system(layout: Layout, where: str, system: FileSystem | None) -> Findi
 
 
 def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Finding]:
-    """Links, renames and locks, tried in the pool's tmp/ or, before there is one, in the folder it would be in."""
+    """Links, renames, leases and locks, tried in the pool's tmp/ or, before there is one, in the folder it would be in."""
     folder = layout.tmp if os.path.isdir(layout.tmp) else where
     name = os.path.join(folder, f"doctor-{os.urandom(8).hex()}")
     try:
         yield _attempt("links", lambda: _try_links(name), "makes symbolic links and renames over them",
                        "sharedenv --pool DIR/.sharedenv … on a file system with symbolic links")
+        yield _attempt("leases", lambda: _try_lease(name), "creates a name once only, and shows when it was touched",
+                       "sharedenv --pool DIR/.sharedenv … on a file system that does")
         locks = _try_locks(name)
     except OSError as error:
         yield Finding("locks", Level.WARNING, f"can't be tried in {folder}: {error.strerror}", f"ls -ld {shlex.quote(folder)}")
@@ -131,11 +133,27 @@ def _attempt(subject: str, attempt: Callable[[], None], text: str, remedy: str) 
 
 
 def _try_links(name: str) -> None:
-    os.symlink("a", name)
-    os.symlink("b", name + ".link")
+    os.symlink("../a", name)  # sshfs refuses to read links that go up, unless it is told otherwise
+    os.symlink("../b", name + ".link")
     os.replace(name + ".link", name)
-    if os.readlink(name) != "b":
+    if os.readlink(name) != "../b":
         raise OSError(errno.EIO, "a rename over a link did not replace it")
+    os.unlink(name)
+
+
+def _try_lease(name: str) -> None:
+    """What tells builders of each other: one of them creates the lease, and it shows the others that he lives."""
+    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
+    try:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
+    except FileExistsError:
+        pass
+    else:
+        raise OSError(errno.EEXIST, "one name was created twice")
+    before = os.stat(name).st_mtime - 100
+    os.utime(name, (before, before))
+    if os.stat(name).st_mtime_ns > (before + 1) * 10**9:
+        raise OSError(errno.EIO, "the time of a file does not change")
     os.unlink(name)
 
 

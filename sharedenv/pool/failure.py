@@ -8,12 +8,13 @@ import os
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import readable_as
+from sharedenv.start.access import again
 
 
 def stamp(layout: Layout, key: str) -> tuple[int, int] | None:
     """Which failure of a key is recorded now: it changes with each new one. None: none is."""
     try:
-        found = os.stat(_path(layout, key))
+        found = again(lambda: os.stat(_path(layout, key)))
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
@@ -34,7 +35,7 @@ def record(layout: Layout, key: str, error: SharedenvError) -> None:
 def recorded(layout: Layout, key: str) -> SharedenvError | None:
     """The last failure of a key, as the error it was."""
     try:
-        with open(_path(layout, key), encoding="utf-8") as file:
+        with again(lambda: open(_path(layout, key), encoding="utf-8")) as file:
             value = json.load(file)
         return SharedenvError(value["message"], cause=value["cause"], hint=value["hint"], exit_code=EXIT_BUILD)
     except (OSError, ValueError, KeyError, TypeError):

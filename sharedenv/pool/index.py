@@ -18,7 +18,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.store import Environment, replace_link
 from sharedenv.script import Metadata
-from sharedenv.start.access import SHORT, indexed
+from sharedenv.start.access import SHORT, again, indexed
 from sharedenv.start.block import BlockError, find_block
 from sharedenv.start.fingerprint import fingerprint, fingerprint_with, may_be_bound, surroundings
 
@@ -126,6 +126,6 @@ def _unchanged(layout: Layout, environ: Mapping[str, str], path: str, python: st
 
 def _linked(layout: Layout, name: str) -> str | None:
     try:
-        return os.readlink(os.path.join(layout.index, name))
+        return again(lambda: os.readlink(os.path.join(layout.index, name)))
     except OSError:
         return None

@@ -1,23 +1,27 @@
-"""The lease on a key while its environment is built. It saves work; the atomic publish keeps correctness."""
+"""The lease on a key while its environment is built. It saves work; the atomic publish keeps correctness.
+
+filelock creates it, touches it while it is held and takes it away; who is dead, pool/undertaker sees and settles.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from filelock import SoftFileLease, Timeout
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.staging import OWNER
+from sharedenv.pool.undertaker import Undertaker, signature
 from sharedenv.process import stopping
 from sharedenv.start.access import SHORT
 
 DURATION = 60.0  #: seconds without a heartbeat after which a holder on another host counts as dead
 PATIENCE = 1.0  #: seconds of waiting before the user is told
-STILLBORN = 10.0  #: seconds after which a lease with nothing in it counts as that of one who died while taking it
 POLL = 0.1  #: seconds between two looks at the lease
 
 
@@ -33,105 +37,91 @@ def lease(
 
     Exclusive creation and a heartbeat, never flock: that is missing or local to a node on many parallel file systems.
     """
-    claim = SoftFileLease(os.path.join(layout.locks, key), lease_duration=DURATION, poll_interval=POLL)
-    contended = False
-    try:
-        claim.acquire(timeout=0)
-    except Timeout:
-        contended = True
-        _wait(claim, layout, key, waiting, timeout)
-    try:
-        _show(claim)
+    with _watched(layout, key) as (claim, undertaker):
+        contended = not _take(claim, undertaker)
+        if contended:
+            _wait(claim, undertaker, layout, key, waiting, timeout)
         yield contended
-    finally:
-        claim.release()
 
 
 @contextmanager
 def try_lease(layout: Layout, key: str) -> Iterator[str | None]:
     """Holds `locks/<key>` without waiting; yields None, or who holds it ("pid 4711 on node7") when it can't be had."""
-    claim = SoftFileLease(os.path.join(layout.locks, key), lease_duration=DURATION, poll_interval=POLL)
+    with _watched(layout, key) as (claim, undertaker):
+        had = _take(claim, undertaker) or (undertaker.clears_abandoned(file_system_time(layout.tmp)) and _take(claim, undertaker))
+        yield None if had else _holder(claim)
+
+
+@contextmanager
+def _watched(layout: Layout, key: str) -> Iterator[tuple[SoftFileLease, Undertaker]]:
+    path = os.path.join(layout.locks, key)
+    claim = SoftFileLease(path, lease_duration=DURATION)
+    with closing(Undertaker(path, DURATION)) as undertaker:
+        try:
+            yield claim, undertaker
+        finally:
+            claim.release()
+
+
+def _take(claim: SoftFileLease, undertaker: Undertaker) -> bool:
+    """One look at the lease, and one try where it is free or was a dead holder's. Raises OSError."""
+    if not undertaker.clears():
+        return False
     try:
         claim.acquire(timeout=0)
     except Timeout:
-        yield _holder(claim)
-        return
-    try:
-        _show(claim)
-        yield None
-    finally:
-        claim.release()
+        return False
+    except PermissionError:
+        if not os.path.lexists(claim.lock_file):  # who is too late on sshfs reads EPERM as often as EEXIST
+            raise
+        return False
+    _sign(claim)
+    return True
 
 
-def _show(claim: SoftFileLease) -> None:
-    # under umask 077 a colleague could not read who holds it, and would wait for a dead holder for ever
-    os.chmod(claim.lock_file, 0o644)
+def _sign(claim: SoftFileLease) -> None:
+    """Adds to the lease who holds it, in the pool's own words. Never fails: without, silence alone tells of a death."""
+    with suppress(OSError):
+        # under umask 077 a colleague could not read who holds it
+        os.chmod(claim.lock_file, 0o644)
+        descriptor = os.open(claim.lock_file, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "r+b", buffering=0) as file:
+            if str(claim.token).encode() in file.read():  # it may have been taken for a dead one's, and another's be here now
+                file.write(signature())
 
 
 def _wait(
-    claim: SoftFileLease, layout: Layout, key: str, waiting: Callable[[str, float], None], timeout: float | None
+    claim: SoftFileLease,
+    undertaker: Undertaker,
+    layout: Layout,
+    key: str,
+    waiting: Callable[[str, float], None],
+    timeout: float | None,
 ) -> None:
-    patience = PATIENCE if timeout is None else min(PATIENCE, timeout)
-    undertaker = _Undertaker(claim)
-    try:
-        claim.acquire(timeout=patience, cancel_check=undertaker)
-    except Timeout:
-        _heed_the_end()
-        holder, since = _holder(claim), _since(claim, layout, key)
-        waiting(holder, since)
-    else:
-        return
-    try:
-        claim.acquire(timeout=-1 if timeout is None else timeout - patience, cancel_check=undertaker)
-    except Timeout:
-        _heed_the_end()
-        raise SharedenvError(
-            f"gave up waiting after {timeout:g} s: {holder} is building the same environment",
-            cause=f"since {time.strftime('%H:%M:%S', time.localtime(since))}",
-            hint="run the same command again, with a longer --lock-timeout",
-            exit_code=EXIT_BUILD,
-        ) from None
+    began = time.monotonic()
+    told: tuple[str, float] | None = None
+    while not _take(claim, undertaker):
+        if stopping():
+            raise KeyboardInterrupt
+        waited = time.monotonic() - began
+        over = timeout is not None and waited >= timeout
+        if told is None and (over or waited >= PATIENCE):
+            told = _holder(claim), _since(claim, layout, key)
+            waiting(*told)
+        if told is not None and timeout is not None and over:
+            raise _gave_up(timeout, *told, undertaker.silence)
+        time.sleep(POLL)
 
 
-def _heed_the_end() -> None:
-    if stopping():
-        raise KeyboardInterrupt
-
-
-class _Undertaker:
-    """Takes away, at each poll, the lease that filelock keeps for ever: one that says nothing of its holder.
-
-    Whoever is killed, or finds the disk full, between creating and writing it leaves it empty; one that can't be read is
-    a colleague's. Both count as dead when nothing about them changes: a live holder touches its own.
-    """
-
-    def __init__(self, claim: SoftFileLease) -> None:
-        self._path = os.fspath(claim.lock_file)
-        self._seen: tuple[int, int, int] | None = None
-        self._since = 0.0
-
-    def __call__(self) -> bool:
-        """Whether to stop waiting: the user has ended this process."""
-        try:
-            found = os.lstat(self._path)
-            identity = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if identity != self._seen:
-                self._seen, self._since = identity, time.monotonic()
-            patience = STILLBORN if found.st_size == 0 else None if os.access(self._path, os.R_OK) else DURATION
-            if patience is not None and time.monotonic() - self._since >= patience:
-                self._bury(found.st_ino)
-        except OSError:
-            pass
-        return stopping()
-
-    def _bury(self, inode: int) -> None:
-        aside = f"{self._path}.dead-{os.urandom(8).hex()}"
-        os.rename(self._path, aside)
-        try:
-            if os.lstat(aside).st_ino != inode:
-                os.link(aside, self._path)  # somebody was faster and holds it now
-        finally:
-            os.unlink(aside)
+def _gave_up(timeout: float, holder: str, since: float, silence: float | None) -> SharedenvError:
+    silent = "" if silence is None else f"; silent for {silence:.0f} s (after {DURATION:.0f} s it counts as dead)"
+    return SharedenvError(
+        f"gave up waiting after {timeout:g} s: {holder} is building the same environment",
+        cause=f"since {time.strftime('%H:%M:%S', time.localtime(since))}{silent}",
+        # whoever waits for less than DURATION, and again and again, never sees that a holder is dead
+        hint=f"run the same command again, with --lock-timeout {2 * max(timeout, DURATION):.0f}",
+        exit_code=EXIT_BUILD,
+    )
 
 
 def _holder(claim: SoftFileLease) -> str:

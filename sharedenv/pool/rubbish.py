@@ -12,6 +12,8 @@ from sharedenv.pool.layout import UNFINISHED, Layout
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staging import builder_of
 from sharedenv.pool.store import bury, remove_tree
+from sharedenv.pool.undertaker import clear_away, is_abandoned
+from sharedenv.start.access import again
 from sharedenv.start.staged import identity
 
 SILENCE = 24 * 3600.0  #: seconds without a sign of life after which a build on another machine counts as dead
@@ -40,7 +42,7 @@ def clear_rubbish(layout: Layout, now: float, *, dry_run: bool) -> Iterator[Rubb
         if reason is None:
             yield Rubbish(path, "its builder lives, or was heard of within a day", live=True, removed=False)
         else:
-            yield Rubbish(path, reason, live=False, removed=not dry_run and _remove(layout, path))
+            yield Rubbish(path, reason, live=False, removed=not dry_run and _remove(layout, path, now))
 
 
 def _staging(layout: Layout, now: float) -> Iterator[tuple[str, str | None]]:
@@ -60,9 +62,8 @@ def _staging(layout: Layout, now: float) -> Iterator[tuple[str, str | None]]:
 
 
 def _locks(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
-    for path, found in _entries(layout.locks):
-        age = now - found.st_mtime
-        if age >= SILENCE or (found.st_size == 0 and age >= FRESH):
+    for path, _ in _entries(layout.locks):
+        if is_abandoned(path, now):
             yield path, "a lease whose holder died"
 
 
@@ -115,14 +116,17 @@ def _pools(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
             yield path, "left by a removal that was cut short"
 
 
-def _remove(layout: Layout, path: str) -> bool:
+def _remove(layout: Layout, path: str, now: float) -> bool:
     if os.path.dirname(path) in (layout.trash, os.path.dirname(os.path.realpath(layout.path))):
         remove_tree(path)
     elif os.path.isdir(path) and not os.path.islink(path):
         bury(layout, path)
     else:
         try:
-            os.unlink(path)
+            if os.path.dirname(path) == layout.locks:
+                clear_away(path, now)
+            else:
+                os.unlink(path)
         except OSError:
             return False
     return not os.path.lexists(path)
@@ -148,7 +152,7 @@ def _newest(path: str) -> float:
 
 def _leads_nowhere(link: str) -> bool:
     try:
-        return _is_gone(os.path.join(os.path.dirname(link), os.readlink(link)))
+        return _is_gone(os.path.join(os.path.dirname(link), again(lambda: os.readlink(link))))
     except OSError:  # another prune was faster, or the disk fails
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.store import published
-from sharedenv.start.access import SHORT, is_name
+from sharedenv.start.access import SHORT, again, is_name
 
 
 @frozen
@@ -112,7 +113,7 @@ def _links(folder: str) -> Iterator[tuple[str, str]]:
         return
     for name in names:
         try:
-            yield name, os.path.basename(os.readlink(os.path.join(folder, name)))
+            yield name, os.path.basename(again(functools.partial(os.readlink, os.path.join(folder, name))))
         except OSError:
             continue
 
@@ -120,7 +121,7 @@ def _links(folder: str) -> Iterator[tuple[str, str]]:
 def _doubt_of_link(link: str) -> str | None:
     # `published` reads none where the disk fails, and what no key leads to may go
     try:
-        os.readlink(link)
+        again(lambda: os.readlink(link))
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
             return f"its key can't be read: {error.strerror}"

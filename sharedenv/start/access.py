@@ -13,11 +13,25 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
+
+    _Read = TypeVar("_Read")
 
 MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
+REPLACED = (errno.ESTALE, errno.ENOENT)  #: what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
+
+
+def again(read: "Callable[[], _Read]") -> "_Read":
+    """What ``read`` returns: for what others replace by a rename. It is called a second time where it came in between."""
+    try:
+        return read()
+    except OSError as error:
+        if error.errno not in REPLACED:
+            raise
+    return read()
 
 
 def is_name(name: str) -> bool:
@@ -41,7 +55,7 @@ def published(pool: str, key: str) -> str | None:
 def _linked(pool: str, link: str) -> str | None:
     # a link that leads anywhere but to an environment of this pool is none: what is there is not ours
     try:
-        target = posix.readlink(link)
+        target = again(lambda: posix.readlink(link))
     except OSError:
         return None
     folder, _, name = target.rpartition("/")

@@ -11,6 +11,8 @@ Imports next to nothing (see environ), since every start asks; one lstat of the 
 import _stat as stat
 import posix
 
+from sharedenv.start.access import again
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -169,7 +171,8 @@ def _marked(pool: str, found: posix.stat_result) -> bool:
     if not found.st_mode & stat.S_IWGRP:
         return False  # what only its owner may write needs no mark: nothing more is read
     try:
-        descriptor = posix.open(f"{pool}/pool.json", posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)
+        flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+        descriptor = again(lambda: posix.open(f"{pool}/pool.json", flags))
     except OSError:
         return False
     try:
