@@ -83,6 +83,8 @@ def open_project(pool: str | None, selection: Selection, *, cwd: str | None = No
     here = cwd or current_folder(os.environ)
     paths = find_scripts(selection, here)
     found = find_pools(pool, os.environ, paths, here, holds_unfinished)
+    if len(found.pools) > 1 and None in found.pools:  # the one that is made for the others may be that of all
+        found = find_pools(pool, os.environ, paths, here, holds_unfinished, place_pool(paths, here))
     if len(found.pools) > 1:
         raise several_pools(found)
     layout = next(iter(found.pools)) or (place_for_one(paths[0], here, os.environ) if alone else place_pool(paths, here))

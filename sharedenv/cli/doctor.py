@@ -13,6 +13,7 @@ from sharedenv.pool.doctor import Finding, Level, examine_machine
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
+from sharedenv.run.runs import holds_unfinished
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER
 
@@ -26,7 +27,7 @@ def doctor(console: Console, as_json: bool) -> int:
     """Find what on this machine would hurt, each with the one line that mends it. Exit 1 if there is a problem."""
     here = current_folder(os.environ)
     layout = pool_here(console.pool) or Layout(os.path.join(here, FOLDER))
-    findings = list(examine_machine(layout, os.environ))
+    findings = list(examine_machine(layout, os.environ, holds_unfinished))
     problems = [finding for finding in findings if finding.level is Level.PROBLEM]
     if as_json:
         console.document({"pool": layout.path, "findings": [_value(finding) for finding in findings], "errors": []})

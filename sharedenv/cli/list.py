@@ -9,15 +9,18 @@ import click
 
 from sharedenv.app.project import existing_pool
 from sharedenv.cli.options import json_option
+from sharedenv.pool.find import strays_below
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Unusable, examine
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
-from sharedenv.report.words import ago, count, size
+from sharedenv.report.words import ago, count, short_path, size
+from sharedenv.run.runs import holds_unfinished
 from sharedenv.start.access import SHORT
 
+_LOOKS = 2000  #: folders below the project's that are looked at for pools that stand in the way
 
 @click.command("list")
 @json_option
@@ -26,9 +29,10 @@ def list_(console: Console, as_json: bool) -> int:
     """List the environments of the pool: key, Python, packages, size, last use, the script it was first built for."""
     layout = existing_pool(console.pool, trust=False)
     found = survey(layout)
+    strays = strays_below(layout.root, os.environ, holds_unfinished, _LOOKS)
     if as_json:
         values = [environment_value(layout, item) for item in found]
-        console.document({"pool": layout.path, "environments": values, "errors": []})
+        console.document({"pool": layout.path, "environments": values, "strays": strays, "errors": []})
         return 0
     if not found:
         console.say(f"no environments in {layout.path}")
@@ -37,6 +41,9 @@ def list_(console: Console, as_json: bool) -> int:
     for line in table(("KEY", "PYTHON", "PACKAGES", "SIZE", "FILES", "LAST USE", "FIRST BUILT FOR"), rows, right=(2, 3, 4)):
         console.result(line)
     console.say(f"{count(len(found), 'environment')} in {layout.path} ({size(sum(item.bytes for item in found))})")
+    if strays:
+        more = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
+        console.warn(f"{short_path(strays[0], layout.root)}{more} below it: passed over by the scripts there (sharedenv doctor)")
     return 0
 
 

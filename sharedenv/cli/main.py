@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("sharedenv.cli.show:show", "Show one environment: what is in it, who built it, who uses it."),
     "verify": ("sharedenv.cli.verify:verify_", "Hold each file against its recorded hash; --repair builds anew what fails."),
     "prune": ("sharedenv.cli.prune:prune_", "Remove environments that are no longer wanted, and rubbish."),
+    "init": ("sharedenv.cli.init:init", "Make a pool for all scripts below a folder."),
     "doctor": ("sharedenv.cli.doctor:doctor", "Find what on this machine would hurt."),
 }
 

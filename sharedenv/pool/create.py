@@ -17,14 +17,16 @@ from sharedenv.start.access import again
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
 
-def create_pool(layout: Layout, *, shared: bool = False) -> bool:
+def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> bool:
     """Makes the pool's folders, or sees that they are there (purges take empty ones). Returns whether it is a new pool.
 
     Nobody else may write into them, whatever the umask. ``shared``: the group may, from now on (setgid, so that what is
-    made there is the group's). Raises SharedenvError (read-only, of another format, or where uv can build nothing).
+    made there is the group's). ``init``: it reaches into the projects below its folder. Raises SharedenvError (read-only, of
+    another format, or where uv can build nothing).
     """
     if not os.path.exists(layout.marker):  # what was built before and moved there runs
         _check_name(layout)
+    marks = {**({"shared": "group"} if shared else {}), **({"init": True} if init else {})}
     try:
         os.makedirs(layout.path, exist_ok=True)
         new = not os.path.exists(layout.marker)
@@ -45,10 +47,10 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
             _make_file(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
             _make_file(layout, ".gitignore", "*\n")
             # last: it makes the folder a pool
-            new = _make_file(layout, "pool.json", _marker({"format": FORMAT}, shared=shared))
+            new = _make_file(layout, "pool.json", _marker({"format": FORMAT}, marks))
         check_format(layout)
-        if shared:
-            _mark_as_shared(layout)
+        if marks:
+            _mark(layout, marks)
     except OSError as error:
         hint = f"ls -ld {shlex.quote(layout.root)}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -118,8 +120,8 @@ def _read(layout: Layout) -> dict[str, Any]:
         return document
 
 
-def _marker(document: dict[str, Any], *, shared: bool) -> str:
-    return json.dumps({**document, **({"shared": "group"} if shared else {})}) + "\n"
+def _marker(document: dict[str, Any], marks: dict[str, Any]) -> str:
+    return json.dumps({**document, **marks}) + "\n"
 
 
 def _make_file(layout: Layout, name: str, text: str) -> bool:
@@ -148,9 +150,9 @@ def _make_file(layout: Layout, name: str, text: str) -> bool:
     return True
 
 
-def _mark_as_shared(layout: Layout) -> None:
-    """Writes the mark into the pool.json that is there: whoever reads it meanwhile has the same file before and after."""
-    text = _marker(_read(layout), shared=True).encode()
+def _mark(layout: Layout, marks: dict[str, Any]) -> None:
+    """Writes these marks into the pool.json that is there: whoever reads it meanwhile has the same file before and after."""
+    text = _marker(_read(layout), marks).encode()
     with open(os.open(layout.marker, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b", buffering=0) as file:
         _open_as_the_pool(layout, file.fileno())
         if file.read() != text:

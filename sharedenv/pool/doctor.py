@@ -15,6 +15,7 @@ from enum import Enum
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.find import strays_below
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import clear_rubbish
@@ -25,6 +26,7 @@ from sharedenv.start.trust import Distrust, check_folders, check_pool, is_shared
 from sharedenv.uv import Uv, cache_folder, find_uv
 
 LITTLE_SPACE = 2 * 10**9  #: bytes: a handful of scientific packages
+_LOOKS = 20_000  #: folders below the project's that are looked at for pools that stand in the way
 FEW_INODES = 50_000  #: and the entries that they take
 
 
@@ -47,8 +49,11 @@ class Finding:
     remedy: str | None = None
 
 
-def examine_machine(layout: Layout, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Every finding, in the order in which a user should read them. The pool need not exist yet."""
+def examine_machine(layout: Layout, environ: Mapping[str, str], unfinished: Callable[[str], bool]) -> Iterator[Finding]:
+    """Every finding, in the order in which a user should read them. The pool need not exist yet.
+
+    ``unfinished``: whether a pool (its path) holds a run that is not finished.
+    """
     where = _nearest_folder(layout.path)
     system = file_system(where)
     uv, finding = _uv(environ)
@@ -60,8 +65,16 @@ def examine_machine(layout: Layout, environ: Mapping[str, str]) -> Iterator[Find
     yield from _readable("space", _space(where))
     yield from _readable("TMPDIR", map(_temporary_folder, [environ]))
     yield from _readable("pool", _pool(layout))
+    yield from _strays(layout, environ, unfinished)
     yield from _readable("interpreter", _interpreters(layout, system))
     yield _slurm(environ)
+
+
+def _strays(layout: Layout, environ: Mapping[str, str], unfinished: Callable[[str], bool]) -> Iterator[Finding]:
+    if strays := strays_below(layout.root, environ, unfinished, _LOOKS):
+        number = f"{len(strays):,} pools lie" if len(strays) > 1 else "a pool lies"
+        text = f"{number} below it, and the scripts there pass over what is in the way; no run needs it"
+        yield Finding("strays", Level.WARNING, text, shlex.join(["rm", "-r", *strays[:10]]))
 
 
 def _readable(subject: str, findings: Iterator[Finding]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice, pairwise
 
@@ -28,16 +29,21 @@ class Found:
 
 
 def find_pools(
-    option: str | None, environ: Mapping[str, str], scripts: Sequence[str], here: str, unfinished: Callable[[str], bool]
+    option: str | None,
+    environ: Mapping[str, str],
+    scripts: Sequence[str],
+    here: str,
+    unfinished: Callable[[str], bool],
+    planned: Layout | None = None,
 ) -> Found:
     """The pools of these scripts (absolute paths): --pool, SHAREDENV_POOL, else above each script, else above ``here``.
 
-    ``unfinished`` says whether a pool (its path) holds a run that is not finished: it is no stray then. Raises SharedenvError
-    when what was named can't be a pool.
+    ``unfinished`` says whether a pool (its path) holds a run that is not finished: it is no stray then. ``planned`` is about
+    to be made, and counts as if it was there. Raises SharedenvError when what was named can't be a pool.
     """
     if named := named_pool(option, environ, here):
         return Found({named: scripts}, {})
-    ancestors = Ancestors(environ)
+    ancestors = Ancestors(environ, None if planned is None else planned.path)
     strays: dict[str, str] = {}
     chosen: dict[tuple[str, ...], Layout | None] = {}
 
@@ -72,6 +78,28 @@ def _without_strays(pools: tuple[str, ...], strays: dict[str, str], unfinished: 
             return Layout(nearest)
         strays[nearest] = above
     return Layout(pools[-1]) if pools else None
+
+
+def strays_below(root: str, environ: Mapping[str, str], unfinished: Callable[[str], bool], looks: int) -> list[str]:
+    """Pools below a project's root that its scripts pass over, among the first ``looks`` folders, breadth first."""
+    ancestors = Ancestors(environ)
+    strays: dict[str, str] = {}
+    pending = deque([root])
+    while pending and looks > 0:
+        for path in islice(_folders(pending.popleft()), looks):
+            looks -= 1
+            if os.path.lexists(os.path.join(path, FOLDER)):
+                _without_strays(ancestors.of_folder(path), strays, unfinished)
+            pending.append(path)
+    return sorted(strays)
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 def several_pools(found: Found) -> SharedenvError:

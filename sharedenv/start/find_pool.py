@@ -20,8 +20,12 @@ _BY_INIT = b'"init": true'  #: in pool.json of a pool that `sharedenv init` made
 class Ancestors:
     """The pools above folders. Each folder is looked at once, however many scripts lie below it."""
 
-    def __init__(self, environ: "Mapping[str, str]") -> None:
-        """``environ``: HOME is one of the folders whose pools are not found from below, as / and /tmp are: all projects lie there."""
+    def __init__(self, environ: "Mapping[str, str]", planned: str | None = None) -> None:
+        """``environ``: HOME is one of the folders whose pools are not found from below, as / and /tmp are: all projects lie there.
+
+        ``planned``: the path of a pool that is about to be made, and counts as if it was there.
+        """
+        self._planned = planned
         self._crowded = {"", "/tmp", environ.get("HOME", "").rstrip("/")}
         self._above: dict[str, tuple[str, ...]] = {}
 
@@ -48,7 +52,7 @@ class Ancestors:
             if above and not all(map(made_by_init, above)) and _is_edge(folder):
                 above = tuple(filter(made_by_init, above))
             own = f"{folder}/{FOLDER}"
-            self._above[folder] = (own, *above) if _is_folder_or_link(own) else above
+            self._above[folder] = (own, *above) if own == self._planned or _is_folder_or_link(own) else above
         return self._above[folder]
 
     def _from_below(self, folder: str) -> tuple[str, ...]:

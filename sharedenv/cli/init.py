@@ -1,0 +1,45 @@
+"""`sharedenv init`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from sharedenv.app.project import trusted
+from sharedenv.cli.options import paths
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.create import create_pool
+from sharedenv.pool.find import named_pool
+from sharedenv.pool.layout import Layout
+from sharedenv.report.building import made_pool
+from sharedenv.report.console import Console
+from sharedenv.start.environ import current_folder
+from sharedenv.start.find_pool import FOLDER, made_by_init
+
+
+@click.command()
+@click.argument("folder", required=False, metavar="[DIR]", type=click.UNPROCESSED, shell_complete=paths)
+@click.pass_obj
+def init(console: Console, folder: str | None) -> int:
+    """Make a pool in DIR, the current folder by default, for all scripts below it.
+
+    Those of other projects below (with a .git, pyproject.toml, uv.toml or .python-version of their own) belong to it, too.
+    """
+    here = current_folder(os.environ)
+    layout = named_pool(console.pool, {}, here) if folder is None else None
+    if layout is None:
+        root = os.path.normpath(os.path.join(here, folder or "."))
+        if not os.path.isdir(root):
+            cause = "it is not a folder" if os.path.lexists(root) else "there is no folder of that name"
+            raise SharedenvError(f"can't make a pool in {folder}", cause=cause, hint="sharedenv init", exit_code=EXIT_USAGE)
+        layout = Layout(os.path.join(root, FOLDER))
+    trusted(layout)
+    before = made_by_init(layout.path)
+    if create_pool(layout, init=True):
+        console.say(made_pool(layout.path))
+    elif before:
+        console.say(f"the pool {layout.path} is there already")
+    else:
+        console.say(f"the pool {layout.path} is that of all projects below {layout.root} from now on")
+    return 0
