@@ -117,6 +117,7 @@ def test_a_process_number_of_another_name_space_says_nothing(project: Project, h
     process = holder(project, other_host(host))
     try:
         lock = lock_of(project)
+        moved_to(lock, host, json.loads(lock.read_text().split("sharedenv=")[1])["machine"], pid=2**22 + 1)  # no number here
         held = lock.read_text()
         told = project.call("build", "--lock-timeout", "2", "s.py", status=3).stderr
         assert f"on {host} is building the same environment" in told and lock.read_text() == held
@@ -229,6 +230,15 @@ def test_who_comes_late_to_a_burial_leaves_the_lease_of_who_was_faster(project: 
         finally:
             end(faster)
     sound(project)
+
+
+def test_who_finds_a_grave_leaves_the_lease_to_who_dug_it_unless_that_one_does_nothing(project: Project) -> None:
+    lock = left_by_a_killed_build(project)
+    held = lock.read_text()
+    Path(f"{lock}.dead-{re.findall('token=(.*)', held)[0]}").touch()
+    project.call("build", "--lock-timeout", "3", "s.py", status=3)
+    assert lock.read_text() == held
+    assert "built environment" in quick(project, "build", "--lock-timeout", "20", "s.py")
 
 
 def test_who_is_killed_while_it_buries_holds_up_nobody_for_long(project: Project) -> None:
