@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import click
 
+from sharedenv.app.build import require_one
 from sharedenv.app.project import Selection, open_project
-from sharedenv.cli.building import build_options, require_one
+from sharedenv.cli.building import build_options
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
@@ -21,6 +22,7 @@ from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.place import Vanished
 from sharedenv.pool.staged import path_to_use
+from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 
 
@@ -53,7 +55,8 @@ def exec_(
             script = project.paths[0]
         plan = plan_of(project, console)
         while True:
-            environment = require_one(project, plan, build_options, no_build, console)
+            with BuildProgress(console) as progress:
+                environment = require_one(project, plan, build_options, no_build, progress)
             try:
                 descriptor = enter(project.layout, environment)
                 break

@@ -121,7 +121,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 environments=environments,
                 options=_options(given),
                 build_options=None if given["no_build"] else build_options,
-                screen=screen,
+                display=screen,
                 joblog=joblog,
                 threads=given["threads"],
             )

@@ -14,7 +14,7 @@ from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
-from sharedenv.cli.building import build_options, build_plan, option_words
+from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, create_journal, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import option
@@ -105,7 +105,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         return 0
     if given["no_build"]:
         require_all(work)
-    elif not given["build_job"] and build_plan(work.project, work.needed, build_options, 2, console).errors:
+    elif not given["build_job"] and build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:

@@ -88,7 +88,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
             outcome = batch.run()
         finally:
             starter.close()
-        screen.close()
+        screen.finish()
         if recorder.edited:
             console.warn(f"edited while the task was at work, so results may be of either text: {_names(recorder.edited)}")
         ended = _ending(outcome)
