@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sharedenv.app.execute import require_all
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
@@ -19,7 +20,6 @@ from sharedenv.cli.cases import case_options, create_journal, resume_options, wa
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.running import require_all
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from sharedenv.cli.recorder import Recorder
+from sharedenv.app.recorder import Recorder
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.trust import Distrust, check_pool

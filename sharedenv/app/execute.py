@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sharedenv.app.build import taking_builds_along
+from sharedenv.app.recorder import Display, Recorder
 from sharedenv.app.work import Work
-from sharedenv.cli.recorder import Display, Recorder
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need
