@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.pool.owner import this_process
+from sharedenv.pool.owner import Owner, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import create_run, open_run
-from sharedenv.run.session_state import share_writer
-from sharedenv.run.workers import CaseState, Fate, Processes, Worker, case_state, case_states
+from sharedenv.run.session_state import SessionState, share_writer
+from sharedenv.run.workers import CaseState, Fate, Processes, Worker, case_state, case_states, may_be_at_work
+from sharedenv.slurm.arrays import How, create_array
 from sharedenv.slurm.cluster import Task
-from sharedenv.slurm.workers import Tasks, task_in
+from sharedenv.slurm.workers import Tasks, ended_in, results_of, some_not_begun, some_yet_to_begin, task_in
 from tests.test_slurm_places import array, session
 
 SUCCESS, FAILURE = Result(1, 1, 10.0, status=0), Result(1, 1, 10.0, status=1)
@@ -179,3 +180,47 @@ def test_what_a_share_had_begun_when_it_was_killed_is_lost_with_it(tmp_path: Pat
     other = run.begin(writer=share_writer(2, 2))
     other.close("drained")
     assert words(run) == ["lost", "left", "left"]
+
+
+def gone(owner: Owner | None, silence: float, ended: str = "") -> SessionState:
+    return SessionState("local", 1, owner, 1, 1000.0, (), silence, {}, ended, 0.0, alive=False)
+
+
+ELSEWHERE = Owner("node7", "another machine", 17, "1")
+
+
+@pytest.mark.parametrize(
+    ("sessions", "age", "may"),
+    [
+        ([], 10.0, True),  # about to write its first line
+        ([], 1000.0, False),
+        ([gone(ELSEWHERE, 1000.0)], 9999.0, True),
+        ([gone(ELSEWHERE, 4000.0)], 9999.0, False),
+        ([gone(ELSEWHERE, 1000.0, "drained")], 9999.0, False),
+        ([gone(this_process(), 1000.0)], 9999.0, False),
+        ([gone(None, 1000.0)], 9999.0, False),
+        ([gone(ELSEWHERE, 4000.0), session()], 9999.0, True),
+    ],
+)
+def test_what_takes_away_from_a_run_wants_more_certainty(sessions: list[SessionState], age: float, may: bool) -> None:
+    """A node's clock may differ by minutes, a file's time come late: a minute of silence is enough to go on with a run, no more."""
+    assert may_be_at_work(sessions, age) is may
+
+
+def test_what_has_ended_of_an_array_is_what_its_own_tasks_wrote() -> None:
+    interrupted = Result(4, 1, 1.0, error=INTERRUPTED)
+    results = {"local": {1: SUCCESS}, "1-1": {1: SUCCESS, 2: SUCCESS}, "2-1": {3: FAILURE, 4: interrupted}, "2-2r1": {2: FAILURE}}
+    assert ended_in(results, {1: 1, 2: 2, 3: 2, 4: 2}) == {1: SUCCESS, 2: FAILURE, 3: FAILURE}
+    assert ended_in(results, {1: 2}) == {}
+    assert list(results_of(results, 2, 2)) == [FAILURE]
+    assert list(results_of(results, 1, 2)) == []
+
+
+def test_what_was_not_begun_since_an_array_was_made(tmp_path: Path) -> None:
+    run = make(tmp_path, 2)
+    made = create_array(run.path, 1, run.cases(), 2, How())
+    assert some_not_begun(made, {})
+    assert some_not_begun(made, {1: Result(1, 1, made.created + 1), 2: Result(2, 1, made.created - 1)})
+    assert not some_not_begun(made, {1: Result(1, 1, made.created + 1), 2: Result(2, 1, made.created + 1)})
+    assert some_yet_to_begin(made, [session(1), session(1, restarts=1), session(2, number=2)])
+    assert not some_yet_to_begin(made, [session(1), session(2)])
