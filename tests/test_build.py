@@ -372,7 +372,7 @@ int sem_clockwait(sem_t *lock, clockid_t clock, const struct timespec *until) {
 """
 WAITS = """
 import concurrent.futures
-import sharedenv.cli.building as building
+import sharedenv.app.build as building
 import signal
 signal.signal(signal.SIGTERM, building.end_by_signal)
 print("ready", flush=True)

@@ -11,7 +11,8 @@ import pytest
 from sharedenv.report.slurm import standing_lines
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Asked, Run
-from sharedenv.slurm.status import Place, Standing
+from sharedenv.run.workers import CaseState
+from sharedenv.slurm.status import Standing
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands, section
 from tests.wheels import make_wheel
@@ -92,10 +93,11 @@ def test_how_a_run_on_slurm_stands() -> None:
     failed = Result(7, 1, 0.0, status=1, tail="ValueError: negative density")
     lost = [12, 28, 44, *range(1000, 1106)]
     logs = [f".sharedenv/runs/20261122-101500/slurm/1/4711_{task}.out" for task in (12, 28, 44, 60, 76)]
-    places = {number: Place("done") for number in cases}
-    places |= {number: Place("lost", "its node failed (node3)", log=logs[index % 5]) for index, number in enumerate(lost)}
-    places[7] = Place("failed")
-    standing = Standing(places, {7: failed}, cases, ("4711",), (), 0.0, None)
+    states = {number: CaseState("done") for number in cases}
+    states |= {number: CaseState("lost", "its node failed (node3)") for number in lost}
+    states[7] = CaseState("failed")
+    shown_by = {number: logs[index % 5] for index, number in enumerate(lost)}
+    standing = Standing(states, {7: failed}, cases, ("4711",), (), 0.0, None, logs=shown_by)
     run = Run("/pool/runs/20261122-101500", Asked((), (), None, 0.0, len(cases), ("key",), {}))
     printed = standing_lines(run, standing, str, lambda _, text: text)
     assert printed == shown[:-1]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 
 from sharedenv.run.case import INTERRUPTED, Result
 from sharedenv.run.session_state import SessionState
+from sharedenv.run.workers import CaseState, case_states
 from sharedenv.slurm.arrays import Array, How, Planned, task_of, writer_of
 from sharedenv.slurm.cluster import RUNNING, WAITING, Task
-from sharedenv.slurm.status import locate
+from sharedenv.slurm.workers import Tasks
 
 
 def array(*sequences: int, tasks: int = 1, number: int = 1, build: str = "") -> Array:
@@ -27,6 +28,16 @@ def session(task: int = 1, *, number: int = 1, restarts: int = 0, running: tuple
 
 def result(sequence: int, status: int = 0, *, start: float = 0.0, error: str = "") -> Result:
     return Result(sequence, 1, start, status=status, error=error)
+
+
+def locate(
+    sequences: Iterable[int],
+    results: Mapping[str, Mapping[int, Result]],
+    sessions: list[SessionState],
+    arrays: list[Array],
+    tasks: list[Task] | None,
+) -> dict[int, CaseState]:
+    return case_states(sequences, Tasks(arrays, sessions, results, tasks))
 
 
 def words(

@@ -9,14 +9,11 @@ from collections.abc import Container, Iterator, Mapping
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.owner import is_here
-from sharedenv.pool.prune import DAY, HOUR, UNUSED_FOR
+from sharedenv.pool.prune import DAY, UNUSED_FOR
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import list_runs
-from sharedenv.run.session_state import SessionState
+from sharedenv.run.workers import may_be_at_work
 from sharedenv.slurm.queued import keys_in_queue, needed_by
-
-BEGINNING = 300.0  #: seconds: a run so young may be about to write its first line
 
 
 @frozen
@@ -45,17 +42,9 @@ def _unfinished(run: Run) -> bool:
     try:
         if run.has_ended():  # as most have: to read all that a pool ever ran takes a minute
             return False
-        sessions = run.sessions()
+        return may_be_at_work(run.sessions(), time.time() - run.asked.created)
     except SharedenvError:
         return True  # what can't be read may be at work
-    if not sessions:
-        return time.time() - run.asked.created < BEGINNING
-    return any(session.alive or _may_live_elsewhere(session) for session in sessions)
-
-
-def _may_live_elsewhere(session: SessionState) -> bool:
-    # clocks of nodes differ and file systems show times late: to remove takes more silence than to take a run over
-    return not session.ended and session.owner is not None and not is_here(session.owner) and session.silence < HOUR
 
 
 def _unreadable(layout: Layout, readable: Container[str]) -> Iterator[str]:

@@ -20,7 +20,8 @@ from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, refuse_leftover
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.run.runs import holds_unfinished, list_runs, open_run
-from sharedenv.run.session_state import LOCAL, refuse_live, share_writer
+from sharedenv.run.session_state import LOCAL, share_writer
+from sharedenv.run.workers import refuse_live
 from sharedenv.slurm.share import Share, take
 
 

@@ -10,14 +10,16 @@ from collections.abc import Callable
 
 import click
 
+from sharedenv.app.build import end_by_signal, require_one
 from sharedenv.app.project import Selection, open_project
-from sharedenv.cli.building import build_options, end_by_signal, require_one
+from sharedenv.cli.building import build_options
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
+from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.start.access import SHORT, note_use
 from sharedenv.start.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
@@ -50,7 +52,8 @@ def activate(
     try:
         project = open_project(console.pool, Selection("activate", (script,), python=python), alone=True)
         plan = plan_of(project, console)
-        environment = require_one(project, plan, build_options, no_build, console)
+        with BuildProgress(console) as progress:
+            environment = require_one(project, plan, build_options, no_build, progress)
         path = path_to_use(environment.path, os.environ)
         prompt = f"sharedenv {environment.key[:SHORT]}"
         text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)

@@ -10,6 +10,7 @@ from sharedenv.report.words import count
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import refuse_leftover, without_result
+from sharedenv.run.workers import Processes, case_state
 
 
 def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
@@ -24,7 +25,8 @@ def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
     except SharedenvError:
         return  # a run whose files are gone says nothing
     refuse_leftover(other.id, sessions, common)
-    alive = [session.owner for session in sessions if session.alive and session.owner is not None]
-    if common and alive:
-        where = f"process {alive[0].pid} on {alive[0].host}"
-        console.warn(f"run {other.id} ({where}) runs {count(len(common), 'script')} of these as well, in the same folders")
+    workers = Processes(results, sessions)
+    held = [state for case in common if (state := case_state(case.sequence, workers)).held]
+    if held and (worker := held[0].worker) is not None and worker.owner is not None:
+        where = f"process {worker.owner.pid} on {worker.host}"
+        console.warn(f"run {other.id} ({where}) runs {count(len(held), 'script')} of these as well, in the same folders")

@@ -10,7 +10,7 @@ import click
 
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.cli.arguments import Jobs
-from sharedenv.cli.building import build_options, build_plan
+from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import json_option, option, typed
 from sharedenv.cli.scripts import make_pool, plan_of, script_options
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
@@ -63,22 +63,22 @@ def build(
         rebuild |= not is_shared(project.layout.path)
         make_pool(project.layout, console, shared=True)
     options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
-    outcome = build_plan(project, plan, options, jobs, console)
+    ready, errors = build_and_tell(project, plan, options, jobs, console)
     # one script of each key: its copies have the same bytes
-    first = {plan.needs[key].scripts[0]: environment for key, environment in outcome.ready.items()}
+    first = {plan.needs[key].scripts[0]: environment for key, environment in ready.items()}
     remember(project.layout, os.environ, first, selection.python)
     if as_json:
         console.document(
             {
-                "environments": [_value(plan, environment) for environment in outcome.ready.values()],
-                "errors": [console.error_value(error) for error in outcome.errors],
+                "environments": [_value(plan, environment) for environment in ready.values()],
+                "errors": [console.error_value(error) for error in errors],
             }
         )
-    elif not outcome.errors:
-        total = sum(environment.manifest.bytes for environment in outcome.ready.values())
-        ready = count(len(outcome.ready), "environment")
-        console.say(f"{ready} for {count(len(plan.scripts), 'script')} ready in {project.layout.path} ({size(total)})")
-    return max([EXIT_BUILD, *(error.exit_code for error in outcome.errors)]) if outcome.errors else 0
+    elif not errors:
+        total = sum(environment.manifest.bytes for environment in ready.values())
+        number = count(len(ready), "environment")
+        console.say(f"{number} for {count(len(plan.scripts), 'script')} ready in {project.layout.path} ({size(total)})")
+    return max([EXIT_BUILD, *(error.exit_code for error in errors)]) if errors else 0
 
 
 def _refuse_locked(plan: Plan) -> None:

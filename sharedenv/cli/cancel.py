@@ -25,6 +25,7 @@ from sharedenv.run.orders import GRACE
 from sharedenv.run.runs import list_runs
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.signals import CANCEL
+from sharedenv.run.workers import living
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import list_arrays
 from sharedenv.slurm.queued import with_job
@@ -54,7 +55,7 @@ def _other_shares(layout: Layout, run: Run, console: Console) -> Iterator[str]:
         return
     for number, other in shares_beside(run, list_runs(layout.runs)).items():
         with contextlib.suppress(SharedenvError):
-            if other.id != run.id and any(session.alive for session in other.sessions()):
+            if other.id != run.id and living(other.sessions()):
                 yield f"share {number} is still at work: {console.in_pool(f'sharedenv cancel {other.id}')}"
 
 
@@ -63,7 +64,7 @@ def _cancel(run: Run, console: Console) -> int:
     if not arrays:
         return _cancel_local(run, console)
     jobs = [job for array in arrays for job in (array.build, array.job) if job]
-    live = sorted({task.job for task in cluster.tasks(jobs, os.environ) if task.waiting or task.running})
+    live = sorted({task.job for task in cluster.tasks(jobs, os.environ) if task.live})
     if live:
         cluster.cancel(live, os.environ)
         console.say(f"cancelled job {', '.join(live)} of run {run.id}")
@@ -73,7 +74,7 @@ def _cancel(run: Run, console: Console) -> int:
 
 
 def _cancel_local(run: Run, console: Console) -> int:
-    alive = [state.owner for state in run.sessions() if state.alive and state.owner]
+    alive = [session.owner for session in living(run.sessions()) if session.owner]
     if not alive:
         if not _cancel_leftover(run, "run", console):
             console.say(f"run {run.id} is not at work")

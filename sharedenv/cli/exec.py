@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import click
 
+from sharedenv.app.build import require_one
 from sharedenv.app.project import Selection, open_project
-from sharedenv.cli.building import build_options, require_one
+from sharedenv.cli.building import build_options
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
@@ -18,6 +19,7 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import enter
+from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.start.access import Vanished
 from sharedenv.start.environ import environ_in
@@ -53,7 +55,8 @@ def exec_(
             script = project.paths[0]
         plan = plan_of(project, console)
         while True:
-            environment = require_one(project, plan, build_options, no_build, console)
+            with BuildProgress(console) as progress:
+                environment = require_one(project, plan, build_options, no_build, progress)
             try:
                 descriptor = enter(project.layout, environment)
                 break

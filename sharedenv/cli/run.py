@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sharedenv.app.execute import Ended, execute, needed
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
@@ -19,7 +20,6 @@ from sharedenv.cli.cases import case_options, kept_journal, resume_options, want
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.running import Ended, execute, needed
 from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
@@ -123,7 +123,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 environments=environments,
                 options=_options(given),
                 build_options=None if given["no_build"] else build_options,
-                screen=screen,
+                display=screen,
                 joblog=joblog,
                 threads=given["threads"],
             )

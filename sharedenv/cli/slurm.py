@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +13,16 @@ from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines, standing_value
 from sharedenv.report.words import printable, short_path
-from sharedenv.run.case import Result
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.orders import Counts
 from sharedenv.run.session_state import SessionState
 from sharedenv.run.standing import SUBMITTED
 from sharedenv.run.standing import Standing as Local
-from sharedenv.slurm.arrays import Array, list_arrays, task_of
+from sharedenv.run.workers import DONE, FAILED, LEFT, LOST, RUNNING
+from sharedenv.slurm.arrays import Array, list_arrays
 from sharedenv.slurm.status import Standing, standing
+from sharedenv.slurm.workers import ended_in, some_yet_to_begin
 
 _LOOK = 1.0  # seconds between looks at the journal, ten times as long as a look takes where that is more
 _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the end
@@ -36,10 +37,7 @@ def stand_submitted(run: Run, standing: Local, sessions: Sequence[SessionState])
     """The same standing, but `submitted` where tasks that have yet to begin, or never did, have what is left. Slurm isn't asked."""
     if not standing.left or standing.alive or not (arrays := list_arrays(run.path)):
         return standing
-    begun = {found[:2] for session in sessions if (found := task_of(session.writer)) is not None}
-    last = arrays[-1]
-    waits = any((last.number, task) not in begun for task in range(1, last.tasks + 1))
-    return replace(standing, state=SUBMITTED) if waits else standing
+    return replace(standing, state=SUBMITTED) if some_yet_to_begin(arrays[-1], sessions) else standing
 
 
 def tell_slurm(run: Run, console: Console, here: str) -> None:
@@ -60,7 +58,7 @@ def _lines(
     if found := leftover(run.sessions(), without_result(stands.cases.values(), stands.results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
-    if stands.over and stands.count("failed", "lost", "left"):
+    if stands.over and stands.count(FAILED, LOST, LEFT):
         lines.append("to go on: " + console.in_pool(f"sharedenv submit --resume --run-id {run.id}"))
     return lines
 
@@ -79,7 +77,7 @@ def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
     progress.hide()
     for line in _lines(run, stands, console, here, console.style):
         console.say(line)
-    return 0 if stands.count("done") == len(stands.places) else EXIT_FAILED
+    return 0 if stands.count(DONE) == len(stands.states) else EXIT_FAILED
 
 
 def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Console) -> Standing:
@@ -87,7 +85,7 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
     submitted = {planned.sequence: array.number for array in arrays for planned in array.cases}
     while True:
         began = time.monotonic()
-        results = _ended(run, submitted)
+        results = ended_in(run.results_by_writer(), submitted)
         if submitted.keys() <= results.keys() or began >= ask:
             stands = standing(run, os.environ)
             if stands.over or submitted.keys() <= results.keys():
@@ -96,20 +94,9 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
                 progress.hide()
                 console.warn(f"squeue does not answer, so this goes by the run's own files: {stands.trouble}")
             trouble = stands.trouble
-            running = stands.count("running")
+            running = stands.count(RUNNING)
             delay, ask = min(delay * 1.5, _ASK[1]), began + delay
         if progress.due():
             succeeded = sum(result.succeeded for result in results.values())
             progress.show(Counts(len(submitted), succeeded, len(results) - succeeded, running, 0))
         time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
-
-
-def _ended(run: Run, submitted: Mapping[int, int]) -> dict[int, Result]:
-    """The results that tasks have written, by sequence. ``submitted``: the array whose result counts, by sequence."""
-    return {
-        sequence: result
-        for writer, results in run.results_by_writer().items()
-        if (found := task_of(writer)) is not None
-        for sequence, result in results.items()
-        if submitted.get(sequence) == found[0] and not result.interrupted
-    }

@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
+from sharedenv.app.execute import require_all
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
-from sharedenv.cli.building import build_options, build_plan, option_words
+from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, create_journal, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.running import require_all
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
@@ -30,6 +30,7 @@ from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal import Run
+from sharedenv.run.workers import RUNNING, WAITING
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.slurm.packing import Packing
@@ -106,7 +107,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         return 0
     if given["no_build"]:
         require_all(work)
-    elif not given["build_job"] and build_plan(work.project, work.needed, build_options, 2, console).errors:
+    elif not given["build_job"] and build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:
@@ -195,7 +196,7 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
             f"can't tell what of run {run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
         )
     arrays = tuple(array for array in list_arrays(run.path) if array.job in stands.live)
-    return frozenset(stands.sequences("running", "waiting")), arrays
+    return frozenset(stands.sequences(RUNNING, WAITING)), arrays
 
 
 def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from sharedenv.cli.recorder import Recorder
+from sharedenv.app.recorder import Recorder
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.process import limit_error
@@ -88,7 +88,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
             outcome = batch.run()
         finally:
             starter.close()
-        screen.close()
+        screen.finish()
         if recorder.edited:
             console.warn(f"edited while the task was at work, so results may be of either text: {_names(recorder.edited)}")
         ended = _ending(outcome)

@@ -7,18 +7,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
-from sharedenv.run.case import Result
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import list_runs
 from sharedenv.run.standing import Standing, stand
-from sharedenv.slurm.arrays import Array, list_arrays
+from sharedenv.slurm.arrays import list_arrays
 from sharedenv.slurm.queued import FORGOTTEN, jobs_in_queue
+from sharedenv.slurm.workers import some_not_begun
 
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
 _PATIENCE = 3.0  # seconds that squeue has to tell of another run than the one asked for
@@ -71,17 +71,11 @@ def _earlier(layout: Layout, last: Run, submitted_only: bool) -> list[_Earlier]:
             except SharedenvError:
                 continue  # a file of it is gone: `status --all` names it
             standing = stand(run.count, results, sessions, time.time())
-            waits = bool(arrays) and time.time() - arrays[-1].created < FORGOTTEN and _waits(arrays[-1], results)
+            waits = bool(arrays) and time.time() - arrays[-1].created < FORGOTTEN and some_not_begun(arrays[-1], results)
             found.append(_Earlier(run, standing, bool(arrays), waits))
         if len(found) == _LOOKED_AT:
             break
     return found
-
-
-def _waits(array: Array, results: Mapping[int, Result]) -> bool:
-    """Whether an array has cases that were not run since it was made."""
-    begun = {sequence for sequence, result in results.items() if result.start >= array.created}
-    return any(planned.sequence not in begun for planned in array.cases)
 
 
 def lost_with(layout: Layout) -> Iterator[str]:

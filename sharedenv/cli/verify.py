@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
+from sharedenv.app.build import result_of, taking_builds_along
 from sharedenv.app.project import Selection, existing_pool, open_project
-from sharedenv.cli.building import build_options, result_of, taking_builds_along
+from sharedenv.cli.building import build_options
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, names_key, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from sharedenv.frozen import frozen
 from sharedenv.report.console import Console
@@ -14,6 +16,9 @@ from sharedenv.report.words import duration, printable
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.spool import Spool
+
+if TYPE_CHECKING:
+    from sharedenv.report.building import BuildProgress
 
 FAILURES = 10  #: failures told as they happen; the summary tells the rest
 
@@ -28,6 +33,7 @@ class Screen:
         self._progress = Progress(console)
         self._lock = threading.RLock()
         self._told = 0
+        self._builds: BuildProgress | None = None
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -41,12 +47,29 @@ class Screen:
         if self.console.verbosity > 0:
             self.say(text)
 
+    def builds(self) -> BuildProgress:
+        """Who tells here of builds that go on meanwhile."""
+        from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - most runs find all built
+
+        with self._lock:
+            if self._builds is None:
+                self._builds = BuildProgress(ScreenConsole(self.console.verbosity, self.console.color, self.console.pool, self))
+            return self._builds
+
+    def may_wait(self, size: int) -> bool:
+        """Whether passing on so many bytes may take its time."""
+        return self.output.may_wait(size)
+
     def pass_on(self, case: Case, stdout: Spool, stderr: Spool) -> None:
         """The output of one script. Raises OSError."""
         if stdout.size or stderr.size:
             with self._lock:
                 self._make_room()
                 self.output.write(case, stdout, stderr)
+
+    def settled(self, sequence: int) -> None:
+        """Nothing more comes from this case. Raises OSError when what has waited for it can't be passed on."""
+        self.output.settled(sequence)
 
     def ended(self, case: Case, result: Result, last: bool) -> None:
         """A line for a failure, or with -v for each attempt."""
@@ -76,11 +99,20 @@ class Screen:
                 self._end_line()
                 self._progress.show(batch.counts())
 
-    def close(self) -> None:
-        """The progress line is gone, and what follows starts on a line of its own."""
+    def finish(self) -> None:
+        """Nothing more comes: passes on what still waits for its turn, and tells what was built. What follows starts on a line of
+        its own, without the progress line.
+        """
+        with contextlib.suppress(OSError):
+            self.output.finish()
         with self._lock:
             self._make_room()
             self._end_line()
+        if self._builds is not None:
+            from sharedenv.report.building import summary  # noqa: PLC0415 - loaded already
+
+            if text := summary(self._builds.built_environments):
+                self.console.say(text)
 
     def _make_room(self) -> None:
         self._progress.hide()

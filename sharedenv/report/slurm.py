@@ -10,12 +10,14 @@ from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
+from sharedenv.run.workers import DONE, FAILED, LEFT, LOST, RUNNING, WAITING
 from sharedenv.slurm.status import Standing
+from sharedenv.slurm.workers import task_in
 
-_STYLES = {"done": "good", "failed": "error", "lost": "error", "left": "warning"}
+_STYLES = {DONE: "good", FAILED: "error", LOST: "error", LEFT: "warning"}
 _NAMED = 3  # scripts named for each reason
-_WORDS = ("done", "failed", "lost", "left", "running", "waiting")
-_SAID = {"left": "not run"}
+_WORDS = (DONE, FAILED, LOST, LEFT, RUNNING, WAITING)
+_SAID = {LEFT: "not run"}
 
 
 def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
@@ -25,7 +27,7 @@ def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
         for word in _WORDS
         if (number := standing.count(word))
     ]
-    line = f"{count(len(standing.places), 'script')}: {', '.join(said) or 'nothing to do'}"
+    line = f"{count(len(standing.states), 'script')}: {', '.join(said) or 'nothing to do'}"
     if standing.remaining is not None:
         line += f"; {rate_text(standing.rate)}, {duration(standing.remaining)} left"
     return line
@@ -39,15 +41,15 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
         lines.append(f"{style('warning', 'warning:')} squeue did not answer, so this is what the run's own files say: {standing.trouble}")
     failed = [
         (standing.cases[sequence], standing.results[sequence])
-        for sequence in standing.sequences("failed")
+        for sequence in standing.sequences(FAILED)
         if sequence in standing.results
     ]
     for one in group(failed):
         lines += _named(f"{len(one.cases):,} × {style('error', one.said)}", one.cases, name)
-    for word in ("lost", "left", "waiting"):
+    for word in (LOST, LEFT, WAITING):
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
-            lines += _logs(dict.fromkeys(log for case in cases if (log := standing.places[case.sequence].log)), name)
+            lines += _logs(dict.fromkeys(log for case in cases if (log := standing.logs.get(case.sequence))), name)
     return lines
 
 
@@ -60,21 +62,22 @@ def standing_value(standing: Standing) -> dict[str, Any]:
         "rate": round(standing.rate, 3),
         "remaining": None if standing.remaining is None else round(standing.remaining, 1),
         "trouble": standing.trouble or None,
-        "cases": [_case_value(standing, sequence) for sequence, place in standing.places.items() if place.word != "done"],
+        "cases": [_case_value(standing, sequence) for sequence, state in standing.states.items() if state.word != DONE],
     }
 
 
 def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
-    place = standing.places[sequence]
+    state = standing.states[sequence]
     case = standing.cases[sequence]
-    result = standing.results.get(sequence) if place.word == "failed" else None
+    result = standing.results.get(sequence) if state.word == FAILED else None
+    task = task_in(state.worker)
     return {
         "script": case.script,
         "arguments": list(case.arguments),
-        "state": place.word,
-        "reason": place.reason or None,
-        "task": place.task or None,
-        "log": place.log or None,
+        "state": state.word,
+        "reason": state.reason or None,
+        "task": None if task is None else task[1],
+        "log": standing.logs.get(sequence),
         "status": None if result is None else result.status,
         "signal": None if result is None else result.signal,
         "error": None if result is None else result.error or None,
@@ -84,7 +87,7 @@ def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
 def _reasons(standing: Standing, word: str) -> dict[str, list[Case]]:
     found: dict[str, list[Case]] = {}
     for sequence in standing.sequences(word):
-        if reason := standing.places[sequence].reason:
+        if reason := standing.states[sequence].reason:
             found.setdefault(reason, []).append(standing.cases[sequence])
     return found
 

@@ -32,8 +32,9 @@ from sharedenv.pool.owner import readable_as, this_process
 from sharedenv.run.case import Case, Result
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, is_result
 from sharedenv.run.session import Session
-from sharedenv.run.session_state import LOCAL, SessionState, busy, read_session, refuse_live, refuse_newer, settle, settle_others
+from sharedenv.run.session_state import LOCAL, SessionState, read_session, settle, settle_others
 from sharedenv.run.telling import last_words
+from sharedenv.run.workers import busy, refuse_live, refuse_newer
 
 _PIECE = 1 << 20  # bytes of a session's file decoded at a time
 _LAST = 512  # bytes at a file's end, in which the line of the end is

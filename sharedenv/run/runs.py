@@ -16,7 +16,8 @@ from sharedenv.run.case import Case
 from sharedenv.run.journal import Asked, Run, readable, root_of, says_its_end, session_files, write_to_disk
 from sharedenv.run.records import encode_line, encode_plan
 from sharedenv.run.session_state import LOCAL
-from sharedenv.run.standing import DONE, stand
+from sharedenv.run.standing import stand
+from sharedenv.run.workers import DONE
 
 SCHEMA = 1
 

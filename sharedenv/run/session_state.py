@@ -1,15 +1,14 @@
-"""The sessions of a run as their files tell them: who works or has worked on it, what it runs, and who may join. Pure but for clocks
-and the look whether a process lives.
+"""The sessions of a run as their files tell them: who works or has worked on it, and what it runs. Pure but for clocks and the look
+whether a process lives.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of
 from sharedenv.run.case import INTERRUPTED, Result
@@ -122,38 +121,3 @@ def share_writer(index: int, count: int) -> str:
 def is_share(writer: str) -> bool:
     """Whether a writer is one of such shares."""
     return writer.startswith(_SHARE)
-
-
-def refuse_live(run_id: str, sessions: Iterable[SessionState], writer: str) -> None:
-    """Raises SharedenvError when one of a run's sessions is at work that may have the same cases as ``writer``."""
-    if alive := [state for state in sessions if state.alive and _overlap(state.writer, writer)]:
-        raise busy(run_id, alive[-1])
-
-
-def refuse_newer(run_id: str, sessions: Iterable[SessionState], known: Iterable[SessionState], writer: str) -> None:
-    """Raises SharedenvError when a session that may have the same cases as ``writer`` is none of those ``known`` before."""
-    seen = {(state.writer, state.number) for state in known}
-    if any((state.writer, state.number) not in seen and _overlap(state.writer, writer) for state in sessions):
-        raise SharedenvError(
-            f"another process has gone on with run {run_id} meanwhile",
-            cause="what was left to run is no longer what it was",
-            hint=f"sharedenv run --resume --run-id {run_id}",
-            exit_code=EXIT_USAGE,
-        )
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two writers may have the same cases: not the shares of one division, nor tasks of Slurm, which the queue tells of."""
-    ours = all(writer == LOCAL or is_share(writer) for writer in (one, other))
-    return one == other or (ours and one.partition("-of-")[2] != other.partition("-of-")[2])
-
-
-def busy(run_id: str, state: SessionState | None) -> SharedenvError:
-    """The error of who wants a run that another process has; ``state``: its session, where it is known."""
-    where = f"process {state.owner.pid} on {state.owner.host}" if state and state.owner else "another process"
-    return SharedenvError(
-        f"run {run_id} is at work: {where} has it",
-        cause="two at once on one run would run its cases twice",
-        hint=f"sharedenv status {run_id}",
-        exit_code=EXIT_USAGE,
-    )

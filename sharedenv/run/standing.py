@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Result
-from sharedenv.run.session_state import LOCAL, SessionState, is_share
+from sharedenv.run.session_state import SessionState
+from sharedenv.run.workers import DONE, LOST, RUNNING, begun, last_sessions, living
 
-RUNNING = "running"
-DONE = "done"
 INTERRUPTED = "interrupted"
 STOPPED = "stopped"
-LOST = "lost"
 PLANNED = "planned"
 SUBMITTED = "submitted"
 
@@ -61,15 +59,14 @@ def stand(total: int, results: Mapping[int, Result], sessions: Sequence[SessionS
     """Where a run of ``total`` cases stands at ``now`` (seconds since the epoch)."""
     succeeded = sum(1 for result in results.values() if result.succeeded)
     failed = sum(1 for result in results.values() if not result.succeeded and not result.interrupted)
-    alive = tuple(session for session in sessions if session.alive)
-    running = {sequence: since for session in alive for sequence, since in session.running.items()}
+    alive = living(sessions)
     heard = max((now if session.alive else now - session.silence for session in sessions), default=0.0)
     return Standing(
         _state(total - succeeded - failed, sessions, alive),
         total,
         succeeded,
         failed,
-        running,
+        begun(alive),
         alive,
         _covered(sessions, now),
         heard,
@@ -83,21 +80,10 @@ def _state(left: int, sessions: Sequence[SessionState], alive: Sequence[SessionS
         return PLANNED
     if not left:
         return DONE
-    endings = {session.ended for session in _last(sessions)}
+    endings = {session.ended for session in last_sessions(sessions)}
     if "" in endings:
         return LOST
     return INTERRUPTED if "interrupted" in endings else STOPPED
-
-
-def _last(sessions: Sequence[SessionState]) -> list[SessionState]:
-    """The last session of each writer; of a run that one process had and shares went on with, or the other way round, of the later."""
-    last = {session.writer: session for session in sorted(sessions, key=lambda session: session.number)}
-    local = last.get(LOCAL)
-    shares = [session for session in last.values() if is_share(session.writer)]
-    if local is None or not shares:
-        return list(last.values())
-    later = max(session.started for session in shares) > local.started
-    return [session for session in last.values() if not (session is local if later else is_share(session.writer))]
 
 
 def _covered(sessions: Iterable[SessionState], now: float) -> float:

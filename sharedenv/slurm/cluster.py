@@ -66,6 +66,11 @@ class Task:
         return self.state in RUNNING
 
     @property
+    def live(self) -> bool:
+        """Whether Slurm still has to run it, or runs it."""
+        return self.waiting or self.running
+
+    @property
     def ending(self) -> str:
         """How it ended, in words for the user, said of a case."""
         return _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")

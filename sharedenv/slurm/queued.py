@@ -31,7 +31,7 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
             for run, array in arrays if time.time() - array.created < FORGOTTEN
         ]  # fmt: skip
     else:
-        live = {task.job for task in tasks if task.waiting or task.running}
+        live = {task.job for task in tasks if task.live}
         # one without a job is being submitted right now
         kept = [(needed_by(run), array) for run, array in arrays if array.job in live or _begins(array)]
     return {case.key: why for why, array in kept for case in array.cases}
@@ -57,7 +57,7 @@ def jobs_in_queue(runs: Sequence[str], environ: Mapping[str, str], patience: flo
     """
     jobs = {found.job: run for run in runs for array in list_arrays(run) if (found := with_job(array, environ, patience)).job}
     tasks = cluster.tasks(list(jobs), environ, patience)
-    return {jobs[task.job]: task.job for task in tasks if (task.waiting or task.running) and task.job in jobs}
+    return {jobs[task.job]: task.job for task in tasks if task.live and task.job in jobs}
 
 
 def with_job(array: Array, environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> Array:

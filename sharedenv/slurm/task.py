@@ -15,7 +15,8 @@ from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal import Run
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
-from sharedenv.slurm.arrays import Array, task_of, writer_of
+from sharedenv.slurm.arrays import Array, writer_of
+from sharedenv.slurm.workers import results_of
 from sharedenv.start.access import SHORT, Vanished, as_built, enter, published
 from sharedenv.start.staged import path_to_use
 from sharedenv.start.trust import environment_fault
@@ -53,10 +54,8 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment
     task = int(text)
     share = {planned.sequence: planned for planned in array.share(task)}
     ended = {
-        sequence
-        for writer, results in run.results_by_writer().items()
-        if (found := task_of(writer)) is not None and found[:2] == (array.number, task)
-        for sequence, result in results.items()
+        result.sequence
+        for result in results_of(run.results_by_writer(), array.number, task)
         # what TERM or KILL ended in a start that was cut short was most likely ended with it
         if not result.interrupted and result.signal not in (signal.SIGTERM, signal.SIGKILL)
     }

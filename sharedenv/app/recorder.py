@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from sharedenv.report.running import Screen
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.edited import edited_digest
@@ -15,7 +14,39 @@ from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared
 
 if TYPE_CHECKING:
+    from sharedenv.pool.build import Observer
     from sharedenv.run.joblog import Joblog
+
+
+class Display(Protocol):
+    """Who shows a run while it goes on. `say` and `builds` are called from any thread."""
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+
+    def builds(self) -> Observer:
+        """Who tells of builds that go on meanwhile."""
+
+    def may_wait(self, size: int) -> bool:
+        """Whether passing on so many bytes may take its time."""
+
+    def pass_on(self, case: Case, stdout: Spool, stderr: Spool) -> None:
+        """What a script wrote. Raises OSError."""
+
+    def settled(self, sequence: int) -> None:
+        """Nothing more comes from this case. Raises OSError."""
+
+    def ended(self, case: Case, result: Result, last: bool) -> None:
+        """An attempt ended; ``last``: no other follows."""
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """Cases that need one environment will never run, and why."""
+
+    def tick(self, batch: Batch) -> None:
+        """Something may have changed."""
+
+    def finish(self) -> None:
+        """Nothing more comes."""
 
 
 class Recorder:
@@ -26,9 +57,9 @@ class Recorder:
     """
 
     def __init__(
-        self, screen: Screen, session: Session, digests: Mapping[int, str], since: float, joblog: Joblog | None = None
+        self, display: Display, session: Session, digests: Mapping[int, str], since: float, joblog: Joblog | None = None
     ) -> None:
-        self._screen = screen
+        self._display = display
         self._session = session
         self._joblog = joblog
         self._digests = digests
@@ -47,9 +78,9 @@ class Recorder:
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
         """Passes on what a script wrote. Raises OSError."""
-        if self._screen.output.may_wait(stdout.size + stderr.size):
+        if self._display.may_wait(stdout.size + stderr.size):
             self._session.put_down_started()  # what has taken its place is known meanwhile
-        self._screen.pass_on(case, stdout, stderr)
+        self._display.pass_on(case, stdout, stderr)
 
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when that fails."""
@@ -66,24 +97,24 @@ class Recorder:
                 self._joblog.append(case, result, self._pythons.get(case.key, "python"))
             what = "output"
             if last:
-                self._screen.output.settled(case.sequence)
+                self._display.settled(case.sequence)
         except OSError as error:
             trouble = trouble or f"{what} can't be written ({error.strerror}): starting nothing more"
-        self._screen.ended(case, result, last)
+        self._display.ended(case, result, last)
         if last and edited_digest(case, self._since):
             self.edited.append(case)
         return trouble
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
         """Tells of scripts that have no environment."""
-        self._screen.unbuilt(cases, text)
+        self._display.unbuilt(cases, text)
 
     def tick(self, batch: Batch) -> None:
         """Draws, and looks whether the run is still ours."""
-        self._screen.tick(batch)
+        self._display.tick(batch)
         if self._session.lost:
             batch.drain("another process has taken this run meanwhile: starting nothing more")
 
     def notice(self, text: str) -> None:
         """Something the user should know now."""
-        self._screen.say(text)
+        self._display.say(text)

@@ -1,4 +1,4 @@
-"""Running the cases of one command line: builds, the batch, the journal and the screen, put together."""
+"""Running the cases of some work: builds, the batch, the journal and what is shown, put together."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sharedenv.app.build import taking_builds_along
+from sharedenv.app.recorder import Display, Recorder
 from sharedenv.app.work import Work
-from sharedenv.cli.building import taking_builds_along
-from sharedenv.cli.recorder import Recorder
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import Environment, Unusable, look_up
 from sharedenv.process import stop_all
-from sharedenv.report.console import Console
-from sharedenv.report.running import Screen, ScreenConsole
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.joblog import Joblog
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
     from sharedenv.pool.build import Builder
     from sharedenv.pool.options import BuildOptions
-    from sharedenv.report.building import BuildProgress
 
 BUILDS = 2  #: environments built side by side while scripts run
 
@@ -64,7 +61,7 @@ def execute(
     environments: Needed,
     options: Options,
     build_options: BuildOptions | None,
-    screen: Screen,
+    display: Display,
     joblog: Joblog | None,
     threads: int | None,
 ) -> Ended:
@@ -74,11 +71,10 @@ def execute(
     """
     started = time.monotonic()
     with _session(work, run, options.jobs) as session:
-        recorder = Recorder(screen, session, work.digests, work.since, joblog)
+        recorder = Recorder(display, session, work.digests, work.since, joblog)
         batch = Batch(work.cases, starter, options, recorder)
         session.keep()
-        console = ScreenConsole(screen.console.verbosity, screen.console.color, screen.console.pool, screen)
-        delivery = Delivery(work, threads, starter, recorder, batch, build_options, console)
+        delivery = Delivery(work, threads, starter, recorder, batch, build_options, display)
         with taking_builds_along():  # until the batch hears signals itself, and again when it has ended
             building = delivery.begin(environments)
             # thousands of cases that live until the end: nothing for the collector to look at again and again
@@ -86,11 +82,7 @@ def execute(
             outcome = batch.run()
         if outcome.interrupted or not all(future.done() for future in building):
             stop_all()
-        with contextlib.suppress(OSError):
-            screen.output.finish()
-        screen.close()
-        if text := delivery.summary():
-            screen.console.say(text)
+        display.finish()
         session.close(_ending(outcome))
         unwritten = tuple(recorder.unwritten) if session.unwritten else ()
     return Ended(outcome, time.monotonic() - started, tuple(delivery.errors), unwritten, tuple(recorder.edited))
@@ -122,16 +114,15 @@ class Delivery:
         recorder: Recorder,
         batch: Batch,
         options: BuildOptions | None,
-        console: Console,
+        display: Display,
     ) -> None:
         self._options = options
-        self._console = console
+        self._display = display
         self._work = work
         self._threads = threads
         self._starter = starter
         self._recorder = recorder
         self._batch = batch
-        self._progress: BuildProgress | None = None
         self.errors: list[SharedenvError] = []
 
     def begin(self, environments: Needed) -> list[Future[Environment]]:
@@ -152,22 +143,12 @@ class Delivery:
 
     def _builder(self, options: BuildOptions) -> Builder:
         from sharedenv.pool.build import Builder  # noqa: PLC0415 - with a full pool nobody waits until locks, threads and uv are loaded
-        from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
 
-        self._progress = self._progress or BuildProgress(self._console)
-        return Builder(self._work.layout, self._work.project.settings, options, dict(os.environ), self._progress)
+        return Builder(self._work.layout, self._work.project.settings, options, dict(os.environ), self._display.builds())
 
     def _deliver_all(self, ready: Iterable[tuple[Need, Environment]]) -> None:
         for need, environment in ready:
             self._deliver(need, partial(_itself, environment))
-
-    def summary(self) -> str | None:
-        """What was built; None when nothing was."""
-        if self._progress is None:
-            return None
-        from sharedenv.report.building import summary  # noqa: PLC0415 - loaded already
-
-        return summary(self._progress.built_environments)
 
     def _built(self, need: Need, future: Future[Environment]) -> None:
         self._deliver(need, future.result)

@@ -1,0 +1,98 @@
+"""Environments that a command needs: built where they may be, and waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from sharedenv.app.project import Project
+from sharedenv.frozen import frozen
+from sharedenv.plan import Plan
+from sharedenv.pool.missing import look_up_all, missing_error
+from sharedenv.pool.options import BuildOptions
+from sharedenv.pool.store import Environment
+from sharedenv.process import stop_all
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from sharedenv.pool.build import Observer
+
+_SPELL = 0.5  # seconds
+
+
+@frozen
+class BuildOutcome:
+    """What became of the environments of a plan, by key: those that are ready, and why others are not: a SharedenvError, or a bug
+    that was met.
+    """
+
+    ready: Mapping[str, Environment]
+    failed: Mapping[str, Exception]
+
+
+@contextmanager
+def building(
+    project: Project, plan: Plan, options: BuildOptions, jobs: int, observer: Observer
+) -> Iterator[dict[str, Future[Environment]]]:
+    """Starts building what is missing, ``jobs`` at a time; yields the future of each key."""
+    from sharedenv.pool.build import Builder  # noqa: PLC0415 - `run` with a full pool needs no builder
+
+    with taking_builds_along():
+        yield Builder(project.layout, project.settings, options, os.environ, observer).build_all(plan.needs.values(), jobs)
+
+
+@contextmanager
+def taking_builds_along() -> Iterator[None]:
+    """Whoever leaves by an exception (Ctrl-C, TERM, HUP where nohup doesn't ignore it) takes along the builds that are at work."""
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end_by_signal) for number in heard}
+    try:
+        yield
+    except BaseException:
+        stop_all()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_by_signal(number: int, _frame: object) -> NoReturn:
+    """A signal's handler: whoever is at work cleans up. Without it uv, in a process group of its own, would outlive us."""
+    raise SystemExit(128 + number)
+
+
+def result_of(future: Future[Environment]) -> Environment:
+    """What a build gives. Waited for in short spells: Python hears of a signal that comes just before a wait only after it."""
+    from concurrent.futures import wait  # noqa: PLC0415 - loaded with the builder
+
+    while not wait((future,), timeout=_SPELL).done:
+        pass
+    return future.result()
+
+
+def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, observer: Observer) -> BuildOutcome:
+    """Builds what is missing and waits for all of it."""
+    ready: dict[str, Environment] = {}
+    failed: dict[str, Exception] = {}
+    with building(project, plan, options, jobs, observer) as futures:
+        for key, future in futures.items():
+            try:
+                ready[key] = result_of(future)
+            except Exception as error:  # whatever one build has met, it ends no other
+                failed[key] = error
+    return BuildOutcome(ready, failed)
+
+
+def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: bool, observer: Observer) -> Environment:
+    """The environment of a plan over one script, built if it may be. Raises SharedenvError."""
+    ready, missing = look_up_all(project.layout, plan)
+    if missing:
+        if no_build:
+            raise missing_error(project.layout, plan.needs, missing, project.python)
+        with building(project, plan, options, 1, observer) as futures:
+            return result_of(next(iter(futures.values())))
+    return next(iter(ready.values()))
