@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sharedenv.report.running import Screen
-from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.edited import edited_digest
+from sharedenv.run.observer import Work
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared
@@ -51,6 +51,16 @@ class Recorder:
             self._session.put_down_started()  # what has taken its place is known meanwhile
         self._screen.pass_on(case, stdout, stderr)
 
+    def late_output(self, case: Case, stdout: Spool, stderr: Spool) -> None:
+        """Passes on what something that a script left running wrote. Raises OSError."""
+        if self._screen.output.may_wait(stdout.size + stderr.size):
+            self._session.put_down_started()
+        self._screen.pass_on(case, stdout, stderr, late=True)
+
+    def lost_output(self, cases: Sequence[Case]) -> None:
+        """Tells of what nobody reads any more."""
+        self._screen.lost(cases)
+
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when that fails."""
         if digest := self._digests.get(case.sequence):
@@ -78,7 +88,7 @@ class Recorder:
         """Tells of scripts that have no environment."""
         self._screen.unbuilt(cases, text)
 
-    def tick(self, batch: Batch) -> None:
+    def tick(self, batch: Work) -> None:
         """Draws, and looks whether the run is still ours."""
         self._screen.tick(batch)
         if self._session.lost:

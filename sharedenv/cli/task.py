@@ -24,6 +24,7 @@ from sharedenv.report.words import count, printable
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
+from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.runs import open_run
 from sharedenv.run.starter import PlainStarter, Starter
@@ -138,7 +139,7 @@ def _ending(outcome: Outcome) -> str:
 
 
 class _Recorder(Recorder):
-    def tick(self, batch: Batch) -> None:
+    def tick(self, batch: Work) -> None:
         """Draws nothing: a task's log is read when it has ended."""
         if self._session.lost:
             batch.drain("another process works on this task now: starting nothing more")
