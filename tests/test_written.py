@@ -138,7 +138,8 @@ def test_an_attempt_that_is_made_again_is_passed_on_by_its_last_one_alone(house:
 
 
 def test_one_that_never_stops_writing_holds_nobody(house: House) -> None:
-    house.add("import subprocess\nprint(subprocess.Popen(['yes']).pid, flush=True)")
+    yes = "subprocess.Popen(['sh', '-c', 'read until_the_script_ends; exec yes'], stdin=subprocess.PIPE)"
+    house.add(f"import subprocess\nprint({yes}.pid, flush=True)")
     house.add("print('here')")
     outcome = house.run()
     assert [result.succeeded for result in outcome.results.values()] == [True, True]
