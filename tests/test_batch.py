@@ -21,7 +21,9 @@ from sharedenv.errors import SharedenvError
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.groups import Groups
+from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.queue import Queue
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
 from sharedenv.run.telling import last_lines
@@ -34,6 +36,8 @@ class Watcher:
 
     def __init__(self) -> None:
         self.outputs: dict[int, tuple[bytes, bytes]] = {}
+        self.late: dict[int, tuple[bytes, bytes]] = {}
+        self.lost: list[int] = []
         self.starts: list[int] = []
         self.records: list[tuple[Result, bool]] = []
         self.notices: list[str] = []
@@ -45,6 +49,12 @@ class Watcher:
             raise OSError(28, "No space left on device")
         self.outputs[case.sequence] = b"".join(stdout.chunks()), b"".join(stderr.chunks())
 
+    def late_output(self, case: Case, stdout: Spool, stderr: Spool) -> None:
+        self.late[case.sequence] = b"".join(stdout.chunks()), b"".join(stderr.chunks())
+
+    def lost_output(self, cases: Sequence[Case]) -> None:
+        self.lost += [case.sequence for case in cases]
+
     def record(self, case: Case, result: Result, last: bool) -> str:  # noqa: ARG002 - the observer's signature
         self.records.append((result, last))
         return "the journal is full" if self.broken_journal else ""
@@ -52,7 +62,7 @@ class Watcher:
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:  # noqa: ARG002 - the observer's signature
         self.starts.append(case.sequence)
 
-    def tick(self, batch: Batch) -> None:
+    def tick(self, batch: Work) -> None:
         pass
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
@@ -80,7 +90,7 @@ class House:
         return case
 
     def batch(self, **options: Any) -> Batch:
-        return Batch(self.cases, PlainStarter(), Options(**{"jobs": 2, **options}), self.watcher)
+        return Batch(Queue(self.cases), PlainStarter(), Options(**{"jobs": 2, **options}), self.watcher)
 
     def run(self, keys: Sequence[str] = (KEY,), leases: tuple[int, ...] = (), **options: object) -> Outcome:
         batch = self.batch(**options)
@@ -112,20 +122,21 @@ def gone(pid: int, seconds: float = 30) -> bool:
     return False
 
 
-def test_a_script_that_gets_one_descriptor_of_two_gives_it_back(house: House) -> None:
+def test_a_script_that_gets_one_pipe_of_two_gives_it_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for _ in range(3):
         house.add("")
     batch = house.batch()
 
-    def tick(batch: Batch) -> None:
+    def tick(_: Work) -> None:
         if resource.getrlimit(resource.RLIMIT_NOFILE)[0] == soft and not house.watcher.records:
-            free = os.dup(0)
-            os.close(free)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))  # one more, and no second
+            free = [os.dup(0) for _ in range(3)]
+            for descriptor in free:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))  # three more, and no fourth
             batch.deliver(KEY, prepared())
 
-    house.watcher.tick = tick  # type: ignore[method-assign]  # what else a loop can be met by in the middle
+    monkeypatch.setattr(house.watcher, "tick", tick)  # what else a loop can be met by in the middle
     before = set(os.listdir("/proc/self/fd"))
     try:
         outcome = batch.run()
@@ -299,7 +310,7 @@ def test_a_script_that_is_ended_together_with_us_has_not_run(house: House) -> No
     """As Slurm ends a job: TERM to all at once. The dead script and our own signal are seen in one look."""
 
     class Ending(Watcher):
-        def tick(self, batch: Batch) -> None:
+        def tick(self, batch: Work) -> None:
             if batch.counts().running:
                 os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -345,9 +356,10 @@ def test_who_finds_no_descriptor_waits_for_those_of_one_that_ends(house: House, 
         def started(self, case: Case, group: int, *, result_follows: bool) -> None:
             super().started(case, group, result_follows=result_follows)
             if len(self.starts) == 1:  # from now on, what the first one has is all there is
-                free = os.dup(0)
-                os.close(free)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+                free = [os.dup(0) for _ in range(2)]  # where its ends of the pipes were
+                for descriptor in free:
+                    os.close(descriptor)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     house.watcher = Narrow()
@@ -424,7 +436,7 @@ def test_who_ends_beside_a_child_of_another_thread_is_told_and_that_child_left_t
     strange = [subprocess.Popen(["true"]) for _ in range(2)]  # ended, and not waited for
     for process in strange:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    batch = Batch([house.add("print('here')")], starter, Options(jobs=1), house.watcher)
+    batch = Batch(Queue([house.add("print('here')")]), starter, Options(jobs=1), house.watcher)
     batch.deliver(KEY, prepared())
     assert batch.run().results[1].succeeded
     assert [process.wait() for process in strange] == [0, 0]
@@ -453,7 +465,7 @@ def test_no_descriptor_is_left_open(house: House) -> None:
         house.path.joinpath(f"more{number}", "script.py").write_text("print(1)")
         house.cases.append(Case(number + 1, str(house.path / f"more{number}" / "script.py"), (), KEY))
     starter = PlainStarter()
-    batch = Batch(house.cases, starter, Options(jobs=2), house.watcher)
+    batch = Batch(Queue(house.cases), starter, Options(jobs=2), house.watcher)
     batch.deliver(KEY, prepared())
     batch.run()
     starter.close()
@@ -464,10 +476,10 @@ def test_output_beyond_the_limit_goes_to_disk_and_comes_back_whole() -> None:
     spool = Spool()
     block = bytes(range(256)) * 4096
     for _ in range(12):
-        os.write(spool.descriptor, block)
+        spool.add(block)
         spool.relieve(limit=2 << 20)
-    os.write(spool.descriptor, b"the end\n")
-    assert os.fstat(spool.descriptor).st_blocks * 512 <= 4 << 20
+    spool.add(b"the end\n")
+    assert spool.kept <= 3 << 20
     assert spool.size == 12 * len(block) + 8
     assert b"".join(spool.chunks()) == block * 12 + b"the end\n"
     assert spool.tail(12) == block[-4:] + b"the end\n"

@@ -27,6 +27,7 @@ from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
+from sharedenv.run.queue import Queue
 from sharedenv.run.session import Session
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.start.access import Vanished
@@ -72,7 +73,7 @@ def execute(
     started = time.monotonic()
     with _session(work, run, options.jobs) as session:
         recorder = Recorder(display, session, work.digests, work.since, joblog)
-        batch = Batch(work.cases, starter, options, recorder)
+        batch = Batch(Queue(work.cases), starter, options, recorder)
         session.keep()
         delivery = Delivery(work, threads, starter, recorder, batch, build_options, display)
         with taking_builds_along():  # until the batch hears signals itself, and again when it has ended

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.edited import edited_digest
+from sharedenv.run.observer import Work
 from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared
@@ -30,8 +30,11 @@ class Display(Protocol):
     def may_wait(self, size: int) -> bool:
         """Whether passing on so many bytes may take its time."""
 
-    def pass_on(self, case: Case, stdout: Spool, stderr: Spool) -> None:
-        """What a script wrote. Raises OSError."""
+    def pass_on(self, case: Case, stdout: Spool, stderr: Spool, *, late: bool = False) -> None:
+        """What a script wrote; ``late``: what it left running. Raises OSError."""
+
+    def lost(self, cases: Sequence[Case]) -> None:
+        """What these have left running may write still, and nobody gets it."""
 
     def settled(self, sequence: int) -> None:
         """Nothing more comes from this case. Raises OSError."""
@@ -42,7 +45,7 @@ class Display(Protocol):
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
         """Cases that need one environment will never run, and why."""
 
-    def tick(self, batch: Batch) -> None:
+    def tick(self, batch: Work) -> None:
         """Something may have changed."""
 
     def finish(self) -> None:
@@ -82,6 +85,16 @@ class Recorder:
             self._session.put_down_started()  # what has taken its place is known meanwhile
         self._display.pass_on(case, stdout, stderr)
 
+    def late_output(self, case: Case, stdout: Spool, stderr: Spool) -> None:
+        """Passes on what something that a script left running wrote. Raises OSError."""
+        if self._display.may_wait(stdout.size + stderr.size):
+            self._session.put_down_started()
+        self._display.pass_on(case, stdout, stderr, late=True)
+
+    def lost_output(self, cases: Sequence[Case]) -> None:
+        """Tells of what nobody reads any more."""
+        self._display.lost(cases)
+
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when that fails."""
         if digest := self._digests.get(case.sequence):
@@ -109,7 +122,7 @@ class Recorder:
         """Tells of scripts that have no environment."""
         self._display.unbuilt(cases, text)
 
-    def tick(self, batch: Batch) -> None:
+    def tick(self, batch: Work) -> None:
         """Draws, and looks whether the run is still ours."""
         self._display.tick(batch)
         if self._session.lost:

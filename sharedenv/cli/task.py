@@ -23,7 +23,9 @@ from sharedenv.report.words import count, printable
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
+from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.queue import Queue
 from sharedenv.run.runs import open_run
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
@@ -80,7 +82,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
         starter = _starter(how, screen)
         recorder = _Recorder(screen, session, digests, time.time())
-        batch = Batch(assigned.cases, starter, _options(how, jobs), recorder)
+        batch = Batch(Queue(assigned.cases), starter, _options(how, jobs), recorder)
         for key, prepared in ready.items():
             batch.deliver(key, prepared)
         session.keep()
@@ -138,7 +140,7 @@ def _ending(outcome: Outcome) -> str:
 
 
 class _Recorder(Recorder):
-    def tick(self, batch: Batch) -> None:
+    def tick(self, batch: Work) -> None:
         """Draws nothing: a task's log is read when it has ended."""
         if self._session.lost:
             batch.drain("another process works on this task now: starting nothing more")

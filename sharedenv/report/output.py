@@ -9,8 +9,7 @@ from typing import Protocol
 
 from sharedenv.report.console import write_all
 from sharedenv.run.case import Case
-
-CHUNK = 256 << 10
+from sharedenv.run.spool import CHUNK, Overflow
 
 
 class Stream(Protocol):
@@ -27,10 +26,9 @@ class Output:
         self._tag = tag
         self._turns = None if order is None else iter(order)
         self._turn = 0 if self._turns is None else next(self._turns, 0)
-        self._held: dict[int, tuple[int, int, int]] = {}  # sequence → offset, bytes of stdout, bytes of stderr
-        self._settled: set[int] = set()
-        self._store = -1
-        self._end = 0
+        self._held: dict[int, list[tuple[int, int, int]]] = {}  # sequence → offset, bytes of stdout, bytes of stderr
+        self._settled: set[int] = set()  # of these, those from which nothing comes any more but what is late
+        self._store: Overflow | None = None
         self._mixed = _one_file()
         self._slow = not (_takes_all(1) and _takes_all(2))
         self.open_line = False  #: whether what went last to where our own lines go (stderr) did not end its line
@@ -39,14 +37,15 @@ class Output:
         """Whether passing on so many bytes may take its time: they are many, or whoever reads them may be in no hurry."""
         return size > CHUNK or (size > 0 and self._slow)
 
-    def write(self, case: Case, stdout: Stream, stderr: Stream) -> None:
-        """Takes what a script wrote. Raises OSError when it can't be passed on; with the folder as its file name, when it can't
-        be kept there for its turn.
+    def write(self, case: Case, stdout: Stream, stderr: Stream, *, late: bool = False) -> None:
+        """Takes what a script wrote; ``late``: what something that it left running wrote when the case was settled. Raises
+        OSError when it can't be passed on; with the folder as its file name, when it can't be kept there for its turn.
         """
         out, err = stdout.chunks(), stderr.chunks()
         if self._tag is not None:
             out, err = tagged(out, self._tag(case)), tagged(err, self._tag(case))
-        if self._turns is None or case.sequence == self._turn:
+        over = late and case.sequence not in self._settled
+        if self._turns is None or over or case.sequence == self._turn:
             self._emit(out, err)
         else:
             self._hold(case.sequence, out, err)
@@ -74,39 +73,29 @@ class Output:
                     self.open_line = not chunk.endswith(b"\n")
 
     def _hold(self, sequence: int, out: Iterable[bytes], err: Iterable[bytes]) -> None:
-        # in one unlinked file for all: thousands may wait for a slow first one
-        import tempfile  # noqa: PLC0415 - most runs keep no order
-
-        start = self._end
+        # in one place for all: thousands may wait for a slow first one
+        store = self._store = self._store or Overflow()
+        start = store.size
         try:
-            if self._store < 0:
-                self._store, path = tempfile.mkstemp(prefix="sharedenv-order-")
-                os.unlink(path)
-            middle = self._keep(out, start)
-            self._end = self._keep(err, middle)
+            for chunk in out:
+                store.append(chunk)
+            middle = store.size
+            for chunk in err:
+                store.append(chunk)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, tempfile.tempdir) from None
-        self._held[sequence] = (start, middle - start, self._end - middle)
+            import tempfile  # noqa: PLC0415 - loaded already, for the file
 
-    def _keep(self, chunks: Iterable[bytes], position: int) -> int:
-        """Writes them all from this byte on; the byte after the last."""
-        for chunk in chunks:
-            view = memoryview(chunk)
-            while view:  # a disk that is getting full takes a part
-                written = os.pwrite(self._store, view, position)
-                view = view[written:]
-                position += written
-        return position
+            raise OSError(error.errno, error.strerror, tempfile.tempdir) from None
+        self._held.setdefault(sequence, []).append((start, middle - start, store.size - middle))
 
     def _release(self, sequence: int) -> None:
-        if (held := self._held.pop(sequence, None)) is not None:
-            start, out, err = held
+        for start, out, err in self._held.pop(sequence, ()):
             self._emit(self._read(start, out), self._read(start + out, err))
 
     def _read(self, position: int, count: int) -> Iterator[bytes]:
         end = position + count
-        while position < end:
-            chunk = os.pread(self._store, min(CHUNK, end - position), position)
+        while self._store is not None and position < end:
+            chunk = self._store.read(position, min(CHUNK, end - position))
             if not chunk:
                 return
             yield chunk

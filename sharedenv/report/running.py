@@ -13,8 +13,8 @@ from sharedenv.report.output import Output
 from sharedenv.report.progress import Progress
 from sharedenv.report.summary import words
 from sharedenv.report.words import duration, printable
-from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
+from sharedenv.run.observer import Work
 from sharedenv.run.spool import Spool
 
 if TYPE_CHECKING:
@@ -60,12 +60,18 @@ class Screen:
         """Whether passing on so many bytes may take its time."""
         return self.output.may_wait(size)
 
-    def pass_on(self, case: Case, stdout: Spool, stderr: Spool) -> None:
-        """The output of one script. Raises OSError."""
+    def pass_on(self, case: Case, stdout: Spool, stderr: Spool, *, late: bool = False) -> None:
+        """The output of one script; ``late``: of what it left running. Raises OSError."""
         if stdout.size or stderr.size:
             with self._lock:
                 self._make_room()
-                self.output.write(case, stdout, stderr)
+                self.output.write(case, stdout, stderr, late=late)
+
+    def lost(self, cases: Sequence[Case]) -> None:
+        """A line for what scripts have left running, whose outputs go nowhere from now on."""
+        more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
+        whose = f"{printable(self._name(cases[0].script))}{more}"
+        self.say(f"left running by {whose}, and able to write still: what comes after the end of this run is lost")
 
     def settled(self, sequence: int) -> None:
         """Nothing more comes from this case. Raises OSError when what has waited for it can't be passed on."""
@@ -91,7 +97,7 @@ class Screen:
         more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
         self.say(f"{self.console.style('error', 'failed:')} {printable(self._name(cases[0].script))}{more}: {printable(text)}")
 
-    def tick(self, batch: Batch) -> None:
+    def tick(self, batch: Work) -> None:
         """Draws the progress line when it is time."""
         if self._progress.due():
             with self._lock:

@@ -3,7 +3,7 @@
 One thread, asleep until a child ends, a signal comes, an environment gets ready or a time is up. A freed slot is
 filled before the ended case is reported, so that writing output costs no script its turn. The current folder is
 changed before each start (Python can't ask posix_spawn to do it): whatever else runs in this process uses absolute
-paths. Large outputs are looked after by a thread of their own (relief.py).
+paths. What scripts write is read by a thread of its own (reader.py).
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
 from sharedenv.run.groups import Groups
+from sharedenv.run.leftovers import Leftovers
+from sharedenv.run.observer import Observer
 from sharedenv.run.orders import Counts, Options, Outcome
-from sharedenv.run.queue import Queue
-from sharedenv.run.relief import Relief
+from sharedenv.run.pipe import open_pipes
+from sharedenv.run.queue import Source
+from sharedenv.run.reader import Reader
 from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
-from sharedenv.run.slot import Slot, close_slot, result_of, spools_of
-from sharedenv.run.spool import Spool, open_streams
+from sharedenv.run.slot import Slot, result_of, spools_of
+from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import last_words, telling_line
 from sharedenv.run.wakeup import Wakeup
@@ -38,32 +38,7 @@ _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _LIMITS = {errno.EAGAIN: "ulimit -u", errno.EMFILE: "ulimit -n"}
 _MANY = 100  # cases from which on a word with the scheduler pays
 _TICK = 0.5  # seconds between looks at the display, when nothing else happens
-
-
-class Observer(Protocol):
-    """Who is told. Called from the loop: be quick."""
-
-    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
-        """An attempt at a case has begun, as this process group. ``result_follows``: `record` comes next, for another case."""
-
-    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:
-        """A case ended for good: pass on what it wrote. OSError when that fails: the case counts as failed, the
-        batch drains.
-        """
-
-    def record(self, case: Case, result: Result, last: bool) -> str:
-        """An attempt ended (``last``: no other follows): put it down. A text when that fails: the batch drains and
-        says so.
-        """
-
-    def tick(self, batch: Batch) -> None:
-        """Something may have changed, or half a second went by."""
-
-    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
-        """Cases that need one environment will never run, and why; `record` follows for each."""
-
-    def notice(self, text: str) -> None:
-        """Something the user should know now."""
+_ALONE = 0.01  # the same where no other thread reads what scripts write
 
 
 class Batch:
@@ -71,15 +46,16 @@ class Batch:
     loop.
     """
 
-    def __init__(self, cases: Iterable[Case], starter: Starter, options: Options, observer: Observer) -> None:
+    def __init__(self, source: Source, starter: Starter, options: Options, observer: Observer) -> None:
         self.options = options
-        self._queue = Queue(cases)
-        self._total = self._queue.left
+        self._source = source
+        self._total = source.left
         self._starter = starter
         self._observer = observer
         self._prepared: dict[str, Prepared] = {}
         self._arrivals: deque[tuple[str, Prepared | SharedenvError]] = deque()
         self._slots: dict[int, Slot] = {}
+        self._ended: list[Slot] = []  # their scripts have ended; they hold their descriptors until they are reported
         self._attempts: dict[int, int] = {}
         self._results: dict[int, Result] = {}
         self._unsettled: dict[int, Result] = {}  # the last of those that are to be tried again, or were ended with the run
@@ -87,11 +63,12 @@ class Batch:
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
         self._crowded = False
-        self._unclosed = 0  # attempts that have ended and hold their descriptors still
+        self._reporting = 0  # attempts that are being reported
         self._began: float | None = None
         self._next_start = 0.0
         self._watching = 0.0
-        self._relief = Relief(self._slots, options.jobs)
+        self._reader = Reader(options.jobs, self._poke)
+        self._leftovers = Leftovers(observer, self._reader)
         self._host = platform.node()
         self._wakeup: Wakeup | None = None
         self._home = -1
@@ -99,18 +76,21 @@ class Batch:
     def deliver(self, key: str, outcome: Prepared | SharedenvError) -> None:
         """The environment of a key is ready, or will never be."""
         self._arrivals.append((key, outcome))
+        self._poke()
+
+    def _poke(self) -> None:
         if (wakeup := self._wakeup) is not None:
             wakeup.poke()
 
     def drain(self, reason: str) -> None:
-        """Starts nothing more; what runs may finish."""
-        if self._stopping.drain(reason):
+        """Starts nothing more; what runs may finish. Without a reason, nothing happens."""
+        if reason and self._stopping.drain(reason):
             self._observer.notice(reason)
 
     def counts(self) -> Counts:
         """Where it stands."""
         done = len(self._results)
-        building = len(self._queue.keys)
+        building = len(self._source.keys)
         return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), building, self._began)
 
     def run(self) -> Outcome:
@@ -119,12 +99,13 @@ class Batch:
             wake_promptly()
             calm()
         self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
-        with Wakeup() as wakeup, self._relief:
+        with Wakeup() as wakeup, self._reader:
             self._wakeup = wakeup
             for descriptor in self._starter.descriptors():
                 wakeup.watch(descriptor)
             try:
                 self._loop(wakeup)
+                self.drain(self._leftovers.end())
             finally:
                 self._wakeup = None
                 self._abandon()
@@ -136,36 +117,38 @@ class Batch:
         while True:
             self._receive()
             self._fill()
-            if not self._slots and not self._groups.busy and not self._more_to_come():
+            if not self._slots and not self._ended and not self._groups.busy and not self._more_to_come():
                 return
             self._observer.tick(self)
             for number in wakeup.wait(self._patience()):
                 self._signal(number)
+            if self._reader.alone:
+                self._reader.serve(0)
             self._collect()
             self._watch()
 
     def _more_to_come(self) -> bool:
-        return self._stopping.stage is Stage.GOING and self._queue.left > 0
+        return self._stopping.stage is Stage.GOING and self._source.left > 0
 
     def _patience(self) -> float:
         now = time.monotonic()
-        seconds = _TICK
+        times = [now + (_ALONE if self._reader.alone else _TICK), *(slot.due for slot in self._ended)]
         if self._groups.busy:
-            seconds = min(seconds, self._groups.next_look(now))
-        if self.options.timeout is not None and self._slots:
-            seconds = min(seconds, min(slot.deadline for slot in self._slots.values()) - now)
-        if self._next_start and len(self._slots) < self.options.jobs and self._queue.startable:
-            seconds = min(seconds, self._next_start - now)
-        return seconds
+            times.append(now + self._groups.next_look(now))
+        if self.options.timeout is not None:
+            times += [slot.deadline for slot in self._slots.values()]
+        if self._next_start and len(self._slots) < self.options.jobs and self._source.startable:
+            times.append(self._next_start)
+        return min(times) - now
 
     def _receive(self) -> None:
         while self._arrivals:
             key, outcome = self._arrivals.popleft()
             if isinstance(outcome, Prepared):
                 self._prepared[key] = outcome
-                self._queue.open(key)
+                self._source.open(key)
                 continue
-            dropped = self._queue.drop(key)
+            dropped = self._source.drop(key)
             text = f"{UNBUILT}: {telling_line(outcome)}"
             if dropped:
                 self._observer.unbuilt(dropped, text)
@@ -176,15 +159,16 @@ class Batch:
         while (
             len(self._slots) < self.options.jobs
             and self._stopping.stage is Stage.GOING
-            and not (self._crowded and (self._slots or self._unclosed))
-            and self._queue.startable
+            and not (self._crowded and self._busy)
+            and not (self.options.fail_fast and self._ended)
+            and self._source.startable
         ):
             if self.options.delay:
                 now = time.monotonic()
                 if now < self._next_start:
                     return
                 self._next_start = now + self.options.delay
-            case = self._queue.take()
+            case = self._source.take()
             if case is not None:
                 self._start(case)
 
@@ -195,14 +179,14 @@ class Batch:
         try:
             os.chdir(case.folder)
             what = "its output can't be kept" + ("" if self.options.capture is None else f" in {self.options.capture}")
-            stdout, stderr = open_streams(self.options.capture)
+            stdout, stderr = open_pipes(self.options.capture)
             slot = Slot(case, attempt, stdout, stderr)
             what = "its Python can't be started"
             prepared = self._prepared[case.key]
-            pid = self._starter.start(case, prepared, stdout.descriptor, stderr.descriptor)
+            pid = self._starter.start(case, prepared, stdout.writer, stderr.writer)
         except OSError as error:
             if slot is not None:
-                close_slot(slot)
+                slot.close()
             self._not_started(case, attempt, what, error)
             return
         finally:
@@ -210,43 +194,61 @@ class Batch:
         if self.options.timeout is not None:
             slot.deadline = slot.began + self.options.timeout
         self._slots[pid] = slot
-        self._observer.started(case, pid, result_follows=self._unclosed > 0)
+        slot.started()
+        self._reader.follow(slot)
+        self._observer.started(case, pid, result_follows=self._reporting > 0)
         if self._began is None:
             self._began = slot.began
 
     def _not_started(self, case: Case, attempt: int, what: str, error: OSError) -> None:
-        if error.errno in _CROWDED and (self._slots or self._unclosed):
+        if error.errno in _CROWDED and (self._busy or self._leftovers):
             self._crowded = True
-            self._queue.put_back(case)
+            self._source.put_back(case)
+            if not self._busy:
+                self.drain(self._leftovers.look(0))  # nothing else has what it lacks
             return
         self._attempts[case.sequence] = attempt
         limit = f" (see {_LIMITS[error.errno]})" if error.errno in _LIMITS else ""
         text = f"{what}: {error.strerror}{limit}"
         self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text))
 
+    @property
+    def _busy(self) -> bool:
+        """Whether attempts hold processes or descriptors that they will give back."""
+        return bool(self._slots or self._ended or self._reporting)
+
     def _collect(self) -> None:
-        ended = list(self._starter.reap())
-        slots = []
-        for one in ended:
+        for one in self._starter.reap():
             if (slot := self._slots.pop(one.pid, None)) is not None:
-                self._relief.release(one.pid, slot)
                 self._groups.leader_ended(one.pid)
                 self._attempts[slot.case.sequence] = slot.attempt
-                slots.append((slot, one, time.monotonic() - slot.began))
-        if not slots:
-            return
+                slot.end(one)
+                self._ended.append(slot)
+        now = time.monotonic()
+        if silent := [slot for slot in self._ended if not slot.writes or now >= slot.due]:
+            self._ended = [slot for slot in self._ended if slot not in silent]
+            self._report(silent)
+
+    def _report(self, slots: list[Slot]) -> None:
         self._crowded = False
-        self._unclosed = len(slots)
+        self._reporting = len(slots)
         if self.options.hesitation:
-            self._hesitate([slot for slot, one, _ in slots if os.WIFSIGNALED(one.status) and os.WTERMSIG(one.status) == signal.SIGTERM])
+            self._hesitate([slot for slot in slots if slot.terminated])
         if not self.options.fail_fast:
             self._fill()
-        for slot, one, seconds in slots:
-            self._settle(slot.case, result_of(slot, one, seconds, self._host), spools_of(slot))
-            close_slot(slot)
-        self._unclosed = 0
+        for slot in slots:
+            held = slot.writes  # before: what comes between is late
+            outputs = slot.take()
+            again = self._settle(slot.case, result_of(slot, outputs, self._host), spools_of(outputs))
+            if held:
+                self._leftovers.follow(slot, wanted=not again)
+            else:
+                self._reader.forget(slot)
+                slot.close()
+        self._reporting = 0
 
-    def _settle(self, case: Case, result: Result, spools: tuple[Spool, ...] = ()) -> None:
+    def _settle(self, case: Case, result: Result, spools: tuple[Spool, ...] = ()) -> bool:
+        """Reports an attempt; whether another follows."""
         again = (
             not result.succeeded
             and not result.interrupted
@@ -261,13 +263,14 @@ class Batch:
                 passed, written = ("passed on", "written") if error.filename is None else (f"kept in {error.filename} for its turn",) * 2
                 result = replace(result, error=result.error or f"its output could not be {passed}: {error.strerror}")
                 self.drain(f"output can't be {written} ({error.strerror}): starting nothing more")
-        if trouble := self._observer.record(case, result, not again):
-            self.drain(trouble)
+        self.drain(self._observer.record(case, result, not again))
+        for spool in spools:
+            spool.close()
         if result.tail:
             result = replace(result, tail=last_words(result.tail))  # the journal has the rest: 4 KB each of thousands that fail
         self._unsettled.pop(case.sequence, None)
         if again:
-            self._queue.put_again(case)
+            self._source.put_again(case)
         if again or result.interrupted:
             self._unsettled[case.sequence] = result
         else:
@@ -275,6 +278,7 @@ class Batch:
             self._succeeded += result.succeeded
             if self.options.fail_fast and not result.succeeded:
                 self.drain("a script failed: starting nothing more (--fail-fast)")
+        return again
 
     def _hesitate(self, terminated: list[Slot]) -> None:
         """Whether the scripts that TERM has ended were ended with us, or each for itself."""
@@ -330,13 +334,16 @@ class Batch:
         if now >= self._watching:
             self._groups.forget_gone()
             self._watching = now + _TICK
-        while self._relief.news:
-            self._observer.notice(self._relief.news.popleft())
+        if self._leftovers:
+            self.drain(self._leftovers.look())
+        while self._reader.news:
+            self._observer.notice(self._reader.news.popleft())
 
     def _abandon(self) -> None:
         # only after an error of our own is something still running here: it must not outlive us
         now = time.monotonic()
-        for pid, slot in self._slots.items():
+        for pid in self._slots:
             self._groups.kill(pid, now)
-            self._relief.release(pid, slot)
-            close_slot(slot)
+        for slot in (*self._slots.values(), *self._ended):
+            slot.close()
+        self._leftovers.look(0)

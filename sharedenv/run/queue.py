@@ -1,19 +1,51 @@
-"""Which case comes next. Pure.
-
-In the order asked, among the cases whose environment is ready; those that are tried again come after all others.
-"""
+"""Where a batch takes its cases from: a protocol, and the list of one process that has them all. Pure."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Protocol
 
 from sharedenv.run.case import Case
 
 
+class Source(Protocol):
+    """Cases that wait for their environment or for their turn. What is taken is begun, or put back at once."""
+
+    @property
+    def left(self) -> int:
+        """Cases that are still to be taken, as far as is known now."""
+
+    @property
+    def keys(self) -> Collection[str]:
+        """Environments that cases still wait for."""
+
+    @property
+    def startable(self) -> bool:
+        """Whether `take` would give a case."""
+
+    def open(self, key: str, /) -> None:
+        """The environment of a key is ready."""
+
+    def drop(self, key: str, /) -> list[Case]:
+        """The environment of a key will never be ready: its cases, which are to be taken no more."""
+
+    def take(self) -> Case | None:
+        """The next case, or None when none is ready."""
+
+    def put_back(self, case: Case, /) -> None:
+        """It could not be started just now: it is the next one again."""
+
+    def put_again(self, case: Case, /) -> None:
+        """It failed and is to be tried once more."""
+
+
 class Queue:
-    """Cases waiting for their environment or for their turn."""
+    """A Source that has all its cases from the start.
+
+    In the order asked, among the cases whose environment is ready; those that are tried again come after all others.
+    """
 
     def __init__(self, cases: Iterable[Case]) -> None:
         self._waiting: dict[str, deque[tuple[int, Case]]] = {}

@@ -1,70 +1,108 @@
-"""One attempt at a case while it runs, and what it came to."""
+"""One attempt at a case, from its start until it is reported, and what it came to."""
 
 from __future__ import annotations
 
 import os
-import threading
+import signal
 import time
 
 from sharedenv.run.case import Case, Result
+from sharedenv.run.pipe import Pipe
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended
 from sharedenv.run.telling import last_lines
 
+#: seconds for which an attempt whose script has ended is not reported yet while something that it started holds its output:
+#: most often what the output went through (`tee`), which has the last lines still
+LINGER = 0.5
+
+
+Outputs = tuple[Spool | Capture, Spool | Capture]
+
 
 class Slot:
-    """What the loop keeps of an attempt: its outputs, when it began, when its time is up, and why it was ended.
+    """What the loop keeps of an attempt: its outputs, when it began, when its time is up, why it was ended, and how it ended."""
 
-    While it runs the outputs belong to relief.py, too.
-    """
+    __slots__ = ("attempt", "began", "case", "deadline", "ended", "pipes", "reason", "seconds", "start", "stderr", "stdout")
 
-    __slots__ = ("attempt", "began", "case", "deadline", "ended", "held", "lock", "reason", "relieved", "start", "stderr", "stdout")
-
-    def __init__(self, case: Case, attempt: int, stdout: Spool | Capture, stderr: Spool | Capture) -> None:
+    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe) -> None:
         self.case = case
         self.attempt = attempt
         self.stdout = stdout
         self.stderr = stderr
+        self.pipes = (stdout,) if stdout is stderr else (stdout, stderr)
         self.start = time.time()
         self.began = time.monotonic()
         self.deadline = float("inf")
         self.reason = ""
-        self.ended = False  #: set under the lock: its outputs are the loop's alone
-        self.relieved = 0.0  #: when some of what it wrote was last moved to disk
-        self.held = False  #: its group was stopped, until what it wrote is on disk
-        self.lock = threading.Lock()
+        self.ended: Ended | None = None  #: None while the script runs
+        self.seconds = 0.0  #: for which it ran
+
+    @property
+    def terminated(self) -> bool:
+        """Whether TERM has ended its script."""
+        return self.ended is not None and os.WIFSIGNALED(self.ended.status) and os.WTERMSIG(self.ended.status) == signal.SIGTERM
+
+    @property
+    def writes(self) -> bool:
+        """Whether something may still write."""
+        return self.stdout.open or self.stderr.open
+
+    @property
+    def due(self) -> float:
+        """When an attempt that has ended is reported at the latest, by the monotonic clock."""
+        return self.began + self.seconds + LINGER
+
+    def started(self) -> None:
+        """Its script runs: what it writes to is its own."""
+        for pipe in self.pipes:
+            pipe.started()
+
+    def end(self, ended: Ended) -> None:
+        """The script was waited for: takes what it has written."""
+        self.seconds = time.monotonic() - self.began
+        self.ended = ended
+        self.drain()
+
+    def drain(self) -> None:
+        """Takes what is there to be read now."""
+        for pipe in self.pipes:
+            pipe.drain()
+
+    def take(self) -> Outputs:
+        """What has come of stdout and stderr until now; what comes later is kept apart."""
+        return self.stdout.take(), self.stderr.take()
+
+    def close(self) -> None:
+        """Gives back its outputs."""
+        for pipe in self.pipes:
+            pipe.close()
 
 
-def spools_of(slot: Slot) -> tuple[Spool, ...]:
-    """Its stdout and stderr where they are kept for the observer; none where they go to a file of the user's."""
-    return tuple(spool for spool in (slot.stdout, slot.stderr) if isinstance(spool, Spool))
+def spools_of(outputs: Outputs) -> tuple[Spool, ...]:
+    """Stdout and stderr where they are kept for the observer; none where they go to a file of the user's."""
+    return tuple(output for output in outputs if isinstance(output, Spool))
 
 
-def close_slot(slot: Slot) -> None:
-    """Gives back its streams."""
-    slot.stdout.close()
-    if slot.stderr is not slot.stdout:
-        slot.stderr.close()
-
-
-def result_of(slot: Slot, ended: Ended, seconds: float, host: str) -> Result:
-    """What an attempt came to that took ``seconds``."""
-    code = os.waitstatus_to_exitcode(ended.status)
-    failed = code != 0 or bool(slot.reason)
-    error = slot.reason
+def result_of(slot: Slot, outputs: Outputs, host: str) -> Result:
+    """What an attempt came to whose script has ended."""
+    assert slot.ended is not None
+    stdout, stderr = outputs
+    code = os.waitstatus_to_exitcode(slot.ended.status)
+    error = slot.reason or (stdout.error if isinstance(stdout, Capture) else "")
     if code == 2 and not error and not os.path.exists(slot.case.script):
         error = "the script is gone"
     return Result(
         slot.case.sequence,
         slot.attempt,
         slot.start,
-        seconds,
-        ended.cpu,
-        ended.memory,
+        slot.seconds,
+        slot.ended.cpu,
+        slot.ended.memory,
         code if code >= 0 and not slot.reason else -1,
         -code if code < 0 else 0,
         host,
         error,
-        last_lines(slot.stderr.tail()) if failed else "",
-        output=slot.stdout.size,
+        last_lines(stderr.tail()) if code or error else "",
+        output=stdout.size,
     )

@@ -1,72 +1,114 @@
-"""What one script writes, kept until it ends: in memory while small, on disk beyond that.
-
-A script writes into a memory file of the kernel, not into a pipe: nobody has to read along, it never waits for us, and
-a child that it leaves behind does not keep us waiting for an end of file. What grows beyond a limit is moved to an
-unlinked temporary file while the script goes on writing: the moved part is punched out of the memory file, whose size
-and offsets stay as they are.
-"""
+"""Where the bytes that a script writes are kept: in memory while few, on disk beyond that, or in a file of the user's."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 
 LIMIT = 8 << 20  #: bytes of one stream that stay in memory
 CHUNK = 256 << 10
-_PIECE = 4 << 20  # bytes moved to disk by one call of the kernel
-
-_memory = getattr(os, "memfd_create", None)
 
 
-def in_memory() -> bool:
-    """Whether this system has files in memory (Linux); elsewhere all that scripts write is on disk from the start."""
-    return _memory is not None
+class Overflow:
+    """Bytes in an unlinked temporary file. In several where `ulimit -f` lets none get large enough: that limit is meant for
+    what scripts save, not for what they print.
+    """
+
+    __slots__ = ("_files", "size")
+
+    def __init__(self) -> None:
+        self._files: list[tuple[int, int]] = []  # which byte each begins with, its descriptor
+        self.size = 0  #: bytes that are kept
+
+    def append(self, data: bytes | bytearray) -> None:
+        """Raises OSError where the disk takes no more; ``size`` tells how much it has taken."""
+        rest = memoryview(data)
+        while rest:
+            if not self._files:
+                self._begin()
+            start, descriptor = self._files[-1]
+            try:
+                written = os.write(descriptor, rest)
+            except OSError as error:
+                if error.errno != errno.EFBIG or start == self.size:
+                    raise
+                self._begin()
+                continue
+            self.size += written
+            rest = rest[written:]
+
+    def read(self, position: int, count: int) -> bytes:
+        """Up to ``count`` bytes from byte ``position`` on; none at the end."""
+        for start, descriptor in reversed(self._files):
+            if start <= position:
+                return os.pread(descriptor, count, position - start)
+        return b""
+
+    def close(self) -> None:
+        """Gives the disk back; what was kept is gone."""
+        for _, descriptor in self._files:
+            os.close(descriptor)
+        self._files.clear()
+
+    def _begin(self) -> None:
+        import tempfile  # noqa: PLC0415 - for large outputs alone
+
+        descriptor, path = tempfile.mkstemp(prefix="sharedenv-output-")
+        os.unlink(path)
+        self._files.append((self.size, descriptor))
 
 
 class Spool:
-    """One stream of one script. ``descriptor`` is what the script writes to."""
+    """What a script wrote on one of its two outputs, until it is passed on."""
 
-    __slots__ = ("_moved", "_overflow", "descriptor")
+    __slots__ = ("_memory", "_moved", "_refused")
 
     def __init__(self) -> None:
-        """Raises OSError when there is no descriptor or no memory left."""
-        if _memory is not None:
-            self.descriptor: int = _memory("sharedenv-output", os.MFD_CLOEXEC)
-        else:
-            self.descriptor = _unlinked()
-        self._overflow = -1
-        self._moved = 0
+        self._memory = bytearray()  # the last bytes of all
+        self._moved: Overflow | None = None
+        self._refused = 0  # bytes in memory below which the disk is not asked again
 
     @property
     def size(self) -> int:
-        """Bytes written so far."""
-        return os.fstat(self.descriptor).st_size
+        """Bytes of it."""
+        return len(self._memory) + (self._moved.size if self._moved else 0)
 
     @property
     def kept(self) -> int:
         """Bytes of it that are in memory."""
-        return self.size - self._moved
+        return len(self._memory)
+
+    def add(self, data: bytes) -> None:
+        """The next bytes."""
+        self._memory += data
 
     def relieve(self, limit: int = LIMIT) -> None:
-        """Moves a piece to disk when more than ``limit`` bytes are in memory. Raises OSError where the disk takes no more: what
-        it did not take is still in memory.
+        """Moves all to disk when more than ``limit`` bytes are in memory. Raises OSError where the disk takes no more: what it
+        did not take stays in memory, and the disk is asked again when that has doubled.
         """
-        if (kept := self.kept) <= limit:
+        if len(self._memory) <= max(limit, self._refused):
             return
-        if self._overflow < 0:
-            self._overflow = _unlinked()
-        moved = os.sendfile(self._overflow, self.descriptor, self._moved, min(_PIECE, kept))
-        _punch(self.descriptor, self._moved, moved)
-        self._moved += moved
+        self._moved = self._moved or Overflow()
+        before = self._moved.size
+        try:
+            self._moved.append(self._memory)
+        except OSError:
+            self._refused = 2 * len(self._memory)
+            raise
+        finally:
+            self._memory = self._memory[self._moved.size - before :]
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
-        """What was written, from byte ``start`` on, piece by piece."""
+        """All from byte ``start`` on, piece by piece."""
         position, end = start, self.size
+        moved = self._moved.size if self._moved else 0
         while position < end:
-            if position < self._moved:
-                data = os.pread(self._overflow, min(CHUNK, self._moved - position), position)
+            if self._moved and position < moved:
+                data = self._moved.read(position, CHUNK)
             else:
-                data = os.pread(self.descriptor, min(CHUNK, end - position), position)
+                data = bytes(self._memory[position - moved : position - moved + CHUNK])
             if not data:
                 return
             yield data
@@ -78,25 +120,40 @@ class Spool:
 
     def close(self) -> None:
         """Gives back memory and disk."""
-        os.close(self.descriptor)
-        if self._overflow >= 0:
-            os.close(self._overflow)
+        self._memory = bytearray()
+        if self._moved:
+            self._moved.close()
 
 
 class Capture:
-    """A stream that goes to a file of the user's (`--capture`): the same uses as a Spool, nothing kept back."""
+    """A file of the user's (`--capture`) that takes what a script writes, and at once.
 
-    __slots__ = ("descriptor",)
+    direct  whether the script may write into it itself: it is a fifo or a device, of which nobody can wipe what was written
+    error   why it did not take everything, in words; "" when it did
+    """
+
+    __slots__ = ("descriptor", "direct", "error")
 
     def __init__(self, path: str) -> None:
         """Empties the file. Raises OSError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         self.descriptor = os.open(path, flags, 0o666)
+        self.direct = not stat.S_ISREG(os.fstat(self.descriptor).st_mode)
+        self.error = ""
 
     @property
     def size(self) -> int:
-        """Bytes written so far."""
+        """Bytes in it."""
         return os.fstat(self.descriptor).st_size
+
+    def add(self, data: bytes) -> None:
+        """The next bytes; after an error they are dropped, as what follows a gap would be misread."""
+        rest = memoryview(data)
+        while rest and not self.error:
+            try:
+                rest = rest[os.write(self.descriptor, rest) :]
+            except OSError as error:
+                self.error = f"its output could not be written: {error.strerror}"
 
     def tail(self, count: int = 4096) -> bytes:
         """The last ``count`` bytes; none of what can't be read again (a fifo, a terminal)."""
@@ -108,33 +165,3 @@ class Capture:
     def close(self) -> None:
         """Lets the file go."""
         os.close(self.descriptor)
-
-
-def open_streams(capture: str | None) -> tuple[Spool, Spool] | tuple[Capture, Capture]:
-    """stdout and stderr of one script: spools, or both the file that ``capture`` names in the current folder. Raises OSError."""
-    if capture is not None:
-        both = Capture(capture)
-        return both, both
-    stdout = Spool()
-    try:
-        return stdout, Spool()
-    except OSError:
-        stdout.close()  # of two descriptors there was one
-        raise
-
-
-def _unlinked() -> int:
-    import tempfile  # noqa: PLC0415 - for large outputs alone (macOS: for all)
-
-    descriptor, path = tempfile.mkstemp(prefix="sharedenv-output-")
-    os.unlink(path)
-    return descriptor
-
-
-def _punch(descriptor: int, start: int, length: int) -> None:
-    import ctypes  # noqa: PLC0415 - milliseconds that only large outputs pay
-
-    keep_size, punch_hole = 1, 2  # FALLOC_FL_* of linux/falloc.h
-    libc = ctypes.CDLL(None, use_errno=True)
-    # an error here costs memory, nothing else
-    libc.fallocate(descriptor, keep_size | punch_hole, ctypes.c_int64(start), ctypes.c_int64(length))

@@ -1,0 +1,102 @@
+"""What scripts have left running that holds their outputs still, after they have ended and were reported.
+
+What it writes is read until the run ends. Then a small process takes over (keeper.py), so that nothing is ended by a pipe that
+nobody reads: as under xargs, what was left in the background goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from sharedenv.process import spawn
+from sharedenv.run.case import Case
+from sharedenv.run.observer import Observer
+from sharedenv.run.reader import Reader
+from sharedenv.run.slot import Slot, spools_of
+from sharedenv.run.spool import Capture
+
+KEEPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeper.py")
+MANY = 50  #: attempts that are followed; each takes two descriptors
+_NOWHERE = 1  # the keeper's stdout
+
+
+class Leftovers:
+    """Attempts that have been reported, and whose outputs something holds. ``reader`` reads along."""
+
+    def __init__(self, observer: Observer, reader: Reader) -> None:
+        self._observer = observer
+        self._reader = reader
+        self._slots: dict[Slot, bool] = {}
+        self._lost: dict[int, Case] = {}  # what something writes after them nobody gets any more, by sequence
+
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
+    def follow(self, slot: Slot, *, wanted: bool) -> None:
+        """Something of an attempt may write more; ``wanted``: what it writes is to be passed on."""
+        self._slots[slot] = wanted
+
+    def look(self, most: int = MANY) -> str:
+        """Passes on what has come to its end, and the oldest of the others when there are more than ``most``; in words, why that
+        failed.
+        """
+        trouble = ""
+        for slot, wanted in self._take(most):
+            spools = spools_of(slot.take())
+            if wanted and spools:
+                try:
+                    self._observer.late_output(slot.case, *spools)
+                except OSError as error:
+                    trouble = f"output can't be written ({error.strerror}): starting nothing more"
+            for spool in spools:
+                spool.close()
+            self._reader.forget(slot)
+            slot.close()
+        return trouble
+
+    def end(self) -> str:
+        """Passes on all that has come, and tells of what nobody gets any more; in words, why that failed."""
+        trouble = self.look(0)
+        if self._lost:
+            self._observer.lost_output(tuple(self._lost.values()))
+        return trouble
+
+    def _take(self, most: int) -> list[tuple[Slot, bool]]:
+        taken = {slot: wanted for slot, wanted in self._slots.items() if not slot.writes}
+        if (rest := len(self._slots) - len(taken)) > most:
+            oldest = [slot for slot in self._slots if slot not in taken][: rest - most // 2]
+            self._let_go(oldest)
+            taken.update((slot, self._slots[slot]) for slot in oldest)
+        for slot in taken:
+            del self._slots[slot]
+        return list(taken.items())
+
+    def _let_go(self, slots: list[Slot]) -> None:
+        pairs = []
+        for slot in slots:
+            slot.drain()
+            for pipe in slot.pipes:
+                if (source := pipe.hand_over()) >= 0:
+                    file = pipe.sink.descriptor if isinstance(pipe.sink, Capture) else _NOWHERE
+                    pairs.append((source, file))
+                    if self._slots[slot] and file == _NOWHERE:
+                        self._lost[slot.case.sequence] = slot.case
+        if pairs:
+            _hand_over(pairs)
+
+
+def _hand_over(pairs: list[tuple[int, int]]) -> None:
+    """Lets a process of its own read on: from each descriptor into another."""
+    argv = (sys.executable, "-IS", KEEPER, *(f"{source}:{target}" for source, target in pairs))
+    inherited = sorted({descriptor for pair in pairs for descriptor in pair if descriptor != _NOWHERE})
+    with contextlib.suppress(OSError):  # no process to be had: who writes gets SIGPIPE
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            pid = spawn(argv, env=os.environ, stdin=null, stdout=null, stderr=null, inherited=inherited)
+            os.waitpid(pid, 0)  # it forks
+        finally:
+            os.close(null)
+    for source, _ in pairs:
+        os.close(source)

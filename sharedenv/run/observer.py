@@ -1,0 +1,52 @@
+"""Who is told of what happens in a batch, and what of the batch they may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sharedenv.run.case import Case, Result
+from sharedenv.run.orders import Counts
+from sharedenv.run.spool import Spool
+
+
+class Work(Protocol):
+    """What a batch is to its observer."""
+
+    def counts(self) -> Counts:
+        """Where it stands."""
+
+    def drain(self, reason: str) -> None:
+        """Starts nothing more; what runs may finish. Without a reason, nothing happens."""
+
+
+class Observer(Protocol):
+    """Who is told. Called from the loop: be quick."""
+
+    def started(self, case: Case, group: int, *, result_follows: bool) -> None:
+        """An attempt at a case has begun, as this process group. ``result_follows``: `record` comes next, for another case."""
+
+    def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:
+        """A case ended for good: pass on what it wrote. OSError when that fails: the case counts as failed, the
+        batch drains.
+        """
+
+    def late_output(self, case: Case, stdout: Spool, stderr: Spool) -> None:
+        """The same for what something that a case left running wrote, when the case was recorded already."""
+
+    def lost_output(self, cases: Sequence[Case]) -> None:
+        """Something that these have left running holds their output still, and nobody reads it any more."""
+
+    def record(self, case: Case, result: Result, last: bool) -> str:
+        """An attempt ended (``last``: no other follows): put it down. A text when that fails: the batch drains and
+        says so.
+        """
+
+    def tick(self, batch: Work) -> None:
+        """Something may have changed, or half a second went by."""
+
+    def unbuilt(self, cases: Sequence[Case], text: str) -> None:
+        """Cases that need one environment will never run, and why; `record` follows for each."""
+
+    def notice(self, text: str) -> None:
+        """Something the user should know now."""
