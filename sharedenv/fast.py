@@ -149,7 +149,11 @@ def _near(environment: str, environ: "Mapping[str, str]") -> str:
 
 def _as_built(descriptor: int, python: str) -> bool:
     """Whether interpreter and C library are those that the manifest (open) names; else the full way looks closer."""
+    from sharedenv.pool.trust import OTHERS
+
     try:
+        if posix.fstat(descriptor).st_mode & OTHERS:
+            return False
         found = posix.stat(python)
         text = posix.read(descriptor, 1 << 20)
         libc = posix.confstr("CS_GNU_LIBC_VERSION") or ""

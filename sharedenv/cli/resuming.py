@@ -22,6 +22,7 @@ from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, refuse_leftover
+from sharedenv.run.owned import refuse_doubt
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.run.runs import list_runs, open_run
 from sharedenv.run.session_state import LOCAL, refuse_live, share_writer
@@ -47,7 +48,9 @@ def earlier_run(context: click.Context, wanted: Wanted, here: str) -> Earlier:
     if wanted.share is not None:
         paths = tuple(take(paths, wanted.share))
     layout = _pool(context, paths, here)
-    return Earlier(layout, _find(layout, wanted, paths), paths)
+    run = _find(layout, wanted, paths)
+    refuse_doubt(run.path)
+    return Earlier(layout, open_run(layout.runs, run.id, owned=True), paths)
 
 
 def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None = None) -> Work:

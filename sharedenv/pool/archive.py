@@ -15,6 +15,7 @@ from typing import IO
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
+from sharedenv.pool.private import private
 from sharedenv.pool.staged import identity
 from sharedenv.pool.store import Environment
 
@@ -55,7 +56,7 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
         os.makedirs(layout.archives, exist_ok=True)
         temporary = os.path.join(layout.tmp, f"{name}-{os.urandom(6).hex()}.tar")
         try:
-            with open(temporary, "xb") as file:
+            with open(temporary, "xb", opener=private) as file:
                 digest = write_archive(environment.path, file)
                 os.fsync(file.fileno())
             archive = Archive(os.path.join(layout.archives, f"{name}.{digest}.tar"), digest)

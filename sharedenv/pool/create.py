@@ -10,6 +10,7 @@ import stat
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
+from sharedenv.pool.private import FOLDER, make_folders, private
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
@@ -23,7 +24,7 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
     if not os.path.exists(layout.marker):  # what was built before and moved there runs
         _check_name(layout)
     try:
-        os.makedirs(layout.path, exist_ok=True)
+        make_folders(layout.path)
         new = not os.path.exists(layout.marker)
         mode = stat.S_IMODE(os.stat(layout.path).st_mode)
         if shared:
@@ -34,8 +35,7 @@ def create_pool(layout: Layout, *, shared: bool = False) -> bool:
             os.chmod(layout.path, mode)
         for folder in FOLDERS:
             path = os.path.join(layout.path, folder)
-            made = _make_folder(path)
-            if made or shared:
+            if _make_folder(path) or shared or _is_closed(path, mode):
                 os.chmod(path, mode)
         if new:
             # backup programs know this tag (bford.info/cachedir), git this ignore file
@@ -74,10 +74,16 @@ def _check_name(layout: Layout) -> None:
 
 def _make_folder(path: str) -> bool:
     try:
-        os.mkdir(path)
+        os.mkdir(path, FOLDER)
     except FileExistsError:
         return False
     return True
+
+
+def _is_closed(path: str, mode: int) -> bool:
+    """Whether a folder of ours is closed to the group that the pool (its ``mode``) is shared with: an older version made it so."""
+    found = os.stat(path)
+    return bool(mode & ~found.st_mode & stat.S_IWGRP) and found.st_uid == os.geteuid()
 
 
 def check_format(layout: Layout) -> None:
@@ -108,7 +114,7 @@ def check_format(layout: Layout) -> None:
 
 def _write(layout: Layout, name: str, text: str) -> None:
     temporary = os.path.join(layout.path, f".{name}.{os.urandom(4).hex()}")
-    with open(temporary, "w", encoding="utf-8") as file:
+    with open(temporary, "w", encoding="utf-8", opener=private) as file:
         file.write(text)
     os.chmod(temporary, stat.S_IMODE(os.stat(temporary).st_mode) & 0o755 | (os.stat(layout.path).st_mode & 0o044))
     os.replace(temporary, os.path.join(layout.path, name))

@@ -15,8 +15,8 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.archive import Archive, Damaged, discard_archive, unpack
 from sharedenv.pool.health import completeness
 from sharedenv.pool.manifest import ManifestError, read_manifest
-from sharedenv.pool.owner import readable_as
 from sharedenv.pool.place import NO_FLOCK, SHORT
+from sharedenv.pool.private import FILE, make_folders, readable_as
 from sharedenv.pool.staged import copy_fault, identity
 from sharedenv.pool.store import Environment, remove_tree
 
@@ -41,7 +41,7 @@ def stage_folder(option: str | None, environ: Mapping[str, str]) -> str:
     try:
         if chosen := option or environ.get("SLURM_TMPDIR"):
             path = os.path.abspath(chosen)
-            os.makedirs(path, exist_ok=True)
+            make_folders(path)
             return path
         path = os.path.join(os.path.abspath(environ.get("TMPDIR") or tempfile.gettempdir()), f"sharedenv-{os.getuid()}")
         try:
@@ -182,7 +182,7 @@ def _turn(path: str) -> Iterator[None]:
 def _open_lock(path: str) -> int:
     """A descriptor to lock: of a new file that who shares the folder may open, too, or of the one that is there. Raises OSError."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
     except FileExistsError:
         try:
             return os.open(path, os.O_RDWR | os.O_CLOEXEC)

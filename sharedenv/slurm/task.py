@@ -13,7 +13,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.place import SHORT, Vanished, hold, note_use
 from sharedenv.pool.staged import path_to_use
-from sharedenv.pool.trust import environment_fault
+from sharedenv.pool.trust import OTHERS, environment_fault
 from sharedenv.run.case import Case
 from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal import Run
@@ -128,6 +128,7 @@ def _check(layout: Layout, key: str, path: str, descriptor: int) -> None:
             manifest["key"] == key
             and manifest["interpreter"]["identity"] == f"{found.st_size}-{found.st_mtime_ns}"
             and manifest["libc"] == (os.confstr("CS_GNU_LIBC_VERSION") or "")
+            and not os.fstat(descriptor).st_mode & OTHERS
             and environment_fault(os.stat(layout.path), path, os.environ) is None
         )
     except (OSError, ValueError, KeyError, TypeError):
