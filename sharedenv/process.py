@@ -56,13 +56,13 @@ def capture(
 def capture_to(log: IO[str], argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Finished:
     """As capture, with the program's stderr written to an open ``log`` as it comes, so that others can follow it.
 
-    What it makes is not for everybody to write, whatever the umask.
+    What it makes is for nobody else to write, whatever the umask.
     """
     import subprocess  # noqa: PLC0415 - as above
 
     log.flush()
     start = log.tell()
-    with _started(argv, env, cwd, subprocess.DEVNULL, log, umask() | stat.S_IWOTH) as process:
+    with _started(argv, env, cwd, subprocess.DEVNULL, log, umask() | stat.S_IWGRP | stat.S_IWOTH) as process:
         stdout, _ = process.communicate()
     log.seek(0, os.SEEK_END)
     with open(log.name, encoding="utf-8", errors="replace") as reader:

@@ -114,6 +114,12 @@ def limited_to(processes: int) -> list[str]:
     return [*user, "prlimit", f"--nproc={processes}:{processes}"]
 
 
+def as_user(user: int, group: int, *groups: int) -> list[str]:
+    """The beginning of a command line that runs as a user of this number, with a first group and more of them."""
+    more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", more]
+
+
 def as_nobody(group: int = 65534) -> list[str]:
     """The beginning of a command line that runs as another user."""
     return ["setpriv", "--reuid=65534", f"--regid={group}", "--clear-groups"]

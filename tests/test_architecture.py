@@ -187,3 +187,23 @@ def test_values_are_written_with_frozen() -> None:
         if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     }
     assert found == {"canonical.py: Inputs", "app/project.py: Project", "run/server.py: Server"}
+
+
+def _makes(call: ast.Call) -> bool:
+    """Whether a call may make a file or a folder."""
+    name = ast.unparse(call.func)
+    if name == "open" and ast.unparse(call.args[0]) != "descriptor":
+        modes = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "mode")]
+        return any(isinstance(mode, ast.Constant) and set(str(mode.value)) & set("wxa") for mode in modes)
+    return name in ("os.mkdir", "os.makedirs") or (name in ("os.open", "posix.open") and "O_CREAT" in ast.unparse(call))
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in ("pool", "run", "slurm")], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_umask(module: Path) -> None:
+    """Each place that makes a file or a folder says so itself (pool/private.py); but for the files that a run's user has named."""
+    if module.name in ("joblog.py", "spool.py"):
+        return
+    for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and _makes(node)):
+        mode = next((word.value for word in call.keywords if word.arg in ("opener", "mode")), call.args[-1])
+        where = f"{module.name}:{call.lineno}: {ast.unparse(call)}"
+        assert ast.unparse(mode) in ("private", "FILE", "FOLDER", "384", "420", "448"), where

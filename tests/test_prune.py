@@ -394,7 +394,7 @@ def test_what_killed_processes_were_writing_goes_after_an_hour(project: Project)
     project.script("s.py")
     project.call("build", "s.py")
     names = (".CACHEDIR.TAG.01234567", "..gitignore.01234567", ".pool.json.01234567", "archives/half.tar", "runs/.new-node-1-20260101-000000")
-    (project.pool / "archives").mkdir()
+    (project.pool / "archives").mkdir(exist_ok=True)
     for name in names[:4]:
         (project.pool / name).touch()
     (project.pool / names[4]).mkdir()

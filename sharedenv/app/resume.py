@@ -18,6 +18,7 @@ from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, refuse_leftover
+from sharedenv.run.owned import refuse_doubt
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.run.runs import holds_unfinished, list_runs, open_run
 from sharedenv.run.session_state import LOCAL, share_writer
@@ -44,7 +45,9 @@ def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
     if wanted.share is not None:
         paths = tuple(take(paths, wanted.share))
     layout = _pool(pool, wanted, paths, here)
-    return Earlier(layout, _find(layout, wanted, paths), paths)
+    run = _find(layout, wanted, paths)
+    refuse_doubt(run.path)
+    return Earlier(layout, open_run(layout.runs, run.id, owned=True), paths)
 
 
 def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None = None) -> Work:

@@ -22,6 +22,7 @@ from sharedenv.report.words import printable
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
 from sharedenv.run.orders import GRACE
+from sharedenv.run.owned import refuse_doubt
 from sharedenv.run.runs import list_runs
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.signals import CANCEL
@@ -41,6 +42,7 @@ def cancel(console: Console, run_id: str | None) -> int:
     layout = pool_of_runs(console.pool)
     trusted(layout)  # what it says of processes and jobs is acted upon
     run = meant_run(layout, run_id, console)
+    refuse_doubt(run.path, "cancel")
     status = _cancel(run, console)
     for line in _other_shares(layout, run, console):
         console.say(line)

@@ -24,6 +24,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.words import duration, size
 from sharedenv.start.access import SHORT
 from sharedenv.start.staged import VARIABLE
+from sharedenv.start.trust import is_shared, user_name
 
 _ELSEWHERE = "stage once where the pool can be written (a login node), which makes the archive; or run from the pool"
 
@@ -70,13 +71,21 @@ def archive_of(layout: Layout, environment: Environment, console: Console) -> Ar
     try:
         return make_archive(layout, environment, waiting)
     except OSError as error:
-        closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
         raise SharedenvError(
             f"can't make the archive of environment {environment.key[:SHORT]}",
             cause=f"{error.strerror}: {error.filename}",
-            hint=_ELSEWHERE if closed else shlex.join(["df", "-h", "-i", layout.path]),
+            hint=_way_to_archive(layout, error),
             exit_code=EXIT_FAILED,
         ) from None
+
+
+def _way_to_archive(layout: Layout, error: OSError) -> str:
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return shlex.join(["df", "-h", "-i", layout.path])
+    if is_shared(layout.path) and os.path.isdir(layout.archives) and not os.access(layout.archives, os.W_OK):
+        # an older version has left it to its maker alone; their next build or stage opens it, too
+        return f"ask {user_name(os.stat(layout.archives).st_uid)} to run: {shlex.join(['chmod', 'g+w', layout.archives])}"
+    return _ELSEWHERE
 
 
 def tell_staged(pooled: str, used: str, console: Console) -> None:

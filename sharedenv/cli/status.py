@@ -24,6 +24,7 @@ from sharedenv.report.words import printable, short_path
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
+from sharedenv.run.owned import doubt_error, find_doubt
 from sharedenv.run.runs import list_runs
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
@@ -57,16 +58,21 @@ def status(console: Console, /, run_id: str | None, everything: bool, ended: str
     if everything:
         return _list(layout, console, as_json)
     run = meant_run(layout, run_id, console)
+    doubt = find_doubt(run.path, colleagues=True)
+    error = doubt_error(run.path, doubt, "vouch for") if doubt else None
+    if as_json:
+        console.document({**_document(layout, run), "errors": [console.error_value(error)] if error else []})
+        return 0
+    if error:
+        console.warn(f"{error.message} ({error.cause}): {error.hint}")
     if ended:
         console.names(_names(run, ended), null=null)
         return 0
-    if as_json:
-        console.document(_document(layout, run))
-    elif is_on_slurm(run):
+    if is_on_slurm(run):
         tell_slurm(run, console, current_folder(os.environ))
     else:
         _tell(layout, run, console)
-    if not as_json and run_id is None and (text := hidden_run(layout, run, console)):
+    if run_id is None and (text := hidden_run(layout, run, console)):
         console.result(text)
     return 0
 
@@ -82,7 +88,6 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "interrupted": case_values(interrupted(cases, results)),
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
         "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
-        "errors": [],
     }
     if is_on_slurm(run):
         document["slurm"] = slurm_value(run)

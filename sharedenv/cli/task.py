@@ -41,8 +41,8 @@ def main() -> int:
     try:
         layout = Layout(os.path.dirname(os.path.dirname(path)))
         check_pool(layout.path, os.environ)
-        run = open_run(layout.runs, os.path.basename(path))
-        array = open_array(run.path, int(number))
+        run = open_run(layout.runs, os.path.basename(path), owned=True)
+        array = open_array(run.path, int(number), owned=True)
         console = Console(array.how.verbosity)
         return _work(layout, run, assignment(run, array, os.environ), console)
     except Distrust as error:

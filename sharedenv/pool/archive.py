@@ -6,15 +6,19 @@ make the archive at once publish the same file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tarfile
 from collections.abc import Callable
 from typing import IO
 
+from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
+from sharedenv.pool.private import private, readable_as
 from sharedenv.pool.store import Environment
 from sharedenv.start.staged import identity
 
@@ -28,7 +32,7 @@ class Archive:
 
 
 class Damaged(Exception):
-    """An archive that is not what its name says."""
+    """An archive that must not be used: why, in words that follow "its archive in the pool"."""
 
 
 def find_archive(layout: Layout, name: str) -> Archive | None:
@@ -49,15 +53,17 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
     name = identity(environment.path)
     if found := find_archive(layout, name):
         return found
+    with contextlib.suppress(SharedenvError):  # what can't be written is told by what comes next
+        create_pool(layout)  # purges, or an older version, may have left no archives/ that all who share the pool can write
     with lease(layout, f"archive-{name}", waiting=waiting):
         if found := find_archive(layout, name):
             return found
-        os.makedirs(layout.archives, exist_ok=True)
         temporary = os.path.join(layout.tmp, f"{name}-{os.urandom(6).hex()}.tar")
         try:
-            with open(temporary, "xb") as file:
+            with open(temporary, "xb", opener=private) as file:
                 digest = write_archive(environment.path, file)
                 os.fsync(file.fileno())
+            readable_as(temporary, layout.archives)
             archive = Archive(os.path.join(layout.archives, f"{name}.{digest}.tar"), digest)
             os.rename(temporary, archive.path)
         except BaseException:
@@ -70,7 +76,7 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
 def discard_archive(archive: Archive, inode: int) -> None:
     """Removes an archive that was found damaged, unless another of the same name has taken its place. Never fails."""
     try:
-        if os.stat(archive.path).st_ino == inode:
+        if os.lstat(archive.path).st_ino == inode:
             os.unlink(archive.path)
     except OSError:
         pass  # read-only, or somebody else's: who unpacks it next finds the same
@@ -100,31 +106,6 @@ def write_archive(environment: str, file: IO[bytes]) -> str:
             else:
                 tar.addfile(member)
     return digest.hexdigest()
-
-
-def unpack(archive: Archive, folder: str) -> None:
-    """Unpacks an archive into an empty folder, checked while it is read. Raises Damaged, OSError."""
-    digest = hashlib.sha256()
-    with open(archive.path, "rb") as file:
-
-        class Digesting:
-            def read(self, size: int = -1) -> bytes:
-                data = file.read(size)
-                digest.update(data)
-                return data
-
-        reader = Digesting()
-        try:
-            with tarfile.open(fileobj=reader, mode="r|") as tar:  # type: ignore[call-overload]  # a reader is enough
-                # what we packed ourselves, links to a Python outside included; the digest stands for it
-                tar.extraction_filter = lambda member, _: member
-                tar.extractall(folder)
-        except tarfile.TarError as error:
-            raise Damaged(str(error)) from None
-        while reader.read(1 << 20):
-            pass
-    if digest.hexdigest() != archive.digest:
-        raise Damaged(f"its sha256 is {digest.hexdigest()}")
 
 
 def _entries(environment: str) -> list[str]:

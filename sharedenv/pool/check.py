@@ -14,6 +14,8 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.health import version_tuple
 from sharedenv.pool.inventory import Inventory
 from sharedenv.pool.manifest import Package
+from sharedenv.start.access import OTHERS
+from sharedenv.start.trust import ROOT
 
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 #: the names that came before manylinux_X_Y (PEP 600): the glibc each of them stands for
@@ -26,7 +28,7 @@ class Contents:
 
     files: Mapping[str, int]  # relative path → size
     directories: tuple[str, ...]  # relative paths, parents first; the environment itself is not among them
-    exposed: tuple[str, ...] = ()  # files that anybody may write
+    exposed: tuple[str, ...] = ()  # files and folders that others than its owner, and root, may write
 
     @property
     def bytes(self) -> int:
@@ -45,6 +47,7 @@ class Recorded:
 
 def read_contents(root: str) -> Contents:
     """Walks the tree below ``root``; links are not followed."""
+    owners = (os.stat(root).st_uid, ROOT)
     files: dict[str, int] = {}
     directories: list[str] = []
     exposed: list[str] = []
@@ -54,14 +57,14 @@ def read_contents(root: str) -> Contents:
         with os.scandir(os.path.join(root, folder)) as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
+                found = entry.stat(follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(path)
                     pending.append(path)
                 else:
-                    found = entry.stat(follow_symlinks=False)
                     files[path] = found.st_size
-                    if found.st_mode & stat.S_IWOTH and not stat.S_ISLNK(found.st_mode):
-                        exposed.append(path)
+                if (found.st_mode & OTHERS or found.st_uid not in owners) and not stat.S_ISLNK(found.st_mode):
+                    exposed.append(path)
     return Contents(files, tuple(directories), tuple(exposed))
 
 

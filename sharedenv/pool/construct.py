@@ -25,7 +25,8 @@ from sharedenv.pool.health import VERSION
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.seal import Circumstances, Installed, Probed, seal
+from sharedenv.pool.private import private
+from sharedenv.pool.seal import Circumstances, Installed, Probed, seal, take_private
 from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import remove_tree
 from sharedenv.process import capture, limit_error
@@ -89,7 +90,7 @@ def _new_log(path: str) -> IO[str]:
         os.unlink(path)  # in a shared pool the last one may be a colleague's
     except FileNotFoundError:
         pass
-    return open(path, "x+", encoding="utf-8", errors="surrogateescape")
+    return open(path, "x+", encoding="utf-8", errors="surrogateescape", opener=private)
 
 
 def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> str:
@@ -165,6 +166,10 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str
     work.step("checking")
     hide_credentials(venv)
     contents = read_contents(venv)
+    if contents.exposed:  # before they are looked at: what is found in order is what is run
+        for path in contents.exposed:
+            take_private(os.path.join(venv, path))
+        contents = read_contents(venv)
     if missing := missing_entries(venv, contents):
         some = ", ".join(missing[:3])
         raise UvFailed(f"the install is incomplete: {len(missing)} recorded files are missing or empty ({some})", 2)
@@ -260,7 +265,7 @@ def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> Probed:
 
 
 def _write_file(path: str, data: bytes) -> None:
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=private) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -12,6 +12,7 @@ from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
+from sharedenv.pool.private import FOLDER, make_folders, private
 from sharedenv.start.access import again
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
@@ -28,7 +29,7 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
         _check_name(layout)
     marks = {**({"shared": "group"} if shared else {}), **({"init": True} if init else {})}
     try:
-        os.makedirs(layout.path, exist_ok=True)
+        make_folders(layout.path)
         new = not os.path.exists(layout.marker)
         mode = stat.S_IMODE(os.stat(layout.path).st_mode)
         if shared:
@@ -39,8 +40,7 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
             os.chmod(layout.path, mode)
         for folder in FOLDERS:
             path = os.path.join(layout.path, folder)
-            made = _make_folder(path)
-            if made or shared:
+            if _make_folder(path) or shared or _is_closed(path, mode):
                 os.chmod(path, mode)
         if new:
             # backup programs know this tag (bford.info/cachedir), git this ignore file
@@ -80,10 +80,16 @@ def _check_name(layout: Layout) -> None:
 
 def _make_folder(path: str) -> bool:
     try:
-        os.mkdir(path)
+        os.mkdir(path, FOLDER)
     except FileExistsError:
         return False
     return True
+
+
+def _is_closed(path: str, mode: int) -> bool:
+    """Whether a folder of ours is closed to the group that the pool (its ``mode``) is shared with: an older version made it so."""
+    found = os.stat(path)
+    return bool(mode & ~found.st_mode & stat.S_IWGRP) and found.st_uid == os.geteuid()
 
 
 def check_format(layout: Layout) -> None:
@@ -131,7 +137,7 @@ def _make_file(layout: Layout, name: str, text: str) -> bool:
     """
     path = os.path.join(layout.path, name)
     temporary = os.path.join(layout.path, f".{name}.{os.urandom(4).hex()}")
-    with open(temporary, "x", encoding="utf-8") as file:
+    with open(temporary, "x", encoding="utf-8", opener=private) as file:
         file.write(text)
         _open_as_the_pool(layout, file.fileno())
         file.flush()

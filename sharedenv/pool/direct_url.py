@@ -13,6 +13,7 @@ import io
 import json
 import os
 
+from sharedenv.pool.private import private
 from sharedenv.secret import strip_url
 
 _NAME = "direct_url.json"
@@ -46,6 +47,6 @@ def _record(folder: str, data: bytes) -> None:
 
 
 def _replace(path: str, data: bytes) -> None:
-    with open(path + ".new", "wb") as file:
+    with open(path + ".new", "wb", opener=private) as file:
         file.write(data)
     os.replace(path + ".new", path)

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shlex
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
@@ -15,14 +16,16 @@ from enum import Enum
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.exposed import find_exposed
 from sharedenv.pool.find import strays_below
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
+from sharedenv.pool.private import private
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
 from sharedenv.start.access import NO_FLOCK
-from sharedenv.start.trust import Distrust, check_folders, check_pool, is_shared
+from sharedenv.start.trust import Distrust, check_folders, check_pool, group_name, is_shared, user_name
 from sharedenv.uv import Uv, cache_folder, find_uv
 
 LITTLE_SPACE = 2 * 10**9  #: bytes: a handful of scientific packages
@@ -156,9 +159,9 @@ def _try_links(name: str) -> None:
 
 def _try_lease(name: str) -> None:
     """What tells builders of each other: one of them creates the lease, and it shows the others that he lives."""
-    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
+    os.close(private(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     try:
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
+        os.close(private(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         pass
     else:
@@ -172,7 +175,7 @@ def _try_lease(name: str) -> None:
 
 def _try_locks(name: str) -> str | None:
     """Why flock does not work here, or None. Two descriptors of one file count as two holders."""
-    with open(name, "w") as one, open(name, "w") as other:
+    with open(name, "w", opener=private) as one, open(name, "w", opener=private) as other:
         try:
             fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -210,7 +213,20 @@ def _cache(uv: Uv, where: str, environ: Mapping[str, str]) -> Finding:
         for path in (source, target):
             with contextlib.suppress(OSError):
                 os.unlink(path)
+    if (who := _others_in(cache)) is not None:
+        return Finding("uv's cache", Level.WARNING, f"{who} may write into {cache}: what is put there is installed into environments",
+                       f"chmod -R go-w {shlex.quote(cache)}")
     return Finding("uv's cache", Level.GOOD, f"{cache} is linked into the pool: files are on the disk once")
+
+
+def _others_in(folder: str) -> str | None:
+    """Who else may write into a folder, in words; None when nobody may: the group of a user's name is most often his alone."""
+    found = os.stat(_nearest_folder(folder))
+    if found.st_mode & stat.S_IWOTH:
+        return "anybody"
+    if not found.st_mode & stat.S_IWGRP or found.st_uid != os.geteuid() or group_name(found.st_gid) == user_name(found.st_uid):
+        return None
+    return f"the group {group_name(found.st_gid)}"
 
 
 def _space(where: str) -> Iterator[Finding]:
@@ -244,17 +260,21 @@ def _pool(layout: Layout) -> Iterator[Finding]:
         if there:
             check_folders(layout.path, FOLDERS)
     except Distrust as error:
+        told: set[str | None] = set()
         yield Finding("trust", Level.PROBLEM, error.message, error.hint)
     else:
         if not there:
             yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")
             return
+        exposed = [Finding("trust", Level.PROBLEM, item.text, item.remedy) for item in find_exposed(layout)]
         who = "only the group it is shared with" if is_shared(layout.path) else "nobody else"
-        yield Finding("trust", Level.GOOD, f"{who} may change what is in the pool")
+        told = {item.remedy for item in exposed}
+        yield from exposed or [Finding("trust", Level.GOOD, f"{who} may change what is in the pool")]
     for item in environments(layout):
         if isinstance(item, Unusable):
             name = os.path.basename(item.path)
-            yield Finding("environment", Level.WARNING, f"{name}: {item.reason}", f"sharedenv verify --repair {name}")
+            if (remedy := f"sharedenv verify --repair {name}") not in told:
+                yield Finding("environment", Level.WARNING, f"{name}: {item.reason}", remedy)
     rubbish = [item for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True) if not item.live]
     if rubbish:
         pieces = f"{len(rubbish):,} pieces" if len(rubbish) > 1 else "1 piece"

@@ -7,6 +7,7 @@ import os
 from sharedenv.canonical import build_inputs
 from sharedenv.plan import Need
 from sharedenv.pool.construct import Construction, in_own_tmpdir, prepare
+from sharedenv.pool.private import private
 from sharedenv.pool.staging import staging
 from sharedenv.secret import redact
 from sharedenv.uv import UvFailed, is_outdated
@@ -23,7 +24,7 @@ def has_drifted(need: Need, work: Construction, environment: str) -> bool:
     work.step("asking uv whether its sources have changed")
     with (
         staging(work.layout, need.payload.key) as folder,
-        open(os.path.join(folder, "log"), "w+", encoding="utf-8", errors="surrogateescape") as log,
+        open(os.path.join(folder, "log"), "w+", encoding="utf-8", errors="surrogateescape", opener=private) as log,
         in_own_tmpdir(work) as inside,
     ):
         script, environ = prepare(need, inside, inputs, folder)

@@ -7,7 +7,7 @@ import os
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.owner import readable_as
+from sharedenv.pool.private import private, readable_as
 from sharedenv.start.access import again
 
 
@@ -24,7 +24,7 @@ def record(layout: Layout, key: str, error: SharedenvError) -> None:
     """Records a failure; never fails itself: a full disk may be the failure."""
     temporary = os.path.join(layout.tmp, f"failure-{os.urandom(8).hex()}")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8", opener=private) as file:
             json.dump({"message": error.message, "cause": error.cause, "hint": error.hint}, file)
         readable_as(temporary, layout.failures)
         os.replace(temporary, _path(layout, key))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from sharedenv.pool.manifest import Manifest
 from sharedenv.process import capture
-from sharedenv.start.access import INVENTORY, MANIFEST, identity
+from sharedenv.start.access import INVENTORY, MANIFEST, OTHERS, identity
 from sharedenv.start.fingerprint import sha256
 
 #: the beginning of a program: the ``version`` of the Python that runs it, as manifests record it
@@ -94,6 +94,31 @@ def completeness(path: str, manifest: Manifest) -> str | None:
     expected = set(without_bytecode([*recorded.files, *recorded.links, *recorded.directories]))
     gone, added = sorted(expected - present), sorted(present - expected)
     return _difference(gone, "gone") or _difference(added, "there that it was not built with")
+
+
+def openness(path: str) -> str | None:
+    """Which package of the environment at ``path`` others may change, in words, or None.
+
+    One file of each is looked at: those of a package have the modes of the one process that has unpacked it into uv's cache.
+    """
+    for python in _listed(os.path.join(path, "lib")):
+        site = os.path.join(path, "lib", python, "site-packages")
+        for name in _listed(site):
+            if name.endswith(".dist-info"):
+                try:
+                    found = os.lstat(os.path.join(site, name, "METADATA"))
+                except OSError:
+                    continue  # completeness tells of it
+                if found.st_mode & OTHERS:
+                    return f"others may write into its {name.removesuffix('.dist-info')}"
+    return None
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def entries_digest(names: Iterable[str]) -> str:

@@ -8,9 +8,9 @@ from sharedenv.frozen import frozen
 from sharedenv.start.find_pool import MARKER
 
 FORMAT = 1
-FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "runs")
+FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "archives", "runs")
 UNFINISHED = (".CACHEDIR.TAG.", "..gitignore.", ".pool.json.")  #: how files begin that are being written right inside a pool
-_FILES = ("archives", "CACHEDIR.TAG", ".gitignore", *UNFINISHED)  #: how the rest in a pool begins
+_FILES = ("CACHEDIR.TAG", ".gitignore", *UNFINISHED)  #: how the rest in a pool begins
 
 
 @frozen

@@ -10,7 +10,7 @@ from typing import Any
 
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload, payload_from
-from sharedenv.start.access import MANIFEST
+from sharedenv.start.access import MANIFEST, OTHERS
 
 SCHEMA = 1
 
@@ -81,6 +81,8 @@ def read_manifest(environment: str) -> Manifest:
         # a link would lead out of the pool
         descriptor = os.open(os.path.join(environment, MANIFEST), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, encoding="utf-8") as file:
+            if os.fstat(descriptor).st_mode & OTHERS:
+                raise ManifestError("others may write its manifest")
             return parse_manifest(file.read())
     except FileNotFoundError:
         raise ManifestError("its manifest is gone", gone=True) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,16 +15,6 @@ HEARTBEAT = 5.0
 #: … and is taken for dead on another host when it has not for this long
 STALE = 60.0
 _UNKNOWN = "alive"  # the start of a process that is there, and no more is known
-
-
-def readable_as(path: str, folder: str) -> None:
-    """Lets the group read a file or enter a folder made in ``folder`` where it may write there: a pool shared on purpose.
-
-    A umask of 077 would keep colleagues from failures and runs that concern them. Raises OSError.
-    """
-    if os.stat(folder).st_mode & stat.S_IWGRP:
-        mode = os.stat(path).st_mode
-        os.chmod(path, stat.S_IMODE(mode) | stat.S_IRGRP | (stat.S_IXGRP if stat.S_ISDIR(mode) else 0))
 
 
 @frozen

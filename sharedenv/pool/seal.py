@@ -16,7 +16,8 @@ from sharedenv.pool.check import Contents, required_glibc
 from sharedenv.pool.health import entries_digest, without_bytecode
 from sharedenv.pool.inventory import Inventory, digest
 from sharedenv.pool.manifest import Interpreter, Manifest, Package
-from sharedenv.start.access import INVENTORY, MANIFEST, identity
+from sharedenv.pool.private import private
+from sharedenv.start.access import INVENTORY, MANIFEST, OTHERS, identity
 
 
 @frozen
@@ -62,11 +63,9 @@ class Circumstances:
 def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
     """Writes inventory and manifest into the environment, in this order, and makes its folders read-only, the top one aside.
 
-    Files keep their modes: they are uv's cache, but for the copies in a pool that is shared, and of what anybody may write.
+    Files keep their modes: they are uv's cache, but for the copies in a pool that is shared, and of what others may write.
     """
     venv, contents, inventory = installed.venv, installed.contents, installed.inventory
-    for path in contents.exposed:
-        _take_private(os.path.join(venv, path))
     data = inventory.to_json()
     _write(os.path.join(venv, INVENTORY), data)
     probed = installed.probed
@@ -101,11 +100,19 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
     os.chmod(venv, top & 0o755)  # the move into envs/ needs it writable; nobody else may write meanwhile
 
 
-def _take_private(path: str) -> None:
-    # a cache that was filled under a lax umask: its file stays as it is, and so does whoever may edit it
+def take_private(path: str) -> None:
+    """Sees to it that nobody else may change a file or a folder of a staged environment.
+
+    A file of uv's cache stays as it is, with whoever may edit it (a cache filled under a lax umask): a copy takes its place.
+    """
+    found = os.lstat(path)
+    mode = stat.S_IMODE(found.st_mode) & ~OTHERS
+    if stat.S_ISDIR(found.st_mode) or (found.st_nlink == 1 and found.st_uid == os.geteuid()):
+        os.chmod(path, mode)
+        return
     copy = path + ".sharedenv"
     shutil.copy2(path, copy)
-    os.chmod(copy, stat.S_IMODE(os.stat(copy).st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    os.chmod(copy, mode)
     os.replace(copy, path)
 
 
@@ -119,8 +126,7 @@ def _open_to_group(venv: str, contents: Contents) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "wb") as file:
+    with open(path, "wb", opener=private) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -12,14 +12,16 @@ from contextlib import contextmanager
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.pool.archive import Archive, Damaged, discard_archive, unpack
+from sharedenv.pool.archive import Archive, Damaged, discard_archive
 from sharedenv.pool.health import completeness
-from sharedenv.pool.manifest import ManifestError, read_manifest
-from sharedenv.pool.owner import readable_as
+from sharedenv.pool.inventory import InventoryError
+from sharedenv.pool.private import FILE, make_folders, readable_as
 from sharedenv.pool.store import Environment, remove_tree
+from sharedenv.pool.unpack import unpack
 from sharedenv.start.access import NO_FLOCK, SHORT
 from sharedenv.start.staged import copy_fault, identity
 
+_ELSEWHERE = "sharedenv stage --to DIR … with a folder on another disk, or run from the pool"
 _BLOCK = 4096  #: bytes that a file takes on a disk at the least, and by which it grows
 _ABANDONED = 86400.0  #: seconds after which the unfinished copy of a killed process is rubbish
 
@@ -41,7 +43,7 @@ def stage_folder(option: str | None, environ: Mapping[str, str]) -> str:
     try:
         if chosen := option or environ.get("SLURM_TMPDIR"):
             path = os.path.abspath(chosen)
-            os.makedirs(path, exist_ok=True)
+            make_folders(path)
             return path
         path = os.path.join(os.path.abspath(environ.get("TMPDIR") or tempfile.gettempdir()), f"sharedenv-{os.getuid()}")
         try:
@@ -81,7 +83,9 @@ def stage(environment: Environment, folder: str, archive: Callable[[], Archive])
             _check_room(environment, folder)
             _unpack(environment, path, archive)
     except Damaged as error:
-        raise _failed(environment, folder, f"its archive in the pool is damaged: {error}") from None
+        raise _failed(environment, folder, f"its archive in the pool {error}", f"sharedenv verify {environment.name}") from None
+    except InventoryError as error:
+        raise _failed(environment, folder, str(error), f"sharedenv verify --repair {environment.name}") from None
     except OSError as error:
         raise _failed(environment, folder, error.strerror or str(error)) from None
     return Staged(environment, path, time.monotonic() - began)
@@ -119,10 +123,10 @@ def _fill(environment: Environment, folder: str, archive: Callable[[], Archive])
     """Makes a folder and unpacks into it; an archive that turns out damaged is made once more. Raises as `_unpack`."""
     for last in (False, True):
         found = archive()
-        inode = os.stat(found.path).st_ino
+        inode = os.lstat(found.path).st_ino
         os.mkdir(folder, 0o700)
         try:
-            unpack(found, folder)
+            unpack(found, environment, folder)
             _check_copy(environment, folder)
         except Damaged:
             if last:
@@ -146,14 +150,10 @@ def _check_room(environment: Environment, folder: str) -> None:
 
 
 def _check_copy(environment: Environment, copy: str) -> None:
-    try:
-        manifest = read_manifest(copy)
-    except ManifestError as error:
-        raise Damaged(str(error)) from None
-    if fault := completeness(copy, manifest):
-        raise Damaged(fault)
-    if manifest != environment.manifest or not os.path.exists(os.path.join(copy, "bin", "python")):
-        raise Damaged("it holds another environment")
+    if fault := completeness(copy, environment.manifest):
+        raise Damaged(f"is damaged: {fault}")
+    if not os.path.exists(os.path.join(copy, "bin", "python")):
+        raise Damaged("is damaged: it has no Python")
 
 
 def _clean(folder: str) -> None:
@@ -182,7 +182,7 @@ def _turn(path: str) -> Iterator[None]:
 def _open_lock(path: str) -> int:
     """A descriptor to lock: of a new file that who shares the folder may open, too, or of the one that is there. Raises OSError."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
     except FileExistsError:
         try:
             return os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -192,10 +192,10 @@ def _open_lock(path: str) -> int:
     return descriptor
 
 
-def _failed(environment: Environment, folder: str, cause: str) -> SharedenvError:
+def _failed(environment: Environment, folder: str, cause: str, hint: str = _ELSEWHERE) -> SharedenvError:
     return SharedenvError(
         f"can't stage environment {environment.key[:SHORT]} to {folder}",
         cause=cause,
-        hint="sharedenv stage --to DIR … with a folder on another disk, or run from the pool",
+        hint=hint,
         exit_code=EXIT_FAILED,
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, owner_of, this_process
+from sharedenv.pool.private import private
 from sharedenv.pool.store import remove_tree
 from sharedenv.start.access import SHORT
 
@@ -22,7 +23,7 @@ def staging(layout: Layout, key: str) -> Iterator[str]:
     folder = os.path.join(layout.tmp, f"{key[:SHORT]}-{os.urandom(6).hex()}")
     os.mkdir(folder, 0o700)  # its files may hold credentials
     try:
-        with open(os.path.join(folder, OWNER), "w", encoding="utf-8") as file:
+        with open(os.path.join(folder, OWNER), "w", encoding="utf-8", opener=private) as file:
             json.dump(this_process().record(), file)
         yield folder
     finally:

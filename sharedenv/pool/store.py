@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
-from sharedenv.pool.health import completeness, health
+from sharedenv.pool.health import completeness, health, openness
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.start import access
@@ -67,7 +67,7 @@ def look_up(layout: Layout, payload: Payload) -> Environment | Unusable | None:
 def inspect(layout: Layout, payload: Payload) -> Environment | Unusable | None:
     """As look_up, and every entry that was built is there and none else: what is asked before building, once a command."""
     found = look_up(layout, payload)
-    if isinstance(found, Environment) and (reason := completeness(found.path, found.manifest)):
+    if isinstance(found, Environment) and (reason := completeness(found.path, found.manifest) or openness(found.path)):
         return Unusable(found.path, reason)
     return found
 

@@ -25,6 +25,7 @@ import time
 
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
+from sharedenv.pool.private import private
 
 STILLBORN = 10.0  #: seconds after which a lease with nothing in it counts as that of one who died while taking it
 ABANDONED = 3600.0  #: seconds after which one look is enough, by the file system's clock: a live holder touches it far more often
@@ -133,7 +134,7 @@ class Undertaker:
     def _bury(self, seen: Seen) -> bool:
         grave = f"{self._path}{_GRAVE}{seen.name}"
         try:
-            with open(grave, "xb", buffering=0) as file:
+            with open(grave, "xb", buffering=0, opener=private) as file:
                 self._dug.add(grave)
                 file.write(signature())
         except (FileExistsError, PermissionError):

@@ -61,6 +61,9 @@ def verify(layout: Layout, path: str) -> Verified:
         return _hopeless(path, [*faults, f"it can't be read: {error.strerror}"])
     if not faults:
         faults += _faults(path, manifest, contents)
+    if contents.exposed:
+        more = f" and {len(contents.exposed) - 1:,} more of its entries" if len(contents.exposed) > 1 else ""
+        faults.append(f"others may write its {min(contents.exposed)}{more}")
     return _compare(path, faults, recorded, contents)
 
 
@@ -95,7 +98,7 @@ def _compare(path: str, faults: list[str], recorded: Inventory, contents: Conten
     gone_folders = folders - set(contents.directories)
     return Verified(
         path,
-        tuple(faults),
+        tuple(dict.fromkeys(faults)),
         tuple(sorted(changed)),
         tuple(sorted([*(name for name in expected if name not in present), *gone_folders])),
         tuple(sorted([*set(added).difference(bytecode), *new_folders])),

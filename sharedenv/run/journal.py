@@ -28,8 +28,10 @@ from typing import Any, BinaryIO
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
-from sharedenv.pool.owner import readable_as, this_process
+from sharedenv.pool.owner import this_process
+from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
+from sharedenv.run.owned import open_owned
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, is_result
 from sharedenv.run.session import Session
 from sharedenv.run.session_state import LOCAL, SessionState, read_session, settle, settle_others
@@ -64,10 +66,15 @@ class Asked:
 
 @frozen
 class Run:
-    """One run on disk; what it holds is read when asked for."""
+    """One run on disk; what it holds is read when asked for.
 
-    path: str  # absolute
+    path   absolute
+    owned  what it says is acted upon, and read only where nobody else could have written it (owned.py)
+    """
+
+    path: str
     asked: Asked
+    owned: bool = False
 
     @property
     def id(self) -> str:
@@ -81,7 +88,7 @@ class Run:
 
     def cases(self) -> list[Case]:
         """The plan, in order, with what was added to it. Raises SharedenvError when it can't be read."""
-        with readable(self.id), open(os.path.join(self.path, "plan.jsonl"), "rb") as file:
+        with readable(self.id), self._open("plan.jsonl") as file:
             data = b"".join([file.read(), *self._added()])
             cases = decode_plan(data, root_of(self.path), self.asked.arguments, self.asked.cwd)
             if len(cases) < self.asked.count:
@@ -94,10 +101,14 @@ class Run:
         write_to_disk(path + ".new", encode_plan(cases, root_of(self.path), self.asked.arguments, self.asked.cwd))
         os.rename(path + ".new", path)
 
+    def _open(self, name: str) -> BinaryIO:
+        path = os.path.join(self.path, name)
+        return open_owned(path, self.path) if self.owned else open(path, "rb")
+
     def _added(self) -> Iterator[bytes]:
         for number in itertools.count(1):
             try:
-                with open(os.path.join(self.path, f"plan-{number}.jsonl"), "rb") as file:
+                with self._open(f"plan-{number}.jsonl") as file:
                     yield file.read()
             except FileNotFoundError:
                 return
@@ -172,7 +183,7 @@ class Run:
         number = max((state.number for state in sessions if state.writer == writer), default=0) + 1
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE)
         except FileExistsError:
             raise busy(self.id, None) from None
         readable_as(path, os.path.dirname(self.path))
@@ -186,7 +197,7 @@ class Run:
         """Writer, number, records and time of the last sign of each session; results that lack something are left out."""
         with readable(self.id):
             for writer, number, name in session_files(self.path):
-                with open(os.path.join(self.path, name), "rb") as file:
+                with self._open(name) as file:
                     records = list(_records(file, tails=tails))
                     touched = os.fstat(file.fileno()).st_mtime
                 yield writer, number, records, touched
@@ -242,7 +253,7 @@ def _records(file: BinaryIO, *, tails: bool) -> Iterator[dict[str, Any]]:
 
 def write_to_disk(path: str, lines: Iterable[bytes]) -> None:
     """Writes a file that is there after a crash of the machine, too. Raises OSError."""
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=private) as file:
         file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.pool.owner import readable_as, this_process
+from sharedenv.pool.owner import this_process
+from sharedenv.pool.private import FOLDER, make_folders, readable_as
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Asked, Run, readable, root_of, says_its_end, session_files, write_to_disk
+from sharedenv.run.owned import open_owned, refuse_folder
 from sharedenv.run.records import encode_line, encode_plan
 from sharedenv.run.session_state import LOCAL
 from sharedenv.run.standing import stand
@@ -40,7 +42,8 @@ def create_run(
     asked = Asked(tuple(command), tuple(arguments), cwd, created, len(cases), tuple(keys), dict(extra or {}))
     name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
     staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
-    os.makedirs(staging)
+    make_folders(runs)
+    os.mkdir(staging, FOLDER)
     try:
         write_to_disk(os.path.join(staging, "plan.jsonl"), encode_plan(cases, root_of(staging), arguments, cwd))
         write_to_disk(os.path.join(staging, "run.json"), [_encode_asked(asked)])
@@ -73,13 +76,16 @@ def _discard(staging: str) -> None:
         os.rmdir(staging)
 
 
-def open_run(runs: str, run_id: str) -> Run:
-    """The run of this name. Raises SharedenvError when there is none."""
+def open_run(runs: str, run_id: str, *, owned: bool = False) -> Run:
+    """The run of this name; ``owned``: to be acted upon. Raises SharedenvError when there is none, or it must not be."""
     path = os.path.join(runs, os.path.basename(run_id) or ".none")
     with readable(run_id, "run.json"):
         try:
-            with open(os.path.join(path, "run.json"), "rb") as file:
-                return Run(path, _decode_asked(json.loads(file.read())))
+            if owned:
+                refuse_folder(path)
+            file_path = os.path.join(path, "run.json")
+            with open_owned(file_path, path) if owned else open(file_path, "rb") as file:
+                return Run(path, _decode_asked(json.loads(file.read())), owned)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
                 raise SharedenvError(f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE) from None

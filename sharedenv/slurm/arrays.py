@@ -25,8 +25,10 @@ from typing import Any
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
+from sharedenv.pool.private import make_folders, private
 from sharedenv.run.case import Case
 from sharedenv.run.orders import GRACE
+from sharedenv.run.owned import open_owned
 from sharedenv.slurm.share import Share, take
 
 _FOLDER = "slurm"
@@ -134,7 +136,7 @@ def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: 
     path = os.path.join(run, _FOLDER, str(number))
     owner = this_process()
     staging = os.path.join(run, _FOLDER, f".new-{owner.host}-{owner.pid}")
-    os.makedirs(staging, exist_ok=True)
+    make_folders(staging)
     array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how, owner=owner)
     keys = sorted({case.key for case in array.cases})
     position = {key: index for index, key in enumerate(keys)}
@@ -186,11 +188,13 @@ def discard_array(array: Array) -> None:
     shutil.rmtree(array.path, ignore_errors=True)
 
 
-def open_array(run: str, number: int) -> Array:
-    """The array of this number. Raises SharedenvError when it can't be read."""
+def open_array(run: str, number: int, *, owned: bool = False) -> Array:
+    """The array of this number; ``owned``: to be acted upon, as open_run has it. Raises SharedenvError when it can't be read."""
     path = os.path.join(run, _FOLDER, str(number))
     try:
-        plan = _read(os.path.join(path, "array.json"))
+        array_path = os.path.join(path, "array.json")
+        with open_owned(array_path, run) if owned else open(array_path, "rb") as file:
+            plan = json.load(file)
         keys = plan["keys"]
         cases = tuple(Planned(sequence, keys[key], digest) for sequence, key, digest in plan["cases"])
         try:
@@ -229,7 +233,7 @@ def _read(path: str) -> dict[str, Any]:
 
 def _write(path: str, value: Mapping[str, Any]) -> None:
     temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
+    with open(temporary, "w", encoding="utf-8", opener=private) as file:
         json.dump(value, file, separators=(",", ":"))
         file.flush()
         os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.pool.private import private
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.slurm import cluster
@@ -94,7 +95,7 @@ def submit_array(
             if added:
                 run.extend(added)
             if order.missing:
-                with open(_list_path(array), "wb") as file:
+                with open(_list_path(array), "wb", opener=private) as file:
                     file.write(b"".join(os.fsencode(script) + b"\0" for script in order.missing))
                 build = _submit(build_job(run_id, array, order), os.path.join(array.path, "build.sh"), environ)
             job = _submit(array_job(run_id, array, order, build or None), array.script, environ)
@@ -131,6 +132,6 @@ def settle(run_path: str, environ: Mapping[str, str]) -> None:
 
 
 def _submit(job: Job, script: str, environ: Mapping[str, str]) -> str:
-    with open(script, "wb") as file:
+    with open(script, "wb", opener=private) as file:
         file.write(os.fsencode(script_text(job)))
     return cluster.submit(script, arguments(job), environ, job.start)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     _Read = TypeVar("_Read")
 
+OTHERS = stat.S_IWGRP | stat.S_IWOTH  #: the right to write that no file of a pool gives
 MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
@@ -86,7 +87,7 @@ def note_use(pool: str, environment: str) -> None:
 
 
 def _touch(path: str) -> None:
-    posix.close(posix.open(path, posix.O_CREAT | posix.O_WRONLY | posix.O_CLOEXEC, 0o666))
+    posix.close(posix.open(path, posix.O_CREAT | posix.O_WRONLY | posix.O_CLOEXEC, 0o644))
 
 
 #: what a file system without flock answers (ENOSYS, ENOLCK, ENOTSUP, and the kernel's ENOTSUPP, which has no name here)
@@ -154,11 +155,14 @@ def identity(python: "posix.stat_result") -> str:
 
 
 def as_built(descriptor: int, environment: str, key: str = "") -> bool:
-    """Whether interpreter and C library are those that the manifest (open) names, and the key is where one is given.
+    """Whether interpreter and C library are those that the manifest (open) names, and the key is where one is given; others could
+    not write another manifest.
 
     Where not, pool/health says in words what has changed.
     """
     try:
+        if posix.fstat(descriptor).st_mode & OTHERS:
+            return False
         python = posix.stat(f"{environment}/bin/python")
         manifest = posix.pread(descriptor, 1 << 24, 0)
         libc = posix.confstr("CS_GNU_LIBC_VERSION") or ""

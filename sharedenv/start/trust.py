@@ -11,7 +11,7 @@ Imports next to nothing (see environ), since every start asks; one lstat of the 
 import _stat as stat
 import posix
 
-from sharedenv.start.access import again
+from sharedenv.start.access import OTHERS, again
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 VARIABLE = "SHAREDENV_TRUST"
 MARK = b'"shared": "group"'  #: in pool.json
 ROOT = 0
+OPEN = "others may write into it"
 
 
 class Distrust(Exception):
@@ -98,18 +99,37 @@ def check_folders(pool: str, names: "Iterable[str]") -> None:
 
 
 def environment_fault(pool: posix.stat_result, environment: str, environ: "Mapping[str, str]") -> str | None:
-    """Why an environment of a pool that is trusted (its stat is ``pool``) must not be run, in words, or None."""
+    """Why an environment of a pool that is trusted (its stat is ``pool``) must not be run, in words, or None.
+
+    What uv writes anew into each (the rest are its cache's files) has the modes of one umask, and pyvenv.cfg is the first that
+    Python believes: one look at it, and older versions of sharedenv that left them open to a group are seen at each start.
+    """
     try:
         found = posix.lstat(environment)
+        if not stat.S_ISDIR(found.st_mode):
+            return "it is no folder"
+        config = posix.lstat(f"{environment}/pyvenv.cfg")
     except OSError as error:
         return f"it can't be looked at: {error.strerror}"
-    if not stat.S_ISDIR(found.st_mode):
-        return "it is no folder"
-    # in a shared pool the folder envs/ hands its group to what members build there
-    member = bool(pool.st_mode & stat.S_IWGRP) and found.st_gid == pool.st_gid
-    if found.st_uid != pool.st_uid and not _trusted(found.st_uid, environment, environ) and not member:
+    return file_fault(found, environment, environ, pool) or ("others may write its pyvenv.cfg" if config.st_mode & OTHERS else None)
+
+
+def file_fault(
+    found: posix.stat_result, path: str, environ: "Mapping[str, str]", pool: posix.stat_result | None = None
+) -> str | None:
+    """Why what is at a path (its stat is ``found``) must not be believed, in words, or None.
+
+    ``pool``: the stat of a trusted pool, where what its owner has made counts, and what members of the group that it is shared
+    with have.
+    """
+    known = _trusted(found.st_uid, path, environ)
+    if not known and pool is not None:
+        # in a shared pool its folders hand their group to what members make there
+        member = bool(pool.st_mode & stat.S_IWGRP) and found.st_gid == pool.st_gid
+        known = found.st_uid == pool.st_uid or member
+    if not known:
         return f"it belongs to {user_name(found.st_uid)}"
-    return "others may write into it" if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else None
+    return OPEN if found.st_mode & OTHERS else None
 
 
 def is_shared(pool: str) -> bool:
@@ -160,7 +180,7 @@ def _listed(uid: int, path: str, items: list[str]) -> bool:
             if item.endswith("/*"):
                 if path.startswith(item[:-1]):
                     return True
-            elif path == item.rstrip("/") or path.startswith(item.rstrip("/") + "/envs/"):
+            elif path == item.rstrip("/") or path.startswith((item.rstrip("/") + "/envs/", item.rstrip("/") + "/runs/")):
                 return True
         elif item in (str(uid), user_name(uid)):
             return True
@@ -181,7 +201,7 @@ def _marked(pool: str, found: posix.stat_result) -> bool:
         return (
             stat.S_ISREG(marker.st_mode)
             and marker.st_uid == found.st_uid
-            and not marker.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            and not marker.st_mode & OTHERS
             and MARK in posix.read(descriptor, 4096)
         )
     finally:
