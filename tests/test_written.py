@@ -137,6 +137,14 @@ def test_an_attempt_that_is_made_again_is_passed_on_by_its_last_one_alone(house:
     assert house.watcher.late == {}
 
 
+def test_no_script_takes_the_place_of_one_that_failed_before_that_is_told(house: House) -> None:
+    house.add(LEAVES.format(WHEN.format(str(house.path / "go"))) + "sys.exit(1)")
+    house.add("print('never')")
+    outcome = house.run(jobs=1, fail_fast=True)
+    (house.path / "go").touch()
+    assert (house.watcher.starts, outcome.left) == ([1], 1)
+
+
 def test_one_that_never_stops_writing_holds_nobody(house: House) -> None:
     yes = "subprocess.Popen(['sh', '-c', 'read until_the_script_ends; exec yes'], stdin=subprocess.PIPE)"
     house.add(f"import subprocess\nprint({yes}.pid, flush=True)")
@@ -152,13 +160,14 @@ def test_thousands_that_leave_something_behind_need_no_thousands_of_descriptors(
     used = len(os.listdir("/proc/self/fd"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for _ in range(24):
-        house.add(LEAVES.format(WHEN.format(str(house.path / "go"))))
+        house.add(LEAVES.format(WHEN.format(str(house.path / "go")) + "os.write(1, b'x'); open('alive', 'w').close()"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 24, hard))
     try:
         outcome = house.run(jobs=2)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     (house.path / "go").touch()
+    wait_for(lambda: len(list(house.path.glob("case*/alive"))) == 24)
     assert [result.error for result in outcome.results.values()] == [""] * 24
     assert [stdout for stdout, _ in house.watcher.outputs.values()] == [b"main\n"] * 24
     assert sorted(house.watcher.lost) == list(range(1, 25))
