@@ -12,10 +12,14 @@ import pytest
 
 from sharedenv.report.output import Output
 from sharedenv.run.case import Case, Result
+from sharedenv.run.leftovers import MANY, Leftovers
+from sharedenv.run.pipe import Pipe, open_pipes
+from sharedenv.run.reader import Reader
+from sharedenv.run.slot import Slot
 from sharedenv.run.spool import Overflow, Spool
 from tests.conftest import Project
 from tests.faults import wait_for
-from tests.test_batch import House
+from tests.test_batch import House, Watcher
 
 #: ways to write a line to both outputs by their names, each of which empties a file or begins at its first byte
 BY_NAME = [
@@ -171,6 +175,35 @@ def test_thousands_that_leave_something_behind_need_no_thousands_of_descriptors(
     assert [result.error for result in outcome.results.values()] == [""] * 24
     assert [stdout for stdout, _ in house.watcher.outputs.values()] == [b"main\n"] * 24
     assert sorted(house.watcher.lost) == list(range(1, 25))
+
+
+def test_of_very_many_the_oldest_are_let_go() -> None:
+    watcher = Watcher()
+    leftovers = Leftovers(watcher, Reader(1, lambda: None))
+    slots = [Slot(Case(number, f"/case{number}/s.py"), 1, *open_pipes(None)) for number in range(1, MANY + 2)]
+    for slot in slots:
+        leftovers.follow(slot, wanted=True)
+        os.write(slot.stdout.writer, b"late")
+    kept = [os.dup(slot.stdout.writer) for slot in slots]  # what a process has that was left running
+    leftovers.look()
+    assert [slot.writes for slot in slots] == [False] * (len(slots) - MANY // 2) + [True] * (MANY // 2)
+    for writer in kept:
+        os.write(writer, b"no error")
+        os.close(writer)
+    leftovers.end()
+    assert watcher.late[1] == (b"late", b"") and len(watcher.late) == len(slots)
+    assert watcher.lost == [slot.case.sequence for slot in slots]
+
+
+def test_what_comes_while_an_output_is_passed_on_is_kept_apart() -> None:
+    pipe = Pipe(Spool())
+    os.write(pipe.writer, b"first")
+    pipe.drain()
+    first = pipe.take()
+    os.write(pipe.writer, b"second")
+    pipe.drain()
+    assert (first.tail(), pipe.take().tail()) == (b"first", b"second")
+    pipe.close()
 
 
 def test_the_command_passes_on_what_is_late_and_names_whose_is_lost(project: Project) -> None:
