@@ -12,10 +12,14 @@ import pytest
 
 from sharedenv.report.output import Output
 from sharedenv.run.case import Case, Result
+from sharedenv.run.leftovers import MANY, Leftovers
+from sharedenv.run.pipe import Pipe, open_pipes
+from sharedenv.run.reader import Reader
+from sharedenv.run.slot import Slot
 from sharedenv.run.spool import Overflow, Spool
 from tests.conftest import Project
 from tests.faults import wait_for
-from tests.test_batch import House
+from tests.test_batch import House, Watcher
 
 #: ways to write a line to both outputs by their names, each of which empties a file or begins at its first byte
 BY_NAME = [
@@ -137,6 +141,14 @@ def test_an_attempt_that_is_made_again_is_passed_on_by_its_last_one_alone(house:
     assert house.watcher.late == {}
 
 
+def test_no_script_takes_the_place_of_one_that_failed_before_that_is_told(house: House) -> None:
+    house.add(LEAVES.format(WHEN.format(str(house.path / "go"))) + "sys.exit(1)")
+    house.add("print('never')")
+    outcome = house.run(jobs=1, fail_fast=True)
+    (house.path / "go").touch()
+    assert (house.watcher.starts, outcome.left) == ([1], 1)
+
+
 def test_one_that_never_stops_writing_holds_nobody(house: House) -> None:
     yes = "subprocess.Popen(['sh', '-c', 'read until_the_script_ends; exec yes'], stdin=subprocess.PIPE)"
     house.add(f"import subprocess\nprint({yes}.pid, flush=True)")
@@ -152,16 +164,46 @@ def test_thousands_that_leave_something_behind_need_no_thousands_of_descriptors(
     used = len(os.listdir("/proc/self/fd"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for _ in range(24):
-        house.add(LEAVES.format(WHEN.format(str(house.path / "go"))))
+        house.add(LEAVES.format(WHEN.format(str(house.path / "go")) + "os.write(1, b'x'); open('alive', 'w').close()"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 24, hard))
     try:
         outcome = house.run(jobs=2)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     (house.path / "go").touch()
+    wait_for(lambda: len(list(house.path.glob("case*/alive"))) == 24)
     assert [result.error for result in outcome.results.values()] == [""] * 24
     assert [stdout for stdout, _ in house.watcher.outputs.values()] == [b"main\n"] * 24
     assert sorted(house.watcher.lost) == list(range(1, 25))
+
+
+def test_of_very_many_the_oldest_are_let_go() -> None:
+    watcher = Watcher()
+    leftovers = Leftovers(watcher, Reader(1, lambda: None))
+    slots = [Slot(Case(number, f"/case{number}/s.py"), 1, *open_pipes(None)) for number in range(1, MANY + 2)]
+    for slot in slots:
+        leftovers.follow(slot, wanted=True)
+        os.write(slot.stdout.writer, b"late")
+    kept = [os.dup(slot.stdout.writer) for slot in slots]  # what a process has that was left running
+    leftovers.look()
+    assert [slot.writes for slot in slots] == [False] * (len(slots) - MANY // 2) + [True] * (MANY // 2)
+    for writer in kept:
+        os.write(writer, b"no error")
+        os.close(writer)
+    leftovers.end()
+    assert watcher.late[1] == (b"late", b"") and len(watcher.late) == len(slots)
+    assert watcher.lost == [slot.case.sequence for slot in slots]
+
+
+def test_what_comes_while_an_output_is_passed_on_is_kept_apart() -> None:
+    pipe = Pipe(Spool())
+    os.write(pipe.writer, b"first")
+    pipe.drain()
+    first = pipe.take()
+    os.write(pipe.writer, b"second")
+    pipe.drain()
+    assert (first.tail(), pipe.take().tail()) == (b"first", b"second")
+    pipe.close()
 
 
 def test_the_command_passes_on_what_is_late_and_names_whose_is_lost(project: Project) -> None:

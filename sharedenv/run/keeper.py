@@ -1,4 +1,5 @@
-"""A program: reads pipes until nobody holds their other ends. Its words are FROM:TO, numbers of descriptors.
+"""A program: reads pipes until nobody holds their other ends. Its words are FROM:TO, numbers of descriptors; without TO, what it
+reads goes nowhere.
 
 It takes no part in what started it: no child of it, in a session of its own, holding none of its files.
 """
@@ -16,7 +17,10 @@ def main(words: list[str]) -> None:
         return
     os.setsid()
     os.chdir("/")
-    targets = {int(source): int(target) for source, _, target in (word.partition(":") for word in words)}
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    targets = {int(source): int(target or null) for source, _, target in (word.partition(":") for word in words)}
     poll = select.poll()
     for source in targets:
         poll.register(source, select.POLLIN)

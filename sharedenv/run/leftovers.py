@@ -19,7 +19,6 @@ from sharedenv.run.spool import Capture
 
 KEEPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeper.py")
 MANY = 50  #: attempts that are followed; each takes two descriptors
-_NOWHERE = 1  # the keeper's stdout
 
 
 class Leftovers:
@@ -74,29 +73,26 @@ class Leftovers:
         return list(taken.items())
 
     def _let_go(self, slots: list[Slot]) -> None:
-        pairs = []
+        pairs: list[tuple[int, int | None]] = []
         for slot in slots:
             slot.drain()
             for pipe in slot.pipes:
                 if (source := pipe.hand_over()) >= 0:
-                    file = pipe.sink.descriptor if isinstance(pipe.sink, Capture) else _NOWHERE
+                    file = pipe.sink.descriptor if isinstance(pipe.sink, Capture) else None
                     pairs.append((source, file))
-                    if self._slots[slot] and file == _NOWHERE:
+                    if file is None and self._slots[slot]:
                         self._lost[slot.case.sequence] = slot.case
         if pairs:
             _hand_over(pairs)
 
 
-def _hand_over(pairs: list[tuple[int, int]]) -> None:
-    """Lets a process of its own read on: from each descriptor into another."""
-    argv = (sys.executable, "-IS", KEEPER, *(f"{source}:{target}" for source, target in pairs))
-    inherited = sorted({descriptor for pair in pairs for descriptor in pair if descriptor != _NOWHERE})
+def _hand_over(pairs: list[tuple[int, int | None]]) -> None:
+    """Lets a process of its own read on: from each descriptor into a file, or (None) for nobody."""
+    argv = (sys.executable, "-IS", KEEPER, *(f"{source}:{'' if file is None else file}" for source, file in pairs))
+    inherited = sorted({descriptor for pair in pairs for descriptor in pair if descriptor is not None})
+    any_of_them = inherited[0]  # at the limit of descriptors there is none for /dev/null, which it opens itself
     with contextlib.suppress(OSError):  # no process to be had: who writes gets SIGPIPE
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            pid = spawn(argv, env=os.environ, stdin=null, stdout=null, stderr=null, inherited=inherited)
-            os.waitpid(pid, 0)  # it forks
-        finally:
-            os.close(null)
+        pid = spawn(argv, env=os.environ, stdin=any_of_them, stdout=any_of_them, stderr=any_of_them, inherited=inherited)
+        os.waitpid(pid, 0)  # it forks
     for source, _ in pairs:
         os.close(source)
