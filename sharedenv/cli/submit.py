@@ -30,7 +30,6 @@ from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal import Run
-from sharedenv.run.workers import RUNNING, WAITING
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.slurm.packing import Packing
@@ -196,7 +195,7 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
             f"can't tell what of run {run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
         )
     arrays = tuple(array for array in list_arrays(run.path) if array.job in stands.live)
-    return frozenset(stands.sequences(RUNNING, WAITING)), arrays
+    return stands.held, arrays
 
 
 def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:

@@ -53,9 +53,14 @@ class Standing:
         return len(self.sequences(*words))
 
     @property
+    def held(self) -> frozenset[int]:
+        """Sequences of the cases that somebody has who lives, or is yet to begin."""
+        return frozenset(sequence for sequence, state in self.states.items() if state.held)
+
+    @property
     def over(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return not any(state.held for state in self.states.values())
+        return not self.held
 
 
 def standing(run: Run, environ: Mapping[str, str]) -> Standing:
