@@ -66,14 +66,19 @@ def _exec(script: str, arguments: list[str], environ: "Mapping[str, str]") -> No
     found = _look_up([script], environ)
     if not found:
         return
-    descriptor = _enter(found[0])
-    if descriptor is None:
+    held = _enter(found[0])
+    if held is None:
         return
+    descriptor, manifest = held
     environment = _near(found[0].environment, environ)
+    entries = _first_on_path(manifest, found[0].environment, environment, environ)
+    if entries is None:
+        posix.close(descriptor)  # the full way makes the folder
+        return
     python = f"{environment}/bin/python"
     inherited = fcntl(descriptor, F_DUPFD, 3)  # where 0, 1 or 2 is closed, the manifest was given its number
     try:
-        posix.execve(python, [python, script, *arguments], environ_in(environment, environ))
+        posix.execve(python, [python, script, *arguments], environ_in(environment, environ, entries))
     except OSError:
         posix.close(descriptor)  # the full way says what is wrong
         posix.close(inherited)
@@ -102,12 +107,17 @@ def _activate(script: str, environ: "Mapping[str, str]") -> int | None:
     from sharedenv.start.activation import activation, calling_program, shell_of
 
     found = _look_up([script], environ)
-    if not found or _enter(found[0]) is None:  # held until we end, as long as the full way does
+    held = _enter(found[0]) if found else None  # held until we end, as long as the full way does
+    if not found or held is None:
         return None
     environment = found[0].environment
+    used = _near(environment, environ)
+    entries = _first_on_path(held[1], environment, used, environ)
+    if entries is None:
+        return None
     try:
         name = f"sharedenv {environment.rpartition('/')[2][:12]}"
-        text = activation(_near(environment, environ), shell_of(environ, calling_program()), name)
+        text = activation(used, shell_of(environ, calling_program()), name, entries)
     except SharedenvError:
         return None
     return _write(text + "\n")
@@ -124,18 +134,32 @@ class _Entry:
         self.environment = environment
 
 
-def _enter(entry: _Entry) -> int | None:
-    """Holds an environment that is about to be run; None where the full way has to look closer."""
+def _enter(entry: _Entry) -> tuple[int, bytes] | None:
+    """Holds an environment that is about to be run: the descriptor and its manifest; None where the full way has to look closer."""
     from sharedenv.start.access import Vanished, as_built, enter, indexed
 
     try:
         descriptor = enter(entry.pool, entry.environment, lambda: indexed(entry.pool, entry.fingerprint))
     except (Vanished, OSError):
         return None
-    if as_built(descriptor, entry.environment):
-        return descriptor
+    if manifest := as_built(descriptor, entry.environment):
+        return descriptor, manifest
     posix.close(descriptor)
     return None
+
+
+def _first_on_path(manifest: bytes, environment: str, used: str, environ: "Mapping[str, str]") -> str | None:
+    """What comes before its bin on PATH: a folder, "" for nothing; None where the full way has to make the folder first."""
+    from sharedenv.start.access import noted_place
+
+    if used != environment or noted_place(manifest) in ("", environment):
+        return ""
+    from sharedenv.start.entry_points import folder_for, is_ready, stands_elsewhere
+
+    if not stands_elsewhere(manifest, environment):
+        return ""
+    folder = folder_for(manifest, environment, environ)
+    return folder if is_ready(folder) else None
 
 
 def _near(environment: str, environ: "Mapping[str, str]") -> str:

@@ -53,6 +53,7 @@ ANYWHERE = {"frozen"}  #: rooms that all may import: how a value is written down
 START_MAY_IMPORT = {"posix", "sys", "time", "errno", "fcntl", "_stat", "_sha2", "_sha256"}
 #: module → what else it may load, and when
 START_MAY_ALSO = {
+    "access": {"json"},  # for a path with letters beyond ASCII
     "fingerprint": {"hashlib"},  # where Python has no sha256 by itself
     "trust": {"grp", "os.path", "pwd", "shlex"},  # for a message
     "find_pool": {"os.path"},  # where no pool lies above the path as it was typed

@@ -103,6 +103,22 @@ def test_one_command_from_scripts_to_results(on: Submitting) -> None:
     assert "30 scripts: 30 done" in on.call("status").stdout
 
 
+@pytest.mark.parametrize("way", [(), ("--preload",)])
+def test_a_task_starts_cases_as_a_shell_in_their_folders_would(way: tuple[str, ...], on: Submitting) -> None:
+    """PWD is each case's folder, and commands of packages start, in a pool that was built for another place, too."""
+    body = 'import os, subprocess\nout = open(os.path.join(os.environ["PWD"], "result.txt"), "a")\nsubprocess.run(["tool"], stdout=out)\n'
+    on.copies(3, ["tool"], body)
+    on.call("build", "case*/script.py")
+    on.path = on.path.rename(on.path.parent / "moved")
+    try:
+        on.call("submit", "--wait", "--tasks", "1", *way, "case*/script.py")
+        [environment] = on.environments
+        for number in (1, 2, 3):
+            assert (on.path / f"case{number}" / "result.txt").read_text() == f"tool in {environment}\n"
+    finally:
+        on.path.rename(on.path.parent / "project")
+
+
 def test_a_failing_case_is_named_and_resume_runs_exactly_it(on: Submitting) -> None:
     on.copies(10, [], BODY)
     (on.path / "case7" / "bad").touch()

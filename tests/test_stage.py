@@ -55,7 +55,10 @@ def test_a_copy_has_the_same_files_times_and_modes(project: Project, tmp_path: P
         found: dict[str, tuple[object, ...]] = {}
         for path in [root, *root.rglob("*")]:
             status = path.lstat()
-            content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            content = os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            if path == root / "bin" / "tool":
+                assert content is not None
+                content = content.replace(bytes(root), b"its place")
             time = None if path == root or path.is_symlink() else int(status.st_mtime)
             found[str(path.relative_to(root))] = (status.st_mode, time, content)
         return found

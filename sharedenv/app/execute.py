@@ -180,7 +180,7 @@ class Delivery:
         layout = self._work.layout
         for _ in range(3):
             try:
-                return prepare(layout, environment, os.environ, self._threads)
+                return prepare(layout, environment, os.environ, self._threads, self._display.say)
             except Vanished:
                 # pruned or rebuilt in this instant: what the pool has for the key now counts
                 found = look_up(layout, need.payload)

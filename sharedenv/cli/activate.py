@@ -17,11 +17,13 @@ from sharedenv.cli.options import option, paths
 from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
+from sharedenv.pool.store import Environment
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
-from sharedenv.start.access import SHORT, note_use
+from sharedenv.start.access import SHORT, Vanished, hold, note_use
 from sharedenv.start.activation import FAILURE, SHELLS, activation, calling_program, shell_of, taskprolog
 from sharedenv.start.staged import path_to_use
 
@@ -55,8 +57,9 @@ def activate(
         with BuildProgress(console) as progress:
             environment = require_one(project, plan, build_options, no_build, progress)
         path = path_to_use(environment.path, os.environ)
+        entries = _first_on_path(environment, path, console)
         prompt = f"sharedenv {environment.key[:SHORT]}"
-        text = taskprolog(path, os.environ) if as_taskprolog else activation(path, kind, prompt)
+        text = taskprolog(path, os.environ, entries) if as_taskprolog else activation(path, kind, prompt, entries)
     except SharedenvError as error:
         if as_taskprolog:  # whose stderr nobody sees: what it prints so, Slurm passes on to the task's output
             console.result("\n".join(f"print {line}" for line in console.error_text(error).splitlines() if line))
@@ -66,6 +69,17 @@ def activate(
     note_use(project.layout.path, environment.path)  # a shell can hold no lock for what it starts later: prune goes by the last use
     console.result(text)
     return 0
+
+
+def _first_on_path(environment: Environment, used: str, console: Console) -> str:
+    try:
+        descriptor = hold(environment.path)
+    except (Vanished, OSError):  # pruned in this instant
+        return ""
+    try:
+        return first_on_path(descriptor, environment.path, used, os.environ, console.warn) or ""
+    finally:
+        os.close(descriptor)
 
 
 _OFF = ("", "0", "false", "no", "off", "n", "f")  # as click reads a flag's variable

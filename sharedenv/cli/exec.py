@@ -16,6 +16,7 @@ from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import enter
@@ -66,7 +67,8 @@ def exec_(
         os.set_inheritable(descriptor, True)
         path = path_to_use(environment.path, os.environ)
         tell_staged(environment.path, path, console)
+        entries = first_on_path(descriptor, environment.path, path, os.environ, console.warn)
         python = os.path.join(path, "bin", "python")
-        os.execve(python, [python, script, *arguments], environ_in(path, dict(os.environ)))
+        os.execve(python, [python, script, *arguments], environ_in(path, os.environ, entries))
     except OSError as error:
         raise SharedenvError(f"can't start {script}", cause=error.strerror, exit_code=EXIT_BUILD) from None

@@ -76,7 +76,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
     ended = "ended by an error"
     try:
         chosen = functools.partial(_staged, layout, console) if how.stage else None
-        ready = prepare_all(layout, keys, os.environ, how.threads, chosen)
+        ready = prepare_all(layout, keys, os.environ, how.threads, chosen, console.warn)
         planned = {case.sequence: case.digest for case in run.cases()}
         digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
         screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import IO
 
 from sharedenv.canonical import Inputs, build_inputs, python_request
@@ -58,8 +59,8 @@ class Construction:
     step: Callable[[str], None]  # told what is being done, for a progress line
 
 
-def construct(need: Need, work: Construction, folder: str) -> str:
-    """Builds the environment of ``need`` in a staging folder and returns its path: complete, checked, its folders read-only.
+def construct(need: Need, work: Construction, folder: str) -> Callable[[str], str]:
+    """Builds the environment of ``need`` in a staging folder, complete and checked; what is left is `seal`, for a place.
 
     Raises SharedenvError with uv's own words; all that uv said is in logs/.
     """
@@ -93,7 +94,7 @@ def _new_log(path: str) -> IO[str]:
     return open(path, "x+", encoding="utf-8", errors="surrogateescape", opener=private)
 
 
-def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> str:
+def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> Callable[[str], str]:
     started = time.time()
     script, environ = prepare(need, work, inputs, folder)
     work.step("finding Python")
@@ -114,8 +115,7 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
         raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
     how = Circumstances(work.uv.version, started, scripts, len(need.scripts), dict(inputs.notes), shared)
-    seal(installed, need.payload, how)
-    return installed.venv
+    return partial(seal, installed, need.payload, how)
 
 
 def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tuple[str, dict[str, str]]:

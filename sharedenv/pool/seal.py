@@ -8,16 +8,18 @@ import shutil
 import stat
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
 from sharedenv.pool.check import Contents, required_glibc
+from sharedenv.pool.entry_points import place_entry_points
 from sharedenv.pool.health import entries_digest, without_bytecode
-from sharedenv.pool.inventory import Inventory, digest
+from sharedenv.pool.inventory import Inventory, digest, take_inventory
 from sharedenv.pool.manifest import Interpreter, Manifest, Package
 from sharedenv.pool.private import private
-from sharedenv.start.access import INVENTORY, MANIFEST, OTHERS, identity
+from sharedenv.start.access import INVENTORY, MANIFEST, OTHERS, identity, noted_place
 
 
 @frozen
@@ -60,11 +62,14 @@ class Circumstances:
     shared: bool
 
 
-def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
-    """Writes inventory and manifest into the environment, in this order, and makes its folders read-only, the top one aside.
+def seal(installed: Installed, payload: Payload, how: Circumstances, place: str) -> str:
+    """Makes an environment ready for the place where it will be, and returns its path in the staging folder. Raises OSError.
 
-    Files keep their modes: they are uv's cache, but for the copies in a pool that is shared, and of what others may write.
+    Its entry points are written for that place, then inventory and manifest, and its folders are made read-only, the top one
+    aside. It may be called again for another place. Files keep their modes: they are uv's cache, but for the copies in a pool
+    that is shared, and of what others may write.
     """
+    installed, noted = _placed(installed, place)
     venv, contents, inventory = installed.venv, installed.contents, installed.inventory
     data = inventory.to_json()
     _write(os.path.join(venv, INVENTORY), data)
@@ -89,7 +94,7 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
         inventory=digest(data),
         scripts=how.scripts,
         scripts_count=how.scripts_count,
-        notes=dict(how.notes),
+        notes={**how.notes, **noted},
     )
     _write(os.path.join(venv, MANIFEST), manifest.to_json().encode())
     if how.shared:
@@ -98,6 +103,26 @@ def seal(installed: Installed, payload: Payload, how: Circumstances) -> None:
     for directory in reversed(contents.directories):
         os.chmod(os.path.join(venv, directory), top & 0o555)
     os.chmod(venv, top & 0o755)  # the move into envs/ needs it writable; nobody else may write meanwhile
+    return venv
+
+
+def _placed(installed: Installed, place: str) -> tuple[Installed, dict[str, str]]:
+    """The same with its entry points written for a place, and what its manifest notes of that."""
+    venv, contents, inventory = installed.venv, installed.contents, installed.inventory
+    before = ""
+    if os.path.exists(path := os.path.join(venv, MANIFEST)):  # it was sealed for a place that somebody else took
+        with open(path, "rb") as file:
+            before = noted_place(file.read())
+        for directory in contents.directories:
+            os.chmod(os.path.join(venv, directory), 0o755)
+    changed = place_entry_points(venv, place, before)
+    files = take_inventory(venv, changed, ()).files
+    placed = replace(
+        installed,
+        contents=replace(contents, files={**contents.files, **{name: size for name, (size, _) in files.items()}}),
+        inventory=replace(inventory, files={**inventory.files, **files}),
+    )
+    return placed, {"place": place} if changed else {}
 
 
 def take_private(path: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.archive import Archive, Damaged, discard_archive
+from sharedenv.pool.entry_points import restage_entry_points
 from sharedenv.pool.health import completeness
 from sharedenv.pool.inventory import InventoryError
 from sharedenv.pool.private import FILE, make_folders, readable_as
@@ -105,7 +106,7 @@ def _unpack(environment: Environment, path: str, archive: Callable[[], Archive])
     temporary = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}-{os.urandom(6).hex()}")
     old = temporary + "-old"
     try:
-        _fill(environment, temporary, archive)
+        _fill(environment, temporary, path, archive)
         try:
             os.rename(temporary, path)
         except OSError:
@@ -119,8 +120,8 @@ def _unpack(environment: Environment, path: str, archive: Callable[[], Archive])
         remove_tree(old)
 
 
-def _fill(environment: Environment, folder: str, archive: Callable[[], Archive]) -> None:
-    """Makes a folder and unpacks into it; an archive that turns out damaged is made once more. Raises as `_unpack`."""
+def _fill(environment: Environment, folder: str, path: str, archive: Callable[[], Archive]) -> None:
+    """Makes a folder and unpacks into it what will be at ``path``; a damaged archive is made once more. Raises as `_unpack`."""
     for last in (False, True):
         found = archive()
         inode = os.lstat(found.path).st_ino
@@ -128,6 +129,8 @@ def _fill(environment: Environment, folder: str, archive: Callable[[], Archive])
         try:
             unpack(found, environment, folder)
             _check_copy(environment, folder)
+            if place := environment.manifest.notes.get("place"):
+                restage_entry_points(folder, path, place)
         except Damaged:
             if last:
                 raise

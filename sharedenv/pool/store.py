@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
@@ -112,14 +112,15 @@ def generations(layout: Layout, key: str) -> list[str]:
     return [os.path.join(layout.envs, name) for name in sorted(names, key=lambda name: (name[:SHORT], int(name[13:])))]
 
 
-def publish(layout: Layout, staged: str, payload: Payload, *, replace: bool) -> Environment:
+def publish(layout: Layout, settle: Callable[[str], str], payload: Payload, *, replace: bool) -> Environment:
     """Moves a complete staged environment into envs/ and links its key to it, each by one atomic call.
 
+    ``settle`` makes it ready for the place that it is given, and tells where it is staged (see seal).
     With ``replace`` the link is turned from an older generation to this one; without, the first link wins, and the
     loser of a race discards its own environment and returns the winner's. Raises OSError, and SharedenvError when what is
     published can't be read.
     """
-    path = _move_into(layout, staged, payload.key)
+    path = _move_into(layout, settle, payload.key)
     link = os.path.join(layout.keys, payload.key)
     target = f"../envs/{os.path.basename(path)}"
     if not replace:
@@ -211,12 +212,12 @@ def remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _move_into(layout: Layout, staged: str, key: str) -> str:
+def _move_into(layout: Layout, settle: Callable[[str], str], key: str) -> str:
     number = max([int(os.path.basename(path)[13:]) for path in generations(layout, key)], default=0) + 1
     while True:
         path = os.path.join(layout.envs, f"{key[:SHORT]}-{number}")
         try:
-            os.rename(staged, path)
+            os.rename(settle(path), path)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise

@@ -154,7 +154,8 @@ class PreloadStarter:
             self._plainly(why)
             return None
         self._number += 1
-        request = ("start", self._number, os.fsencode(case.script), tuple(map(os.fsencode, case.arguments)))
+        words = tuple(map(os.fsencode, case.arguments))
+        request = ("start", self._number, os.fsencode(case.script), words, os.fsencode(case.folder))
         folder = os.open(".", os.O_PATH | os.O_CLOEXEC)
         try:
             server.send(request, (stdout, stderr, folder))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, enter
 from sharedenv.run.starter import Prepared
@@ -12,8 +13,14 @@ from sharedenv.run.variables import case_variables
 from sharedenv.start.staged import path_to_use
 
 
-def prepare(layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None) -> Prepared:
-    """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError."""
+def prepare(
+    layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None, tell: Callable[[str], None]
+) -> Prepared:
+    """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError.
+
+    ``tell``: see first_on_path.
+    """
     descriptor = enter(layout, environment)
     path = path_to_use(environment.path, environ)
-    return Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, threads), (descriptor,))
+    entries = first_on_path(descriptor, environment.path, path, environ, tell)
+    return Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, entries, threads), (descriptor,))

@@ -19,7 +19,7 @@ class Prepared:
     """An environment ready to run cases.
 
     python     path of its interpreter
-    variables  the whole environment of its cases' processes
+    variables  the environment of its cases' processes, but for PWD: that is each case's folder
     leases     descriptors that hold it against prune; each case's process inherits them
     """
 
@@ -83,6 +83,7 @@ class PlainStarter:
         if given is not prepared.variables:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
             self._variables[case.key] = prepared.variables, variables
+        variables[b"PWD"] = os.fsencode(case.folder)  # as `cd` sets it: chdir leaves that of the command
         argv = (prepared.python, case.script, *case.arguments)
         pid = spawn(argv, env=variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=prepared.leases)
         self.running[pid] = None

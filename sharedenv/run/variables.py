@@ -20,9 +20,9 @@ THREADS = (
 )
 
 
-def case_variables(environ: Mapping[str, str], environment: str, threads: int | None) -> dict[str, str]:
+def case_variables(environ: Mapping[str, str], environment: str, entries: str | None, threads: int | None) -> dict[str, str]:
     """The variables of a case; ``threads``: how many the usual numerical libraries may start, None to leave that alone."""
-    variables = environ_in(environment, dict(environ))
+    variables = environ_in(environment, environ, entries)
     if threads is not None:
         variables.update(dict.fromkeys(THREADS, str(threads)))
     return variables

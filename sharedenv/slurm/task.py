@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.layout import Layout
 from sharedenv.run.case import Case
 from sharedenv.run.edited import edited_digest
@@ -78,13 +79,18 @@ def prepare_all(
     environ: Mapping[str, str],
     threads: int | None,
     stage: Callable[[str], str] | None,
+    tell: Callable[[str], None],
 ) -> dict[str, Prepared]:
-    """The environments of these keys, held; ``stage`` gives, for one's path, that of a copy. Raises SharedenvError."""
+    """The environments of these keys, held; ``stage`` gives, for one's path, that of a copy. Raises SharedenvError.
+
+    ``tell``: see first_on_path.
+    """
     ready = {}
     for key in keys:
         environment, descriptor = _entered(layout, key)
         path = path_to_use(environment, environ) if stage is None else stage(environment)
-        ready[key] = Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, threads), (descriptor,))
+        entries = first_on_path(descriptor, environment, path, environ, tell)
+        ready[key] = Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, entries, threads), (descriptor,))
     return ready
 
 
@@ -107,7 +113,7 @@ def _entered(layout: Layout, key: str) -> tuple[str, int]:
 
 def _check(layout: Layout, key: str, path: str, descriptor: int) -> None:
     """Raises SharedenvError unless the environment is the key's and what was built."""
-    if as_built(descriptor, path, key) and environment_fault(os.stat(layout.path), path, os.environ) is None:
+    if as_built(descriptor, path, key) is not None and environment_fault(os.stat(layout.path), path, os.environ) is None:
         return
     from sharedenv.pool.store import Unusable, examine  # noqa: PLC0415 - a task that finds all as it was built does without packaging
 

@@ -21,6 +21,7 @@ OTHERS = stat.S_IWGRP | stat.S_IWOTH  #: the right to write that no file of a po
 MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
+_PLACE = b'\n  "place": "'  # so far in, it can only be one of the notes
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 REPLACED = (errno.ESTALE, errno.ENOENT)  #: what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
 
@@ -154,19 +155,38 @@ def identity(python: "posix.stat_result") -> str:
     return f"{python.st_size}-{python.st_mtime_ns}"
 
 
-def as_built(descriptor: int, environment: str, key: str = "") -> bool:
-    """Whether interpreter and C library are those that the manifest (open) names, and the key is where one is given; others could
-    not write another manifest.
+def as_built(descriptor: int, environment: str, key: str = "") -> bytes | None:
+    """The manifest (open) where interpreter and C library are those that it names, and the key is where one is given; else None,
+    and where others could have written it.
 
     Where not, pool/health says in words what has changed.
     """
     try:
         if posix.fstat(descriptor).st_mode & OTHERS:
-            return False
+            return None
         python = posix.stat(f"{environment}/bin/python")
-        manifest = posix.pread(descriptor, 1 << 24, 0)
+        manifest = read_open(descriptor)
         libc = posix.confstr("CS_GNU_LIBC_VERSION") or ""
     except (OSError, ValueError):
-        return False
+        return None
     recorded = [f'"identity": "{identity(python)}"', f'"libc": "{libc}"', *([f'"key": "{key}"'] if key else [])]
-    return stat.S_ISREG(python.st_mode) and all(entry.encode() in manifest for entry in recorded)
+    return manifest if stat.S_ISREG(python.st_mode) and all(entry.encode() in manifest for entry in recorded) else None
+
+
+def read_open(descriptor: int) -> bytes:
+    """The bytes of a manifest that is open. Raises OSError."""
+    return posix.pread(descriptor, 1 << 24, 0)
+
+
+def noted_place(manifest: bytes) -> str:
+    """The path for which an environment's entry points were written, out of its manifest's notes; "" where they fit any."""
+    start = manifest.find(_PLACE)
+    if start < 0:
+        return ""
+    start += len(_PLACE) - 1
+    text = manifest[start : manifest.index(b"\n", start)].decode("ascii").rstrip(",")
+    if "\\" not in text:
+        return text[1:-1]
+    import json  # noqa: PLC0415 - only for a path with letters beyond ASCII
+
+    return str(json.loads(text))

@@ -45,26 +45,27 @@ def calling_program() -> str:
         return ""
 
 
-def activation(environment: str, shell: str, prompt: str) -> str:
+def activation(environment: str, shell: str, prompt: str, entries: str = "") -> str:
     """Code to be evaluated by a shell of this kind: VIRTUAL_ENV, PATH, no PYTHONHOME, and a `deactivate`.
 
     environment  absolute path
     prompt       VIRTUAL_ENV_PROMPT, for themes that show it; our code leaves the prompt alone
+    entries      a folder that comes before its bin on PATH (see entry_points), or ""
 
     Each line ends with a semicolon, so that it works where a shell joins the lines too (csh, fish, `eval $(…)` without
     quotes). Raises SharedenvError for a path that PATH or the shell can't hold.
     """
     _check(environment, ":" if shell == "sh" else ":\n")
-    return _WRITERS[shell](environment, prompt)
+    return _WRITERS[shell](environment, prompt, entries)
 
 
-def taskprolog(environment: str, environ: "Mapping[str, str]") -> str:
+def taskprolog(environment: str, environ: "Mapping[str, str]", entries: str = "") -> str:
     """Lines for Slurm's TaskProlog: `export NAME=VALUE` and `unset NAME` reach the task, unquoted up to the line's end.
 
     Raises SharedenvError for a path with a line break.
     """
     _check(environment, ":\n")
-    path = os.pathsep.join([os.path.join(environment, "bin"), *filter(None, [environ.get("PATH")])])
+    path = os.pathsep.join(filter(None, [entries, os.path.join(environment, "bin"), environ.get("PATH")]))
     _check(path, "\n")
     return f"export VIRTUAL_ENV={environment}\nexport PATH={path}\nunset PYTHONHOME"
 
@@ -80,7 +81,8 @@ def _check(text: str, forbidden: str) -> None:
         )
 
 
-def _sh(environment: str, prompt: str) -> str:
+def _sh(environment: str, prompt: str, entries: str) -> str:
+    first = f"{_sh_quote(entries)}:" if entries else ""
     # every variable is read as ${X-}: job scripts run under `set -u`
     return "\n".join(
         [
@@ -95,13 +97,14 @@ def _sh(environment: str, prompt: str) -> str:
             '_SHAREDENV_PYTHONHOME="${PYTHONHOME-}"; unset PYTHONHOME;',
             f"VIRTUAL_ENV={_sh_quote(environment)}; export VIRTUAL_ENV;",
             f"VIRTUAL_ENV_PROMPT={_sh_quote(prompt)}; export VIRTUAL_ENV_PROMPT;",
-            'PATH="$VIRTUAL_ENV/bin${PATH:+:$PATH}"; export PATH;',
+            f'PATH={first}"$VIRTUAL_ENV/bin${{PATH:+:$PATH}}"; export PATH;',
             "hash -r 2>/dev/null || true;",
         ]
     )
 
 
-def _csh(environment: str, prompt: str) -> str:
+def _csh(environment: str, prompt: str, entries: str) -> str:
+    first = f"{_csh_quote(entries)}:" if entries else ""
     deactivate = (
         'setenv PATH "$_SHAREDENV_PATH:q"; unset _SHAREDENV_PATH; unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; '
         "unalias deactivate; rehash"
@@ -113,7 +116,7 @@ def _csh(environment: str, prompt: str) -> str:
             'set _SHAREDENV_PATH="$PATH:q";',
             f"setenv VIRTUAL_ENV {_csh_quote(environment)};",
             f"setenv VIRTUAL_ENV_PROMPT {_csh_quote(prompt)};",
-            'setenv PATH "$VIRTUAL_ENV:q/bin:$PATH:q";',
+            f'setenv PATH {first}"$VIRTUAL_ENV:q/bin:$PATH:q";',
             "unsetenv PYTHONHOME;",
             f"alias deactivate {_csh_quote(deactivate)};",
             "rehash;",
@@ -121,7 +124,8 @@ def _csh(environment: str, prompt: str) -> str:
     )
 
 
-def _fish(environment: str, prompt: str) -> str:
+def _fish(environment: str, prompt: str, entries: str) -> str:
+    first = f"{_fish_quote(entries)} " if entries else ""
     return "\n".join(
         [
             "functions -q deactivate; and set -q _SHAREDENV_PATH; and deactivate;",
@@ -134,7 +138,7 @@ def _fish(environment: str, prompt: str) -> str:
             "set -q PYTHONHOME; and set -g _SHAREDENV_PYTHONHOME $PYTHONHOME; set -e PYTHONHOME;",
             f"set -gx VIRTUAL_ENV {_fish_quote(environment)};",
             f"set -gx VIRTUAL_ENV_PROMPT {_fish_quote(prompt)};",
-            'set -gx PATH "$VIRTUAL_ENV/bin" $PATH;',
+            f'set -gx PATH {first}"$VIRTUAL_ENV/bin" $PATH;',
         ]
     )
 
@@ -152,4 +156,4 @@ def _sh_quote(text: str) -> str:
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
-_WRITERS: "dict[str, Callable[[str, str], str]]" = {"sh": _sh, "csh": _csh, "fish": _fish}
+_WRITERS: "dict[str, Callable[[str, str, str], str]]" = {"sh": _sh, "csh": _csh, "fish": _fish}

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 MISLEADING = ("PYTHONHOME", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV_PROMPT")
 
 
-def environ_in(environment: str, environ: "Mapping[str, str]") -> dict[str, str]:
+def environ_in(environment: str, environ: "Mapping[str, str]", entries: str | None = None) -> dict[str, str]:
     """``environ`` as it is inside the environment at this path: VIRTUAL_ENV set, its bin first on PATH, PYTHONHOME gone.
 
-    PYTHONPATH stays, as under `uv run`: it is the user's own way to add modules.
+    ``entries``: a folder that comes before its bin (see entry_points). PYTHONPATH stays, as under `uv run`: it is the user's
+    own way to add modules.
     """
     inside = {name: value for name, value in environ.items() if name not in MISLEADING}
     inside["VIRTUAL_ENV"] = environment
-    path = environ.get("PATH")
-    inside["PATH"] = f"{environment}/bin:{path}" if path else f"{environment}/bin"
+    inside["PATH"] = ":".join(filter(None, (entries, f"{environment}/bin", environ.get("PATH"))))
     return inside
 
 

@@ -20,10 +20,10 @@ that leave sys.modules again before the script's imports are made (only atexit s
 
 Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (with a + behind it when PYTHONPATH was set): frames of a
 4-byte little-endian length and a marshalled tuple; paths and arguments are bytes. The client sends ("preload", statements, name of the
-script, an empty folder), each statement being (source, top-level names), then for each case ("start", number, script, arguments) with
-its stdout, stderr and folder as SCM_RIGHTS. The server answers ("ready", top-level names loaded, those looked for in vain, endings of a
-module's file name, why it did not execute all statements) or ("refused", why); then ("started", number, pid), ("failed", number, errno)
-and ("ended", pid, status, CPU seconds, ru_maxrss).
+script, an empty folder), each statement being (source, top-level names), and for each case ("start", number, script, arguments, its folder)
+with its stdout, stderr and folder as SCM_RIGHTS. The server answers ("ready", top-level names loaded, those looked for in vain, endings
+of a module's file name, why it did not execute all statements) or ("refused", why); then ("started", number, pid), ("failed", number,
+errno) and ("ended", pid, status, CPU seconds, ru_maxrss).
 """
 
 # mypy: ignore-errors
@@ -216,6 +216,7 @@ def warm_up(link, fcntl, loaded):
     witness = Witness()
     try:
         os.chdir(folder)
+        os.environ["PWD"] = os.getcwd()  # who keeps it has looked at the script's folder
         why = preload(statements, os.fsdecode(script), witness)
         os.chdir("/")
     except Refused as refused:
@@ -294,7 +295,7 @@ def wait_for_cases(link, gc):
         request, descriptors = link.receive()
         if request is None:
             os._exit(0)
-        _, number, script, arguments = request
+        _, number, script, arguments, path = request
         try:
             pid = os.fork()
         except OSError as error:
@@ -306,6 +307,7 @@ def wait_for_cases(link, gc):
                 link.socket.close()
                 for name in ours:
                     del sys.modules[name]
+                os.environb[b"PWD"] = path
                 become(os.fsdecode(script), [os.fsdecode(word) for word in arguments], descriptors)
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
                 gc.enable()
