@@ -32,7 +32,6 @@ def test_exec_becomes_the_script(project: Project) -> None:
 
 def test_misleading_variables_do_not_reach_the_script(project: Project) -> None:
     project.script("a.py", ["alpha"], SHOW)
-    project.call("init")
     seen = json.loads(project.call("exec", "a.py", env={"VIRTUAL_ENV": "/somewhere"}).stdout)
     assert seen["env"]["VIRTUAL_ENV"] == str(project.environments[0])
     # PYTHONHOME would keep our own Python from starting; it is looked at where the variables are made
@@ -43,14 +42,12 @@ def test_misleading_variables_do_not_reach_the_script(project: Project) -> None:
 
 def test_a_signal_is_the_scripts_own_end(project: Project) -> None:
     project.script("a.py", ["alpha"], "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)")
-    project.call("init")
     done = project.call("exec", "a.py", status=None)
     assert done.returncode == -signal.SIGTERM
 
 
 def test_our_own_failure_is_125(project: Project) -> None:
     assert "missing.py" in project.call("exec", "missing.py", status=125).stderr
-    project.call("init")
     project.script("a.py", ["alpha==9.9"])
     assert "no version of alpha" in project.call("exec", "a.py", status=125).stderr
     project.script("b.py", ["alpha"])

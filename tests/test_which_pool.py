@@ -41,6 +41,15 @@ def test_no_pool_is_made_in_the_folder_of_a_case(cases: Project, command: str) -
     assert _pools(cases.path) == ["."]
 
 
+def test_a_script_of_the_same_name_that_needs_something_else_is_no_copy(project: Project) -> None:
+    project.script("one/main.py", ["alpha"], "print('one')")
+    project.script("other/main.py", ["beta"])
+    (project.path / "third").mkdir()
+    (project.path / "third" / "main.py").write_text("print('no metadata')\n")
+    assert project.call("exec", "main.py", cwd=project.path / "one").stdout == "one\n"
+    assert _pools(project.path) == ["one"]
+
+
 def test_cases_of_cases_are_cases_too(project: Project) -> None:
     for group in ("low", "high"):
         project.script(f"{group}/case1/script.py", ["alpha"])

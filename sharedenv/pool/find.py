@@ -10,7 +10,9 @@ from itertools import islice, pairwise
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.plan import read_file
 from sharedenv.pool.layout import Layout, is_part
+from sharedenv.start.block import BlockError, find_block
 from sharedenv.start.find_pool import FOLDER, MARKER, Ancestors, edge_above, made_by_init
 
 _NAMES = 100  #: names of a folder that are looked at for what lies beside a script
@@ -164,7 +166,7 @@ def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:
     """Where `exec` and `activate` make the pool of a script (absolute path) that has none. Raises SharedenvError.
 
     At the edge of its project, else in the current folder where that lies above the script's, else in the script's own; in
-    none that looks like the folder of a case, since each case would get a pool of its own.
+    none that looks like the folder of a case, with another copy beside it: each case would get a pool of its own.
     """
     folder = os.path.dirname(script)
     crowded = {"/", "/tmp", os.path.normpath(environ.get("HOME") or "/")} - {folder}  # a pool there is not found from below
@@ -172,12 +174,13 @@ def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:
         return Layout(os.path.join(edge, FOLDER))
     if here != folder and here not in crowded and os.path.commonpath([here, folder]) == here:
         return Layout(os.path.join(here, FOLDER))
+    block = _block(script)
     at, within = folder, os.path.basename(script)
-    for _ in range(2):
+    for _ in range(2 if block is not None else 0):
         above, own = os.path.split(at)
         if above in crowded:
             break
-        if twin := _twin(above, own, within):
+        if twin := _twin(above, own, within, block):
             raise SharedenvError(
                 f"no pool found for {os.path.relpath(script, here)}, and none is made in the folder of a case",
                 cause=f"{twin} lies beside it: each would get a pool and an environment of its own",
@@ -188,14 +191,22 @@ def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:
     return Layout(os.path.join(folder, FOLDER))
 
 
-def _twin(folder: str, own: str, within: str) -> str | None:
-    """A path ``<folder>/<another name than own>/<within>`` that is there, among the first names of the folder; or None."""
+def _twin(folder: str, own: str, within: str, block: bytes | None) -> str | None:
+    """A script ``<folder>/<another name than own>/<within>`` with the same metadata, among the first names of the folder; or None."""
     try:
         with os.scandir(folder) as entries:
             names: Iterable[str] = sorted(entry.name for entry in islice(entries, _NAMES))
     except OSError:
         return None
-    return next((path for name in names if name != own and os.path.exists(path := os.path.join(folder, name, within))), None)
+    return next((path for name in names if name != own and _block(path := os.path.join(folder, name, within)) == block), None)
+
+
+def _block(script: str) -> bytes | None:
+    try:
+        found = find_block(read_file(script))
+    except (OSError, BlockError):
+        return None
+    return None if found is None else found.content
 
 
 def _build_above(scripts: Sequence[str]) -> str:
