@@ -190,7 +190,7 @@ def test_of_very_many_the_oldest_are_let_go() -> None:
     for writer in kept:
         os.write(writer, b"no error")
         os.close(writer)
-    leftovers.end()
+    leftovers.look(0)
     assert watcher.late[1] == (b"late", b"") and len(watcher.late) == len(slots)
     assert watcher.lost == [slot.case.sequence for slot in slots]
 
@@ -214,7 +214,7 @@ def test_the_command_passes_on_what_is_late_and_names_whose_is_lost(project: Pro
     told = project.call("run", "-k", "--tag", "case*/script.py")
     (project.path / "go").touch()
     assert told.stdout.split("\n")[:3] == ["case1/script.py\tmain", "case2/script.py\tmain", "case1/script.py\tlate"]
-    assert "left running by case2/script.py, and able to write still: what comes after the end of this run is lost" in told.stderr
+    assert "left running by case2/script.py, and able to write still: what it writes from now on is lost" in told.stderr
 
 
 def test_what_is_late_waits_for_its_turn_with_the_rest(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -71,7 +71,7 @@ class Screen:
         """A line for what scripts have left running, whose outputs go nowhere from now on."""
         more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
         whose = f"{printable(self._name(cases[0].script))}{more}"
-        self.say(f"left running by {whose}, and able to write still: what comes after the end of this run is lost")
+        self.say(f"left running by {whose}, and able to write still: what it writes from now on is lost")
 
     def settled(self, sequence: int) -> None:
         """Nothing more comes from this case. Raises OSError when what has waited for it can't be passed on."""

@@ -105,7 +105,7 @@ class Batch:
                 wakeup.watch(descriptor)
             try:
                 self._loop(wakeup)
-                self.drain(self._leftovers.end())
+                self.drain(self._leftovers.look(0))
             finally:
                 self._wakeup = None
                 self._abandon()

@@ -28,7 +28,7 @@ class Leftovers:
         self._observer = observer
         self._reader = reader
         self._slots: dict[Slot, bool] = {}
-        self._lost: dict[int, Case] = {}  # what something writes after them nobody gets any more, by sequence
+        self._lost: dict[int, Case] = {}  # of these, what something may write nobody gets any more; by sequence
 
     def __bool__(self) -> bool:
         return bool(self._slots)
@@ -38,8 +38,8 @@ class Leftovers:
         self._slots[slot] = wanted
 
     def look(self, most: int = MANY) -> str:
-        """Passes on what has come to its end, and the oldest of the others when there are more than ``most``; in words, why that
-        failed.
+        """Passes on what has come to its end. Of the others, when there are more than ``most``, the oldest are let go: what has
+        come is passed on, and that no more will be is told. In words, why that failed.
         """
         trouble = ""
         for slot, wanted in self._take(most):
@@ -53,13 +53,9 @@ class Leftovers:
                 spool.close()
             self._reader.forget(slot)
             slot.close()
-        return trouble
-
-    def end(self) -> str:
-        """Passes on all that has come, and tells of what nobody gets any more; in words, why that failed."""
-        trouble = self.look(0)
         if self._lost:
             self._observer.lost_output(tuple(self._lost.values()))
+            self._lost.clear()
         return trouble
 
     def _take(self, most: int) -> list[tuple[Slot, bool]]:
