@@ -54,7 +54,7 @@ def build(
     session = open_session(context, selection)
     plan = plan_of(session, console, full=not check)  # it mends an index that was damaged
     if check:
-        return _check(session, plan, console, as_json)
+        return _check(session, plan, console, as_json, strict=build_options.strict)
     if upgrade:
         _refuse_locked(plan)
     if shared_group:
@@ -92,8 +92,8 @@ def _refuse_locked(plan: Plan) -> None:
         )
 
 
-def _check(session: Session, plan: Plan, console: Console, as_json: bool) -> int:
-    found = {key: inspect(session.layout, need.payload) for key, need in plan.needs.items()}
+def _check(session: Session, plan: Plan, console: Console, as_json: bool, *, strict: bool) -> int:
+    found = {key: inspect(session.layout, need.payload, strict=strict) for key, need in plan.needs.items()}
     missing = [key for key, environment in found.items() if not isinstance(environment, Environment)]
     if as_json:
         ready = [environment for environment in found.values() if isinstance(environment, Environment)]

@@ -30,14 +30,17 @@ _SPELL = 0.5  # seconds
 
 
 def build_options(function: Function) -> Function:
-    """Adds --no-compile, --offline and --lock-timeout; the command receives them as ``build_options``."""
+    """Adds --no-compile, --offline, --strict-python and --lock-timeout; the command receives them as ``build_options``."""
 
     @option("--no-compile", is_flag=True, help="Don't compile bytecode: builds are faster, first imports are slower.")
     @option("--offline", is_flag=True, help="Use uv's cache only.")
+    @option("--strict-python", is_flag=True, help="Take ==3.12 or <=3.12 in requires-python as 3.12.0, to the letter.")
     @option("--lock-timeout", type=Duration(), metavar="TIME", help="Wait this long for another process's build: 90, 10m, 2h.")
     @functools.wraps(function)
-    def with_options(*args: Any, no_compile: bool, offline: bool, lock_timeout: float | None, **options: Any) -> Any:
-        chosen = BuildOptions(compile=not no_compile, offline=offline, lock_timeout=lock_timeout)
+    def with_options(
+        *args: Any, no_compile: bool, offline: bool, strict_python: bool, lock_timeout: float | None, **options: Any
+    ) -> Any:
+        chosen = BuildOptions(compile=not no_compile, offline=offline, strict=strict_python, lock_timeout=lock_timeout)
         return function(*args, build_options=chosen, **options)
 
     return with_options
@@ -48,6 +51,7 @@ def option_words(options: BuildOptions) -> tuple[str, ...]:
     return (
         *(() if options.compile else ("--no-compile",)),
         *(("--offline",) if options.offline else ()),
+        *(("--strict-python",) if options.strict else ()),
         *(() if options.lock_timeout is None else (f"--lock-timeout={options.lock_timeout}",)),
     )
 
@@ -115,18 +119,23 @@ def build_plan(session: Session, plan: Plan, options: BuildOptions, jobs: int, c
                 from sharedenv.report.bug import write_report  # noqa: PLC0415 - needed once in a blue moon
 
                 errors.append(write_report(error, f"build, environment {key[:SHORT]}"))
-    if text := summary(progress.built_environments):
-        console.say(text)
+    for text in dict.fromkeys(filter(None, (environment.reading for environment in ready.values()))):
+        console.warn(text)
+    if told := summary(progress.built_environments):
+        console.say(told)
     console.errors(errors)
     return Outcome(ready, tuple(errors))
 
 
 def require_one(session: Session, plan: Plan, options: BuildOptions, no_build: bool, console: Console) -> Environment:
     """The environment of a plan over one script, built if it may be. Raises SharedenvError."""
-    ready, missing = look_up_all(session.layout, plan)
-    if missing:
-        if no_build:
-            raise missing_error(session.layout, plan.needs, missing, session.python)
-        with building(session, plan, options, 1, console) as (futures, _):
-            return result_of(next(iter(futures.values())))
-    return next(iter(ready.values()))
+    ready, missing = look_up_all(session.layout, plan, strict=options.strict)
+    if not missing:
+        return next(iter(ready.values()))
+    if no_build:
+        raise missing_error(session.layout, plan.needs, missing, session.python)
+    with building(session, plan, options, 1, console) as (futures, _):
+        environment = result_of(next(iter(futures.values())))
+    if environment.reading:  # told by who builds: `exec` starts thousands of times
+        console.warn(environment.reading)
+    return environment

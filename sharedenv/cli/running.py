@@ -132,6 +132,7 @@ class Delivery:
         self._recorder = recorder
         self._batch = batch
         self._progress: BuildProgress | None = None
+        self._readings: set[str] = set()
         self.errors: list[SharedenvError] = []
 
     def begin(self, environments: Needed) -> list[Future[Environment]]:
@@ -176,7 +177,9 @@ class Delivery:
         """Holds an environment that is ready and tells the batch; also from a builder's thread."""
         key = need.payload.key
         try:
-            prepared = self._hold(need, result())
+            environment = result()
+            self._tell_reading(environment)
+            prepared = self._hold(need, environment)
             self._starter.warm(need.scripts[0], prepared)
         except SharedenvError as error:
             told = error
@@ -193,6 +196,12 @@ class Delivery:
             return
         self.errors.append(told)
         self._batch.deliver(key, told)
+
+    def _tell_reading(self, environment: Environment) -> None:
+        text = environment.reading
+        if text and text not in self._readings and self._options is not None:  # with --no-build, who built has told it
+            self._readings.add(text)
+            self._console.warn(text)
 
     def _hold(self, need: Need, environment: Environment) -> Prepared:
         layout = self._work.layout
@@ -227,14 +236,14 @@ class Needed:
     missing: Mapping[str, Unusable | None]
 
 
-def needed(work: Work, *, thorough: bool = False) -> Needed:
-    """Looks up what the cases need; ``thorough``: environments are walked through for purged files."""
-    return Needed(*look_up_all(work.layout, work.needed, thorough=thorough))
+def needed(work: Work, *, thorough: bool = False, strict: bool = False) -> Needed:
+    """Looks up what the cases need; ``thorough``: environments are walked through for purged files; ``strict``: as look_up has it."""
+    return Needed(*look_up_all(work.layout, work.needed, thorough=thorough, strict=strict))
 
 
-def require_all(work: Work) -> None:
+def require_all(work: Work, *, strict: bool) -> None:
     """`--no-build`: raises SharedenvError unless every environment is there."""
-    if missing := needed(work).missing:
+    if missing := needed(work, strict=strict).missing:
         raise missing_error(work.layout, work.plan.needs, missing, work.session.python)
 
 

@@ -102,7 +102,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
         return 0
     if given["no_build"]:
-        require_all(work)
+        require_all(work, strict=build_options.strict)
     elif not given["build_job"] and build_plan(work.session, work.needed, build_options, 2, console).errors:
         return EXIT_BUILD
     make_pool(work.layout, console)
