@@ -64,6 +64,9 @@ def _words(path: str) -> list[str]:
 def _all(root: str) -> list[str]:
     """The bin folders of all CPythons, the newest first."""
     versions = os.path.join(root, "versions")
-    names = [name for name in os.listdir(versions) if re.fullmatch(r"\d+\.\d+\.\d+", name)]
+    try:
+        names = [name for name in os.listdir(versions) if re.fullmatch(r"\d+\.\d+\.\d+", name)]
+    except OSError:
+        return []
     names.sort(key=lambda name: tuple(map(int, name.split("."))), reverse=True)
     return [os.path.join(versions, name, "bin") for name in names]
