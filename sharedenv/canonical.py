@@ -13,6 +13,7 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import local_packages
 from sharedenv.lock import locked_python
 from sharedenv.payload import Payload
+from sharedenv.reading import lock_read_loosely, read_loosely
 from sharedenv.requirement import RequirementError, merge, parse_requirement, parse_specifiers
 from sharedenv.secret import secrets_in
 from sharedenv.settings import Settings, is_named, names_default_index
@@ -33,15 +34,19 @@ class Inputs:
     variables: Mapping[str, str] = field(default_factory=dict)  # UV_* to set; secrets may be here, never in a payload
     lock: bytes | None = None  # bytes of `<canonical script>.lock`; sync wants --locked with it
     requires: str = ""  # requires-python, the lock file's where the script has none
+    loose: str | None = None  # the same as people may mean it, where that is another and they may
     in_place: bool = False  # the lock names places relative to it: sync the user's own script, where it lies, --locked
     secrets: tuple[str, ...] = ()  # what must not be seen in a log or a message: see secret.redact
     local: tuple[str, ...] = ()  # packages from this machine's folders: uv takes them from its cache unless told not to
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: the user's configuration that was used
+    told: tuple[str, ...] = ()  # what the user should know
 
 
-def build_inputs(payload: Payload, settings: Settings) -> Inputs:
+def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False) -> Inputs:
     """What the builder hands to uv: all that counts comes from the payload, all else from ``settings``.
 
+    Unless ``strict``, uv is told of requires-python as it may be read (see reading): an environment whose Python doesn't meet
+    what the script says it would take away and make another.
     Raises SharedenvError for a locked payload from a manifest, which does not hold the lock file.
     """
     document = payload.document
@@ -52,26 +57,41 @@ def build_inputs(payload: Payload, settings: Settings) -> Inputs:
             exit_code=EXIT_BUILD,
         )
     urls = {**settings.urls, **payload.aside.urls}
+    given, inert, passed = map(_without_symlink, (payload.aside.options, settings.inert, settings.variables))
+    linked = (given, inert, passed) != (payload.aside.options, settings.inert, settings.variables)
     options = _with_constraints(document) if document["lock"] is None else document["tool.uv"]
     requires = document["requires-python"] or _locked_requires(document, payload.aside.lock or b"")
-    script = {**document, "requires-python": requires, "tool.uv": _restored(options, settings.root, urls) | dict(payload.aside.options)}
+    in_place = "lock-places" in document
+    loose = None if strict or in_place else read_loosely(requires)
+    lock = payload.aside.lock
+    script = {**document, "requires-python": loose or requires, "tool.uv": _restored(options, settings.root, urls) | given}
     script["dependencies"] = [_with_url(text, urls) for text in document["dependencies"]]
     variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_") and name not in _FILES}
-    config, notes = _configuration(document, settings, urls)
+    config, notes = _configuration(document, settings, inert, urls)
     secrets = {*settings.secrets, *secrets_in(dict(urls)), *secrets_in(dict(payload.aside.options))}
     return Inputs(
         script=block_text(script),
         config=toml_text(config),
         variables=_interpreter_choice(script["tool.uv"])
-        | dict(settings.variables)
+        | passed
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
-        lock=payload.aside.lock,
+        lock=lock_read_loosely(lock) if lock and loose else lock,
         requires=requires,
-        in_place="lock-places" in document,
+        loose=loose,
+        in_place=in_place,
         local=tuple(local_packages(payload)),
         secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
         notes=notes,
+        told=(_SYMLINK,) if linked else (),
     )
+
+
+#: links into the cache of whoever builds: `uv cache clean`, or a purge of his home, takes the files out of every environment
+_SYMLINK = "link-mode symlink is passed over: files of the pool are its own (uv's default, or clone, hardlink or copy where you say so)"
+
+
+def _without_symlink(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in ("link-mode", "UV_LINK_MODE") or value != "symlink"}
 
 
 def _locked_requires(document: Mapping[str, Any], lock: bytes) -> str:
@@ -89,10 +109,9 @@ def _locked_requires(document: Mapping[str, Any], lock: bytes) -> str:
 
 
 def _configuration(
-    document: Mapping[str, Any], settings: Settings, urls: Mapping[str, str]
+    document: Mapping[str, Any], settings: Settings, inert: dict[str, Any], urls: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of the uv.toml to build with, and what the manifest says of the user's among them."""
-    inert = dict(settings.inert)
     mirror = inert.pop("index", [])  # the user's default index, where no setting names another
     counted = {name: value for name, value in document["settings"].items() if not name.startswith("UV_")}
     options = inert | _restored(counted, settings.root, urls)
@@ -194,8 +213,8 @@ def _variable(name: str, value: Any, root: str, urls: Mapping[str, str]) -> str:
 
 def _interpreter_choice(options: Mapping[str, Any]) -> dict[str, str]:
     # `uv python find` does not read scripts: what the block says about the choice goes by the environment
-    names = {"python-preference": "UV_PYTHON_PREFERENCE", "python-downloads": "UV_PYTHON_DOWNLOADS"}
-    return {variable: options[name] for name, variable in names.items() if isinstance(options.get(name), str)}
+    names = {"python-preference": "UV_PYTHON_PREFERENCE", "python-downloads": "UV_PYTHON_DOWNLOADS", "offline": "UV_OFFLINE"}
+    return {variable: _variable(variable, options[name], "", {}) for name, variable in names.items() if options.get(name)}
 
 
 def _named_place(item: str, root: str, urls: Mapping[str, str]) -> str:

@@ -23,10 +23,11 @@ from sharedenv.secret import keep_aside
 from sharedenv.start.uv_variables import is_on
 from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 
+_CATALOGUE = "python-downloads-json-url"  #: a URL or a file
 #: inert options that no script has
 MIRRORS = frozenset(
     [
-        *("graalpy-install-mirror", "pypy-install-mirror", "pyodide-install-mirror", "python-downloads-json-url"),
+        *("graalpy-install-mirror", "pypy-install-mirror", "pyodide-install-mirror", _CATALOGUE),
         "python-install-mirror",
     ]
 )
@@ -123,6 +124,8 @@ def _inert(table: Mapping[str, Any], path: str) -> dict[str, Any]:
     inert = {name: value for name, value in table.items() if (name in INERT or name in MIRRORS) and name not in _OURS}
     if isinstance(inert.get("cache-dir"), str):
         inert["cache-dir"] = os.path.normpath(os.path.join(os.path.dirname(path), inert["cache-dir"]))
+    if isinstance(catalogue := inert.get(_CATALOGUE), str) and not is_url(catalogue):
+        inert[_CATALOGUE] = os.path.normpath(os.path.join(os.path.dirname(path), catalogue))
     return inert
 
 

@@ -22,7 +22,7 @@ SCHEMA = 1
 
 #: inert options of a script that a build may need to succeed; the others are the builder's to decide
 _CARRIED = frozenset(INERT) - frozenset(
-    ["cache-dir", "compile-bytecode", "link-mode", "reinstall", "reinstall-package", "upgrade", "upgrade-package"]
+    ["cache-dir", "compile-bytecode", "reinstall", "reinstall-package", "upgrade", "upgrade-package"]
 )
 
 

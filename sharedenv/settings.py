@@ -9,6 +9,7 @@ scripts, and neither is it done here. Relative paths in variables start at the c
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
@@ -46,7 +47,7 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
     """Settings of a project: ``python`` is the --python option. Raises SharedenvError."""
     given = {name: value for name, value in environ.items() if name.startswith("UV_") and value}
     passed = {name: value for name, value in given.items() if uv_variables.role(name) == "passed"}
-    passed |= {name: os.path.abspath(passed[name]) for name in uv_variables.FOLDERS & passed.keys()}
+    passed |= {name: os.path.abspath(passed[name]) for name in uv_variables.FOLDERS & passed.keys() if not is_url(passed[name])}
     here = Place(os.getcwd(), root)
     counted = _counted(given, here)
     project = read_config(root, environ)
@@ -78,10 +79,19 @@ def _python_request(root: str, environ: Mapping[str, str], python: str | None) -
         request, folder = next(filter(None, lines), None), root
     if request and not _is_text(request):
         raise SharedenvError(f"can't use the Python {request!a}", cause="its name is not UTF-8, which uv wants")
-    if request and ("/" in request or request.startswith(".")):  # .venv is a path, too
+    if request and ("/" in request or request.startswith(".") or (not pinned and names_place(request, folder))):  # .venv is a path, too
         # uv is started in another folder than the user stands in
         request = os.path.normpath(os.path.join(folder, request))
     return request, pinned
+
+
+#: what uv takes as a version or an implementation, whatever lies in the current folder
+_PYTHON = re.compile(r"(?i)any|default|(python|cpython|cp|pypy|pp|graalpy|gp|pyodide)?(@?[\d<>=!~^].*)?")
+
+
+def names_place(request: str, folder: str) -> bool:
+    """Whether a request for a Python without a slash is a folder or a file there, as uv has it: `--python venv`."""
+    return _PYTHON.fullmatch(request) is None and os.path.exists(os.path.join(folder, request))
 
 
 def _is_text(value: str) -> bool:

@@ -27,6 +27,9 @@ _OPTIONS = re.compile(r"(unknown field `[^`]*`), expected one of .*")
 _NO_CACHE = re.compile(r'Failed to initialize cache at|\(os error (13|30)\) at path "[^"]*/\.tmp')
 _NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
 
+#: implementation and variant of what a request for a version means
+_USUAL = (("cpython", "default"), ("cpython", None))
+
 #: variables beside UV_* that would send uv to another environment or interpreter than the one we name
 _MISLEADING = ("CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PYTHONHOME", "VIRTUAL_ENV")
 
@@ -70,6 +73,26 @@ def find_python(uv: Uv, request: str, environ: Mapping[str, str], cwd: str, log:
     Virtual environments don't count: an environment of the pool must not hang on somebody's venv.
     """
     return _run(uv, ["python", "find", "--system", "--no-project", "--", request], environ, cwd, log).stdout.strip()
+
+
+def fetch_python(uv: Uv, request: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> None:
+    """Has uv fetch a Python, from where and to where `uv run` would, if it may (python-downloads, offline). Raises UvFailed.
+
+    `uv python install` would put a command into ~/.local/bin, too, and go by other settings: so an environment in ``cwd`` is
+    made with it, which is of no further use.
+    """
+    _run(uv, ["venv", "--no-project", "--python", request, "--", os.path.join(cwd, "fetched")], environ, cwd, log)
+
+
+def installed_pythons(uv: Uv, request: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> list[tuple[str, str]]:
+    """Version and absolute path of every CPython here that meets a request, the newest first; none where uv can't say."""
+    try:
+        done = _run(uv, ["python", "list", "--only-installed", "--output-format", "json", "--", request], environ, cwd, log)
+    except UvFailed:
+        return []
+    found = [item for item in json.loads(done.stdout) if (item["implementation"], item.get("variant")) in _USUAL]
+    found.sort(key=lambda item: [item["version_parts"][part] for part in ("major", "minor", "patch")], reverse=True)
+    return [(item["version"], os.path.join(cwd, item["path"])) for item in found]
 
 
 def make_venv(uv: Uv, python: str, path: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> None:
@@ -149,6 +172,22 @@ def lock_fault(words: str) -> LockFault | None:
     if "Failed to parse `uv.lock`" in said or "The lockfile at `uv.lock` uses an unsupported schema version" in said:
         return LockFault(f"is damaged, or from another uv\n{gist(words)}", readable=False)
     return None
+
+
+def found_none(words: str) -> bool:
+    """Whether all that uv has against a request for a Python is that there is none."""
+    return "No interpreter found" in words
+
+
+def cannot_read_config(words: str) -> bool:
+    """Whether uv could not make anything of the uv.toml it was given."""
+    return re.search("Failed to parse: `?uv.toml", words) is not None
+
+
+def other_uv(words: str) -> str | None:
+    """The version of uv that settings want (specifiers), where uv refuses because it is another; else None."""
+    found = re.search(r"Required uv version `([^`]+)` does not match", words)
+    return found[1] if found else None
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:

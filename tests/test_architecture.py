@@ -23,6 +23,7 @@ MAY_IMPORT = {
     # the key: scripts and settings → payload → key
     "lock": set(),
     "secret": set(),
+    "reading": set(),
     "requirement": {"secret"},
     "readers": {"requirement", "secret"},
     "tool_uv": {"readers", "requirement", "secret"},
@@ -31,11 +32,11 @@ MAY_IMPORT = {
     "payload": {"script", "start"},
     "key": {"lock", "payload", "readers", "requirement", "script", "settings", "start", "tool_uv"},
     "difference": {"payload"},
-    "canonical": {"errors", "key", "lock", "payload", "requirement", "secret", "settings", "start"},
+    "canonical": {"errors", "key", "lock", "payload", "reading", "requirement", "secret", "settings", "start"},
     "plan": {"discover", "payload", "problems", "script", "start"},
     "uv": {"errors", "process"},
     "pool": {
-        "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "script", "secret", "settings", "start", "uv",
+        "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "reading", "script", "secret", "settings", "start", "uv",
     },
     "run": {"errors", "plan", "pool", "process", "settings", "start"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},

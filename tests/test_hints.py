@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.pool.construct import _narrowness, _way_to_python
+from sharedenv.pool.interpreter import way_to_python
+from sharedenv.reading import narrowness
 from sharedenv.uv import LINES, gist
 from tests.conftest import UNPRIVILEGED, Project
 
@@ -30,13 +31,14 @@ def test_what_can_not_be_met_is_mended_and_built_again(project: Project) -> None
         ("3.12", "", "uv python install 3.12"),
         ("", ">=3.14,<3.15", "uv python install 3.14"),
         ("", "==3.9.*", "uv python install 3.9"),
-        ("", ">=3.10,<=3.10", "uv python list"),
+        ("", ">=3.10,<=3.10", "uv python install 3.10.0"),
+        ("", "==3.10.4", "uv python list"),
         ("", "<3.7", "uv python list"),
         ("/opt/python", "", "uv python list"),
     ],
 )
 def test_the_way_to_a_python_that_is_not_here(request_: str, requires: str, hint: str) -> None:
-    assert _way_to_python(request_, requires) == hint
+    assert way_to_python(request_, requires) == hint
 
 
 @pytest.mark.parametrize(
@@ -48,12 +50,12 @@ def test_the_way_to_a_python_that_is_not_here(request_: str, requires: str, hint
     ],
 )
 def test_a_requires_python_that_is_narrower_than_it_looks(requires: str, effect: str, instead: str) -> None:
-    assert _narrowness(requires) == f"{requires} {effect}; write {instead} instead"
+    assert narrowness(requires) == f"{requires} {effect}; write {instead} instead"
 
 
 @pytest.mark.parametrize("requires", [">=3.10", "==3.10.*", ">=3.10,<=3.10.5", "==3.10.1", "<3.11", "~=3.10"])
 def test_a_requires_python_that_says_what_is_meant(requires: str) -> None:
-    assert _narrowness(requires) is None
+    assert narrowness(requires) is None
 
 
 def test_a_shim_of_pyenv_adds_no_noise(project: Project, tmp_path: Path) -> None:

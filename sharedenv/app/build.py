@@ -89,10 +89,13 @@ def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, o
 
 def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: bool, observer: Observer) -> Environment:
     """The environment of a plan over one script, built if it may be. Raises SharedenvError."""
-    ready, missing = look_up_all(project.layout, plan)
-    if missing:
-        if no_build:
-            raise missing_error(project.layout, plan.needs, missing, project.python)
-        with building(project, plan, options, 1, observer) as futures:
-            return result_of(next(iter(futures.values())))
-    return next(iter(ready.values()))
+    ready, missing = look_up_all(project.layout, plan, strict=options.strict)
+    if not missing:
+        return next(iter(ready.values()))
+    if no_build:
+        raise missing_error(project.layout, plan.needs, missing, project.python)
+    with building(project, plan, options, 1, observer) as futures:
+        environment = result_of(next(iter(futures.values())))
+    if environment.reading:  # told by who builds: `exec` starts thousands of times
+        observer.note(environment.reading)
+    return environment

@@ -124,6 +124,7 @@ class Delivery:
         self._starter = starter
         self._recorder = recorder
         self._batch = batch
+        self._readings: set[str] = set()
         self.errors: list[SharedenvError] = []
 
     def begin(self, environments: Needed) -> list[Future[Environment]]:
@@ -158,7 +159,9 @@ class Delivery:
         """Holds an environment that is ready and tells the batch; also from a builder's thread."""
         key = need.payload.key
         try:
-            prepared = self._hold(need, result())
+            environment = result()
+            self._tell_reading(environment)
+            prepared = self._hold(need, environment)
             self._starter.warm(need.scripts[0], prepared)
         except SharedenvError as error:
             told = error
@@ -176,11 +179,17 @@ class Delivery:
         self.errors.append(told)
         self._batch.deliver(key, told)
 
+    def _tell_reading(self, environment: Environment) -> None:
+        text = environment.reading
+        if text and text not in self._readings and self._options is not None:  # with --no-build, who built has told it
+            self._readings.add(text)
+            self._display.warn(text)
+
     def _hold(self, need: Need, environment: Environment) -> Prepared:
         layout = self._work.layout
         for _ in range(3):
             try:
-                return prepare(layout, environment, os.environ, self._threads, self._display.say)
+                return prepare(layout, environment, os.environ, self._threads, self._display.warn)
             except Vanished:
                 # pruned or rebuilt in this instant: what the pool has for the key now counts
                 found = look_up(layout, need.payload)
@@ -209,14 +218,14 @@ class Needed:
     missing: Mapping[str, Unusable | None]
 
 
-def needed(work: Work, *, thorough: bool = False) -> Needed:
-    """Looks up what the cases need; ``thorough``: environments are walked through for purged files."""
-    return Needed(*look_up_all(work.layout, work.needed, thorough=thorough))
+def needed(work: Work, *, thorough: bool = False, strict: bool = False) -> Needed:
+    """Looks up what the cases need; ``thorough``: environments are walked through for purged files; ``strict``: as look_up has it."""
+    return Needed(*look_up_all(work.layout, work.needed, thorough=thorough, strict=strict))
 
 
-def require_all(work: Work) -> None:
+def require_all(work: Work, *, strict: bool) -> None:
     """`--no-build`: raises SharedenvError unless every environment is there."""
-    if missing := needed(work).missing:
+    if missing := needed(work, strict=strict).missing:
         raise missing_error(work.layout, work.plan.needs, missing, work.project.python)
 
 

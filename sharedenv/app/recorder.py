@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 class Display(Protocol):
-    """Who shows a run while it goes on. `say` and `builds` are called from any thread."""
+    """Who shows a run while it goes on. `say`, `warn` and `builds` are called from any thread."""
 
     def say(self, text: str) -> None:
         """A line for people."""
+
+    def warn(self, text: str) -> None:
+        """A warning."""
 
     def builds(self) -> Observer:
         """Who tells of builds that go on meanwhile."""

@@ -55,7 +55,7 @@ def build(
     project = open_project(console.pool, selection)
     plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:
-        return _check(project, plan, console, as_json)
+        return _check(project, plan, console, as_json, strict=build_options.strict)
     if upgrade:
         _refuse_locked(plan)
     if shared_group:
@@ -93,8 +93,8 @@ def _refuse_locked(plan: Plan) -> None:
         )
 
 
-def _check(project: Project, plan: Plan, console: Console, as_json: bool) -> int:
-    found = {key: inspect(project.layout, need.payload) for key, need in plan.needs.items()}
+def _check(project: Project, plan: Plan, console: Console, as_json: bool, *, strict: bool) -> int:
+    found = {key: inspect(project.layout, need.payload, strict=strict) for key, need in plan.needs.items()}
     missing = [key for key, environment in found.items() if not isinstance(environment, Environment)]
     if as_json:
         ready = [environment for environment in found.values() if isinstance(environment, Environment)]

@@ -20,14 +20,17 @@ from sharedenv.start.access import SHORT
 
 
 def build_options(function: Function) -> Function:
-    """Adds --no-compile, --offline and --lock-timeout; the command receives them as ``build_options``."""
+    """Adds --no-compile, --offline, --strict-python and --lock-timeout; the command receives them as ``build_options``."""
 
     @option("--no-compile", is_flag=True, help="Don't compile bytecode: builds are faster, first imports are slower.")
     @option("--offline", is_flag=True, help="Use uv's cache only.")
+    @option("--strict-python", is_flag=True, help="Take ==3.12 or <=3.12 in requires-python as 3.12.0, to the letter.")
     @option("--lock-timeout", type=Duration(), metavar="TIME", help="Wait this long for another process's build: 90, 10m, 2h.")
     @functools.wraps(function)
-    def with_options(*args: Any, no_compile: bool, offline: bool, lock_timeout: float | None, **options: Any) -> Any:
-        chosen = BuildOptions(compile=not no_compile, offline=offline, lock_timeout=lock_timeout)
+    def with_options(
+        *args: Any, no_compile: bool, offline: bool, strict_python: bool, lock_timeout: float | None, **options: Any
+    ) -> Any:
+        chosen = BuildOptions(compile=not no_compile, offline=offline, strict=strict_python, lock_timeout=lock_timeout)
         return function(*args, build_options=chosen, **options)
 
     return with_options
@@ -38,6 +41,7 @@ def option_words(options: BuildOptions) -> tuple[str, ...]:
     return (
         *(() if options.compile else ("--no-compile",)),
         *(("--offline",) if options.offline else ()),
+        *(("--strict-python",) if options.strict else ()),
         *(() if options.lock_timeout is None else (f"--lock-timeout={options.lock_timeout}",)),
     )
 
@@ -51,8 +55,10 @@ def build_and_tell(
     with BuildProgress(console) as progress:
         outcome = build_plan(project, plan, options, jobs, progress)
     errors = [_told(error, key) for key, error in outcome.failed.items()]
-    if text := summary(progress.built_environments):
-        console.say(text)
+    for text in dict.fromkeys(filter(None, (environment.reading for environment in outcome.ready.values()))):
+        console.warn(text)
+    if told := summary(progress.built_environments):
+        console.say(told)
     console.errors(errors)
     return outcome.ready, errors
 

@@ -67,6 +67,7 @@ def inherit(
         BuildOptions(
             compile=build_options.compile and not taken.get("no_compile", False),
             offline=taken.get("offline", build_options.offline),
+            strict=taken.get("strict_python", build_options.strict),
             lock_timeout=taken.get("lock_timeout", build_options.lock_timeout),
         ),
         {name: taken.get(name, value) for name, value in given.items()},

@@ -103,7 +103,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         check_beside(other, work.cases, console)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
-    environments = needed(work, thorough=thorough)
+    environments = needed(work, thorough=thorough, strict=build_options.strict)
     if environments.missing:
         if given["no_build"]:
             raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.python)

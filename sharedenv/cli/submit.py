@@ -105,7 +105,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
         return 0
     if given["no_build"]:
-        require_all(work)
+        require_all(work, strict=build_options.strict)
     elif not given["build_job"] and build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
         return EXIT_BUILD
     make_pool(work.layout, console)

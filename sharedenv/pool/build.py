@@ -19,6 +19,7 @@ from sharedenv.pool.construct import Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.index import forget
+from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.options import BuildOptions
@@ -45,6 +46,9 @@ class Observer(Protocol):
     def step(self, need: Need, text: str) -> None:
         """What a build is doing."""
 
+    def note(self, text: str) -> None:
+        """What the user should know; told once, however many builds say it."""
+
     def built(self, need: Need, environment: Environment, seconds: float) -> None:
         """A build of ours was published."""
 
@@ -66,6 +70,7 @@ class Builder:
         self._observer = observer
         self._uv: Uv | None = None
         self._uv_lock = threading.Lock()
+        self._fetches = Fetches()
 
     def build_all(self, needs: Iterable[Need], jobs: int) -> dict[str, Future[Environment]]:
         """Starts the builds, ``jobs`` at a time, and returns the future of each key: an Environment or a SharedenvError.
@@ -75,7 +80,7 @@ class Builder:
         futures: dict[str, Future[Environment]] = {}
         missing: list[Need] = []
         for need in needs:
-            found = None if self._options.rebuild else inspect(self._layout, need.payload)
+            found = None if self._options.rebuild else inspect(self._layout, need.payload, strict=self._options.strict)
             future: Future[Environment] = Future()
             futures[need.payload.key] = future
             if isinstance(found, Environment) and not (self._options.drift and moves(need.payload)):
@@ -113,7 +118,7 @@ class Builder:
             waiting=lambda holder, since: observer.waiting(need, holder, since),
             timeout=self._options.lock_timeout,
         ) as contended:
-            found = inspect(layout, payload)
+            found = inspect(layout, payload, strict=self._options.strict)
             # what another process has published meanwhile is as new as ours would be; times would compare the clocks of two nodes
             old = isinstance(found, Environment) and found.path == before
             drifted = isinstance(found, Environment) and old and self._has_drifted(need, found)
@@ -162,7 +167,9 @@ class Builder:
         def step(text: str) -> None:
             self._observer.step(need, text)
 
-        return Construction(self._layout, self._settings, self._find_uv(), self._options, self._environ, self._cwd, step)
+        return Construction(
+            self._layout, self._settings, self._find_uv(), self._options, self._environ, self._cwd, self._fetches, step, self._observer.note
+        )
 
     def _fulfil(self, need: Need, future: Future[Environment]) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import tempfile
 import time
@@ -14,15 +13,15 @@ from dataclasses import replace
 from functools import partial
 from typing import IO
 
-from sharedenv.canonical import Inputs, build_inputs, python_request
+from sharedenv.canonical import Inputs, build_inputs
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.key import admits, maker
-from sharedenv.payload import Payload
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.direct_url import hide_credentials
 from sharedenv.pool.health import VERSION
+from sharedenv.pool.interpreter import Fetches, Search, find_interpreter
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
@@ -31,11 +30,12 @@ from sharedenv.pool.seal import Circumstances, Installed, Probed, seal, take_pri
 from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import remove_tree
 from sharedenv.process import capture, limit_error
+from sharedenv.reading import in_order
 from sharedenv.secret import redact
 from sharedenv.settings import Settings
 from sharedenv.start.access import SHORT
 from sharedenv.start.trust import is_shared
-from sharedenv.uv import Uv, UvFailed, environment_for_uv, find_python, gist, lock_fault, make_venv, sync_script
+from sharedenv.uv import Uv, UvFailed, environment_for_uv, gist, lock_fault, make_venv, other_uv, sync_script
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = VERSION + """\
@@ -56,7 +56,9 @@ class Construction:
     options: BuildOptions
     environ: Mapping[str, str]
     cwd: str  # that of the command: paths in messages are relative to it, and a batch that runs meanwhile changes folders
+    fetches: Fetches
     step: Callable[[str], None]  # told what is being done, for a progress line
+    note: Callable[[str], None]  # told what the user should know
 
 
 def construct(need: Need, work: Construction, folder: str) -> Callable[[str], str]:
@@ -64,7 +66,7 @@ def construct(need: Need, work: Construction, folder: str) -> Callable[[str], st
 
     Raises SharedenvError with uv's own words; all that uv said is in logs/.
     """
-    inputs = build_inputs(need.payload, work.settings)
+    inputs = build_inputs(need.payload, work.settings, strict=work.options.strict)
     log_path = os.path.join(work.layout.logs, f"{need.payload.key[:SHORT]}.log")
     try:
         with _new_log(log_path) as log, in_own_tmpdir(work) as inside:
@@ -97,10 +99,12 @@ def _new_log(path: str) -> IO[str]:
 def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> Callable[[str], str]:
     started = time.time()
     script, environ = prepare(need, work, inputs, folder)
-    work.step("finding Python")
-    python = _interpreter(inputs.requires, need.payload.document["python"], work, environ, folder, log)
+    for text in inputs.told:
+        work.note(text)
+    python = find_interpreter(_search(inputs, need.payload.document["python"], work, environ, folder, log))
     shared = is_shared(work.layout.path)
-    install = _Install(folder, script, python, need.payload, _sync_flags(inputs, work.options, shared), environ, log)
+    flags = _sync_flags(inputs, work.options, shared)
+    install = _Install(folder, script, python, need.payload.document["requires-python"], inputs.loose, flags, environ, log)
     installed, altered = _attempt(install, work)
     if altered:
         some = f"{altered[0]} and {len(altered) - 1:,} more" if len(altered) > 1 else altered[0]
@@ -149,7 +153,8 @@ class _Install:
     folder: str
     script: str
     python: str
-    payload: Payload
+    requires: str
+    loose: str | None  # the same as it may be read
     flags: tuple[str, ...]
     environ: Mapping[str, str]
     log: IO[str]
@@ -160,7 +165,7 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str
     folder, environ, log = install.folder, install.environ, install.log
     venv = os.path.join(folder, VENV)
     make_venv(work.uv, install.python, venv, environ, folder, log)
-    probed = _probe(venv, install.payload, environ)
+    probed = _probe(venv, install.requires, install.loose, environ)
     work.step("installing")
     sync_script(work.uv, install.script, venv, list(install.flags), environ, folder, log)
     work.step("checking")
@@ -205,62 +210,23 @@ def _redact_log(log: IO[str], hidden: tuple[str, ...]) -> None:
     log.write(text)
 
 
-def _interpreter(
-    requires: str, request: str | None, work: Construction, environ: Mapping[str, str], cwd: str, log: IO[str]
-) -> str:
-    try:
-        return find_python(work.uv, python_request(requires, request), environ, cwd, log)
-    except UvFailed as failure:
-        if failure.hint:
-            raise
-        if re.search("Failed to parse: `?uv.toml", failure.words):  # what we made of the project's settings: it never came to Pythons
-            raise UvFailed(f"in the project's uv.toml, or [tool.uv] of its pyproject.toml:\n{failure.words}", failure.status) from None
-        # whatever uv stumbled over on its way (a broken shim of pyenv counts as an error): there is none to be used
-        if request:
-            raise UvFailed(f"no Python here is {request} (from --python, SHAREDENV_PYTHON, UV_PYTHON or .python-version)\n"
-                           f"{failure.words}", 1, _way_to_python(request, "")) from None
-        wanted = _lower_bound_first(requires)
-        told = "\n".join(filter(None, [_narrowness(wanted), failure.words]))
-        raise UvFailed(f"no Python here meets requires-python {wanted}\n{told}", 1, _way_to_python("", requires)) from None
+def _search(inputs: Inputs, request: str | None, work: Construction, environ: Mapping[str, str], folder: str, log: IO[str]) -> Search:
+    if work.options.offline:
+        environ = {**environ, "UV_OFFLINE": "1"}
+    return Search(
+        inputs.requires, inputs.loose, request, work.settings, work.uv, environ, folder, log, work.fetches, work.step, work.note
+    )
 
 
-def _lower_bound_first(requires: str) -> str:
-    """A canonical requires-python in the order in which people write one: `>=3.10,<3.13`."""
-    return ",".join(sorted(requires.split(","), reverse=True))  # ~= >= > == <= < !=
-
-
-def _way_to_python(request: str, requires: str) -> str:
-    """The command that gets a Python for a request, or for requires-python; where it names no version, the list of all."""
-    found = re.fullmatch(r"(\d+\.\d+(?:\.\d+)?)", request) or re.search(r"(?:>=|~=|==)\s*(\d+\.\d+)", requires)
-    # the newest of that minor version is what uv installs
-    if found is None or (requires and not admits(requires, f"{found[1]}.99")):
-        return "uv python list"
-    return f"uv python install {found[1]}"
-
-
-def _narrowness(requires: str) -> str | None:
-    """What to write in place of `<=3.10` or `==3.10`, which people mean as all of 3.10: PEP 440 takes it as 3.10.0."""
-    bound = re.search(r"(<=|==)(\d+)\.(\d+)(?![\d.])", requires)
-    if bound is None:
-        return None
-    operator, major, minor = bound[1], bound[2], int(bound[3])
-    written = f"{major}.{minor}"
-    alone = operator == "==" or f">={written}" in requires.split(",")
-    effect = f"admits {written}.0 alone" if alone else f"excludes {written}.1 and all later"
-    instead = requires.replace(bound[0], f"=={written}.*" if operator == "==" else f"<{major}.{minor + 1}")
-    return f"{requires} {effect}, since {bound[0]} means {bound[0]}.0; write {instead} instead"
-
-
-def _probe(venv: str, payload: Payload, environ: Mapping[str, str]) -> Probed:
+def _probe(venv: str, requires: str, loose: str | None, environ: Mapping[str, str]) -> Probed:
     python = os.path.join(venv, "bin", "python")
     done = capture([python, "-I", "-c", _PROBE], env=environ)
     if done.status != 0:
         raise UvFailed(f"the new environment's Python does not start (status {done.status})\n{done.stderr.strip()}", 1)
     probed = Probed(**json.loads(done.stdout))
-    requires = payload.document["requires-python"]
-    if requires and not admits(requires, probed.version):
+    if requires and not any(admits(reading, probed.version) for reading in (requires, loose or requires)):
         # uv only warns when an explicit request contradicts requires-python
-        raise UvFailed(f"Python {probed.version} was asked for, and requires-python {_lower_bound_first(requires)} does not admit it", 1)
+        raise UvFailed(f"Python {probed.version} was asked for, and requires-python {in_order(requires)} does not admit it", 1)
     return probed
 
 
@@ -269,6 +235,16 @@ def _write_file(path: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _wants_uv(need: Need, work: Construction) -> str:
+    """Where required-version stands."""
+    if "required-version" in need.payload.document["tool.uv"]:
+        return "[tool.uv] of the script"
+    if chosen := work.environ.get("UV_CONFIG_FILE"):
+        return chosen
+    name = os.path.join(work.settings.root, "uv.toml")
+    return f"the project's {'uv.toml' if os.path.isfile(name) else 'pyproject.toml'}"
 
 
 def _below(root: str, path: str) -> str:
@@ -280,6 +256,9 @@ def _build_error(need: Need, work: Construction, words: str, log: str | None, hi
     more = len(need.scripts) - 1
     if log is None:
         cause, hint = words, hint or f"df -h -i {shlex.quote(work.layout.path)}"
+    elif wanted := other_uv(words):
+        cause = f"{_wants_uv(need, work)} wants uv {wanted}, and this is uv {work.uv.version}"
+        hint = f"pip install {shlex.quote(f'uv{wanted}')}"
     elif fault := lock_fault(words):
         cause, hint = f"its lock file {first}.lock {fault.reason}", f"uv lock --script {shlex.quote(first)}"
         if not fault.readable:  # uv reads the one that is there first, and fails on it again

@@ -19,7 +19,7 @@ def has_drifted(need: Need, work: Construction, environment: str) -> bool:
     What counts as a change is uv's to say: a new commit of a branch; of a folder, its pyproject.toml and what
     `tool.uv.cache-keys` names in it. Raises UvFailed when uv can't tell, OSError.
     """
-    inputs = build_inputs(need.payload, work.settings)
+    inputs = build_inputs(need.payload, work.settings, strict=work.options.strict)
     flags = [*(["--locked"] if inputs.lock is not None else []), *(["--offline"] if work.options.offline else [])]
     work.step("asking uv whether its sources have changed")
     with (

@@ -79,12 +79,14 @@ def completeness(path: str, manifest: Manifest) -> str | None:
 
     Folders are read and nothing is looked at one by one: cheap enough once a command on a parallel file system.
     """
+    links: list[str] = []
     try:
-        present = set(_names(path))
+        present = set(_names(path, links))
     except OSError as error:
         return f"it can't be read: {error.strerror}"
     if entries_digest(present) == manifest.entries:
-        return None
+        # links into a cache, which link-mode symlink has made before it was refused
+        return _difference(sorted(name for name in links if not os.path.exists(os.path.join(path, name))), "gone")
     from sharedenv.pool.inventory import InventoryError, read_inventory  # noqa: PLC0415 - what is whole needs no list of its files
 
     try:
@@ -131,7 +133,7 @@ def without_bytecode(names: Iterable[str]) -> Iterable[str]:
     return (name for name in names if not f"/{name}/".count("/__pycache__/"))
 
 
-def _names(root: str) -> Iterable[str]:
+def _names(root: str, links: list[str]) -> Iterable[str]:
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -141,6 +143,8 @@ def _names(root: str) -> Iterable[str]:
                 if entry.name == "__pycache__" or name in _OWN:
                     continue
                 yield name
+                if entry.is_symlink():
+                    links.append(name)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(name)
 

@@ -19,17 +19,17 @@ NAMED = 5  #: scripts in a hint: one of each of the first environments that are 
 
 
 def look_up_all(
-    layout: Layout, plan: Plan, *, thorough: bool = False
+    layout: Layout, plan: Plan, *, thorough: bool = False, strict: bool = False
 ) -> tuple[dict[str, Environment], dict[str, Unusable | None]]:
     """The environments of a plan that are there, and those that are missing (None) or must not be used, by key.
 
-    ``thorough``: and every entry that was built is there and none else, which takes a walk through each.
+    ``thorough``: and every entry that was built is there and none else, which takes a walk through each; ``strict``: as look_up has it.
     """
     look = inspect if thorough else look_up
     ready: dict[str, Environment] = {}
     missing: dict[str, Unusable | None] = {}
     for key, need in plan.needs.items():
-        found = look(layout, need.payload)
+        found = look(layout, need.payload, strict=strict)
         if isinstance(found, Environment):
             ready[key] = found
         else:

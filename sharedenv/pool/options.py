@@ -13,5 +13,6 @@ class BuildOptions:
     offline: bool = False
     upgrade: bool = False
     rebuild: bool = False
+    strict: bool = False  # `==3.12` in requires-python is 3.12.0 alone
     drift: bool = False  # ask uv whether sources that can move have moved
     lock_timeout: float | None = None  # seconds

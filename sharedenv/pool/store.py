@@ -13,6 +13,7 @@ from sharedenv.payload import Payload
 from sharedenv.pool.health import completeness, health, openness
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
+from sharedenv.reading import loose_reading
 from sharedenv.start import access
 from sharedenv.start.access import SHORT, is_name
 from sharedenv.start.trust import environment_fault
@@ -36,6 +37,11 @@ class Environment:
         return self.manifest.payload.key
 
     @property
+    def reading(self) -> str | None:
+        """How its requires-python was read, where its Python does not meet that to the letter: for the user."""
+        return loose_reading(self.manifest.payload.document["requires-python"], self.manifest.interpreter.version)
+
+    @property
     def python(self) -> str:
         """Its interpreter: what scripts are run with."""
         return os.path.join(self.path, "bin", "python")
@@ -49,11 +55,11 @@ class Unusable:
     reason: str
 
 
-def look_up(layout: Layout, payload: Payload) -> Environment | Unusable | None:
+def look_up(layout: Layout, payload: Payload, *, strict: bool = False) -> Environment | Unusable | None:
     """The published environment of a payload: None when there is none, Unusable when it must not be run.
 
-    The pool itself is trusted (trust.check_pool). What only a walk finds is `inspect`'s, what only reading every byte
-    finds is verify's.
+    ``strict``: its Python meets requires-python to the letter. The pool itself is trusted (trust.check_pool). What only a
+    walk finds is `inspect`'s, what only reading every byte finds is verify's.
     """
     path = published(layout, payload.key)
     if path is None or not os.path.isdir(path):
@@ -61,12 +67,14 @@ def look_up(layout: Layout, payload: Payload) -> Environment | Unusable | None:
     found = examine(layout, path)
     if isinstance(found, Environment) and found.manifest.payload.text != payload.text:
         return Unusable(path, "its manifest names another payload")
+    if strict and isinstance(found, Environment) and (reading := found.reading):
+        return Unusable(path, reading)
     return found
 
 
-def inspect(layout: Layout, payload: Payload) -> Environment | Unusable | None:
+def inspect(layout: Layout, payload: Payload, *, strict: bool = False) -> Environment | Unusable | None:
     """As look_up, and every entry that was built is there and none else: what is asked before building, once a command."""
-    found = look_up(layout, payload)
+    found = look_up(layout, payload, strict=strict)
     if isinstance(found, Environment) and (reason := completeness(found.path, found.manifest) or openness(found.path)):
         return Unusable(found.path, reason)
     return found

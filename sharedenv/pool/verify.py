@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from sharedenv.frozen import frozen
@@ -13,6 +14,8 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.store import Unusable, examine
 from sharedenv.start.access import INVENTORY, MANIFEST
+
+_PYTHON = re.compile(r"bin/(python|pypy|graalpy)[\d.]*")
 
 
 @frozen
@@ -64,7 +67,11 @@ def verify(layout: Layout, path: str) -> Verified:
     if contents.exposed:
         more = f" and {len(contents.exposed) - 1:,} more of its entries" if len(contents.exposed) > 1 else ""
         faults.append(f"others may write its {min(contents.exposed)}{more}")
-    return _compare(path, faults, recorded, contents)
+    away = {name: target for name, target in recorded.links.items() if target.startswith("/") and not _PYTHON.fullmatch(name)}
+    if away:  # link-mode symlink has made such environments, in somebody's cache
+        faults.append(f"{len(away):,} of its files are links, and as good as what is in {os.path.commonpath(away.values())}")
+    lost = [name for name in away if name in contents.files and not os.path.exists(os.path.join(path, name))]
+    return _compare(path, faults, recorded, contents, lost)
 
 
 def _hopeless(path: str, faults: list[str]) -> Verified:
@@ -84,7 +91,7 @@ def _faults(path: str, manifest: Manifest, contents: Contents) -> list[str]:
     return faults
 
 
-def _compare(path: str, faults: list[str], recorded: Inventory, contents: Contents) -> Verified:
+def _compare(path: str, faults: list[str], recorded: Inventory, contents: Contents, lost: list[str]) -> Verified:
     present = {name: size for name, size in contents.files.items() if name not in (MANIFEST, INVENTORY)}
     expected: Mapping[str, tuple[int, str] | str] = {**recorded.files, **recorded.links}
     changed = [name for name, record in hash_entries(path, [name for name in present if name in expected])
@@ -100,7 +107,7 @@ def _compare(path: str, faults: list[str], recorded: Inventory, contents: Conten
         path,
         tuple(dict.fromkeys(faults)),
         tuple(sorted(changed)),
-        tuple(sorted([*(name for name in expected if name not in present), *gone_folders])),
+        tuple(sorted([*(name for name in expected if name not in present), *gone_folders, *lost])),
         tuple(sorted([*set(added).difference(bytecode), *new_folders])),
         len(bytecode),
         len(present),

@@ -35,6 +35,7 @@ class BuildProgress:
         self._lock = threading.Lock()
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._noted: set[str] = set()
         self.built_environments: list[tuple[Need, Environment]] = []
 
     def __enter__(self) -> BuildProgress:
@@ -71,6 +72,14 @@ class BuildProgress:
                 self._live.update(task, step=text)
                 return
         self._console.detail(f"  {need.payload.key[:SHORT]}: {text}")
+
+    def note(self, text: str) -> None:
+        """What the user should know, once."""
+        with self._lock:
+            known = text in self._noted
+            self._noted.add(text)
+        if not known:
+            self._say(text)
 
     def built(self, need: Need, environment: Environment, seconds: float) -> None:
         """A build was published."""

@@ -42,6 +42,10 @@ class Screen:
             self._end_line()
             self.console.say(text)
 
+    def warn(self, text: str) -> None:
+        """A warning."""
+        self.say(f"{self.console.style('warning', 'warning:')} {text}")
+
     def detail(self, text: str) -> None:
         """A line that only -v shows."""
         if self.console.verbosity > 0:

@@ -41,14 +41,27 @@ def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = N
     try:
         request = python or environ.get("SHAREDENV_PYTHON") or environ.get("UV_PYTHON")
         parts.append(encoded(request) if request else b"")
-        is_relative = request and request[0] != "/" and (request[0] == "." or "/" in request)
-        parts.append(encoded(posix.getcwd()) if is_relative else b"")
+        parts.append(_place_of(request) if request else b"")
         parts.append(_read(root + "/.python-version") if not request else b"")
         parts += _variables(environ)
         parts += _configuration(root, environ)
     except OSError:
         return None
     return _digest(parts)
+
+
+def _place_of(request: str) -> bytes:
+    """Of a request that may be a path, where it starts; a bare name is one where such a folder is."""
+    if request[0] == "/" or request[0] in "0123456789<>=!~":
+        return b""
+    here = encoded(posix.getcwd())
+    if "/" in request or request[0] == ".":
+        return here
+    try:
+        posix.stat(request)
+    except FileNotFoundError:
+        return b""
+    return here
 
 
 def fingerprint(around: bytes, block: bytes, path: str) -> str | None:

@@ -21,8 +21,8 @@ PASSED = _words(
     REQUEST_TIMEOUT REQUIRE_METADATA_RANGE_REQUESTS S3_ENDPOINT_URL STACK_SIZE SYSTEM_CERTS"""
 )
 
-#: those of them that name a folder: uv is started in another one than the user stands in
-FOLDERS = _words("CACHE_DIR CREDENTIALS_DIR PYTHON_BIN_DIR PYTHON_CACHE_DIR PYTHON_INSTALL_DIR")
+#: those of them that name a folder or a file: uv is started in another folder than the user stands in
+FOLDERS = _words("CACHE_DIR CREDENTIALS_DIR PYTHON_BIN_DIR PYTHON_CACHE_DIR PYTHON_DOWNLOADS_JSON_URL PYTHON_INSTALL_DIR")
 
 #: kept from uv, never counted: where to build and what to be, which sharedenv decides, or nothing that concerns scripts
 DROPPED = _words(
