@@ -197,6 +197,7 @@ def test_two_mounts_of_one_folder_on_two_hosts_make_one_environment(project: Pro
     """flock is local to each mount, process numbers to each host: exclusive creation and rename hold."""
     require("bindfs", "unshare")
     project.script("s.py", ["alpha"], RUNS)
+    project.call("init")  # the two mounts look like two cases
     with bound(project.path, tmp_path / "m1") as one, bound(project.path, tmp_path / "m2") as two:
         hosts = [other_host("node1"), other_host("node2")]
         told = race(project, 6, hosts, [one, two])

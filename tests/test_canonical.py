@@ -215,7 +215,7 @@ def test_the_projects_configuration_holds_wherever_one_stands(project: Project) 
 def test_configuration_between_the_project_and_the_script_does_not_hold(project: Project) -> None:
     project.script("case1/s.py", ["alpha"], "import alpha; print(alpha.VERSION)")
     (project.path / "case1" / "uv.toml").write_text('resolution = "lowest"\n')
-    (project.path / ".sharedenv").mkdir()
+    project.call("init")  # without, a folder with a uv.toml is the edge of a project of its own
     assert project.call("exec", "s.py", cwd=project.path / "case1").stdout == "2.0\n"
 
 

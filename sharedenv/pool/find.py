@@ -172,7 +172,7 @@ def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:
     crowded = {"/", "/tmp", os.path.normpath(environ.get("HOME") or "/")} - {folder}  # a pool there is not found from below
     if (edge := edge_above(folder)) is not None and edge not in crowded:
         return Layout(os.path.join(edge, FOLDER))
-    if here != folder and here not in crowded and os.path.commonpath([here, folder]) == here:
+    if here != folder and os.path.commonpath([here, folder]) == here:
         return Layout(os.path.join(here, FOLDER))
     block = _block(script)
     at, within = folder, os.path.basename(script)
