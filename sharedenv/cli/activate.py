@@ -11,7 +11,7 @@ from collections.abc import Callable
 import click
 
 from sharedenv.cli.building import build_options, end_by_signal, require_one
-from sharedenv.cli.common import Selection, open_session, plan_of
+from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -49,7 +49,7 @@ def activate(
     kind = shell or shell_of(os.environ, calling_program())
     try:
         session = open_session(context, Selection((script,), python=python))
-        plan = plan_of(session, console)
+        plan = session.plan(session.paths)
         environment = require_one(session, plan, build_options, no_build, console)
         path = path_to_use(environment.path, os.environ)
         prompt = f"sharedenv {environment.key[:SHORT]}"

@@ -10,7 +10,7 @@ import click
 
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_options, build_plan
-from sharedenv.cli.common import Selection, Session, make_pool, open_session, plan_of, script_options
+from sharedenv.cli.common import Selection, Session, make_pool, open_session, script_options, warned
 from sharedenv.cli.options import json_option, option, typed
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
@@ -52,7 +52,7 @@ def build(
     if check and (other := next(filter(typed, ("rebuild", "upgrade", "shared_group")), None)):
         raise SharedenvError(f"--check changes nothing and --{other.replace('_', '-')} does: give one of them")
     session = open_session(context, selection)
-    plan = plan_of(session, console, full=not check)  # it mends an index that was damaged
+    plan = warned(session.plan(session.paths, full=not check), console)  # it mends an index that was damaged
     if check:
         return _check(session, plan, console, as_json)
     if upgrade:

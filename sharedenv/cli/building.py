@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sharedenv.cli.arguments import Duration
+from sharedenv.cli.arguments import duration
 from sharedenv.cli.common import Session
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
@@ -34,7 +34,7 @@ def build_options(function: Function) -> Function:
 
     @option("--no-compile", is_flag=True, help="Don't compile bytecode: builds are faster, first imports are slower.")
     @option("--offline", is_flag=True, help="Use uv's cache only.")
-    @option("--lock-timeout", type=Duration(), metavar="TIME", help="Wait this long for another process's build: 90, 10m, 2h.")
+    @option("--lock-timeout", type=duration, metavar="TIME", help="Wait this long for another process's build: 90, 10m, 2h.")
     @functools.wraps(function)
     def with_options(*args: Any, no_compile: bool, offline: bool, lock_timeout: float | None, **options: Any) -> Any:
         chosen = BuildOptions(compile=not no_compile, offline=offline, lock_timeout=lock_timeout)

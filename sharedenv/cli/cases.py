@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.cli.arguments import Duration, script_arguments
+from sharedenv.cli.arguments import duration, script_arguments
 from sharedenv.cli.common import Selection, make_pool
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.work import Wanted, Work
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sharedenv.slurm.share import Share
 
 _CASE_OPTIONS = (
-    option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
-    option("--grace", type=Duration(), default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
+    option("--timeout", type=duration, metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
+    option("--grace", type=duration, default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
     option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]"),

@@ -101,13 +101,8 @@ def open_session(context: click.Context, selection: Selection, *, cwd: str | Non
     return Session(layout, tuple(paths), selection.python)
 
 
-def plan_of(session: Session, console: Console, *, full: bool = False) -> Plan:
-    """The plan of a session's scripts; what it warns of is told. Raises BadScripts."""
-    return warned(session.plan(session.paths, full=full), console)
-
-
 def warned(plan: Plan, console: Console) -> Plan:
-    """The same plan, its warnings told."""
+    """The same plan, its warnings told: by the commands that are called once for all scripts, not by those of each task."""
     for text in plan.warnings:
         console.warn(text)
     return plan

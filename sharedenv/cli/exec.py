@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from sharedenv.cli.building import build_options, require_one
-from sharedenv.cli.common import Selection, open_session, plan_of
+from sharedenv.cli.common import Selection, open_session
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
@@ -51,7 +51,7 @@ def exec_(
                     f"exec becomes one script, and {script} names {len(session.paths):,}", hint=f"sharedenv run {shlex.quote(script)}"
                 )
             script = session.paths[0]
-        plan = plan_of(session, console)
+        plan = session.plan(session.paths)
         while True:
             environment = require_one(session, plan, build_options, no_build, console)
             try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
+from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, kept_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, in_pool_of, script_options, warned
@@ -52,7 +52,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @script_options
 @option("--jobs", "-j", type=Jobs(), metavar="N", help=_JOBS)
 @case_options
-@option("--delay", type=Duration(), default=0.0, metavar="TIME", help="Wait this long between two starts.")
+@option("--delay", type=duration, default=0.0, metavar="TIME", help="Wait this long between two starts.")
 @option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")
 @option("--keep-order", "-k", is_flag=True, help="Pass outputs on in the order of the scripts, not as they end.")
 @option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced; --resume and shares go on in it.")
@@ -86,7 +86,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         work = new_work(context, asked, here)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog_path)
-    warned(work.plan, console)
+    _warn(work, asked, given["no_build"], console)
     for note in work.notes:
         console.say(note)
     if text := _doubt(asked, given["array"], work, os.environ):
@@ -193,6 +193,16 @@ def _share(given: Mapping[str, Any]) -> Share | None:
     if given["shard"]:
         return parse_shard(given["shard"])
     return share_from_environment(os.environ)
+
+
+def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
+    """Tells what the plan warns of, once for all scripts: not in each task of an array, nor again after the build."""
+    if not work.plan.warnings or no_build or asked.share is not None:
+        return
+    from sharedenv.slurm.share import array_name  # noqa: PLC0415 - only where there is something to tell
+
+    if not array_name(os.environ):
+        warned(work.plan, console)
 
 
 def _doubt(asked: Wanted, array: bool, work: Work, environ: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import click
 
-from sharedenv.cli.common import Selection, open_session, plan_of, script_options
+from sharedenv.cli.common import Selection, open_session, script_options
 from sharedenv.cli.options import option
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.archive import Archive, make_archive
@@ -39,7 +39,7 @@ def stage_(context: click.Context, selection: Selection, to: str | None) -> int:
     """
     console: Console = context.obj
     session = open_session(context, selection)
-    plan = plan_of(session, console)
+    plan = session.plan(session.paths)
     ready, missing = look_up_all(session.layout, plan)
     if missing:
         raise missing_error(session.layout, plan.needs, missing, session.python)

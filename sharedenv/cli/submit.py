@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs
+from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, is_given, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, in_pool_of, make_pool, script_options, warned
@@ -59,7 +59,7 @@ class Lines(click.types.StringParamType):
 @option("--cpus-per-task", "-c", type=click.IntRange(min=1), metavar="N", help="CPUs of a task. [default: 1]")
 @option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
-@option("--margin", type=Duration(), metavar="TIME", help="Start nothing more this long before the time limit.")
+@option("--margin", type=duration, metavar="TIME", help="Start nothing more this long before the time limit.")
 @option("--jobs", "-j", type=Jobs(), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
 @case_options
 # SHAREDENV_STAGE is the folder of copies on a node

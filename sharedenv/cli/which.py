@@ -6,7 +6,7 @@ import os
 
 import click
 
-from sharedenv.cli.common import Selection, open_session, plan_of, script_options
+from sharedenv.cli.common import Selection, open_session, script_options
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
@@ -20,7 +20,7 @@ def which(context: click.Context, selection: Selection) -> int:
     """Print each script's interpreter, a line each, in the order asked. Exit 1 if any is not built."""
     console: Console = context.obj
     session = open_session(context, selection)
-    plan = plan_of(session, console)
+    plan = session.plan(session.paths)
     ready, missing = look_up_all(session.layout, plan)
     found = {path: ready[key] for path, key in plan.scripts if key in ready}
     remember(session.layout, os.environ, found, selection.python)

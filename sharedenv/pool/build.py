@@ -38,6 +38,9 @@ class Observer(Protocol):
     def made_pool(self, path: str) -> None:
         """There was no pool; now there is one."""
 
+    def passed_over(self, text: str) -> None:
+        """Something that one might expect to count in a build, and that doesn't; may be told more than once."""
+
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Another process builds this one (``since``: seconds since the epoch)."""
 
@@ -125,6 +128,8 @@ class Builder:
             if found is None and not self._options.rebuild and (orphan := adopt(layout, payload)):
                 return orphan
             reason = "its sources have changed" if drifted else found.reason if isinstance(found, Unusable) else None
+            for text in self._settings.left_out:
+                observer.passed_over(text)
             observer.started(need, reason)
             return self._construct(need, replace=found is not None)
 

@@ -34,6 +34,7 @@ class BuildProgress:
         self._lock = threading.Lock()
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._passed_over: set[str] = set()
         self.built_environments: list[tuple[Need, Environment]] = []
 
     def __enter__(self) -> BuildProgress:
@@ -57,6 +58,14 @@ class BuildProgress:
     def made_pool(self, path: str) -> None:
         """There was no pool; now there is one."""
         self._say(made_pool(path))
+
+    def passed_over(self, text: str) -> None:
+        """A warning, told once."""
+        with self._lock:
+            if text in self._passed_over:
+                return
+            self._passed_over.add(text)
+        self._say(f"{self._console.style('warning', 'warning:')} {text}")
 
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Somebody else builds it."""
