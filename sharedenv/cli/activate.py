@@ -26,8 +26,11 @@ from sharedenv.start.staged import path_to_use
 @click.command()
 @click.argument("script", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
-@option("--shell", type=click.Choice(list(SHELLS)), help="The kind of shell that reads the code. [default: the one that calls, else SHELL]")
-@option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")
+@option(
+    "--shell", type=click.Choice(list(SHELLS)), yields=("as_taskprolog",),
+    help="The kind of shell that reads the code. [default: the one that calls, else SHELL]",
+)  # fmt: skip
+@option("--taskprolog", "as_taskprolog", is_flag=True, yields=("shell",), help="Write lines for Slurm's TaskProlog instead.")
 @option("--no-build", is_flag=True, help="A missing environment is an error.")
 @build_options
 @click.pass_context
@@ -79,7 +82,8 @@ def or_end_the_job(words: list[str], run: Callable[[], int]) -> int:
         status = run()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else EXIT_FAILED
-    prolog = "--taskprolog" in words or os.environ.get("SHAREDENV_TASKPROLOG", "").strip().lower() not in _OFF
+    shell = any(word.partition("=")[0] == "--shell" for word in words)
+    prolog = "--taskprolog" in words or (not shell and os.environ.get("SHAREDENV_TASKPROLOG", "").strip().lower() not in _OFF)
     if status and not prolog:
         with contextlib.suppress(SharedenvError, BrokenPipeError):  # the error may be that nothing can be written there
             Console().result(FAILURE[_kind(words)])

@@ -11,7 +11,7 @@ import click
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_options, build_plan
 from sharedenv.cli.common import Selection, Session, make_pool, open_session, script_options, warned
-from sharedenv.cli.options import json_option, option, typed
+from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.index import remember
@@ -23,6 +23,9 @@ from sharedenv.start.access import SHORT
 from sharedenv.start.trust import is_shared
 
 
+@contrary("check", "rebuild", why="--check changes nothing")
+@contrary("check", "upgrade", why="--check changes nothing")
+@contrary("check", "shared_group", why="--check changes nothing")
 @click.command()
 @script_options
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
@@ -49,8 +52,6 @@ def build(
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
     console: Console = context.obj
-    if check and (other := next(filter(typed, ("rebuild", "upgrade", "shared_group")), None)):
-        raise SharedenvError(f"--check changes nothing and --{other.replace('_', '-')} does: give one of them")
     session = open_session(context, selection)
     plan = warned(session.plan(session.paths, full=not check), console)  # it mends an index that was damaged
     if check:

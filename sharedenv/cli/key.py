@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from sharedenv.cli.common import Selection, find_scripts, script_options, warned
-from sharedenv.cli.options import json_option, option
+from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
 from sharedenv.key import maker
@@ -20,6 +20,7 @@ from sharedenv.settings import gather_settings
 from sharedenv.start.find_pool import FOLDER
 
 
+@contrary("explain", "diff", "as_json", why="each is another answer")
 @click.command()
 @script_options
 @option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
@@ -32,8 +33,6 @@ def key(context: click.Context, selection: Selection, explain: bool, diff: bool,
     Scripts with one key share one environment.
     """
     console: Console = context.obj
-    if explain + diff + as_json > 1:
-        raise click.UsageError("choose one of --explain, --diff and --json")
     plan = _plan(context, selection)
     if as_json:
         scripts = [{"path": path, "key": found} for path, found in plan.scripts]

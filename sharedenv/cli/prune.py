@@ -9,7 +9,7 @@ import click
 
 from sharedenv.cli.common import Selection, Session, open_session, script_options
 from sharedenv.cli.needs import unfinished_needs
-from sharedenv.cli.options import json_option, option
+from sharedenv.cli.options import contrary, json_option, needing, option
 from sharedenv.cli.pools import existing_pool
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -46,6 +46,10 @@ class _Usage(click.Command):
         return ["[OPTIONS]", "[--keep SCRIPT...]"]
 
 
+@contrary("everything", "keep", why="--all stands alone, nothing is left to choose")
+@contrary("everything", "unused_for", why="--all stands alone, nothing is left to choose")
+@contrary("everything", "max_size", why="--all stands alone, nothing is left to choose")
+@needing("from_file", "keep")
 @click.command("prune", cls=_Usage)
 @script_options
 @option("--unused-for", type=age, metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
@@ -77,8 +81,6 @@ def prune_(
     console: Console = context.obj
     if keep == selection.empty:
         raise click.UsageError("--keep wants the scripts to keep for" if keep else "scripts are named with --keep: --keep SCRIPT...")
-    if everything and (keep or unused_for is not None or max_size is not None):
-        raise click.UsageError("--all stands alone: nothing is left to choose")
     layout, kept = _kept(context, selection) if keep else (existing_pool(context), None)
     for text in lost_with(layout) if everything else ():
         console.warn(text)

@@ -12,6 +12,7 @@ import click
 
 from sharedenv.cli.cases import is_given
 from sharedenv.cli.common import Selection, Session, find_scripts, trusted
+from sharedenv.cli.options import contradicted
 from sharedenv.cli.work import Wanted, Work
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
@@ -146,7 +147,7 @@ def inherit(
     taken = {
         name: value
         for name, value in earlier.params.items()
-        if earlier.get_parameter_source(name) is line and not is_given(context, name)
+        if earlier.get_parameter_source(name) is line and not is_given(context, name) and not contradicted(context, name)
     }
     return Inherited(
         replace(selection, python=taken.get("python", selection.python)),

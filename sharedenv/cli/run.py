@@ -15,7 +15,7 @@ from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, kept_journal, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, in_pool_of, script_options, warned
-from sharedenv.cli.options import option
+from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.running import Ended, execute, needed
 from sharedenv.cli.work import Wanted, Work, new_work, remember_all
@@ -48,6 +48,8 @@ _ONCE = frozenset({
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
+@contrary("array", "shard", why="both name a share")
+@contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @option("--jobs", "-j", type=Jobs(), metavar="N", help=_JOBS)
@@ -184,8 +186,6 @@ def _tell_unrun(console: Console, work: Work, before: str) -> int:
 
 
 def _share(given: Mapping[str, Any]) -> Share | None:
-    if given["array"] and given["shard"]:
-        raise SharedenvError("--array and --shard both name a share: give one of them")
     if not given["array"] and not given["shard"]:
         return None
     from sharedenv.slurm.share import parse_shard, share_from_environment  # noqa: PLC0415 - most runs are no share

@@ -14,7 +14,7 @@ from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration
 from sharedenv.cli.building import build_options, build_plan, option_words
 from sharedenv.cli.cases import case_options, create_journal, is_given, repeated, resume_options, wanted
 from sharedenv.cli.common import Selection, in_pool_of, make_pool, script_options, warned
-from sharedenv.cli.options import option
+from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.resuming import earlier_run, inherit, resumed_work
 from sharedenv.cli.running import require_all
@@ -47,6 +47,9 @@ class Lines(click.types.StringParamType):
     envvar_list_splitter = "\n"
 
 
+@contrary("resume", "retry_failed", why="--resume runs what failed, too")
+@contrary("tasks", "per_task", why="both decide the number of tasks")
+@contrary("build_job", "no_build", why="the one builds, the other does not")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @option("--tasks", type=click.IntRange(min=1), metavar="N", help="Share the scripts out among N tasks.")
@@ -150,10 +153,6 @@ def _still_asked(context: click.Context, sbatch: Sequence[str]) -> tuple[str, ..
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
-    if given["tasks"] and given["per_task"]:
-        raise SharedenvError("--tasks and --per-task both decide the number of tasks: give one of them")
-    if given["build_job"] and given["no_build"]:
-        raise SharedenvError("--build-job builds and --no-build does not: give one of them")
     options = Options(
         time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],
