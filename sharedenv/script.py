@@ -92,16 +92,16 @@ def uv_options(data: bytes) -> str:
 
     It counts where the file itself is started, and nowhere else: neither under `uv run SCRIPT`.
     """
-    if not data.startswith(b"#!") or b"uv" not in data[: data.find(b"\n")]:
-        return ""
-    words = data[2 : data.find(b"\n")].decode("utf-8", "replace").split()
+    line = data[:512].partition(b"\n")[0] if data.startswith(b"#!") else b""  # more than any kernel reads of it
+    words = line[2:].decode("utf-8", "replace").split()
     names = [word.rpartition("/")[2] for word in words]
-    if "uv" not in names or "run" not in names[names.index("uv") :]:
+    if "uv" not in names:
         return ""
     place = names.index("uv")
+    if next((name for name in names[place:] if name in ("run", "tool")), "") != "run":
+        return ""
     set_before = [word for word in words[:place] if word.startswith("UV_") and "=" in word]
-    given = [word for word in words[place + 1 :] if word not in _HARMLESS]
-    return " ".join([*set_before, *given])
+    return " ".join([*set_before, *(word for word in words[place + 1 :] if word not in _HARMLESS)])
 
 
 def field_line(block: Block, field: str) -> int:

@@ -39,7 +39,7 @@ class Observer(Protocol):
         """There was no pool; now there is one."""
 
     def passed_over(self, text: str) -> None:
-        """Something that one might expect to count in a build, and that doesn't; may be told more than once."""
+        """What one might expect of a build, and what is not done; may be told more than once."""
 
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Another process builds this one (``since``: seconds since the epoch)."""
@@ -166,7 +166,8 @@ class Builder:
         def step(text: str) -> None:
             self._observer.step(need, text)
 
-        return Construction(self._layout, self._settings, self._find_uv(), self._options, self._environ, self._cwd, step)
+        told = self._observer.passed_over
+        return Construction(self._layout, self._settings, self._find_uv(), self._options, self._environ, self._cwd, step, told)
 
     def _fulfil(self, need: Need, future: Future[Environment]) -> None:
         try:
