@@ -3,7 +3,8 @@
 The builder gives uv one uv.toml of our making, so that it looks for no other. What goes into it: the project's options,
 and of the user's and the site's those that can't change what is installed (cache, proxies, certificates, keyring). And
 where nothing else names a default index, theirs: behind a firewall a mirror is the only way to any package. It counts
-in no key, and the manifest of what was built through it says so.
+in no key, and the manifest of what was built through it says so. Whatever else theirs say is left out, and named by who
+builds: a pool is shared by people, and by nodes whose files may differ.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Config:
     inert: Mapping[str, Any] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → with them
     notes: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[tuple[str, str], ...] = ()  # file and option, of those that would count elsewhere
 
 
 def read_config(root: str, environ: Mapping[str, str]) -> Config:
@@ -74,16 +76,18 @@ def read_user_config(environ: Mapping[str, str], *, mirror: bool) -> Config:
     inert: dict[str, Any] = {}
     default: dict[str, Any] = {}
     source = ""
+    left_out: list[tuple[str, str]] = []
     for path in reversed(_user_files(environ)):
         table = _toml(path) or {}
         inert.update(_inert(table, path))
         if found := _default_index(table, path):
             default, source = found, path
+        left_out += [(path, name) for name in table if _is_left_out(name, table[name])]
     if not (default and mirror):
-        return Config(inert=inert)
+        return Config(inert=inert, left_out=tuple(left_out))
     urls: dict[str, str] = {}
     note = {"user-config": {"file": source, "index": keep_aside(default["url"], urls)}}
-    return Config(inert={**inert, "index": [default]}, urls=urls, notes=note)
+    return Config(inert={**inert, "index": [default]}, urls=urls, notes=note, left_out=tuple(left_out))
 
 
 def read_text(path: str) -> str | None:
@@ -127,6 +131,12 @@ def _inert(table: Mapping[str, Any], path: str) -> dict[str, Any]:
     if isinstance(catalogue := inert.get(_CATALOGUE), str) and not is_url(catalogue):
         inert[_CATALOGUE] = os.path.normpath(os.path.join(os.path.dirname(path), catalogue))
     return inert
+
+
+def _is_left_out(name: str, value: Any) -> bool:
+    if name == "index":  # the default one is used, unless another is named nearer by
+        return any(not index.get("default") for index in value if isinstance(index, dict))
+    return not (name == "index-url" or name in INERT or name in NOT_FOR_SCRIPTS or name in MIRRORS)
 
 
 def _default_index(table: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from sharedenv.discover import is_pattern
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker, Payload
-from sharedenv.problems import FOLDER, FOLDERS, NO_FILE, BadScripts, Problem, shown, unknown_key
-from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block
+from sharedenv.problems import FOLDER, FOLDERS, NO_FILE, BadScripts, Problem, remark, shown
+from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block, uv_options
 from sharedenv.start.block import Block
 from sharedenv.start.environ import current_folder
 from sharedenv.start.fingerprint import sha256
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
+UNREAD = "options of uv in the first line are not read, here as by `uv run SCRIPT`: {}"
 _OURS_ALONE = ("/dev/stdin", "/dev/fd/", "/proc/self/")  # names that mean another file to the process that is to run it
 
 
@@ -54,7 +55,7 @@ def make_plan(paths: Iterable[str], make: Maker) -> Plan:
     digests: list[str] = []
     needs: dict[str, tuple[Payload, list[str]]] = {}
     problems: list[Problem] = []
-    unknown: dict[str, tuple[str, int, list[str]]] = {}  # key → where it was met first, scripts that have it
+    remarks: dict[str, tuple[str, int, list[str]]] = {}  # what is to be said → where it was met first, scripts that have it
     total = 0
     for path in paths:
         total += 1
@@ -68,13 +69,13 @@ def make_plan(paths: Iterable[str], make: Maker) -> Plan:
             scripts.append((path, payload.key))
             digests.append(keyer.digest)
             needs.setdefault(payload.key, (payload, []))[1].append(path)
-            for name, line in keyer.unknown:
-                unknown.setdefault(name, (path, line, []))[2].append(path)
+            for line, text in keyer.remarks:
+                remarks.setdefault(text, (path, line, []))[2].append(path)
     if problems:
         raise BadScripts(problems, total, current_folder(os.environ))
     found = {key: Need(payload, tuple(users)) for key, (payload, users) in needs.items()}
     here = current_folder(os.environ)
-    warnings = tuple(unknown_key(shown(path, here), line, name, len(users)) for name, (path, line, users) in unknown.items())
+    warnings = tuple(remark(shown(path, here), line, text, len(users)) for text, (path, line, users) in remarks.items())
     return Plan(tuple(scripts), found, tuple(digests), warnings)
 
 
@@ -88,9 +89,10 @@ class _Keyer:
         self._payloads: dict[tuple[bytes, int, bytes | None, str], Payload | ScriptError] = {}
         self._locks: dict[bytes, bytes] = {}
         self._last: tuple[bytes, Block] | None = None
+        self._first: tuple[tuple[int, str], ...] = ()  # remarks on the first line of the last bytes
         self._plain: Payload | None = None  # of the last bytes, wherever they lie, without a lock file
         self.digest = ""  #: of the script that `payload` was last called for
-        self.unknown: tuple[tuple[str, int], ...] = ()  #: its unknown keys, each with its line
+        self.remarks: tuple[tuple[int, str], ...] = ()  #: what is passed over in it: line, and what is to be said
 
     def payload(self, path: str) -> Payload:
         """The payload of one script and its lock file. Raises ScriptError, OSError."""
@@ -99,7 +101,7 @@ class _Keyer:
         if lock is None and self._plain is not None:
             return self._plain
         metadata = self._metadata(block)
-        self.unknown = tuple((key, field_line(block, key)) for key in metadata.unknown)
+        self.remarks = (*self._first, *((field_line(block, key), text) for key, text in metadata.unknown))
         folder = os.path.dirname(path)
         name = (block.content, block.line, lock)
         payload = self._payloads.get((*name, "")) or self._payloads.get((*name, folder))
@@ -126,6 +128,8 @@ class _Keyer:
         if self._last is None or data != self._last[0]:
             self._plain = None
             self._last = data, read_block(data)
+            options = uv_options(data)
+            self._first = ((1, UNREAD.format(options)),) if options else ()
             self.digest = sha256(data).hexdigest()
         return self._last[1]
 

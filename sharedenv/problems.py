@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from sharedenv.discover import is_pattern
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.script import KEYS, NO_BLOCK
+from sharedenv.script import NO_BLOCK
 
 LINES = 20  #: at most about so many lines of places, so that the message stays on one screen
 GROUPS = 12  #: at most so many kinds of errors are told apart on it
@@ -57,16 +57,9 @@ def shown(path: str, cwd: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def unknown_key(path: str, line: int, key: str, scripts: int) -> str:
-    """The warning for a top-level key of a block that neither PEP 723 nor uv knows, first met in this line.
-
-    ``path``: as it is shown; ``scripts``: how many have it.
-    """
-    import difflib  # noqa: PLC0415 - rarely needed
-
-    like = difflib.get_close_matches(key.lower().replace("_", "-"), KEYS, 1)
-    meant = f"did you mean `{like[0]}`?" if like else "it is ignored"
-    return f"{path}:{line}: unknown key `{key}`; {meant}{f' (in {scripts:,} scripts)' if scripts > 1 else ''}"
+def remark(path: str, line: int, text: str, scripts: int) -> str:
+    """A warning about something in ``scripts`` scripts that is passed over, first met in this line of ``path`` (as it is shown)."""
+    return f"{path}:{line}: {text}{f' (in {scripts:,} scripts)' if scripts > 1 else ''}"
 
 
 def _in_words(problem: Problem, cwd: str) -> Problem:

@@ -14,9 +14,11 @@ from sharedenv.start.block import Block, BlockError, find_block
 
 NO_BLOCK = "no `# /// script` block in it"
 MAX_DEPTH = 80  #: levels of nesting; uv's TOML reader stops here, and Python's stack would soon
-KEYS = ("dependencies", "requires-python", "tool")  #: all that PEP 723 knows
+KEYS = {"dependencies": list, "requires-python": str, "tool": dict}  #: all that PEP 723 knows, and what each holds
 _NEARLY = re.compile(rb"^#[ \t]*///[ \t]*script[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _INVALID = "the block is not valid TOML: "
+#: words of a first line that change nothing of what is run
+_HARMLESS = frozenset(["run", "--script", "-s", "--gui-script", "--quiet", "-q", "--verbose", "-v", "--no-project", "--no-progress", "--"])
 _NUMBERS = range(-(2**127), 2**128)  # what uv's TOML reader holds
 
 
@@ -38,7 +40,7 @@ class Metadata:
     dependencies: tuple[str, ...]
     uv: Mapping[str, Any]  # the table [tool.uv], as TOML gave it
     block: Block  # where it came from: errors found later point into it
-    unknown: tuple[str, ...] = ()  # top-level keys that nobody reads: often a slip of the pen
+    unknown: tuple[tuple[str, str], ...] = ()  # top-level keys that nobody reads, each with what is to be said of it
 
 
 def parse_script(data: bytes) -> Metadata:
@@ -81,7 +83,25 @@ def parse_block(block: Block) -> Metadata:
     uv = tool.get("uv", {})
     if not isinstance(uv, dict):
         raise _wrong(block, "tool.uv", "a table", uv)
-    return Metadata(requires_python, tuple(dependencies), uv, block, tuple(key for key in document if key not in KEYS))
+    unknown = tuple((key, _unknown(key, value)) for key, value in document.items() if key not in KEYS)
+    return Metadata(requires_python, tuple(dependencies), uv, block, unknown)
+
+
+def uv_options(data: bytes) -> str:
+    """What the first line of a script gives `uv run` beside the script (``--python 3.13``), as it stands there; "" for nothing.
+
+    It counts where the file itself is started, and nowhere else: neither under `uv run SCRIPT`.
+    """
+    line = data[:512].partition(b"\n")[0] if data.startswith(b"#!") else b""  # more than any kernel reads of it
+    words = line[2:].decode("utf-8", "replace").split()
+    names = [word.rpartition("/")[2] for word in words]
+    if "uv" not in names:
+        return ""
+    place = names.index("uv")
+    if next((name for name in names[place:] if name in ("run", "tool")), "") != "run":
+        return ""
+    set_before = [word for word in words[:place] if word.startswith("UV_") and "=" in word]
+    return " ".join([*set_before, *(word for word in words[place + 1 :] if word not in _HARMLESS)])
 
 
 def field_line(block: Block, field: str) -> int:
@@ -139,3 +159,12 @@ def _wrong(block: Block, field: str, wanted: str, value: object) -> ScriptError:
     kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a table"}
     kind = kinds.get(type(value), "a date or time")
     return ScriptError(f"{field} is {kind}; it must be {wanted}", line=field_line(block, field), field=field)
+
+
+def _unknown(key: str, value: object) -> str:
+    """What is to be said of a top-level key that neither PEP 723 nor uv knows: most times a slip of the pen."""
+    import difflib  # noqa: PLC0415 - rarely needed
+
+    fitting = [known for known, kind in KEYS.items() if isinstance(value, kind)]  # [dependency-groups] is no list of dependencies
+    like = difflib.get_close_matches(key.lower().replace("_", "-"), fitting, 1)
+    return f"unknown key `{key}`; {f'did you mean `{like[0]}`?' if like else 'it is ignored'}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -40,6 +40,7 @@ class Settings:
     urls: Mapping[str, str] = field(default_factory=dict, repr=False)  # URL without credentials → with them
     secrets: tuple[str, ...] = field(default=(), repr=False)  # other secrets that pass through
     notes: Mapping[str, Any] = field(default_factory=dict)  # for manifests: the user's configuration that is used
+    left_out: tuple[str, ...] = ()  # what of the user's and the site's configuration doesn't count, a line for each file
     pinned: bool = False  # the request stands in .python-version: it yields to a requires-python that leaves no room for it
 
 
@@ -65,7 +66,21 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
         urls={**user.urls, **project.urls, **here.urls},
         secrets=tuple(sorted(secrets | secrets_in(dict(project.inert)))),
         notes=user.notes,
+        left_out=_left_out(user.left_out, {**project.counted, **counted}, root),
         pinned=pinned,
+    )
+
+
+def _left_out(options: Iterable[tuple[str, str]], counted: Mapping[str, Any], root: str) -> tuple[str, ...]:
+    """A line for each file that would have a say under `uv run`; options that the project decides are nobody's loss."""
+    names: dict[str, list[str]] = {}
+    for path, name in options:
+        if name not in counted and f"UV_{name.upper().replace('-', '_')}" not in counted:
+            names.setdefault(path, []).append(name)
+    where = os.path.join(root, "uv.toml")
+    return tuple(
+        f"{path}: left out, since a pool is shared: {', '.join(found)}; what this project needs of it belongs in {where}"
+        for path, found in names.items()
     )
 
 

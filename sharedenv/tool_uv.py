@@ -1,8 +1,8 @@
 """The table [tool.uv] of a script → its normal form: what can change what is installed, paths and lists canonical.
 
-Pure. The tables below hold the options that uv 0.13.9 takes in a script, with their types. Any other is an error in uv,
-and so it is here. An option that says what uv does anyway (``no-build = false``, ``resolution = "highest"``) still
-overrules the project's, so it counts unless it is a list or table of nothing.
+Pure. The tables below hold the options that uv 0.13.9 takes in a script, with their types. Any other counts as it stands:
+whether the uv that builds knows it is that uv's to say. An option that says what uv does anyway (``no-build = false``,
+``resolution = "highest"``) still overrules the project's, so it counts unless it is a list or table of nothing.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def normal_options(options: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """The options of a script that count, in normal form, without credentials. Raises OptionError."""
     normal: dict[str, Any] = {}
     for name, value in options.items():
-        if name not in INERT and name not in COUNTED:
-            raise OptionError("uv knows no such option of a script", name)
+        if name in NOT_FOR_SCRIPTS and name not in COUNTED:
+            raise OptionError("uv has no such option of a script, only of a project", name)
         normal.update(normal_option(name, value, place))
     return normal
 
@@ -314,3 +314,6 @@ COUNTED: Mapping[str, Reader] = {
     "sources": _sources,
     "torch-backend": readers.like(r"auto|cpu|xpu|cu\d+|rocm\d+(\.\d+)*", "a backend of torch: auto, cpu, cu128, rocm6.3 …"),
 }
+
+#: the names of all options that are known here
+OPTIONS = frozenset([*INERT, *COUNTED])

@@ -22,7 +22,8 @@ LINES = 14  #: at most so many lines of uv's words in a message; all of them are
 #: from "[stderr]" on, what a shim says of versions of Python that pyenv has, and how to choose one
 _SHIM = re.compile(r"\n\s*\[stderr\]\s*\n\s*pyenv: .*", re.DOTALL)
 
-_OPTIONS = re.compile(r"(unknown field `[^`]*`), expected one of .*")
+_OPTIONS = re.compile(r"(unknown field `([^`]*)`), expected one of .*")
+_FIELD = re.compile(r"(unknown field `([^`]*)`)")
 #: uv can't make its cache, or a file of its own in it
 _NO_CACHE = re.compile(r'Failed to initialize cache at|\(os error (13|30)\) at path "[^"]*/\.tmp')
 _NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
@@ -188,6 +189,12 @@ def other_uv(words: str) -> str | None:
     """The version of uv that settings want (specifiers), where uv refuses because it is another; else None."""
     found = re.search(r"Required uv version `([^`]+)` does not match", words)
     return found[1] if found else None
+
+
+def unknown_option(words: str) -> str | None:
+    """The option that uv has stumbled over, since it knows none of that name; None when it failed for another reason."""
+    found = _OPTIONS.search(words) or _FIELD.search(words)
+    return found[2] if found else None
 
 
 def _run(uv: Uv, arguments: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> Finished:

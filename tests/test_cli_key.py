@@ -172,7 +172,7 @@ def test_a_misspelt_key_of_the_block_is_told_once(project: Project) -> None:
         ]
     assert project.call("-q", "key", "case1/s.py").stderr == ""
     project.script("case1/s.py").write_text("# /// script\n# requires_python = '>=3.8'\n# ///\n")
-    assert "case1/s.py:2: unknown key `requires_python`; did you mean `requires-python`?\n" in project.call("exec", "case1/s.py").stderr
+    assert "case1/s.py:2: unknown key `requires_python`; did you mean `requires-python`?\n" in project.call("build", "case1/s.py").stderr
 
 
 def test_an_opening_line_that_is_nearly_one_is_named(project: Project) -> None:

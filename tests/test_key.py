@@ -305,7 +305,6 @@ def test_order_and_values_that_mean_something_count(name: str, one: Any, other: 
 @pytest.mark.parametrize(
     "options",
     [
-        {"foo": 1},
         {"workspace": {}},
         {"pip": {}},
         {"no-build": "yes"},

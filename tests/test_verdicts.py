@@ -198,6 +198,10 @@ DIFFERENT: dict[str, dict[str, str]] = {
         "alpha ; os_name == 'a\nb'": "packaging takes no line break in a literal, and no name holds one",
         "alpha;\n os_name\n=='x y\n'": "the same",
     },
+    "options": {
+        "foo = 1": "a uv that we don't know yet may take it: the uv that builds has the word",
+        'upgrade-group = ["x"]': "the same",
+    },
 }
 
 

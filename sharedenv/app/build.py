@@ -97,5 +97,5 @@ def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: b
     with building(project, plan, options, 1, observer) as futures:
         environment = result_of(next(iter(futures.values())))
     if environment.reading:  # told by who builds: `exec` starts thousands of times
-        observer.note(environment.reading)
+        observer.warn(environment.reading)
     return environment

@@ -14,7 +14,6 @@ from sharedenv.app.build import end_by_signal, require_one
 from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import option, paths
-from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.first_on_path import first_on_path
@@ -31,8 +30,11 @@ from sharedenv.start.staged import path_to_use
 @click.command()
 @click.argument("script", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
-@option("--shell", type=click.Choice(list(SHELLS)), help="The kind of shell that reads the code. [default: the one that calls, else SHELL]")
-@option("--taskprolog", "as_taskprolog", is_flag=True, help="Write lines for Slurm's TaskProlog instead.")
+@option(
+    "--shell", type=click.Choice(list(SHELLS)), yields=("as_taskprolog",),
+    help="The kind of shell that reads the code. [default: the one that calls, else SHELL]",
+)  # fmt: skip
+@option("--taskprolog", "as_taskprolog", is_flag=True, yields=("shell",), help="Write lines for Slurm's TaskProlog instead.")
 @option("--no-build", is_flag=True, help="A missing environment is an error.")
 @build_options
 @click.pass_obj
@@ -53,7 +55,7 @@ def activate(
     kind = shell or shell_of(os.environ, calling_program())
     try:
         project = open_project(console.pool, Selection("activate", (script,), python=python), alone=True)
-        plan = plan_of(project, console)
+        plan = project.plan(project.paths)
         with BuildProgress(console) as progress:
             environment = require_one(project, plan, build_options, no_build, progress)
         path = path_to_use(environment.path, os.environ)
@@ -96,7 +98,8 @@ def or_end_the_job(words: list[str], run: Callable[[], int]) -> int:
         status = run()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else EXIT_FAILED
-    prolog = "--taskprolog" in words or os.environ.get("SHAREDENV_TASKPROLOG", "").strip().lower() not in _OFF
+    shell = any(word.partition("=")[0] == "--shell" for word in words)
+    prolog = "--taskprolog" in words or (not shell and os.environ.get("SHAREDENV_TASKPROLOG", "").strip().lower() not in _OFF)
     if status and not prolog:
         with contextlib.suppress(SharedenvError, BrokenPipeError):  # the error may be that nothing can be written there
             Console().result(FAILURE[_kind(words)])

@@ -11,19 +11,17 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _ARGUMENTS = "sharedenv.arguments"
 
 
-class Duration(click.ParamType[float]):
-    """`90`, `1.5h`, `10m`, `2d`: seconds as a number."""
+def duration(value: str | float) -> float:
+    """`90`, `1.5h`, `10m`, `2d`: seconds as a number; a usage error for anything else.
 
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds; a usage error for anything else."""
-        if isinstance(value, float | int):
-            return float(value)
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m|min|h|d|)", str(value).strip())
-        if match is None:
-            self.fail(f"{value!r} is no duration: 90 (seconds), 10m, 1.5h, 2d", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+    A function, as click takes one for a type: ParamType is generic in the newest versions of click alone.
+    """
+    if isinstance(value, float | int):
+        return float(value)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m|min|h|d|)", value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no duration: 90 (seconds), 10m, 1.5h, 2d")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 class Jobs(click.IntRange):

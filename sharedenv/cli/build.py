@@ -11,7 +11,7 @@ import click
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
-from sharedenv.cli.options import json_option, option, typed
+from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.cli.scripts import make_pool, plan_of, script_options
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
@@ -25,6 +25,9 @@ from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import is_shared
 
 
+@contrary("check", "rebuild", why="--check changes nothing")
+@contrary("check", "upgrade", why="--check changes nothing")
+@contrary("check", "shared_group", why="--check changes nothing")
 @click.command()
 @script_options
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
@@ -50,8 +53,6 @@ def build(
 
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
-    if check and (other := next(filter(typed, ("rebuild", "upgrade", "shared_group")), None)):
-        raise SharedenvError(f"--check changes nothing and --{other.replace('_', '-')} does: give one of them")
     project = open_project(console.pool, selection)
     plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:

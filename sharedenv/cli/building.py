@@ -8,7 +8,7 @@ from typing import Any
 
 from sharedenv.app.build import build_plan
 from sharedenv.app.project import Project
-from sharedenv.cli.arguments import Duration
+from sharedenv.cli.arguments import duration
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
@@ -25,7 +25,7 @@ def build_options(function: Function) -> Function:
     @option("--no-compile", is_flag=True, help="Don't compile bytecode: builds are faster, first imports are slower.")
     @option("--offline", is_flag=True, help="Use uv's cache only.")
     @option("--strict-python", is_flag=True, help="Take ==3.12 or <=3.12 in requires-python as 3.12.0, to the letter.")
-    @option("--lock-timeout", type=Duration(), metavar="TIME", help="Wait this long for another process's build: 90, 10m, 2h.")
+    @option("--lock-timeout", type=duration, metavar="TIME", help="Wait this long for another process's build: 90, 10m, 2h.")
     @functools.wraps(function)
     def with_options(
         *args: Any, no_compile: bool, offline: bool, strict_python: bool, lock_timeout: float | None, **options: Any

@@ -14,7 +14,7 @@ import click
 
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work
-from sharedenv.cli.arguments import Duration
+from sharedenv.cli.arguments import duration
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
 from sharedenv.discover import POOL
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from sharedenv.slurm.share import Share
 
 _CASE_OPTIONS = (
-    option("--timeout", type=Duration(), metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
-    option("--grace", type=Duration(), default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
+    option("--timeout", type=duration, metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
+    option("--grace", type=duration, default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
-    option("--cwd", metavar="DIR", help="Start every script there. [default: each in its own folder]"),
+    option("--cwd", metavar="DIR", yields=("resume", "retry_failed"), help="Start every script there. [default: each in its own folder]"),
     option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
     option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
@@ -40,7 +40,7 @@ _CASE_OPTIONS = (
 _RESUME_OPTIONS = (
     option("--resume", is_flag=True, help="Go on with the last run over these scripts and its options: what is left undone, what failed."),
     option("--retry-failed", is_flag=True, help="What failed in it, and no more."),
-    option("--run-id", metavar="ID", help="The run that --resume and --retry-failed mean. [default: the last one]"),
+    option("--run-id", metavar="ID", needs=("resume", "retry_failed"), help="The run that these two mean. [default: the last one]"),
     option("--no-build", is_flag=True, help="A missing environment is an error at once."),
 )
 
@@ -63,8 +63,6 @@ def wanted(
     selection: Selection, arguments: tuple[str, ...] | None, given: Mapping[str, Any], here: str, share: Share | None = None
 ) -> Wanted:
     """What a command line asks for; ``arguments``: what followed `--`. Raises SharedenvError for options that contradict each other."""
-    if given["resume"] and given["retry_failed"]:
-        raise SharedenvError("--resume runs what failed too: give one of --resume and --retry-failed")
     if given["run_id"] and not (given["resume"] or given["retry_failed"]):
         hint = f"sharedenv {selection.command} --resume --run-id {given['run_id']}"
         raise SharedenvError("--run-id names a run to go on with", hint=hint)

@@ -12,7 +12,6 @@ from sharedenv.app.build import require_one
 from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import option, paths
-from sharedenv.cli.scripts import plan_of
 from sharedenv.cli.stage import tell_staged
 from sharedenv.discover import is_pattern
 from sharedenv.errors import EXIT_BUILD, SharedenvError
@@ -54,7 +53,7 @@ def exec_(
                     f"exec becomes one script, and {script} names {len(project.paths):,}", hint=f"sharedenv run {shlex.quote(script)}"
                 )
             script = project.paths[0]
-        plan = plan_of(project, console)
+        plan = project.plan(project.paths)
         while True:
             with BuildProgress(console) as progress:
                 environment = require_one(project, plan, build_options, no_build, progress)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sharedenv.app.project import Selection
+from sharedenv.cli.options import contradicted
 from sharedenv.frozen import frozen
 from sharedenv.pool.options import BuildOptions
 from sharedenv.run.journal import Run
@@ -60,7 +61,7 @@ def inherit(
     taken = {
         name: value
         for name, value in earlier.params.items()
-        if earlier.get_parameter_source(name) is line and name not in anew
+        if earlier.get_parameter_source(name) is line and name not in anew and not contradicted(context, name)
     }
     return Inherited(
         replace(selection, python=taken.get("python", selection.python)),

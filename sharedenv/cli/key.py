@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from sharedenv.app.project import Selection, find_scripts
-from sharedenv.cli.options import json_option, option
+from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.cli.scripts import script_options, warned
 from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
@@ -24,6 +24,7 @@ from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER
 
 
+@contrary("explain", "diff", "as_json", why="each is another answer")
 @click.command()
 @script_options
 @option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
@@ -35,8 +36,6 @@ def key(console: Console, selection: Selection, explain: bool, diff: bool, as_js
 
     Scripts with one key share one environment.
     """
-    if explain + diff + as_json > 1:
-        raise click.UsageError("choose one of --explain, --diff and --json")
     plan = _plan(selection, console)
     if as_json:
         scripts = [{"path": path, "key": found} for path, found in plan.scripts]

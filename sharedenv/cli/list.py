@@ -12,6 +12,7 @@ from sharedenv.cli.options import json_option
 from sharedenv.pool.find import strays_below
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.manifest import Interpreter
 from sharedenv.pool.store import Unusable, examine
 from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console
@@ -71,6 +72,7 @@ def environment_value(layout: Layout, item: Found) -> dict[str, object]:
         value |= {
             "python": os.path.join(item.path, "bin", "python"),
             "python_version": manifest.interpreter.version,
+            "implementation": manifest.interpreter.implementation,
             "base_python": manifest.interpreter.path,
             "packages": {package.name: package.version for package in manifest.packages},
             "bytes": manifest.bytes,
@@ -88,6 +90,11 @@ def environment_value(layout: Layout, item: Found) -> dict[str, object]:
     return value
 
 
+def _python(interpreter: Interpreter) -> str:
+    kind = interpreter.implementation
+    return interpreter.version if kind == "cpython" else f"{kind} {interpreter.version}"
+
+
 def _row(layout: Layout, item: Found) -> tuple[str, ...]:
     manifest, reason = item.manifest, fault(layout, item)
     used = "-" if item.last_use is None else ago(time.time() - item.last_use)
@@ -97,7 +104,7 @@ def _row(layout: Layout, item: Found) -> tuple[str, ...]:
         return item.name[:SHORT], "-", "-", "-", "-", used, f"unusable: {reason}"
     return (
         item.name[:SHORT],
-        manifest.interpreter.version,
+        _python(manifest.interpreter),
         f"{len(manifest.packages):,}",
         size(manifest.bytes),
         f"{manifest.files:,}",

@@ -85,8 +85,8 @@ class Commands(click.Group):
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sharedenv")
 @option("--pool", metavar="DIR", help="The pool to use. [default: the nearest .sharedenv/ above the scripts]")
-@option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@option("-v", "--verbose", is_flag=True, help="Say more.")
+@option("-q", "--quiet", is_flag=True, yields=("verbose",), help="Say nothing but errors.")
+@option("-v", "--verbose", is_flag=True, yields=("quiet",), help="Say more.")
 @option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours in messages.")
 @click.pass_context
 def cli(context: click.Context, pool: str | None, quiet: bool, verbose: bool, color: str) -> None:

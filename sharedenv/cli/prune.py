@@ -9,7 +9,7 @@ import click
 
 from sharedenv.app.needs import unfinished_needs
 from sharedenv.app.project import Selection, existing_pool, open_project
-from sharedenv.cli.options import json_option, option
+from sharedenv.cli.options import contrary, json_option, needing, option
 from sharedenv.cli.scripts import script_options
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -22,37 +22,23 @@ _SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DA
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-class Age(click.ParamType[float]):
-    """A length of time with its unit, in seconds: 30d, 12h, 2w, 90min."""
-
-    name = "age"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)", str(value).strip().lower())
-        if found is None:
-            self.fail(f"{value!r} is no length of time such as 30d, 12h or 2w", param, ctx)
-        return float(found[1]) * _SECONDS[found[2]]
+def age(value: str) -> float:
+    """A length of time with its unit, in seconds: 30d, 12h, 2w, 90min. A usage error for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)", value.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no length of time such as 30d, 12h or 2w")
+    return float(found[1]) * _SECONDS[found[2]]
 
 
-class Size(click.ParamType[int]):
-    """A number of bytes with its unit: 20G (decimal, as quotas are counted), 20GiB."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Bytes."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*((?:[kmgt]i?)?b?)", str(value).strip().lower())
-        if found is None:
-            self.fail(f"{value!r} is no size such as 20G or 500M", param, ctx)
-        number, unit = float(found[1]), found[2]
-        if number and not unit:  # 10 for 10G would leave nothing
-            self.fail(f"{value!r} has no unit: 20G, 500M, 10B", param, ctx)
-        return int(number * _BYTES[unit.removesuffix("b")])
+def volume(value: str) -> int:
+    """A number of bytes with its unit: 20G (decimal, as quotas are counted), 20GiB. A usage error for anything else."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*((?:[kmgt]i?)?b?)", value.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no size such as 20G or 500M")
+    number, unit = float(found[1]), found[2]
+    if number and not unit:  # 10 for 10G would leave nothing
+        raise click.BadParameter(f"{value!r} has no unit: 20G, 500M, 10B")
+    return int(number * _BYTES[unit.removesuffix("b")])
 
 
 class _Usage(click.Command):
@@ -60,10 +46,14 @@ class _Usage(click.Command):
         return ["[OPTIONS]", "[--keep SCRIPT...]"]
 
 
+@contrary("everything", "keep", why="--all stands alone, nothing is left to choose")
+@contrary("everything", "unused_for", why="--all stands alone, nothing is left to choose")
+@contrary("everything", "max_size", why="--all stands alone, nothing is left to choose")
+@needing("from_file", "keep")
 @click.command("prune", cls=_Usage)
 @script_options
-@option("--unused-for", type=Age(), metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
-@option("--max-size", type=Size(), metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
+@option("--unused-for", type=age, metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
+@option("--max-size", type=volume, metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
 @option("--keep", envvar=None, is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
 # SHAREDENV_ALL is set for `status --all`: what a variable says for one command must not remove a pool
 @option(
@@ -90,8 +80,6 @@ def prune_(
     """
     if keep == selection.empty:
         raise click.UsageError("--keep wants the scripts to keep for" if keep else "scripts are named with --keep: --keep SCRIPT...")
-    if everything and (keep or unused_for is not None or max_size is not None):
-        raise click.UsageError("--all stands alone: nothing is left to choose")
     layout, kept = _kept(console.pool, selection) if keep else (existing_pool(console.pool), None)
     for text in lost_with(layout) if everything else ():
         console.warn(text)

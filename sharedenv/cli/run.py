@@ -14,11 +14,11 @@ import click
 from sharedenv.app.execute import Ended, execute, needed
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
-from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
+from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, kept_journal, resume_options, wanted
 from sharedenv.cli.given import inherit, repeated
-from sharedenv.cli.options import option
+from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
@@ -51,11 +51,13 @@ _ONCE = frozenset({
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
+@contrary("array", "shard", why="both name a share")
+@contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @option("--jobs", "-j", type=Jobs(), metavar="N", help=_JOBS)
 @case_options
-@option("--delay", type=Duration(), default=0.0, metavar="TIME", help="Wait this long between two starts.")
+@option("--delay", type=duration, default=0.0, metavar="TIME", help="Wait this long between two starts.")
 @option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")
 @option("--keep-order", "-k", is_flag=True, help="Pass outputs on in the order of the scripts, not as they end.")
 @option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced; --resume and shares go on in it.")
@@ -90,7 +92,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog_path)
     tell_strays(work.project, console)
-    warned(work.plan, console)
+    _warn(work, asked, given["no_build"], console)
     for note in work.notes:
         console.say(note)
     if text := _doubt(asked, given["array"], work, os.environ):
@@ -188,8 +190,6 @@ def _tell_unrun(console: Console, work: Work, before: str) -> int:
 
 
 def _share(given: Mapping[str, Any]) -> Share | None:
-    if given["array"] and given["shard"]:
-        raise SharedenvError("--array and --shard both name a share: give one of them")
     if not given["array"] and not given["shard"]:
         return None
     from sharedenv.slurm.share import parse_shard, share_from_environment  # noqa: PLC0415 - most runs are no share
@@ -197,6 +197,16 @@ def _share(given: Mapping[str, Any]) -> Share | None:
     if given["shard"]:
         return parse_shard(given["shard"])
     return share_from_environment(os.environ)
+
+
+def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
+    """Tells what the plan warns of, once for all scripts: not in each task of an array, nor again after the build."""
+    if not work.plan.warnings or no_build or asked.share is not None:
+        return
+    from sharedenv.slurm.share import array_name  # noqa: PLC0415 - only where there is something to tell
+
+    if not array_name(os.environ):
+        warned(work.plan, console)
 
 
 def _doubt(asked: Wanted, array: bool, work: Work, environ: Mapping[str, str]) -> str | None:

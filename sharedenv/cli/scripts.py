@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from sharedenv.app.project import Project, Selection, pool_here
-from sharedenv.cli.options import Function, option, paths, typed
+from sharedenv.cli.options import Function, option, paths
 from sharedenv.errors import SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.create import create_pool
@@ -26,15 +26,15 @@ def script_options(function: Function) -> Function:
     """Adds SCRIPT…, --from-file, -0 and --python; the command receives them as one ``selection``."""
 
     @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED, shell_complete=paths)
-    @option("--from-file", metavar="LIST", help="Read the scripts from LIST, one a line ('-': standard input).")
-    @option("-0", "--null", is_flag=True, help="In LIST, names end with NUL instead of a newline.")
+    @option("--from-file", metavar="LIST", yields=("scripts",), help="Read the scripts from LIST, one a line ('-': standard input).")
+    @option("-0", "--null", is_flag=True, needs=("from_file",), help="In LIST, names end with NUL instead of a newline.")
     @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
     @functools.wraps(function)
     def with_selection(
         *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, **options: Any
     ) -> Any:
         command = str(click.get_current_context().info_name)
-        if null and from_file is None and typed("null"):
+        if null and from_file is None:
             hint = f"sharedenv {command} -0 --from-file LIST"
             raise SharedenvError("-0 says how the names in a list end, and no list is named", hint=hint)
         return function(*args, selection=Selection(command, scripts, from_file, null, python), **options)
@@ -57,7 +57,7 @@ def tell_strays(project: Project, console: Console) -> None:
 
 
 def warned(plan: Plan, console: Console) -> Plan:
-    """The same plan, its warnings told."""
+    """The same plan, its warnings told: by the commands that are called once for all scripts, not by those of each task."""
     for text in plan.warnings:
         console.warn(text)
     return plan

@@ -13,7 +13,7 @@ import click
 
 from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.options import option
-from sharedenv.cli.scripts import plan_of, script_options
+from sharedenv.cli.scripts import script_options
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.archive import Archive, make_archive
 from sharedenv.pool.layout import Layout
@@ -40,7 +40,7 @@ def stage_(console: Console, selection: Selection, to: str | None) -> int:
     What is run after that uses the copies.
     """
     project = open_project(console.pool, selection)
-    plan = plan_of(project, console)
+    plan = project.plan(project.paths)
     ready, missing = look_up_all(project.layout, plan)
     if missing:
         raise missing_error(project.layout, plan.needs, missing, project.python)

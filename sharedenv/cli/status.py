@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sharedenv.cli.options import json_option, option, runs, typed
+from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
@@ -33,11 +33,14 @@ from sharedenv.start.environ import current_folder
 ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 
 
+@contrary("everything", "run_id", why="RUN names one run, --all lists them all")
+@contrary("ended", "everything", why="--list names scripts of one run")
+@contrary("ended", "as_json", why="each is another answer")
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=runs)
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
-@option("-0", "--null", is_flag=True, help="With --list, names end with NUL instead of a newline.")
+@option("-0", "--null", is_flag=True, needs=("ended",), help="With --list, names end with NUL instead of a newline.")
 @json_option
 @click.pass_obj
 def status(console: Console, /, run_id: str | None, everything: bool, ended: str | None, null: bool, as_json: bool) -> int:
@@ -46,14 +49,7 @@ def status(console: Console, /, run_id: str | None, everything: bool, ended: str
     RUN is the name of a run; without it, the last one.
     """
     layout = pool_of_runs(console.pool)
-    if everything and run_id and typed("everything"):
-        raise SharedenvError("RUN names one run and --all lists them all: give one of them")
-    everything = everything and not run_id
-    if ended and (everything or as_json):
-        if typed("ended"):
-            raise SharedenvError(f"--list names scripts of one run, {'--json' if as_json else '--all'} is another list: give one of them")
-        ended = None
-    if null and not ended and typed("null"):
+    if null and not ended:
         raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
     if everything:
         return _list(layout, console, as_json)

@@ -14,11 +14,11 @@ from sharedenv.app.execute import require_all
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
-from sharedenv.cli.arguments import CommandWithArguments, Duration, Jobs, script_arguments
+from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, create_journal, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
-from sharedenv.cli.options import option
+from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
@@ -50,6 +50,9 @@ class Lines(click.types.StringParamType):
     envvar_list_splitter = "\n"
 
 
+@contrary("resume", "retry_failed", why="--resume runs what failed, too")
+@contrary("tasks", "per_task", why="both decide the number of tasks")
+@contrary("build_job", "no_build", why="the one builds, the other does not")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @option("--tasks", type=click.IntRange(min=1), metavar="N", help="Share the scripts out among N tasks.")
@@ -62,7 +65,7 @@ class Lines(click.types.StringParamType):
 @option("--cpus-per-task", "-c", type=click.IntRange(min=1), metavar="N", help="CPUs of a task. [default: 1]")
 @option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
-@option("--margin", type=Duration(), metavar="TIME", help="Start nothing more this long before the time limit.")
+@option("--margin", type=duration, metavar="TIME", help="Start nothing more this long before the time limit.")
 @option("--jobs", "-j", type=Jobs(), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
 @case_options
 # SHAREDENV_STAGE is the folder of copies on a node
@@ -154,10 +157,6 @@ def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
-    if given["tasks"] and given["per_task"]:
-        raise SharedenvError("--tasks and --per-task both decide the number of tasks: give one of them")
-    if given["build_job"] and given["no_build"]:
-        raise SharedenvError("--build-job builds and --no-build does not: give one of them")
     options = Options(
         time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],

@@ -7,7 +7,7 @@ import os
 import click
 
 from sharedenv.app.project import Selection, open_projects
-from sharedenv.cli.scripts import plan_of, script_options
+from sharedenv.cli.scripts import script_options, tell_strays
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
@@ -24,7 +24,8 @@ def which(console: Console, selection: Selection) -> int:
     found: dict[str, Environment] = {}
     errors = []
     for project in projects:
-        plan = plan_of(project, console)
+        tell_strays(project, console)
+        plan = project.plan(project.paths)
         ready, missing = look_up_all(project.layout, plan)
         own = {path: ready[key] for path, key in plan.scripts if key in ready}
         remember(project.layout, os.environ, own, selection.python)

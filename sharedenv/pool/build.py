@@ -49,6 +49,9 @@ class Observer(Protocol):
     def note(self, text: str) -> None:
         """What the user should know; told once, however many builds say it."""
 
+    def warn(self, text: str) -> None:
+        """A warning, such as of what one might expect of a build and what is not done; told once, as a note is."""
+
     def built(self, need: Need, environment: Environment, seconds: float) -> None:
         """A build of ours was published."""
 
@@ -131,6 +134,8 @@ class Builder:
             if found is None and not self._options.rebuild and (orphan := adopt(layout, payload)):
                 return orphan
             reason = "its sources have changed" if drifted else found.reason if isinstance(found, Unusable) else None
+            for text in self._settings.left_out:
+                observer.warn(text)
             observer.started(need, reason)
             return self._construct(need, replace=found is not None)
 
@@ -168,7 +173,16 @@ class Builder:
             self._observer.step(need, text)
 
         return Construction(
-            self._layout, self._settings, self._find_uv(), self._options, self._environ, self._cwd, self._fetches, step, self._observer.note
+            self._layout,
+            self._settings,
+            self._find_uv(),
+            self._options,
+            self._environ,
+            self._cwd,
+            self._fetches,
+            step,
+            self._observer.note,
+            self._observer.warn,
         )
 
     def _fulfil(self, need: Need, future: Future[Environment]) -> None:

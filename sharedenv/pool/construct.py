@@ -29,6 +29,7 @@ from sharedenv.pool.private import private
 from sharedenv.pool.seal import Circumstances, Installed, Probed, seal, take_private
 from sharedenv.pool.staging import VENV
 from sharedenv.pool.store import remove_tree
+from sharedenv.pool.strange_option import strange_option
 from sharedenv.process import capture, limit_error
 from sharedenv.reading import in_order
 from sharedenv.secret import redact
@@ -46,6 +47,9 @@ print(json.dumps({"path": base, "version": version, "implementation": sys.implem
 """
 
 
+COMPILED = ">=3.7"  #: the versions of Python that uv can compile bytecode for
+
+
 @frozen
 class Construction:
     """Everything that one build needs beside its payload."""
@@ -59,6 +63,7 @@ class Construction:
     fetches: Fetches
     step: Callable[[str], None]  # told what is being done, for a progress line
     note: Callable[[str], None]  # told what the user should know
+    warn: Callable[[str], None]  # told what one might expect and what is not done
 
 
 def construct(need: Need, work: Construction, folder: str) -> Callable[[str], str]:
@@ -167,7 +172,11 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str
     make_venv(work.uv, install.python, venv, environ, folder, log)
     probed = _probe(venv, install.requires, install.loose, environ)
     work.step("installing")
-    sync_script(work.uv, install.script, venv, list(install.flags), environ, folder, log)
+    flags = list(install.flags)
+    if "--compile-bytecode" in flags and not admits(COMPILED, probed.version):
+        flags[flags.index("--compile-bytecode")] = "--no-compile-bytecode"
+        work.warn(f"no bytecode is compiled: uv can't for Python {probed.version}; first imports are slower")
+    sync_script(work.uv, install.script, venv, flags, environ, folder, log)
     work.step("checking")
     hide_credentials(venv)
     contents = read_contents(venv)
@@ -263,6 +272,8 @@ def _build_error(need: Need, work: Construction, words: str, log: str | None, hi
         cause, hint = f"its lock file {first}.lock {fault.reason}", f"uv lock --script {shlex.quote(first)}"
         if not fault.readable:  # uv reads the one that is there first, and fails on it again
             hint = f"rm {shlex.quote(first + '.lock')} && {hint}"
+    elif told := strange_option(words, need.payload, first, work.uv.version, work.environ):
+        cause, hint = told
     else:
         cause = f"{gist(words)}\n(all that uv said: {_below(work.cwd, log)}; mend what it names, then build again)"
         hint = hint or f"sharedenv build {shlex.quote(first)}"

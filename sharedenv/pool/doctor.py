@@ -15,6 +15,7 @@ from enum import Enum
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.plan import UNREAD, read_file
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.exposed import find_exposed
 from sharedenv.pool.find import strays_below
@@ -24,6 +25,7 @@ from sharedenv.pool.private import private
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
+from sharedenv.script import uv_options
 from sharedenv.start.access import NO_FLOCK
 from sharedenv.start.trust import Distrust, check_folders, check_pool, group_name, is_shared, user_name
 from sharedenv.uv import Uv, cache_folder, find_uv
@@ -70,6 +72,7 @@ def examine_machine(layout: Layout, environ: Mapping[str, str], unfinished: Call
     yield from _readable("pool", _pool(layout))
     yield from _strays(layout, environ, unfinished)
     yield from _readable("interpreter", _interpreters(layout, system))
+    yield from _readable("first line", _first_lines(layout))
     yield _slurm(environ)
 
 
@@ -293,6 +296,20 @@ def _interpreters(layout: Layout, system: FileSystem | None) -> Iterator[Finding
                 f"{path} is on this machine's own {base.type}, and the pool is on {system.type}: other nodes may lack it",
                 f"uv python install --install-dir {shlex.quote(os.path.join(layout.root, 'pythons'))}",
             )
+
+
+def _first_lines(layout: Layout) -> Iterator[Finding]:
+    """Options of uv in the first line of scripts that the pool was built for (each environment notes the first three)."""
+    noted = {os.path.join(layout.root, name) for item in survey(layout) if item.manifest for name in item.manifest.scripts}
+    found: dict[str, list[str]] = {}
+    for path in sorted(noted):
+        with contextlib.suppress(OSError):
+            if options := uv_options(read_file(path)):
+                found.setdefault(options, []).append(path)
+    for options, paths in found.items():
+        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        yield Finding("first line", Level.WARNING, f"{UNREAD.format(options)} ({paths[0]}{more})",
+                      shlex.join(["sharedenv", "key", "--explain", paths[0]]))
 
 
 def _slurm(environ: Mapping[str, str]) -> Finding:

@@ -81,6 +81,10 @@ class BuildProgress:
         if not known:
             self._say(text)
 
+    def warn(self, text: str) -> None:
+        """A warning, told once."""
+        self.note(f"{self._console.style('warning', 'warning:')} {text}")
+
     def built(self, need: Need, environment: Environment, seconds: float) -> None:
         """A build was published."""
         manifest = environment.manifest

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from sharedenv.process import reap_strangers, spawn
 from sharedenv.run.case import Case
 from sharedenv.run.imports import Imports, find_imports
-from sharedenv.run.server import Gone, Server
+from sharedenv.run.server import Gone, Server, unfit_python
 from sharedenv.run.starter import FORK_SERVER, Ended, PlainStarter, Prepared
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forkserver")
@@ -189,7 +189,7 @@ class PreloadStarter:
         for name in _SPEAKING:
             if prepared.variables.get(name):
                 return f"{name} is set"
-        return ""
+        return unfit_python(os.path.dirname(os.path.dirname(prepared.python)))
 
     def _plainly(self, why: str) -> None:
         self._say(f"{why}; started the plain way")

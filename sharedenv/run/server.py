@@ -5,6 +5,7 @@ The other end is forkserver/sitecustomize.py, which describes the protocol.
 
 from __future__ import annotations
 
+import functools
 import marshal
 import os
 import select
@@ -18,6 +19,7 @@ from typing import Any
 from sharedenv.run.case import Case
 from sharedenv.run.starter import Ended
 
+OLDEST = 8  #: minor version of Python 3 that forkserver/ is written for
 #: files that a module reads from the current folder when it is imported
 _READS_FOLDER = {"matplotlib": "matplotlibrc", "numba": ".numba_config.yaml"}
 
@@ -121,3 +123,18 @@ class Server:
                 raise Gone(unread=False)
             data += chunk
         return data
+
+@functools.cache
+def unfit_python(environment: str) -> str:
+    """Why an environment's Python can't fork for cases, as far as its pyvenv.cfg tells; "" when it can."""
+    try:
+        with open(os.path.join(environment, "pyvenv.cfg"), encoding="utf-8") as file:
+            facts = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in file)}
+    except OSError:
+        return ""
+    kind, version = facts.get("implementation", "CPython"), facts.get("version_info", "")
+    if kind != "CPython":
+        return f"it needs CPython, and the environment has {kind}"
+    if version.startswith("3.") and int(version.split(".")[1]) < OLDEST:
+        return f"it needs Python 3.{OLDEST} or newer, and the environment has {version}"
+    return ""
