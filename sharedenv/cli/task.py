@@ -1,6 +1,7 @@
 """What a task of an array becomes: `main`, with the words RUN NUMBER; RUN is the path of the run's folder.
 
-No command of the user's: `submit` writes it into the job script. It does without click, as it is started many times.
+No command of the user's: `submit` writes it into the job script. It does without click, as it is started many times. Scripts that
+are queued have this module's name, also as `python -m sharedenv.cli.task RUN NUMBER`: it stays.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 from sharedenv.cli.recorder import Recorder
+from sharedenv.environ import undo_coercion
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.trust import Distrust, check_pool
@@ -34,6 +36,7 @@ from sharedenv.slurm.task import Assignment, assignment, prepare_all
 def main() -> int:
     """Runs the cases of this task and returns its exit status: 0 when every one of its share succeeded."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as cli/main.py says
+    undo_coercion()
     path, number = sys.argv[1:]
     console = Console()
     try:
@@ -161,3 +164,7 @@ def _staged(layout: Layout, console: Console, pooled: str) -> str:
     if done.seconds is not None:
         console.say(f"staged environment {done.environment.name} to {os.path.dirname(done.path)} in {done.seconds:.1f} s")
     return done.path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
