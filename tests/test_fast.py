@@ -265,7 +265,7 @@ def _installed(folder: Path) -> Path:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_path: Path) -> None:
     script = str(built.path / "case1" / "script.py")
-    env = {name: value for name, value in built.env.items() if name not in {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}}
+    env = {name: value for name, value in built.env.items() if name not in {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}} | {"SHLVL": "1"}
 
     def calls(*argv: str) -> list[str]:
         log = tmp_path / "strace"
@@ -280,9 +280,13 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
     about_the_pool = [line for line in ours[start:last] if str(built.path) in line]
     assert len(about_the_pool) <= 22, "\n".join(about_the_pool)
     assert len(ours[start:last]) <= 50, "\n".join(ours[start:last])
-    # the rest is two starts of Python: its own, and the script's
+    # the rest is a start of bash, and two of Python: its own, and the script's
+    (tmp_path / "empty").write_text("#!/bin/bash -p\n")
+    (tmp_path / "empty").chmod(0o755)
+    bash = calls(str(tmp_path / "empty"))
     bare = calls(str(built.environments[0] / "bin" / "python"), script)
-    assert len(ours) <= 2 * len(bare) + 50
+    assert len(ours) <= len(bash) + 2 * len(bare) + 50
+    assert start - len(bash) - len(bare) <= 10, "what the command itself looks at"
     assert not any("clone" in line or "fork" in line for line in ours)
 
 
