@@ -20,10 +20,11 @@ _INERT = frozenset(
 
 def main() -> int:
     """The entry of every command: the fast way where it leads, else the full way. Returns the exit status."""
+    from sharedenv.start.environ import own_environ, undo_coercion
+
+    undo_coercion()
     arguments = sys.argv[1:]
     if arguments and arguments[0] in ("exec", "which", "activate"):
-        from sharedenv.start.environ import own_environ
-
         try:
             status = fast(arguments, own_environ())
         except Exception:  # the full way tells of it; and a job that evaluates `activate` ends then, by its words

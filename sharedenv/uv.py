@@ -32,7 +32,7 @@ _NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
 _USUAL = (("cpython", "default"), ("cpython", None))
 
 #: variables beside UV_* that would send uv to another environment or interpreter than the one we name
-_MISLEADING = ("CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PYTHONHOME", "VIRTUAL_ENV")
+_MISLEADING = ("CONDA_DEFAULT_ENV", "CONDA_PREFIX", "PYTHONEXECUTABLE", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 @frozen

@@ -55,7 +55,7 @@ def kind_of(program: str) -> str:
 @pytest.mark.parametrize("program", EVALUATIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_path_and_back_again(program: str, name: str, tmp_path: Path) -> None:
-    """PATH, VIRTUAL_ENV and PYTHONHOME are set, a second activation replaces the first, deactivate restores all."""
+    """PATH and VIRTUAL_ENV are set, PYTHONHOME and PYTHONEXECUTABLE are not, a second activation replaces the first, deactivate restores all."""
     environments = [tmp_path / f"{number} {name}" for number in (1, 2)]
     for number, environment in enumerate(environments):
         (environment / "bin").mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_path_and_back_again(program: str, name: str, tmp_path: Path) -> None:
         (environment / "bin" / "hello").chmod(0o755)
         (tmp_path / f"code{number}").write_text(activation(str(environment), kind_of(program), "prompt"))
     evaluate = [EVALUATIONS[program].format(f"cat code{number}") for number in (0, 1)]
-    env = {"PATH": "/usr/bin:/bin", "PYTHONHOME": "/somewhere", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    env = {"PATH": "/usr/bin:/bin", "PYTHONHOME": "/somewhere", "PYTHONEXECUTABLE": "/some python", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
     code = "\n".join([evaluate[0], "hello", evaluate[1], "hello", "env", "echo END", "deactivate", "env"])
     done = shell(program, code, env, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -71,11 +71,11 @@ def test_path_and_back_again(program: str, name: str, tmp_path: Path) -> None:
     assert active.startswith("hello from 0\nhello from 1\n")
     assert f"\nVIRTUAL_ENV={environments[1]}\n" in active
     assert f"\nPATH={environments[1]}/bin:/usr/bin:/bin\n" in active
-    assert "PYTHONHOME=" not in active
+    assert "PYTHONHOME=" not in active and "PYTHONEXECUTABLE=" not in active
     assert "PATH=/usr/bin:/bin\n" in after
     assert "VIRTUAL_ENV" not in after
     if program != "tcsh":  # as venv's own activate.csh
-        assert "PYTHONHOME=/somewhere\n" in after
+        assert "PYTHONHOME=/somewhere\n" in after and "PYTHONEXECUTABLE=/some python\n" in after
 
 
 @pytest.mark.parametrize("program", EVALUATIONS)
@@ -161,6 +161,7 @@ def test_taskprolog_lines(project: Project) -> None:
         f"export VIRTUAL_ENV={environment}",
         f"export PATH={environment}/bin:{project.env['PATH']}",
         "unset PYTHONHOME",
+        "unset PYTHONEXECUTABLE",
     ]
 
 

@@ -77,6 +77,7 @@ def test_the_whole_script() -> None:
         "\n"
         "cd -- /home/me || exit\n"
         "module load gcc\n"
+        "unset PYTHONEXECUTABLE\n"
         "exec /usr/bin/python3 -m sharedenv\n"
     )
 

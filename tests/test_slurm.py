@@ -615,10 +615,10 @@ def test_variables_for_another_python_reach_the_scripts_and_not_us(on: Submittin
     modules.mkdir()
     for name in ("json", "click", "sharedenv"):
         (modules / f"{name}.py").write_text("raise SystemExit('not this one')")
-    on.copies(1, ["alpha"], "import os\nprint('got', os.environ.get('PYTHONPATH'), os.environ.get('PYTHONHOME'))\n")
-    setup = f"export PYTHONPATH={modules} PYTHONHOME={tmp_path}"
+    on.copies(1, ["alpha"], "import os\nprint('got', *map(os.environ.get, ('PYTHONPATH', 'PYTHONHOME', 'PYTHONEXECUTABLE')))\n")
+    setup = f"export PYTHONPATH={modules} PYTHONHOME={tmp_path} PYTHONEXECUTABLE=/usr/bin/python3"
     run = on.call("submit", "--wait", "--build-job", "--setup", setup, "case*/script.py").stdout.strip()
-    assert f"got {modules} None" in next((on.pool / "runs" / run).glob("slurm/1/*_1.out")).read_text()
+    assert f"got {modules} None None" in next((on.pool / "runs" / run).glob("slurm/1/*_1.out")).read_text()
 
 
 def test_jobs_find_us_where_a_variable_alone_says_where_we_are(on: Submitting, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a task of an array becomes: `main`, with the words RUN NUMBER; RUN is the path of the run's folder.
 
-No command of the user's: `submit` writes it into the job script. It does without click, as it is started many times.
+No command of the user's: `submit` writes it into the job script. It does without click, as it is started many times. Scripts that
+are queued have this module's name, also as `python -m sharedenv.cli.task RUN NUMBER`: it stays.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from sharedenv.run.runs import open_run
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
 from sharedenv.slurm.task import Assignment, assignment, prepare_all
+from sharedenv.start.environ import undo_coercion
 from sharedenv.start.trust import Distrust, check_pool
 
 
 def main() -> int:
     """Runs the cases of this task and returns its exit status: 0 when every one of its share succeeded."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as cli/main.py says
+    undo_coercion()
     path, number = sys.argv[1:]
     console = Console()
     try:
@@ -163,3 +166,7 @@ def _staged(layout: Layout, console: Console, pooled: str) -> str:
     if done.seconds is not None:
         console.say(f"staged environment {done.environment.name} to {os.path.dirname(done.path)} in {done.seconds:.1f} s")
     return done.path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -129,6 +129,7 @@ def script_text(job: Job) -> str:
             *([_redirection(job)] if _redirects(job) else []),
             f"cd -- {quote(job.start)} || exit",
             *job.options.setup,
+            "unset PYTHONEXECUTABLE",  # our Python heeds it whatever it is told
             f"exec {' '.join(map(quote, job.command))}",
             "",
         ]

@@ -15,6 +15,9 @@ SHELLS: dict[str, tuple[str, ...]] = {
     "fish": ("fish",),
 }
 
+#: variables that would send the environment's Python elsewhere: gone while it is active
+_MISLEADING = ("PYTHONHOME", "PYTHONEXECUTABLE")
+
 #: what is evaluated when there is nothing to activate: a job script ends, since it would go on with another Python; a
 #: person's shell stays
 FAILURE = {
@@ -46,7 +49,7 @@ def calling_program() -> str:
 
 
 def activation(environment: str, shell: str, prompt: str, entries: str = "") -> str:
-    """Code to be evaluated by a shell of this kind: VIRTUAL_ENV, PATH, no PYTHONHOME, and a `deactivate`.
+    """Code to be evaluated by a shell of this kind: VIRTUAL_ENV, PATH, no PYTHONHOME or PYTHONEXECUTABLE, and a `deactivate`.
 
     environment  absolute path
     prompt       VIRTUAL_ENV_PROMPT, for themes that show it; our code leaves the prompt alone
@@ -67,7 +70,7 @@ def taskprolog(environment: str, environ: "Mapping[str, str]", entries: str = ""
     _check(environment, ":\n")
     path = os.pathsep.join(filter(None, [entries, os.path.join(environment, "bin"), environ.get("PATH")]))
     _check(path, "\n")
-    return f"export VIRTUAL_ENV={environment}\nexport PATH={path}\nunset PYTHONHOME"
+    return "\n".join([f"export VIRTUAL_ENV={environment}", f"export PATH={path}", *(f"unset {name}" for name in _MISLEADING)])
 
 
 def _check(text: str, forbidden: str) -> None:
@@ -89,12 +92,15 @@ def _sh(environment: str, prompt: str, entries: str) -> str:
             'if [ -n "${_SHAREDENV_PATH-}" ]; then deactivate; fi;',
             "deactivate () {",
             '  PATH="${_SHAREDENV_PATH-$PATH}"; export PATH; unset _SHAREDENV_PATH;',
-            '  if [ -n "${_SHAREDENV_PYTHONHOME-}" ]; then',
-            '    PYTHONHOME="$_SHAREDENV_PYTHONHOME"; export PYTHONHOME; unset _SHAREDENV_PYTHONHOME; fi;',
+            *(
+                f'  if [ -n "${{_SHAREDENV_{name}-}}" ]; then\n'
+                f'    {name}="$_SHAREDENV_{name}"; export {name}; unset _SHAREDENV_{name}; fi;'
+                for name in _MISLEADING
+            ),
             "  unset VIRTUAL_ENV; unset VIRTUAL_ENV_PROMPT;",
             "  unset -f deactivate; hash -r 2>/dev/null || true; };",
             '_SHAREDENV_PATH="${PATH-}";',
-            '_SHAREDENV_PYTHONHOME="${PYTHONHOME-}"; unset PYTHONHOME;',
+            *(f'_SHAREDENV_{name}="${{{name}-}}"; unset {name};' for name in _MISLEADING),
             f"VIRTUAL_ENV={_sh_quote(environment)}; export VIRTUAL_ENV;",
             f"VIRTUAL_ENV_PROMPT={_sh_quote(prompt)}; export VIRTUAL_ENV_PROMPT;",
             f'PATH={first}"$VIRTUAL_ENV/bin${{PATH:+:$PATH}}"; export PATH;',
@@ -117,7 +123,7 @@ def _csh(environment: str, prompt: str, entries: str) -> str:
             f"setenv VIRTUAL_ENV {_csh_quote(environment)};",
             f"setenv VIRTUAL_ENV_PROMPT {_csh_quote(prompt)};",
             f'setenv PATH {first}"$VIRTUAL_ENV:q/bin:$PATH:q";',
-            "unsetenv PYTHONHOME;",
+            *(f"unsetenv {name};" for name in _MISLEADING),
             f"alias deactivate {_csh_quote(deactivate)};",
             "rehash;",
         ]
@@ -131,11 +137,14 @@ def _fish(environment: str, prompt: str, entries: str) -> str:
             "functions -q deactivate; and set -q _SHAREDENV_PATH; and deactivate;",
             "function deactivate;",
             "  set -gx PATH $_SHAREDENV_PATH; set -e _SHAREDENV_PATH;",
-            "  set -q _SHAREDENV_PYTHONHOME; and set -gx PYTHONHOME $_SHAREDENV_PYTHONHOME;",
-            "  set -e _SHAREDENV_PYTHONHOME; set -e VIRTUAL_ENV; set -e VIRTUAL_ENV_PROMPT; functions -e deactivate;",
+            *(
+                f"  set -q _SHAREDENV_{name}; and set -gx {name} $_SHAREDENV_{name}; set -e _SHAREDENV_{name};"
+                for name in _MISLEADING
+            ),
+            "  set -e VIRTUAL_ENV; set -e VIRTUAL_ENV_PROMPT; functions -e deactivate;",
             "end;",
             "set -g _SHAREDENV_PATH $PATH;",
-            "set -q PYTHONHOME; and set -g _SHAREDENV_PYTHONHOME $PYTHONHOME; set -e PYTHONHOME;",
+            *(f"set -q {name}; and set -g _SHAREDENV_{name} ${name}; set -e {name};" for name in _MISLEADING),
             f"set -gx VIRTUAL_ENV {_fish_quote(environment)};",
             f"set -gx VIRTUAL_ENV_PROMPT {_fish_quote(prompt)};",
             f'set -gx PATH {first}"$VIRTUAL_ENV/bin" $PATH;',

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: variables that would send the environment's Python elsewhere, or tell it that it is another one
-MISLEADING = ("PYTHONHOME", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV_PROMPT")
+MISLEADING = ("PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV_PROMPT")
+#: what Python sets LC_CTYPE to in the locale C
+_COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
 
 def environ_in(environment: str, environ: "Mapping[str, str]", entries: str | None = None) -> dict[str, str]:
-    """``environ`` as it is inside the environment at this path: VIRTUAL_ENV set, its bin first on PATH, PYTHONHOME gone.
+    """``environ`` as it is inside the environment at this path: VIRTUAL_ENV set, its bin first on PATH, what misleads gone.
 
     ``entries``: a folder that comes before its bin (see entry_points). PYTHONPATH stays, as under `uv run`: it is the user's
     own way to add modules.
@@ -69,3 +71,30 @@ def own_environ() -> dict[str, str]:
     return {
         name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape") for name, value in posix.environ.items()
     }
+
+
+def undo_coercion() -> None:
+    """Gives this process LC_CTYPE as its caller has it: in the locale C Python sets it (PEP 538), and what we start would see that.
+
+    Before anything is started. Where there is no /proc, it stays.
+    """
+    value = posix.environ.get(b"LC_CTYPE")
+    if value not in _COERCED or posix.environ.get(b"LC_ALL"):
+        return
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as file:
+            entries = file.readall().split(b"\0")
+    except OSError:
+        return
+    given = next((entry[len(b"LC_CTYPE=") :] for entry in entries if entry.startswith(b"LC_CTYPE=")), None)
+    if given == value:
+        return
+    if given is None:
+        del posix.environ[b"LC_CTYPE"]
+        posix.unsetenv(b"LC_CTYPE")
+    else:
+        posix.environ[b"LC_CTYPE"] = given
+        posix.putenv(b"LC_CTYPE", given)
+    if os := sys.modules.get("os"):  # it has made a copy of its own
+        os.environb.pop(b"LC_CTYPE", None)
+        os.environb.update({b"LC_CTYPE": given} if given is not None else {})
