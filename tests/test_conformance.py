@@ -143,7 +143,7 @@ def test_run_is_like_the_python_itself(project: Project, python: str, options: l
     which = [sample for sample in samples() if sample.name not in NOT_OF_EXEC and not sample.arguments and not sample.variables]
     ready = Ready(project, python, which)
     place = ready.place
-    expected = run_bare(place, which, lambda sample: [ready.python, place.script(sample)], ready.inside, merged=True)
+    expected = run_bare(place, which, lambda sample: [ready.python, place.script(sample)], ready.inside, piped=True)
     place.lay_out(which)
     command = [*ready.ours, "run", "-j2", *options, "--capture", "seen.txt", "--joblog", str(ready.log)]
     done = subprocess.run([*command, "cases/*/script.py"], cwd=project.path, env=ready.env, capture_output=True, text=True, check=False)

@@ -40,6 +40,7 @@ def planted(project: Project, *, owner: int = NOBODY) -> None:
 @pytest.mark.root
 def test_a_pool_of_another_user_is_refused_and_trusted_on_purpose(project: Project) -> None:
     require("mount")
+    project.env["UV_CACHE_DIR"] = str(project.path / "cache")  # its files are the pool's: they are given away, too
     project.script("s.py", ["alpha"], "print('ran')")
     project.call("build", "s.py")
     planted(project)

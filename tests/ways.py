@@ -124,24 +124,33 @@ def run_with(starter: Starter, place: Place, which: list[Sample], python: str, e
 
 
 def run_bare(
-    place: Place, which: list[Sample], argv: Callable[[Sample], list[str]], env: dict[str, str], *, merged: bool = False
+    place: Place, which: list[Sample], argv: Callable[[Sample], list[str]], env: dict[str, str], *, piped: bool = False
 ) -> dict[str, Seen]:
-    """Starts every script, two at a time, as a shell would: a new process group, no stdin; ``merged``: both outputs in one."""
+    """Starts every script, two at a time, as a shell would: a new process group, no stdin; ``piped``: both outputs in one
+    (`|& cat`).
+    """
     processes: dict[int, subprocess.Popen[bytes]] = {}
+    cats: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(number: int, stdout: int, stderr: int) -> int:
         sample = which[number - 1]
+        if piped:
+            cat = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=stdout)
+            assert cat.stdin is not None
+            stdout = stderr = cat.stdin.fileno()
         process = subprocess.Popen(
             argv(sample),
-            env={**env, **dict(sample.variables)},
+            env={**env, **dict(sample.variables), "PWD": str(place.root / sample.name)},
             cwd=place.root / sample.name,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
-            stderr=stdout if merged else stderr,
+            stderr=stderr,
             process_group=0,
             close_fds=False,  # what a shell was given, it passes on
         )
         processes[process.pid] = process
+        if piped:
+            cats[process.pid] = cat
         return process.pid
 
     def reap(wait: bool) -> list[tuple[int, int]]:
@@ -150,6 +159,8 @@ def run_bare(
         ended = [(pid, process.returncode) for pid, process in processes.items() if process.poll() is not None]
         for pid, _ in ended:
             del processes[pid]
+            if piped:
+                cats.pop(pid).communicate(timeout=100)
         return ended
 
     return _drive(place, which, start, reap)
