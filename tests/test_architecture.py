@@ -35,7 +35,8 @@ MAY_IMPORT = {
     "plan": {"discover", "payload", "problems", "script", "start"},
     "uv": {"errors", "process"},
     "pool": {
-        "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "script", "secret", "settings", "start", "uv",
+        "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "script", "secret", "settings", "start",
+        "tool_uv", "uv",
     },
     "run": {"errors", "plan", "pool", "process", "settings", "start"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},

@@ -31,7 +31,7 @@ from sharedenv.run.standing import Standing, stand
 ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 
 
-@contrary("everything", "run_id", why="RUN names one run, --all lists them all")
+@contrary("everything", "run_id", why="RUN names one run and --all lists them all")
 @contrary("ended", "everything", why="--list names scripts of one run")
 @contrary("ended", "as_json", why="each is another answer")
 @click.command()
