@@ -25,9 +25,9 @@ from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import is_shared
 
 
-@contrary("check", "rebuild", why="--check changes nothing")
-@contrary("check", "upgrade", why="--check changes nothing")
-@contrary("check", "shared_group", why="--check changes nothing")
+@contrary("check", "rebuild", why="--check changes nothing and --rebuild does")
+@contrary("check", "upgrade", why="--check changes nothing and --upgrade does")
+@contrary("check", "shared_group", why="--check changes nothing and --shared-group does")
 @click.command()
 @script_options
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")

@@ -33,7 +33,7 @@ from sharedenv.start.environ import current_folder
 ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 
 
-@contrary("everything", "run_id", why="RUN names one run, --all lists them all")
+@contrary("everything", "run_id", why="RUN names one run and --all lists them all")
 @contrary("ended", "everything", why="--list names scripts of one run")
 @contrary("ended", "as_json", why="each is another answer")
 @click.command()
