@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "app", "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start",
     },
     "entry": {"cli", "errors", "start"},
+    "fast": {"entry"},
     "__main__": {"entry"},
     "__init__": set(),
 }
