@@ -181,10 +181,11 @@ def project(tmp_path: Path, offline_env: dict[str, str]) -> Iterator[Project]:
     project = Project(folder, offline_env)
     yield project
     project.end()
-    _make_removable(folder)
+    make_removable(folder)
 
 
-def _make_removable(folder: Path) -> None:
+def make_removable(folder: Path) -> None:
+    """Lets what pools have made read-only be deleted by who made it."""
     # pytest deletes old temporary folders, which a plain user can't do while the folders of environments are read-only
     for name, _, _ in os.walk(folder):
         if not os.access(name, os.W_OK):

@@ -11,13 +11,15 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sharedenv.start.access import noted_place
-from tests.conftest import UNPRIVILEGED, Project
+from tests.conftest import UNPRIVILEGED, Project, make_removable
 from tests.faults import mounted, require
 from tests.wheels import make_wheel
 
@@ -39,8 +41,11 @@ ODD = {"a.b": "1", "BASH_FUNC_f%%": "() { :; }"}  #: variables that a shell drop
 
 
 @pytest.fixture
-def commands(project: Project, tmp_path: Path) -> Project:
-    """A project with one script, of a package that brings commands of every kind."""
+def commands(project: Project, tmp_path: Path) -> Iterator[Project]:
+    """A project with one script, of a package that brings commands of every kind; its path is short: a long one fits no first line."""
+    short = Path(tempfile.mkdtemp(dir="/tmp"))
+    project.path = short / "project"
+    project.path.mkdir()
     make_wheel(
         tmp_path / "found",
         "commands",
@@ -57,7 +62,9 @@ def commands(project: Project, tmp_path: Path) -> Project:
     project.env.update(UV_FIND_LINKS=str(tmp_path / "found"), TMPDIR=str(tmp_path / "tmp"), **ODD)
     project.script("case1/script.py", ["commands"], BODY)
     project.script("case2/script.py", ["commands"], BODY)
-    return project
+    yield project
+    make_removable(short)
+    shutil.rmtree(short)
 
 
 def expected(project: Project) -> str:

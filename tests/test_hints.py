@@ -91,7 +91,7 @@ def test_hints_name_what_was_called_and_what_is_there(project: Project, tmp_path
 
 def test_the_pool_above_scripts_that_lie_elsewhere_is_worked_out(project: Project, tmp_path: Path) -> None:
     scripts = [str(path) for path in project.copies(2)]
-    hint = project.call("build", *scripts, cwd=tmp_path / "project" / "case1", status=2).stderr.splitlines()[-1]
+    hint = project.call("build", *scripts, cwd=project.path / "case1", status=2).stderr.splitlines()[-1]
     assert hint == f"hint: sharedenv --pool {project.pool} build '{project.path}/**/script.py'"
     project.call(*shlex.split(hint)[2:], cwd=tmp_path)
     assert len(project.environments) == 1
