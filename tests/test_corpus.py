@@ -43,7 +43,7 @@ def corpus(project: Project, wheels: Path) -> Project:
     shutil.copytree(wheels, project.path / "wheels")
     make_library(project.path / "lib")
     shutil.copytree(project.path / "lib", project.path / "lib.git")
-    git = ["git", "-C", project.path / "lib.git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    git = ["git", "-C", str(project.path / "lib.git"), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "x"], ["tag", "v1"]):
         subprocess.run([*git, *words], env=project.env, check=True)
     (project.path / "below").mkdir()
@@ -56,8 +56,8 @@ def _write(project: Project, scripts: Mapping[str, str]) -> dict[str, str]:
     for number, (name, text) in enumerate(scripts.items()):
         folder = "below/" if name.startswith("below/") or name == "one folder below" else ""
         path = f"{folder}{number}.py"
-        text = text.replace("@HERE@", str(project.path)).replace("@MINOR@", MINOR)
-        (project.path / path).write_bytes((text + BODY).encode())
+        filled = text.replace("@HERE@", str(project.path)).replace("@MINOR@", MINOR)
+        (project.path / path).write_bytes((filled + BODY).encode())
         paths[path] = name
     return paths
 
