@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from uv import find_uv_bin
@@ -199,11 +200,11 @@ def test_what_uv_adds_for_a_script_is_not_there(project: Project) -> None:
     assert theirs[0] and theirs[1] == "1" and theirs[2] > 256
 
 
-def _limited(words: list[str], project: Project) -> list[object]:
+def _limited(words: list[str], project: Project) -> list[Any]:
     done = subprocess.run(
         ["bash", "-c", 'ulimit -Sn 256; exec "$@"', "bash", *words], cwd=project.path, env=project.env, capture_output=True, check=True
     )
-    found: list[object] = json.loads(done.stdout)
+    found: list[Any] = json.loads(done.stdout)
     return found
 
 
