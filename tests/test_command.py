@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -233,6 +234,11 @@ def _commands(command: Path) -> dict[str, list[str]]:
         "run": [str(command), "-q", "run", "case1/script.py"],
         "run --preload": [str(command), "-q", "run", "--preload", "case1/script.py"],
     }
+
+
+def test_the_pages_for_people_come_along(wheel: Path) -> None:
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "sharedenv" / "docs").glob("*.md")}
+    assert pages and pages <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_there_are_enough_odd_variables() -> None:
