@@ -78,12 +78,12 @@ def test_one_script_has_one_answer_whoever_is_named_beside_it(cases: Project) ->
     together = cases.call("which", "case*/script.py")
     assert together.stdout == "".join(alone)
     assert {Path(line).parents[3] for line in together.stdout.splitlines()} == {cases.pool}
-    warning = f"warning: passed over the pool case1/.sharedenv: {cases.pool} lies above it, and no run needs it (rm -r case1/.sharedenv)\n"
+    warning = f"warning: passed over the pool case1/.sharedenv: {cases.pool} lies above it, and no run needs it (sharedenv --pool case1/.sharedenv prune --all)\n"
     assert together.stderr == warning
     assert cases.call("run", "case*/script.py").stderr.count("passed over") == 1
     assert cases.call("exec", "script.py", cwd=cases.path / "case1").stdout == "ran in case1\n"
-    assert "warning: case1/.sharedenv below it: passed over" in cases.call("list").stderr
-    assert f"hint: rm -r {cases.path}/case1/.sharedenv\n" in cases.call("doctor", status=None).stdout
+    assert "warning: passed over by the scripts below it: the pool case1/.sharedenv (see" in cases.call("list").stderr
+    assert f"hint: sharedenv --pool {cases.path}/case1/.sharedenv prune --all\n" in cases.call("doctor", status=None).stdout
 
 
 def test_a_pool_below_another_that_holds_an_unfinished_run_or_was_made_on_purpose_counts(cases: Project) -> None:

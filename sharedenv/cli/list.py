@@ -44,7 +44,7 @@ def list_(console: Console, as_json: bool) -> int:
     console.say(f"{count(len(found), 'environment')} in {layout.path} ({size(sum(item.bytes for item in found))})")
     if strays:
         more = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
-        console.warn(f"{short_path(strays[0], layout.root)}{more} below it: passed over by the scripts there (sharedenv doctor)")
+        console.warn(f"passed over by the scripts below it: the pool {short_path(strays[0], layout.root)}{more} (see sharedenv doctor)")
     return 0
 
 

@@ -52,7 +52,7 @@ def tell_strays(project: Project, console: Console) -> None:
     """Warns of the pools that were passed over on the way to a project's."""
     here = current_folder(os.environ)
     for stray, above in project.strays.items():
-        remedy = f"rm -r {shlex.quote(short_path(stray, here))}"
+        remedy = f"sharedenv --pool {shlex.quote(short_path(stray, here))} prune --all"
         console.warn(f"passed over the pool {short_path(stray, here)}: {above} lies above it, and no run needs it ({remedy})")
 
 

@@ -80,7 +80,10 @@ def _strays(layout: Layout, environ: Mapping[str, str], unfinished: Callable[[st
     if strays := strays_below(layout.root, environ, unfinished, _LOOKS):
         number = f"{len(strays):,} pools lie" if len(strays) > 1 else "a pool lies"
         text = f"{number} below it, and the scripts there pass over what is in the way; no run needs it"
-        yield Finding("strays", Level.WARNING, text, shlex.join(["rm", "-r", *strays[:10]]))
+        remedy = f"sharedenv --pool {shlex.quote(strays[0])} prune --all"
+        if len(strays) > 1:
+            remedy = f'for pool in {shlex.join(strays[:10])}; do sharedenv --pool "$pool" prune --all; done'
+        yield Finding("strays", Level.WARNING, text, remedy)
 
 
 def _readable(subject: str, findings: Iterator[Finding]) -> Iterator[Finding]:
