@@ -176,7 +176,7 @@ def offline_env(clean_env: dict[str, str], wheels: Path) -> dict[str, str]:
 def project(tmp_path: Path, offline_env: dict[str, str]) -> Iterator[Project]:
     """An empty project whose environments come from the suite's wheels."""
     # a folder deeper than other tests' folders, or those would look like cases of one project
-    folder = tmp_path / "work" / "project"
+    folder = tmp_path / "w" / "project"
     folder.mkdir(parents=True)
     project = Project(folder, offline_env)
     yield project
