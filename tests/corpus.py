@@ -118,6 +118,21 @@ import sys
 # python = "3.12"
 # ///
 """,
+        "one table in one line": """\
+# /// script
+# requires-python = ">=3.8"
+# dependencies = ["alpha"]
+# tool = { uv = { native-tls = true } }
+# ///
+""",
+        "strings of three quotes, tabs": """\
+# /// script
+# requires-python\t=\t'''>=3.8'''
+# dependencies = [
+# \t\"\"\"alpha\"\"\",
+# ]
+# ///
+""",
         "an empty table of uv": """\
 # /// script
 # requires-python = ">=3.8"
@@ -195,6 +210,9 @@ import sys
         "single quotes": """# /// script\n# dependencies = ["alpha; python_version >= '3.8'", "beta"]\n# ///\n""",
         "double quotes": """# /// script\n# dependencies = ['beta', 'alpha ;python_version>="3.8"']\n# ///\n""",
     },
+    "two markers": {
+        "both in one": """# /// script\n# dependencies = ["alpha<2; python_version >= '3.8'", "alpha; python_version < '3.8'"]\n# ///\n""",
+    },
     "a marker of elsewhere": {
         "Windows alone": """# /// script\n# dependencies = ["alpha; sys_platform == 'win32'", "beta"]\n# ///\n"""
     },
@@ -204,6 +222,10 @@ import sys
     },
     "a Python about that": {"tilde": '# /// script\n# requires-python = "~=3.8"\n# dependencies = []\n# ///\n'},
     "a Python with a star": {"minor": '# /// script\n# requires-python = "==@MINOR@.*"\n# dependencies = ["alpha"]\n# ///\n'},
+    "a Python of one minor version": {  # uv takes the first of them, too
+        "minor alone": '# /// script\n# requires-python = "==@MINOR@"\n# dependencies = ["tool"]\n# ///\n',
+        "minor and zero": '# /// script\n# requires-python = "== @MINOR@.0"\n# dependencies = ["tool"]\n# ///\n',
+    },
     "wheels in a folder": {
         "find-links": '# /// script\n# dependencies = ["alpha"]\n# [tool.uv]\n# find-links = ["wheels"]\n# ///\n',
         "find-links with a dot": '# /// script\n# dependencies = ["alpha"]\n# tool.uv.find-links = ["./wheels/"]\n# ///\n',

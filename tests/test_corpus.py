@@ -103,7 +103,7 @@ def _grouped(values: Mapping[str, object]) -> list[list[str]]:
 
 
 #: options that say nothing of what is installed
-_IDLE = ("link-mode", "compile-bytecode", "reinstall-package")
+_IDLE = ("link-mode", "compile-bytecode", "native-tls", "reinstall-package")
 _PLACES = ("path", "url", "find-links")
 
 
