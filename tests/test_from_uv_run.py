@@ -16,7 +16,7 @@ import pytest
 from uv import find_uv_bin
 
 from tests.conftest import Project
-from tests.pythons import BASE, MINOR, VERSION, fetched, serve_python, wrapper
+from tests.pythons import BASE, MINOR, wrapper
 from tests.test_interpreter import LOOSE
 from tests.wheels import make_wheel
 
@@ -71,20 +71,6 @@ def test_a_pin_of_three_numbers_is_that_of_two(project: Project) -> None:
     for name, requires in (("two", "==3.12"), ("three", "==3.12.0")):
         project.script(f"{name}.py", requires_python=requires)
     assert len({line.split()[0] for line in project.call("key", "two.py", "three.py").stdout.splitlines()}) == 1
-
-
-@LOOSE
-def test_of_what_is_fetched_the_release_to_the_letter_comes_first(project: Project, tmp_path: Path) -> None:
-    served = {**serve_python(tmp_path), "UV_OFFLINE": "0", "UV_PYTHON_DOWNLOADS": "automatic"}
-    [(name, entry)] = json.loads((tmp_path / "pythons.json").read_text()).items()
-    letter = {**entry, "patch": 0, "url": (tmp_path / "letter.tar.gz").as_uri()}  # there is no such file
-    (tmp_path / "pythons.json").write_text(json.dumps({name: entry, name.replace(VERSION, f"{MINOR}.0"): letter}))
-    project.script("s.py", body=RAN, requires_python=f"=={MINOR}")
-    assert "letter.tar.gz" in project.call("exec", "s.py", env=served, status=125).stderr
-    assert not fetched(tmp_path)
-    done = uv_run(project, "s.py", env=served)
-    assert done.stdout == "ran\n", done.stderr
-    assert project.call("exec", "s.py", env=served).stdout == "ran\n"  # what uv has fetched is here now
 
 
 def test_an_active_environment_does_not_choose_the_python(project: Project, tmp_path: Path) -> None:

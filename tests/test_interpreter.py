@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -212,6 +213,16 @@ def test_what_is_here_comes_before_what_fits_better_elsewhere(project: Project, 
     project.script("s.py", requires_python=f"=={MINOR}")
     project.call("build", "s.py", env={**serve_python(tmp_path), "PATH": str(BASE.parent)})
     assert not fetched(tmp_path)
+
+
+@LOOSE
+def test_what_is_fetched_is_the_newest_as_uv_fetches_it(project: Project, tmp_path: Path) -> None:
+    served = serve_python(tmp_path)
+    [(name, entry)] = json.loads((tmp_path / "pythons.json").read_text()).items()
+    letter = {**entry, "patch": 0, "url": (tmp_path / "letter.tar.gz").as_uri()}  # there is no such file
+    (tmp_path / "pythons.json").write_text(json.dumps({name: entry, name.replace(VERSION, f"{MINOR}.0"): letter}))
+    project.script("s.py", body="print('ran')", requires_python=f"=={MINOR}")
+    assert project.call("exec", "s.py", env=served).stdout == "ran\n"
 
 
 @LOOSE

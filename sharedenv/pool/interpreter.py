@@ -78,9 +78,9 @@ def find_interpreter(search: Search) -> str:
     """Absolute path of the Python to build with. Raises UvFailed."""
     search.step("finding Python")
     search = _around(search)
-    wanted = [python_request(search.requires, search.request)]
+    wanted = python_request(search.requires, search.request)
     try:
-        return _find(search, wanted[0])
+        return _find(search, wanted)
     except UvFailed as failure:
         if failure.hint or other_uv(failure.words):
             raise
@@ -91,14 +91,11 @@ def find_interpreter(search: Search) -> str:
     if search.loose and not search.request:
         if newest := _newest(search, search.loose):
             return newest
-        wanted.append(search.loose)
-    for request in wanted:
-        try:
-            return _fetch(search, request)
-        except UvFailed as failure:
-            told = failure
-            if not found_none(failure.words):
-                break  # it is the network, or the disk
+        wanted = search.loose  # uv fetches the newest, too
+    try:
+        return _fetch(search, wanted)
+    except UvFailed as failure:
+        told = failure
     raise _none_here(search, told.words)
 
 
