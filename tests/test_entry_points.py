@@ -143,6 +143,15 @@ def test_a_project_that_stands_elsewhere(how: str, commands: Project) -> None:
     assert [path.name for path in Path(commands.env["TMPDIR"]).iterdir() if path.name.startswith(".sharedenv")] == []
 
 
+def test_a_rebuild_writes_them_for_where_the_project_stands_now(commands: Project) -> None:
+    commands.call("build", "case1/script.py")
+    commands.path = commands.path.rename(commands.path.parent / "moved")
+    commands.call("build", "--rebuild", "case1/script.py")
+    newest = commands.environments[-1]
+    done = subprocess.run([newest / "bin" / "cmd-console"], env=commands.env, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{newest}/bin/python {newest} ")
+
+
 def test_the_folder_is_found_by_the_fast_way(commands: Project) -> None:
     commands.call("build", "case1/script.py")
     moved(commands)
