@@ -98,6 +98,8 @@ def test_each_folder_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     """Also on the way from thousands of cases to the root: the parts that they share."""
     _pool(tmp_path)
     looked: list[str] = []
+    asked: list[str] = []
+    monkeypatch.setattr(find_pool, "made_by_init", asked.append)
     look = find_pool._is_folder_or_link
 
     def noted(path: str) -> bool:
@@ -109,4 +111,5 @@ def test_each_folder_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     for number in range(50):
         for name in ("a.py", "b.py"):
             assert ancestors.of_script(f"{tmp_path}/deep/case{number}/{name}") == (f"{tmp_path}/.sharedenv",)
+    assert asked == [f"{tmp_path}/.sharedenv"]
     assert len(looked) == len(set(looked)) <= 50 + len(tmp_path.parts), looked[50:]
