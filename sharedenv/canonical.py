@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,14 +40,17 @@ class Inputs:
     local: tuple[str, ...] = ()  # packages from this machine's folders: uv takes them from its cache unless told not to
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: the user's configuration that was used
     told: tuple[str, ...] = ()  # what the user should know
+    options: Mapping[str, Any] = field(default_factory=dict)  # what ``script`` says in [tool.uv]
+    options_around: Mapping[str, Any] = field(default_factory=dict)  # what ``config`` says
+    urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → with them
 
 
-def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False) -> Inputs:
+def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False, constraints: Sequence[str] = ()) -> Inputs:
     """What the builder hands to uv: all that counts comes from the payload, all else from ``settings``.
 
     Unless ``strict``, uv is told of requires-python as it may be read (see reading): an environment whose Python doesn't meet
     what the script says it would take away and make another.
-    Raises SharedenvError for a locked payload from a manifest, which does not hold the lock file.
+    ``constraints``: more of them, PEP 508. Raises SharedenvError for a locked payload from a manifest, which does not hold the lock file.
     """
     document = payload.document
     if document["lock"] is not None and payload.aside.lock is None:
@@ -60,6 +63,8 @@ def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False) 
     given, inert, passed = map(_without_symlink, (payload.aside.options, settings.inert, settings.variables))
     linked = (given, inert, passed) != (payload.aside.options, settings.inert, settings.variables)
     options = _with_constraints(document) if document["lock"] is None else document["tool.uv"]
+    if constraints:
+        options = {**options, "constraint-dependencies": [*options.get("constraint-dependencies", []), *constraints]}
     requires = document["requires-python"] or _locked_requires(document, payload.aside.lock or b"")
     in_place = "lock-places" in document
     loose = None if strict or in_place else read_loosely(requires)
@@ -83,6 +88,9 @@ def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False) 
         secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
         notes=notes,
         told=(_SYMLINK,) if linked else (),
+        options=script["tool.uv"],
+        options_around=config,
+        urls=urls,
     )
 
 

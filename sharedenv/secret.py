@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 #: names of query parameters that hold a secret: these, or with one of these words in them, in lower case
 _TOKENS = frozenset(["auth", "jwt", "passwd", "pwd", "sig"])
@@ -66,6 +67,32 @@ def keep_aside(url: str, urls: dict[str, str]) -> str:
     if text != url:
         urls.setdefault(text, url)
     return text
+
+
+def with_credentials(url: str, urls: Mapping[str, str]) -> str:
+    """A URL with credentials put back. ``urls``: what `keep_aside` learned: the URL itself, or another on its host.
+
+    Of several on one host, the one that has most of its beginning in common: of an index, of a repository.
+    """
+    if url in urls:
+        return urls[url]
+    scheme, separator, rest = url.partition("://")
+    host = rest.partition("/")[0]
+    if not separator or "@" in host:
+        return url
+    best, userinfo = -1, ""
+    for plain, full in urls.items():
+        plain_scheme, _, plain_rest = plain.removeprefix("git+").partition("://")
+        given, at, _ = full.partition("://")[2].partition("/")[0].rpartition("@")
+        if at and plain_scheme == scheme and plain_rest.partition("/")[0] == host:
+            common = _common(plain_rest, rest)
+            if common > best:
+                best, userinfo = common, given
+    return f"{scheme}://{userinfo}@{rest}" if userinfo else url
+
+
+def _common(one: str, other: str) -> int:
+    return next((number for number, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def secrets_in(value: object) -> set[str]:

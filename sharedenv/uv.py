@@ -128,6 +128,43 @@ def is_outdated(uv: Uv, script: str, venv: str, flags: list[str], environ: Mappi
     return False
 
 
+def compile_pylock(uv: Uv, project: str, output: str, python: str, flags: list[str], environ: Mapping[str, str], log: IO[str]) -> None:
+    """Finds the files of exactly the packages that a pyproject.toml asks for, and writes them as a pylock.toml. Raises UvFailed."""
+    argv = ["pip", "compile", "--no-deps", "--quiet", "--no-header", "--format", "pylock.toml", "--python", python]
+    _run(uv, [*argv, "--output-file", output, *flags, "--", project], environ, os.path.dirname(output), log)
+
+
+def sync_pylock(uv: Uv, pylock: str, venv: str, flags: list[str], environ: Mapping[str, str], log: IO[str]) -> None:
+    """Installs into ``venv`` exactly what a pylock.toml names. Raises UvFailed."""
+    python = os.path.join(venv, "bin", "python")
+    _run(uv, ["pip", "sync", "--python", python, *flags, "--", pylock], environ, os.path.dirname(pylock), log)
+
+
+_CHANGED = re.compile(r"Hash mismatch for `([^`]+)`")
+_LACKING = re.compile(r"Failed to (?:download|fetch|build|download and build|extract|unzip|prepare)[^`\n]*`([^`]+)`")
+_UNREACHABLE = re.compile(r"(?i)network (was|connectivity is) disabled|error sending request|dns error|connect error|timed out")
+
+
+@frozen
+class Lacking:
+    """What uv could not have for an exact set of packages: their names as uv has them (`alpha==1.0`).
+
+    changed      they are there, and their bytes are others
+    unreachable  nothing is said of the packages: the network is off, or a server does not answer
+    """
+
+    names: tuple[str, ...]
+    changed: bool
+    unreachable: bool
+
+
+def lacking(words: str) -> Lacking | None:
+    """What of an exact set of packages can't be had; None when uv failed for another reason."""
+    changed = tuple(dict.fromkeys(_CHANGED.findall(words)))
+    names = changed or tuple(dict.fromkeys(_LACKING.findall(words)))
+    return Lacking(names, bool(changed), _UNREACHABLE.search(words) is not None) if names else None
+
+
 def cache_folder(uv: Uv, environ: Mapping[str, str]) -> str | None:
     """Where uv keeps what it has downloaded; None when it doesn't say."""
     try:

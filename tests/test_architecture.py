@@ -33,11 +33,12 @@ MAY_IMPORT = {
     "key": {"lock", "payload", "readers", "requirement", "script", "settings", "start", "tool_uv"},
     "difference": {"payload"},
     "canonical": {"errors", "key", "lock", "payload", "reading", "requirement", "secret", "settings", "start"},
+    "versions": {"canonical", "start"},
     "plan": {"discover", "payload", "problems", "script", "start"},
     "uv": {"errors", "process"},
     "pool": {
         "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "reading", "script", "secret", "settings", "start",
-        "tool_uv", "uv",
+        "tool_uv", "uv", "versions",
     },
     "run": {"errors", "plan", "pool", "process", "settings", "start"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},

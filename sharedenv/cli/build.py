@@ -27,12 +27,15 @@ from sharedenv.start.trust import is_shared
 
 @contrary("check", "rebuild", why="--check changes nothing and --rebuild does")
 @contrary("check", "upgrade", why="--check changes nothing and --upgrade does")
+@contrary("check", "upgrade_packages", why="--check changes nothing and --upgrade-package does")
+@contrary("upgrade", "upgrade_packages", why="--upgrade moves every package")
 @contrary("check", "shared_group", why="--check changes nothing and --shared-group does")
 @click.command()
 @script_options
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
-@option("--rebuild", is_flag=True, help="Build anew what is there already; what runs stays on the old.")
-@option("--upgrade", is_flag=True, help="As --rebuild, with the newest versions that the requirements admit.")
+@option("--rebuild", is_flag=True, help="Build anew what is there, with the versions it has; what runs stays on the old.")
+@option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
+@option("--upgrade-package", "upgrade_packages", multiple=True, metavar="NAME", help="As --upgrade, of this package alone; repeatable.")
 @option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
 @option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
 @json_option
@@ -44,6 +47,7 @@ def build(
     jobs: int,
     rebuild: bool,
     upgrade: bool,
+    upgrade_packages: tuple[str, ...],
     shared_group: bool,
     check: bool,
     as_json: bool,
@@ -57,8 +61,10 @@ def build(
     plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:
         return _check(project, plan, console, as_json, strict=build_options.strict)
-    if upgrade:
+    if upgrade or upgrade_packages:
         _refuse_locked(plan)
+    if upgrade_packages:
+        plan, upgrade = only_with(project.layout, plan, upgrade_packages), True
     if shared_group:
         # what was built before is links into its builder's cache, which the group may be unable to read
         rebuild |= not is_shared(project.layout.path)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
@@ -18,6 +19,8 @@ from sharedenv.pool import failure
 from sharedenv.pool.construct import Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool
 from sharedenv.pool.drift import has_drifted
+from sharedenv.pool.exact import may_be_held
+from sharedenv.pool.held import fits, hold, read_held, replace_held, taken_over
 from sharedenv.pool.index import forget
 from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.layout import Layout
@@ -27,8 +30,10 @@ from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish, published
 from sharedenv.process import limit_error
 from sharedenv.settings import Settings
+from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 from sharedenv.uv import Uv, UvFailed, find_uv
+from sharedenv.versions import Versions, moved
 
 
 class Observer(Protocol):
@@ -131,7 +136,7 @@ class Builder:
                 error = failure.recorded(layout, payload.key)
                 if error is not None:
                     raise error
-            if found is None and not self._options.rebuild and (orphan := adopt(layout, payload)):
+            if found is None and not self._options.rebuild and (orphan := adopt(layout, payload, partial(fits, self._held(need)))):
                 return orphan
             reason = "its sources have changed" if drifted else found.reason if isinstance(found, Unusable) else None
             for text in self._settings.left_out:
@@ -153,8 +158,7 @@ class Builder:
         layout, observer = self._layout, self._observer
         started = time.monotonic()
         try:
-            with staging(layout, need.payload.key) as folder:
-                environment = publish(layout, construct(need, self._work(need), folder), need.payload, replace=replace)
+            environment = self._publish(need, self._held(need), replace=replace)
         except OSError as error:
             told = write_error(layout, error)
             failure.record(layout, need.payload.key, told)
@@ -167,6 +171,47 @@ class Builder:
             forget(layout, need.payload.key)
         observer.built(need, environment, time.monotonic() - started)
         return environment
+
+    def _held(self, need: Need) -> Versions | None:
+        """What the key is held at, or was built with by an older sharedenv, which held nothing."""
+        if not may_be_held(need.payload):
+            return None
+        try:
+            held = read_held(self._layout, need.payload.key, need.scripts[0])
+        except SharedenvError:
+            if not self._options.upgrade:
+                raise
+            held = None  # what replaces it needs it no more
+        return held or taken_over(self._layout, need.payload)
+
+    def _publish(self, need: Need, held: Versions | None, *, replace: bool) -> Environment:
+        """Builds, holds what was built if nothing is held, and publishes it. Raises SharedenvError, OSError."""
+        layout, key = self._layout, need.payload.key
+        with staging(layout, key) as folder:
+            built = construct(need, self._work(need), folder, held)
+            kept = built.versions
+            if built.versions is not None:
+                kept = self._hold(key, held, built.versions)
+            if kept == built.versions:
+                return publish(layout, built.settle, need.payload, replace=replace)
+        # somebody else has built it first, and chose other versions meanwhile: the key has one set
+        self._observer.step(need, "another build held other versions first: installing those")
+        return self._publish(need, kept, replace=replace)
+
+    def _hold(self, key: str, held: Versions | None, versions: Versions) -> Versions:
+        """Sees to it that what was built is held; what is held now, which is another set where somebody else was faster."""
+        if self._options.upgrade:
+            replace_held(self._layout, key, versions)
+            if held is not None:
+                self._observer.note(movement(key, held, versions))
+            return versions
+        kept = hold(self._layout, key, versions)
+        if kept.digest == versions.digest:
+            return versions
+        if kept == held and kept.names == versions.names:  # their files are known now
+            replace_held(self._layout, key, versions)
+            return versions
+        return kept
 
     def _work(self, need: Need) -> Construction:
         def step(text: str) -> None:
@@ -199,6 +244,13 @@ class Builder:
             if self._uv is None:
                 self._uv = find_uv(self._environ)
             return self._uv
+
+
+def movement(key: str, old: Versions, new: Versions) -> str:
+    """What an upgrade has moved, for the user."""
+    name = f"environment {key[:SHORT]}"
+    lines = moved(old, new)
+    return "\n  ".join([f"{name}: versions moved", *lines]) if lines else f"{name}: no version moved"
 
 
 def write_error(layout: Layout, error: OSError) -> SharedenvError:

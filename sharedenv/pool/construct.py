@@ -20,11 +20,13 @@ from sharedenv.key import admits, maker
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.direct_url import hide_credentials
+from sharedenv.pool.exact import check_held, constraints, find_held, held_error, may_be_held, pin, source_of, sync_held
 from sharedenv.pool.health import VERSION
-from sharedenv.pool.interpreter import Fetches, Search, find_interpreter
+from sharedenv.pool.interpreter import Fetches, Search
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
+from sharedenv.pool.pins import Source
 from sharedenv.pool.private import private
 from sharedenv.pool.seal import Circumstances, Installed, Probed, seal, take_private
 from sharedenv.pool.staging import VENV
@@ -36,7 +38,9 @@ from sharedenv.secret import redact
 from sharedenv.settings import Settings
 from sharedenv.start.access import SHORT
 from sharedenv.start.trust import is_shared
+from sharedenv.start.uv_variables import is_on
 from sharedenv.uv import Uv, UvFailed, environment_for_uv, gist, lock_fault, make_venv, other_uv, sync_script
+from sharedenv.versions import Versions
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = VERSION + """\
@@ -66,21 +70,33 @@ class Construction:
     warn: Callable[[str], None]  # told what one might expect and what is not done
 
 
-def construct(need: Need, work: Construction, folder: str) -> Callable[[str], str]:
+@frozen
+class Built:
+    """A staged environment, complete and checked: `seal` for a place, and the versions in it (None: they are not held)."""
+
+    settle: Callable[[str], str]
+    versions: Versions | None
+
+
+def construct(need: Need, work: Construction, folder: str, held: Versions | None = None) -> Built:
     """Builds the environment of ``need`` in a staging folder, complete and checked; what is left is `seal`, for a place.
 
+    ``held``: what it installs, and nothing else; with an upgrade, what stays as it was where packages to move are named.
     Raises SharedenvError with uv's own words; all that uv said is in logs/.
     """
-    inputs = build_inputs(need.payload, work.settings, strict=work.options.strict)
+    kept = constraints(held, work.options) if held else ()
+    inputs = build_inputs(need.payload, work.settings, strict=work.options.strict, constraints=kept)
     log_path = os.path.join(work.layout.logs, f"{need.payload.key[:SHORT]}.log")
     try:
         with _new_log(log_path) as log, in_own_tmpdir(work) as inside:
             try:
-                return _install(need, inside, inputs, folder, log)
+                return _install(need, inside, inputs, folder, log, held)
             finally:
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
-        raise _build_error(need, work, redact(failure.words, inputs.secrets), log_path, failure.hint) from None
+        words = redact(failure.words, inputs.secrets)
+        told = None if work.options.upgrade else held_error(need, held, failure, words, _below(work.cwd, need.scripts[0]))
+        raise told or _build_error(need, work, words, log_path, failure.hint) from None
     except OSError as error:
         limit = limit_error(error)
         raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, limit.hint if limit else None) from None
@@ -101,16 +117,20 @@ def _new_log(path: str) -> IO[str]:
     return open(path, "x+", encoding="utf-8", errors="surrogateescape", opener=private)
 
 
-def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str]) -> Callable[[str], str]:
+def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str], held: Versions | None) -> Built:
     started = time.time()
+    exact = None if work.options.upgrade else held
     script, environ = prepare(need, work, inputs, folder)
     for text in inputs.told:
         work.note(text)
-    python = find_interpreter(_search(inputs, need.payload.document["python"], work, environ, folder, log))
+    python = find_held(held, _search(inputs, need.payload.document["python"], work, environ, folder, log), work.options)
     shared = is_shared(work.layout.path)
     flags = _sync_flags(inputs, work.options, shared)
-    install = _Install(folder, script, python, need.payload.document["requires-python"], inputs.loose, flags, environ, log)
-    installed, altered = _attempt(install, work)
+    source = source_of(work.uv, inputs, environ, folder, work.layout.root, python, work.options.offline, log)
+    install = _Install(
+        folder, script, python, need.payload.document["requires-python"], inputs.loose, flags, environ, log, exact, source
+    )
+    installed, versions, altered = _attempt(install, work)
     if altered:
         some = f"{altered[0]} and {len(altered) - 1:,} more" if len(altered) > 1 else altered[0]
         if work.options.offline:
@@ -119,12 +139,15 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
         log.write(f"not what its wheel says: {some}; installing again, past uv's cache\n")
         remove_tree(installed.venv)
         # what differs after that is so in the wheel itself: the list of files in some is wrong
-        installed, _ = _attempt(replace(install, flags=(*install.flags, "--no-cache")), work)
+        installed, versions, _ = _attempt(replace(install, flags=(*install.flags, "--no-cache")), work)
     if inputs.in_place and _has_changed(script, need, work):
         raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
     how = Circumstances(work.uv.version, started, scripts, len(need.scripts), dict(inputs.notes), shared)
-    return partial(seal, installed, need.payload, how)
+    if exact is None and may_be_held(need.payload):
+        work.step("holding the versions")
+        versions = pin(installed, source, started)
+    return Built(partial(seal, installed, need.payload, how), versions)
 
 
 def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tuple[str, dict[str, str]]:
@@ -153,7 +176,7 @@ def _write_script(folder: str, inputs: Inputs) -> str:
 
 @frozen
 class _Install:
-    """One `uv sync` to be: where, with which interpreter, with which flags."""
+    """One `uv sync`, or `uv pip sync` of what is held, to be: where, with which interpreter, with which flags."""
 
     folder: str
     script: str
@@ -163,10 +186,12 @@ class _Install:
     flags: tuple[str, ...]
     environ: Mapping[str, str]
     log: IO[str]
+    exact: Versions | None  # what to install in place of what the script resolves to
+    source: Source
 
 
-def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str]]:
-    """Installs, and tells which files are not what their wheels say."""
+def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions | None, list[str]]:
+    """Installs, and tells what is held of that, and which files are not what their wheels say."""
     folder, environ, log = install.folder, install.environ, install.log
     venv = os.path.join(folder, VENV)
     make_venv(work.uv, install.python, venv, environ, folder, log)
@@ -176,7 +201,11 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str
     if "--compile-bytecode" in flags and not admits(COMPILED, probed.version):
         flags[flags.index("--compile-bytecode")] = "--no-compile-bytecode"
         work.warn(f"no bytecode is compiled: uv can't for Python {probed.version}; first imports are slower")
-    sync_script(work.uv, install.script, venv, flags, environ, folder, log)
+    versions = None
+    if install.exact is None:
+        sync_script(work.uv, install.script, venv, flags, environ, folder, log)
+    else:
+        versions = sync_held(install.exact, install.source, venv, flags, probed.version)
     work.step("checking")
     hide_credentials(venv)
     contents = read_contents(venv)
@@ -189,7 +218,9 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, list[str
         raise UvFailed(f"the install is incomplete: {len(missing)} recorded files are missing or empty ({some})", 2)
     inventory = take_inventory(venv, contents.files, contents.directories)
     installed = Installed(venv, probed, installed_packages(contents), contents, inventory)
-    return installed, altered_entries(venv, contents, inventory)
+    if versions is not None:
+        check_held(versions, installed)
+    return installed, versions, altered_entries(venv, contents, inventory)
 
 
 def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[str, ...]:
@@ -198,8 +229,8 @@ def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[st
         flags.append("--locked")
     if options.offline:
         flags.append("--offline")
-    if options.upgrade:
-        flags.append("--refresh")
+    if options.upgrade and not (options.offline or is_on(inputs.variables.get("UV_OFFLINE", ""))):
+        flags.append("--refresh")  # uv refuses it where it may ask nobody
     for name in inputs.local:
         # uv looks at no more than pyproject.toml before it takes what it built of a folder last time
         flags += ["--reinstall-package", name]

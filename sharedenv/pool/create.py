@@ -11,7 +11,7 @@ import stat
 from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.pool.layout import FOLDERS, FORMAT, Layout
+from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
 from sharedenv.pool.private import FOLDER, make_folders, private
 from sharedenv.start.access import again
 
@@ -112,12 +112,26 @@ def check_format(layout: Layout) -> None:
             hint=f"rm {shlex.quote(layout.marker)}",
             exit_code=EXIT_USAGE,
         ) from None
-    if found != FORMAT:
+    if found not in FORMATS:
         raise SharedenvError(
-            f"the pool {layout.path} has format {found}; this sharedenv knows format {FORMAT}",
+            f"the pool {layout.path} has format {found}; this sharedenv knows formats {' and '.join(map(str, FORMATS))}",
             hint="pip install --upgrade sharedenv",
             exit_code=EXIT_USAGE,
         )
+
+
+def mark_holding(layout: Layout) -> None:
+    """Says in pool.json that the pool holds versions, so that an older sharedenv leaves it alone. Raises OSError."""
+    if _read(layout)["format"] >= HOLDING:
+        return
+    try:
+        _mark(layout, {"format": HOLDING})
+    except PermissionError:  # in a shared pool it is a colleague's: another takes its place, once in the life of a pool
+        temporary = os.path.join(layout.path, f".pool.json.{os.urandom(4).hex()}")
+        with open(temporary, "x", encoding="utf-8", opener=private) as file:
+            file.write(_marker(_read(layout), {"format": HOLDING}))
+            _open_as_the_pool(layout, file.fileno())
+        os.replace(temporary, layout.marker)
 
 
 def _read(layout: Layout) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import os
 from sharedenv.frozen import frozen
 from sharedenv.start.find_pool import MARKER
 
-FORMAT = 1
-FOLDERS = ("envs", "keys", "index", "used", "locks", "failures", "logs", "tmp", "trash", "archives", "runs")
+FORMAT = 1  #: of a new pool
+HOLDING = 2  #: of a pool that holds versions: an older sharedenv would resolve anew, and refuses
+FORMATS = (FORMAT, HOLDING)
+FOLDERS = ("envs", "keys", "index", "used", "versions", "locks", "failures", "logs", "tmp", "trash", "archives", "runs")
 UNFINISHED = (".CACHEDIR.TAG.", "..gitignore.", ".pool.json.")  #: how files begin that are being written right inside a pool
 _FILES = ("CACHEDIR.TAG", ".gitignore", *UNFINISHED)  #: how the rest in a pool begins
 
@@ -48,6 +50,11 @@ class Layout:
     def used(self) -> str:
         """One empty file an environment: its time is the last use."""
         return os.path.join(self.path, "used")
+
+    @property
+    def versions(self) -> str:
+        """What keys install, held: `<key>-<minor>.toml`."""
+        return os.path.join(self.path, "versions")
 
     @property
     def locks(self) -> str:

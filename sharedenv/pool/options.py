@@ -11,7 +11,8 @@ class BuildOptions:
 
     compile: bool = True
     offline: bool = False
-    upgrade: bool = False
+    upgrade: bool = False  # choose versions anew; of all packages, or
+    upgrade_packages: tuple[str, ...] = ()  # of these alone, normal names (PEP 503)
     rebuild: bool = False
     strict: bool = False  # `==3.12` in requires-python is 3.12.0 alone
     drift: bool = False  # ask uv whether sources that can move have moved

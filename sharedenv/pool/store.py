@@ -152,13 +152,17 @@ def publish(layout: Layout, settle: Callable[[str], str], payload: Payload, *, r
         raise SharedenvError("what was just built can't be read", cause=f"{path}: {error}", hint=hint, exit_code=EXIT_BUILD) from None
 
 
-def adopt(layout: Layout, payload: Payload) -> Environment | None:
-    """Publishes a complete environment whose builder was killed between its two last steps, if there is one."""
+def adopt(layout: Layout, payload: Payload, fits: Callable[[Manifest], bool]) -> Environment | None:
+    """Publishes a complete environment whose builder was killed between its two last steps, if there is one.
+
+    ``fits``: whether it is one that may be published now, by its manifest.
+    """
     for path in reversed(generations(layout, payload.key)):
         found = examine(layout, path)
         if (
             isinstance(found, Environment)
             and found.manifest.payload.text == payload.text
+            and fits(found.manifest)
             and completeness(path, found.manifest) is None
         ):
             _protect(path)

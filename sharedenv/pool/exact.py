@@ -1,0 +1,121 @@
+"""A build of what is held: nothing is resolved, and nothing else than what is held comes out of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import IO
+
+from sharedenv.canonical import Inputs
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key import moves
+from sharedenv.payload import Payload
+from sharedenv.plan import Need
+from sharedenv.pool.held import minor, utc
+from sharedenv.pool.interpreter import Search, find_interpreter
+from sharedenv.pool.options import BuildOptions
+from sharedenv.pool.pins import Source, pin_installed, pip_environment, record_digest, with_files, write_pylock
+from sharedenv.pool.seal import Installed
+from sharedenv.start.access import SHORT
+from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
+from sharedenv.versions import Versions, differences
+
+#: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too
+_HOW = ("--compile-bytecode", "--no-compile-bytecode", "--offline", "--no-cache", "--link-mode", "copy")
+
+
+class HeldDiffers(UvFailed):
+    """What came out of a build is not what is held, in words for the user."""
+
+
+def may_be_held(payload: Payload) -> bool:
+    """Whether versions of this key are held: uv's own lock holds them already, and sources that move are to move."""
+    return payload.document["lock"] is None and not moves(payload)
+
+
+def constraints(held: Versions, options: BuildOptions) -> tuple[str, ...]:
+    """What keeps the packages that are not to move at their versions, where some are named that are."""
+    if not options.upgrade_packages:
+        return ()
+    stay = (pin for pin in held.pins if pin.name not in options.upgrade_packages and not (pin.url or pin.git))
+    return tuple(f"{pin.name}==={pin.version}" for pin in stay)
+
+
+def find_held(held: Versions | None, search: Search, options: BuildOptions) -> str:
+    """Absolute path of a Python to build with: of the minor version that is held, unless all is to move. Raises UvFailed."""
+    if held is None or (options.upgrade and not options.upgrade_packages):
+        return find_interpreter(search)
+    exactly = f"=={held.python}.*"
+    request = search.request
+    if request and re.match(r"[<>=!~]", request):
+        request = f"{request},{exactly}"
+    elif request and f"{held.python}.".startswith(f"{request}."):
+        request = held.python
+    requires, loose = (text and f"{text},{exactly}" for text in (search.requires, search.loose))
+    try:
+        return find_interpreter(replace(search, request=request, requires=requires or exactly, loose=loose))
+    except UvFailed as failure:
+        raise HeldDiffers(f"it is held at Python {held.python}\n{failure.words}", failure.status, failure.hint) from None
+
+
+def source_of(
+    uv: Uv, inputs: Inputs, environ: Mapping[str, str], staging: str, root: str, python: str, offline: bool, log: IO[str]
+) -> Source:
+    """Where the packages of a build are had from. Raises OSError."""
+    folder = os.path.join(staging, "held")
+    os.mkdir(folder, 0o700)
+    return Source(uv, inputs, environ, folder, root, python, offline, log)
+
+
+def sync_held(held: Versions, source: Source, venv: str, flags: list[str], version: str) -> Versions:
+    """Installs what is held; the same with files of all packages. ``version``: of the environment's Python. Raises UvFailed."""
+    if minor(version) != held.python:
+        raise HeldDiffers(f"it is held at Python {held.python}, and Python {version} was found", 1)
+    known = with_files(held, source)
+    if known.pins:
+        kept = [flag for flag in flags if flag in _HOW]
+        sync_pylock(source.uv, write_pylock(known, source), venv, kept, pip_environment(source), source.log)
+    return known
+
+
+def pin(installed: Installed, source: Source, now: float) -> Versions | None:
+    """What was resolved and installed: to be held from now on (``now``: seconds since the epoch). None: it can't be. Raises OSError."""
+    return pin_installed(installed.venv, minor(installed.probed.version), utc(now), source)
+
+
+def check_held(held: Versions, installed: Installed) -> None:
+    """Raises HeldDiffers unless what was installed is what is held."""
+    found = list(differences(held, {package.name: package.version for package in installed.packages}))
+    for name in [pin.name for pin in held.pins if pin.record and pin.record != record_digest(installed.venv, pin.name)]:
+        found.append(f"{name} {held.names[name]} has other files than it had")
+    if found:
+        raise HeldDiffers("\n".join(found), 1)
+
+
+def held_error(need: Need, held: Versions | None, failure: UvFailed, words: str, script: str) -> SharedenvError | None:
+    """The error of a build of what is held, where it can't be had any more; None where it failed for another reason.
+
+    ``words``: uv's, without secrets. ``script``: the first that needs it, as the user names it.
+    """
+    found = lacking(words)
+    if held is None or (found is None and not isinstance(failure, HeldDiffers)):
+        return None
+    first = shlex.quote(script)
+    hint = f"sharedenv build --upgrade {first}"
+    if found is None:
+        cause = words
+    elif found.unreachable:
+        cause, hint = f"{_said(found)} can't be had now\n{words}", f"sharedenv build {first}"
+    elif found.changed:
+        cause = f"{_said(found)}: the bytes have changed under the same version"
+    else:
+        cause = f"{_said(found)} can't be had any more\n{words}"
+    message = f"can't build environment {need.payload.key[:SHORT]} for {script} with the versions that are held"
+    return SharedenvError(message, cause=cause, hint=hint, exit_code=EXIT_BUILD)
+
+
+def _said(found: Lacking) -> str:
+    return ", ".join(name.replace("==", " ") for name in found.names)

@@ -1,0 +1,200 @@
+"""What an environment holds, package by package, and where each one is had from: read from its dist-infos, asked of uv."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import IO
+from urllib.parse import quote
+
+from sharedenv.canonical import Inputs
+from sharedenv.frozen import frozen
+from sharedenv.pool.check import normal_name
+from sharedenv.pool.private import private
+from sharedenv.secret import strip_url, with_credentials
+from sharedenv.uv import Uv, UvFailed, compile_pylock
+from sharedenv.versions import File, Git, Pin, Versions, pip_config, project_text, pylock_text, read_pylock
+
+#: files of a dist-info that tell of one installation
+_OWN = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
+
+
+@frozen
+class Distribution:
+    """One installed package. ``folder``: it comes from a folder of this machine; ``built``: here; ``tags``: of its wheel."""
+
+    pin: Pin
+    folder: bool
+    built: bool
+    tags: frozenset[str]
+
+
+@frozen
+class Source:
+    """Where packages are had from: uv with the options of one build.
+
+    folder   a folder of the build's own for what uv is given and writes
+    root     the project's root: file URLs below it are kept relative to it
+    """
+
+    uv: Uv
+    inputs: Inputs
+    environ: Mapping[str, str]
+    folder: str
+    root: str
+    python: str
+    offline: bool
+    log: IO[str]
+
+    def strip(self, url: str) -> str:
+        """A URL as it is kept: without credentials, and relative to the project's root where it is a file below it."""
+        below = f"file://{quote(self.root)}/"
+        return f"./{url.removeprefix(below)}" if url.startswith(below) else strip_url(url)
+
+    def restore(self, url: str) -> str:
+        """A URL as it is used."""
+        return f"file://{quote(self.root)}{url[1:]}" if url.startswith("./") else with_credentials(url, self.inputs.urls)
+
+
+def distributions(venv: str) -> list[Distribution]:
+    """All that is installed in an environment, by name. Raises OSError, ValueError."""
+    folders = glob.glob(os.path.join(glob.escape(venv), "lib", "*", "site-packages", "*.dist-info"))
+    return sorted(map(_distribution, folders), key=lambda found: found.pin.name)
+
+
+def _distribution(folder: str) -> Distribution:
+    stem, _, version = os.path.basename(folder).removesuffix(".dist-info").partition("-")
+    name = normal_name(stem)
+    origin = json.loads(_read(folder, "direct_url.json") or "{}")
+    pin = Pin(name, version)
+    subdirectory = origin.get("subdirectory", "")
+    if vcs := origin.get("vcs_info"):
+        pin = Pin(name, version, git=Git(origin["url"], vcs["commit_id"], subdirectory))
+    elif "archive_info" in origin:
+        pin = Pin(name, version, url=origin["url"] + (f"#subdirectory={subdirectory}" if subdirectory else ""))
+    tags = frozenset(line[5:].strip() for line in _read(folder, "WHEEL").splitlines() if line.startswith("Tag: "))
+    built = os.path.exists(os.path.join(folder, "uv_build.json"))
+    return Distribution(pin, "dir_info" in origin, built, tags)
+
+
+def record_digest(venv: str, name: str) -> str:
+    """sha256 of what the RECORD of a package says of the files that came with it; "" where it has none."""
+    for folder in glob.glob(os.path.join(glob.escape(venv), "lib", "*", "site-packages", "*.dist-info")):
+        if normal_name(os.path.basename(folder).partition("-")[0]) == name:
+            info = os.path.basename(folder)
+            rows = [row for row in csv.reader(_read(folder, "RECORD").splitlines()) if len(row) > 1]
+            own = {f"{info}/{file}" for file in _OWN}
+            kept = sorted(f"{row[0]},{row[1]}" for row in rows if row[0] not in own and not row[0].startswith("..") and row[1])
+            return hashlib.sha256("\n".join(kept).encode()).hexdigest() if kept else ""
+    return ""
+
+
+def pin_installed(venv: str, python: str, since: str, source: Source) -> Versions | None:
+    """What was just installed, with the file of each package; None where one comes from a folder: that can't be held.
+
+    ``python``: the minor version. Where uv can't name a file any more, the digest of the RECORD stands in its place.
+    """
+    found = distributions(venv)
+    if any(distribution.folder for distribution in found):
+        return None
+    known = locate([distribution.pin for distribution in found], source)
+    pins = []
+    for distribution in found:
+        pin = replace(distribution.pin, url=source.strip(distribution.pin.url))
+        index, files = known.get(pin.name, ("", ()))
+        if files:
+            pin = replace(pin, index=index, files=_used(files, distribution))
+        elif not pin.git and not distribution.built:
+            pin = replace(pin, record=record_digest(venv, pin.name))
+        pins.append(pin)
+    return Versions(python, since, tuple(pins))
+
+
+def locate(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[File, ...]]]:
+    """Package → index and files, for those that uv can have now. Git's need none."""
+    return _locate([pin for pin in pins if not pin.is_known], source)
+
+
+def _locate(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[File, ...]]]:
+    if not pins:
+        return {}
+    try:
+        return _compile(pins, source)
+    except UvFailed as failure:
+        if failure.status != 1 or len(pins) == 1:  # not for the sake of one package; or it is this one
+            return {}
+    middle = len(pins) // 2
+    return _locate(pins[:middle], source) | _locate(pins[middle:], source)
+
+
+def _compile(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[File, ...]]]:
+    project, output = (os.path.join(source.folder, name) for name in ("pyproject.toml", "pylock.toml"))
+    _write(project, project_text(pins, source.inputs.options, source.restore))
+    if os.path.exists(output):
+        os.unlink(output)  # uv prefers what stands there
+    flags = ["--offline"] if source.offline else []
+    compile_pylock(source.uv, project, output, source.python, flags, pip_environment(source), source.log)
+    with open(output, encoding="utf-8") as file:
+        try:
+            return read_pylock(file.read(), source.strip)
+        except ValueError as error:
+            raise UvFailed(f"uv's pylock.toml: {error}", 2) from None
+
+
+def pip_environment(source: Source) -> dict[str, str]:
+    """The environment in which `uv pip` goes by the options of the build."""
+    config = os.path.join(source.folder, "uv.toml")
+    _write(config, pip_config(source.inputs.options, source.inputs.options_around))
+    return {**source.environ, "UV_CONFIG_FILE": config}
+
+
+def with_files(held: Versions, source: Source) -> Versions:
+    """The same with the files of packages that were held without: their sources are asked anew. Raises UvFailed, which names
+    those that can't be had.
+    """
+    known = locate(held.pins, source)
+    pins = [replace(pin, index=known[pin.name][0], files=known[pin.name][1]) if pin.name in known else pin for pin in held.pins]
+    if lost := [f"Failed to fetch `{pin.name}=={pin.version}`" for pin in pins if not pin.is_known]:
+        raise UvFailed("\n".join(lost), 1)
+    return replace(held, pins=tuple(pins))
+
+
+def write_pylock(versions: Versions, source: Source) -> str:
+    """The pylock.toml of a set; its path."""
+    path = os.path.join(source.folder, "pylock.toml")
+    _write(path, pylock_text(versions, source.restore))
+    return path
+
+
+def _used(files: Iterable[File], distribution: Distribution) -> tuple[File, ...]:
+    """Of the files of a release, the one that was installed, where it can be told."""
+    files = tuple(files)
+    if distribution.built:
+        return tuple(file for file in files if file.kind != "wheel") or files
+    wheels = tuple(file for file in files if file.kind == "wheel" and _tags(file.url) == distribution.tags)
+    return wheels if len(wheels) == 1 else files
+
+
+def _tags(url: str) -> frozenset[str]:
+    """The tags in the name of a wheel (PyPA's binary distribution format)."""
+    name = url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")
+    return frozenset(map("-".join, product(*(part.split(".") for part in name.split("-")[-3:]))))
+
+
+def _read(folder: str, name: str) -> str:
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", opener=private) as file:
+        file.write(text)

@@ -1,0 +1,237 @@
+"""The versions that a key installs, held until somebody moves them: the value, its TOML, and what uv is given of it. Pure."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sharedenv.canonical import toml_text
+from sharedenv.frozen import frozen
+from sharedenv.start.fingerprint import sha256
+
+SCHEMA = 1
+
+#: options of [tool.uv] that no uv.toml may hold, and those that have had their say when the versions were chosen
+_NOT_FOR_PIP = frozenset(
+    [
+        *("sources", "workspace", "dev-dependencies", "default-groups", "dependency-groups", "managed", "package", "build-backend"),
+        *("conflicts", "environments", "required-environments"),
+        *("constraint-dependencies", "override-dependencies", "exclude-dependencies"),
+    ]
+)
+
+
+class VersionsError(ValueError):
+    """Held versions that can't be read, in words for the user."""
+
+
+@frozen
+class File:
+    """One file that a package can be installed from. ``kind``: wheel, sdist, or archive (what a requirement's URL names)."""
+
+    kind: str
+    url: str  # without credentials
+    sha256: str  # 64 hex digits
+
+
+@frozen
+class Git:
+    """A commit that a package was built from. ``subdirectory``: "" for the repository's top."""
+
+    url: str  # without credentials, without "git+"
+    commit: str  # all 40 digits
+    subdirectory: str = ""
+
+
+@frozen
+class Pin:
+    """One package at one version, and where it is had from.
+
+    index   the index that its files are of; "" where none is named
+    files   what it was installed from: the one file, where it can be told; none where its source said nothing of it
+    record  sha256 of what its RECORD says of its files; "" where ``files`` have hashes
+    """
+
+    name: str  # normal form of PEP 503
+    version: str
+    index: str = ""
+    files: tuple[File, ...] = ()
+    git: Git | None = None
+    record: str = ""
+    url: str = ""  # of a requirement that names one (PEP 508), without credentials
+
+    @property
+    def requirement(self) -> str:
+        """What asks for this and nothing else."""
+        if self.git:
+            tail = f"#subdirectory={self.git.subdirectory}" if self.git.subdirectory else ""
+            return f"{self.name} @ git+{self.git.url}@{self.git.commit}{tail}"
+        return f"{self.name} @ {self.url}" if self.url else f"{self.name}==={self.version}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known where it is had from: else its source is asked anew."""
+        return bool(self.files or self.git)
+
+
+@frozen
+class Versions:
+    """What one key installs. ``python``: a minor version such as 3.11; ``since``: UTC, ISO 8601; pins by name."""
+
+    python: str
+    since: str
+    pins: tuple[Pin, ...]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Package → version."""
+        return {pin.name: pin.version for pin in self.pins}
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all but the time, 64 hex digits: equal sets, equal digests."""
+        return sha256(replace(self, since="").text.encode()).hexdigest()
+
+    @property
+    def text(self) -> str:
+        """The set as TOML: the same bytes for the same set."""
+        head = {"schema": SCHEMA, "python": self.python, "since": self.since}
+        tables = ["".join(f"{name} = {_value(value)}\n" for name, value in _table(pin).items()) for pin in self.pins]
+        return toml_text(head) + "".join(f"\n[[packages]]\n{table}" for table in tables)
+
+
+def _value(value: Any) -> str:
+    return toml_text({"x": value}).removeprefix("x = ").rstrip("\n")
+
+
+def _table(pin: Pin) -> dict[str, Any]:
+    git = {"url": pin.git.url, "commit": pin.git.commit, "subdirectory": pin.git.subdirectory} if pin.git else None
+    files = [{"kind": file.kind, "url": file.url, "sha256": file.sha256} for file in pin.files]
+    table = {
+        "name": pin.name, "version": pin.version, "index": pin.index, "files": files, "git": git, "record": pin.record, "url": pin.url,
+    }  # fmt: skip
+    return {name: value for name, value in table.items() if value}
+
+
+def parse_versions(text: str) -> Versions:
+    """Held versions from their TOML. Raises VersionsError."""
+    try:
+        value = tomllib.loads(text)
+        if value["schema"] != SCHEMA:
+            raise VersionsError(f"they were written by another version of sharedenv (schema {value['schema']})")
+        pins = tuple(_pin(table) for table in value.get("packages", ()))
+        return Versions(str(value["python"]), str(value["since"]), pins)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, VersionsError):
+            raise
+        raise VersionsError("they are damaged") from None
+
+
+def _pin(table: Mapping[str, Any]) -> Pin:
+    rest = {name: value for name, value in table.items() if name not in ("files", "git")}
+    return Pin(**rest, files=tuple(File(**file) for file in table.get("files", ())), git=Git(**table["git"]) if "git" in table else None)
+
+
+def moved(old: Versions, new: Versions) -> tuple[str, ...]:
+    """What differs between two sets, a line each: ``numpy 2.4.6 → 2.5.0``, ``+ new 1.0``, ``- gone 1.0``."""
+    before, after = ({pin.name: pin for pin in versions.pins} for versions in (old, new))
+    lines = [f"Python {old.python} → {new.python}"] if old.python != new.python else []
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        if was is None and now is not None:
+            lines.append(f"+ {name} {now.version}")
+        elif now is None and was is not None:
+            lines.append(f"- {name} {was.version}")
+        elif was is not None and now is not None and (was.version, was.git) != (now.version, now.git):
+            lines.append(f"{name} {_said(was, now)} → {_said(now, was)}")
+    return tuple(lines)
+
+
+def _said(pin: Pin, other: Pin) -> str:
+    return f"{pin.version} ({pin.git.commit[:12]})" if pin.git and pin.version == other.version else pin.version
+
+
+def differences(held: Versions, installed: Mapping[str, str]) -> tuple[str, ...]:
+    """What is installed (package → version) and is not what is held, a line each: ``alpha 1.1 in place of 1.0``."""
+    found = []
+    for name in sorted(held.names.keys() | installed.keys()):
+        wanted, got = held.names.get(name), installed.get(name)
+        if wanted and got and wanted != got:
+            found.append(f"{name} {got} in place of {wanted}")
+        elif wanted != got:
+            found.append(f"{name} {wanted} is missing" if wanted else f"{name} {got}, which is not held")
+    return tuple(found)
+
+
+def pip_config(options: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The uv.toml under which `uv pip` does what `uv sync --script` does with these options of the script's and that uv.toml."""
+    merged = dict(config)
+    for name, value in options.items():
+        if name not in _NOT_FOR_PIP:
+            below = merged.get(name)
+            merged[name] = [*value, *below] if isinstance(value, list) and isinstance(below, list) else value
+    return toml_text(merged)
+
+
+def project_text(pins: Iterable[Pin], options: Mapping[str, Any], restore: Callable[[str], str]) -> str:
+    """A pyproject.toml that asks for these packages and nothing else, each from the index that its source names.
+
+    ``uv pip compile`` heeds sources there alone. ``restore`` puts credentials back into a URL.
+    """
+    pins = tuple(pins)
+    wanted = [pin.requirement.replace(pin.url, restore(pin.url)) if pin.url else pin.requirement for pin in pins]
+    lines = ["[project]", 'name = "sharedenv-held"', 'version = "0"', f"dependencies = {_value(wanted)}", ""]
+    names = {pin.name for pin in pins if not pin.url}
+    chosen = {
+        name: [source for source in sources if "index" in source]
+        for name, sources in options.get("sources", {}).items()
+        if name in names
+    }
+    sources = {name: found for name, found in chosen.items() if found}
+    if sources:
+        lines += ["[tool.uv]", f"index = {_value(options.get('index', []))}", "[tool.uv.sources]", toml_text(sources)]
+    return "\n".join(lines)
+
+
+def pylock_text(versions: Versions, restore: Callable[[str], str]) -> str:
+    """The set as a pylock.toml (PEP 751) for ``uv pip sync``. ``restore`` puts credentials back into a URL."""
+    lines = ['lock-version = "1.0"', 'created-by = "sharedenv"']
+    for pin in versions.pins:
+        table: dict[str, Any] = {"name": pin.name, "version": pin.version}
+        if pin.index:
+            table["index"] = restore(pin.index)
+        files = {
+            kind: [{"url": restore(file.url), "hashes": {"sha256": file.sha256}} for file in pin.files if file.kind == kind]
+            for kind in ("wheel", "sdist", "archive")
+        }
+        if files["wheel"]:
+            table["wheels"] = files["wheel"]
+        table |= {kind: files[kind][0] for kind in ("sdist", "archive") if files[kind]}
+        if pin.git:
+            table["vcs"] = {"type": "git", "url": restore(pin.git.url), "commit-id": pin.git.commit}
+            if pin.git.subdirectory:
+                table["vcs"]["subdirectory"] = pin.git.subdirectory
+        lines += ["", "[[packages]]", *(f"{name} = {_value(value)}" for name, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def read_pylock(text: str, strip: Callable[[str], str]) -> dict[str, tuple[str, tuple[File, ...]]]:
+    """Package → its index ("" for none) and its files, from a pylock.toml of uv's. ``strip`` takes credentials out of a URL.
+
+    Files without a URL or a sha256 are left out. Raises ValueError for what is no pylock.
+    """
+    try:
+        packages = tomllib.loads(text).get("packages", [])
+        return {package["name"]: (strip(package.get("index", "")), tuple(_files(package, strip))) for package in packages}
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError("not a pylock.toml that can be understood") from None
+
+
+def _files(package: Mapping[str, Any], strip: Callable[[str], str]) -> Iterable[File]:
+    given = [("wheel", wheel) for wheel in package.get("wheels", [])]
+    given += [(kind, package[kind]) for kind in ("sdist", "archive") if kind in package]
+    for kind, file in given:
+        if (url := file.get("url")) and (digest := file.get("hashes", {}).get("sha256")):
+            yield File(kind, strip(url), digest)
