@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "run": {"errors", "plan", "pool", "process", "settings", "start"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
     "report": {"errors", "plan", "pool", "run", "slurm", "start"},
-    "app": {"discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start"},
+    "app": {"discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start", "versions"},
     "cli": {
         "app", "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start",
     },

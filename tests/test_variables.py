@@ -56,6 +56,7 @@ def test_there_are_pairs_to_try() -> None:
     tried = {(pair.values[0].name, *sorted(map(str, pair.values[1:]))) for pair in PAIRS}  # type: ignore[union-attr]
     assert {
         ("build", "check", "rebuild"), ("build", "check", "shared_group"), ("build", "check", "upgrade"),
+        ("build", "check", "upgrade_packages"), ("build", "upgrade", "upgrade_packages"),
         ("key", "as_json", "diff"), ("key", "as_json", "explain"), ("key", "diff", "explain"),
         ("prune", "everything", "keep"), ("prune", "everything", "max_size"), ("prune", "everything", "unused_for"),
         ("run", "array", "shard"), ("run", "resume", "retry_failed"),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 
 import click
 
 from sharedenv.app.project import Project, Selection, open_project
+from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.cli.scripts import make_pool, plan_of, script_options
+from sharedenv.cli.unfinished import left_behind
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
+from sharedenv.pool.check import normal_name
 from sharedenv.pool.index import remember
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import Environment, Unusable, inspect
@@ -35,7 +39,10 @@ from sharedenv.start.trust import is_shared
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
 @option("--rebuild", is_flag=True, help="Build anew what is there, with the versions it has; what runs stays on the old.")
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
-@option("--upgrade-package", "upgrade_packages", multiple=True, metavar="NAME", help="As --upgrade, of this package alone; repeatable.")
+@option(
+    "--upgrade-package", "upgrade_packages", multiple=True, metavar="NAME", envvar=None,
+    help="As --upgrade, of this package alone; repeatable.",
+)  # fmt: skip
 @option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
 @option("--check", is_flag=True, help="Build nothing: exit 1 if anything is missing.")
 @json_option
@@ -63,14 +70,15 @@ def build(
         return _check(project, plan, console, as_json, strict=build_options.strict)
     if upgrade or upgrade_packages:
         _refuse_locked(plan)
-    if upgrade_packages:
-        plan, upgrade = only_with(project.layout, plan, upgrade_packages), True
     if shared_group:
         # what was built before is links into its builder's cache, which the group may be unable to read
         rebuild |= not is_shared(project.layout.path)
         make_pool(project.layout, console, shared=True)
-    options = replace(build_options, rebuild=rebuild or upgrade, upgrade=upgrade, drift=True)
-    ready, errors = build_and_tell(project, plan, options, jobs, console)
+    options = replace(build_options, rebuild=rebuild, drift=True)
+    if upgrade or upgrade_packages:
+        ready, errors = _upgrade(project, plan, options, upgrade_packages, jobs, console)
+    else:
+        ready, errors = build_and_tell(project, plan, options, jobs, console)
     # one script of each key: its copies have the same bytes
     first = {plan.needs[key].scripts[0]: environment for key, environment in ready.items()}
     remember(project.layout, os.environ, first, selection.python)
@@ -86,6 +94,27 @@ def build(
         number = count(len(ready), "environment")
         console.say(f"{number} for {count(len(plan.scripts), 'script')} ready in {project.layout.path} ({size(total)})")
     return max([EXIT_BUILD, *(error.exit_code for error in errors)]) if errors else 0
+
+
+def _upgrade(
+    project: Project, plan: Plan, options: BuildOptions, packages: tuple[str, ...], jobs: int, console: Console
+) -> tuple[Mapping[str, Environment], list[SharedenvError]]:
+    """As build_and_tell, on versions that are chosen anew; tells what has moved."""
+    names = tuple(map(normal_name, packages))
+    before = versions_of(project.layout, plan.needs.values())
+    concerned, others = split(plan, names, before) if names else (plan, replace(plan, needs={}))
+    moving = replace(options, rebuild=True, upgrade=True, upgrade_packages=names)
+    ready, errors = build_and_tell(project, concerned, moving, jobs, console)
+    after = versions_of(project.layout, [need for key, need in concerned.needs.items() if key in ready])
+    told = dict(movements(before, after))
+    for key, lines in told.items():
+        console.say(movement_lines(key, lines))
+    for text in left_behind(project.layout, {key for key, lines in told.items() if lines}):
+        console.warn(text)
+    if others.needs:
+        more, more_errors = build_and_tell(project, others, options, jobs, console)
+        return {**ready, **more}, [*errors, *more_errors]
+    return ready, errors
 
 
 def _refuse_locked(plan: Plan) -> None:

@@ -13,6 +13,7 @@ from sharedenv.cli.options import contrary, json_option, needing, option
 from sharedenv.cli.scripts import script_options
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.pool.held import forget_unused
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool, run_files
 from sharedenv.report.console import Console
@@ -89,6 +90,8 @@ def prune_(
     policy = Policy(unused_for, max_size, frozenset() if everything else kept, needed.keys, needed.doubt, dry_run)
     pruned = prune(layout, policy)
     stays = remove_pool(layout, pruned, policy, files) if whole else None
+    if stays:
+        forget_unused(layout)
     status = EXIT_FAILED if stays and not any(verdict.removed for verdict in pruned.verdicts) else 0
     if as_json:
         console.document({**_value(layout, pruned, policy), "pool_removed": whole and stays is None})

@@ -12,6 +12,8 @@ from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.errors import SharedenvError
+from sharedenv.key import moves
+from sharedenv.pool.held import fits, read_held
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
@@ -19,6 +21,7 @@ from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size
+from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import user_name
 
@@ -39,7 +42,7 @@ def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
         return 0
     lines = [("key", item.key or "unknown"), ("path", short_path(item.path, current_folder(os.environ))), *_state(layout, item)]
     if item.manifest is not None:
-        lines += _facts(layout, item.manifest)
+        lines += [*_facts(layout, item.manifest), *_held(layout, item.manifest)]
     for line in table(("", ""), [(f"{word}:", text) for word, text in lines]):
         if line:
             console.result(line)
@@ -101,6 +104,26 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
         ("built for", _users(manifest)),
         ("logs", short_path(os.path.join(layout.logs, f"{manifest.payload.key[:12]}.log"), current_folder(os.environ))),
     ]
+
+
+def _held(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
+    """What is held of an environment, and what is not."""
+    payload = manifest.payload
+    if payload.document["lock"] is not None:
+        return [("versions", "held by its lock file"), ("not held", _NEVER_HELD)]
+    if moves(payload):
+        return [("versions", "not held: some of its sources may move (a local folder, a branch)")]
+    held = read_held(layout, payload.key)
+    if held is None:
+        return [("versions", "not held yet; the next build of it holds them")]
+    if not fits(held, manifest):
+        return [("versions", f"others are held since {held.since} ({held.digest[:SHORT]})")]
+    loose = sum(not pin.is_known for pin in held.pins)
+    without = f", {count(loose, 'package')} by name and version alone" if loose else ""
+    return [("versions", f"held since {held.since} ({held.digest[:SHORT]}){without}"), ("not held", _NEVER_HELD)]
+
+
+_NEVER_HELD = "Python's patch level, system libraries"
 
 
 def _users(manifest: Manifest) -> str:

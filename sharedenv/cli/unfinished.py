@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
@@ -87,3 +87,16 @@ def lost_with(layout: Layout) -> Iterator[str]:
             continue
         if standing.left and not standing.alive:
             yield f"run {run.id} is unfinished ({standing.left:,} left to run): its journal goes with the pool"
+
+
+def left_behind(layout: Layout, keys: Collection[str]) -> Iterator[str]:
+    """What to say of each unfinished run, of the last ones, that has results with the versions that keys had until now."""
+    runs = [run for run in list_runs(layout.runs)[:_LOOKED_AT] if not set(keys).isdisjoint(run.asked.keys)] if keys else []
+    for run in runs:
+        try:
+            results, sessions = run.read()
+        except SharedenvError:
+            continue
+        left = stand(run.count, results, sessions, time.time()).left
+        if results and left:
+            yield f"run {run.id} has results with the versions before; {left:,} left to run"

@@ -20,7 +20,7 @@ from sharedenv.pool.construct import Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.exact import may_be_held
-from sharedenv.pool.held import fits, hold, read_held, replace_held, taken_over
+from sharedenv.pool.held import fits, hold, known_versions, replace_held
 from sharedenv.pool.index import forget
 from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.layout import Layout
@@ -30,10 +30,9 @@ from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish, published
 from sharedenv.process import limit_error
 from sharedenv.settings import Settings
-from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 from sharedenv.uv import Uv, UvFailed, find_uv
-from sharedenv.versions import Versions, moved
+from sharedenv.versions import Versions
 
 
 class Observer(Protocol):
@@ -173,16 +172,13 @@ class Builder:
         return environment
 
     def _held(self, need: Need) -> Versions | None:
-        """What the key is held at, or was built with by an older sharedenv, which held nothing."""
-        if not may_be_held(need.payload):
+        """What the key is held at, or was built with by an older sharedenv, which held nothing. Of one whose sources move, what
+        stays where packages to move are named.
+        """
+        options = self._options
+        if not may_be_held(need.payload) and not (options.upgrade_packages and need.payload.document["lock"] is None):
             return None
-        try:
-            held = read_held(self._layout, need.payload.key, need.scripts[0])
-        except SharedenvError:
-            if not self._options.upgrade:
-                raise
-            held = None  # what replaces it needs it no more
-        return held or taken_over(self._layout, need.payload)
+        return known_versions(self._layout, need.payload, need.scripts[0], damaged=options.upgrade)
 
     def _publish(self, need: Need, held: Versions | None, *, replace: bool) -> Environment:
         """Builds, holds what was built if nothing is held, and publishes it. Raises SharedenvError, OSError."""
@@ -201,9 +197,8 @@ class Builder:
     def _hold(self, key: str, held: Versions | None, versions: Versions) -> Versions:
         """Sees to it that what was built is held; what is held now, which is another set where somebody else was faster."""
         if self._options.upgrade:
-            replace_held(self._layout, key, versions)
-            if held is not None:
-                self._observer.note(movement(key, held, versions))
+            same = held is not None and held.digest == versions.digest
+            replace_held(self._layout, key, held if held is not None and same else versions)
             return versions
         kept = hold(self._layout, key, versions)
         if kept.digest == versions.digest:
@@ -244,13 +239,6 @@ class Builder:
             if self._uv is None:
                 self._uv = find_uv(self._environ)
             return self._uv
-
-
-def movement(key: str, old: Versions, new: Versions) -> str:
-    """What an upgrade has moved, for the user."""
-    name = f"environment {key[:SHORT]}"
-    lines = moved(old, new)
-    return "\n  ".join([f"{name}: versions moved", *lines]) if lines else f"{name}: no version moved"
 
 
 def write_error(layout: Layout, error: OSError) -> SharedenvError:

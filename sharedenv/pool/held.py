@@ -41,6 +41,21 @@ def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | No
     return min(found, key=lambda versions: (versions.since, versions.python), default=None)
 
 
+def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, damaged: bool = True) -> Versions | None:
+    """What a key is held at, or what its newest environment holds; None when it was never built.
+
+    ``damaged``: held versions that can't be read count as none, for they are about to be replaced or only looked at; without it,
+    raises as read_held does.
+    """
+    try:
+        held = read_held(layout, payload.key, script)
+    except SharedenvError:
+        if not damaged:
+            raise
+        held = None
+    return held or taken_over(layout, payload)
+
+
 def hold(layout: Layout, key: str, versions: Versions) -> Versions:
     """Holds these versions unless some are held: those that are. Raises OSError, and SharedenvError as read_held does."""
     if (held := read_held(layout, key)) is not None:
