@@ -134,6 +134,19 @@ def compile_pylock(uv: Uv, project: str, output: str, python: str, flags: list[s
     _run(uv, [*argv, "--output-file", output, *flags, "--", project], environ, os.path.dirname(output), log)
 
 
+def indexes(uv: Uv, project: str, python: str, flags: list[str], environ: Mapping[str, str], log: IO[str]) -> dict[str, str]:
+    """Package → URL of the index it is from (without credentials), of those that are from one; for what `compile_pylock` asked.
+
+    A pylock.toml of uv's doesn't say it, and without it uv doesn't find in its cache what it has of that index.
+    """
+    argv = ["pip", "compile", "--no-deps", "--quiet", "--no-header", "--no-annotate", "--emit-index-annotation", "--python", python]
+    try:
+        words = _run(uv, [*argv, *flags, "--", project], environ, os.path.dirname(project), log).stdout
+    except UvFailed:
+        return {}
+    return dict(re.findall(r"^([a-z0-9-]+)==\S+[^\n]*\n +# from (https?://\S+)$", words, re.MULTILINE))
+
+
 def sync_pylock(uv: Uv, pylock: str, venv: str, flags: list[str], environ: Mapping[str, str], log: IO[str]) -> None:
     """Installs into ``venv`` exactly what a pylock.toml names. Raises UvFailed."""
     python = os.path.join(venv, "bin", "python")
@@ -147,13 +160,14 @@ _UNREACHABLE = re.compile(r"(?i)network (was|connectivity is) disabled|error sen
 
 @frozen
 class Lacking:
-    """What uv could not have for an exact set of packages: their names as uv has them (`alpha==1.0`).
+    """What uv could not have for an exact set of packages: their names as uv has them (`alpha==1.0`), and why, in its words.
 
     changed      they are there, and their bytes are others
     unreachable  nothing is said of the packages: the network is off, or a server does not answer
     """
 
     names: tuple[str, ...]
+    why: str
     changed: bool
     unreachable: bool
 
@@ -162,7 +176,8 @@ def lacking(words: str) -> Lacking | None:
     """What of an exact set of packages can't be had; None when uv failed for another reason."""
     changed = tuple(dict.fromkeys(_CHANGED.findall(words)))
     names = changed or tuple(dict.fromkeys(_LACKING.findall(words)))
-    return Lacking(names, bool(changed), _UNREACHABLE.search(words) is not None) if names else None
+    why = gist(words[max(0, words.find("error:")) :])  # what stands before tells of the preview that pylock is
+    return Lacking(names, why, bool(changed), _UNREACHABLE.search(words) is not None) if names else None
 
 
 def cache_folder(uv: Uv, environ: Mapping[str, str]) -> str | None:

@@ -73,7 +73,7 @@ def test_a_pool_where_files_have_one_name_only(project: Project, error: str) -> 
     project.script("s.py", [], "print('ran')")
     paths = [project.pool / name for name in FILES]
     assert "made the pool" in project.call("build", "s.py", prefix=injecting(f"link,linkat:error={error}", *paths)).stderr
-    assert json.loads((project.pool / "pool.json").read_text()) == {"format": 1}
+    assert json.loads((project.pool / "pool.json").read_text()) == {"format": 2}
     assert sorted(path.name for path in project.pool.iterdir() if path.is_file()) == sorted(FILES)
     assert project.call("exec", "s.py").stdout == "ran\n"
 

@@ -90,13 +90,13 @@ def lost_with(layout: Layout) -> Iterator[str]:
 
 
 def left_behind(layout: Layout, keys: Collection[str]) -> Iterator[str]:
-    """What to say of each unfinished run, of the last ones, that has results with the versions that keys had until now."""
+    """What to say of each run, of the last ones, that --resume would go on with and that has results with the versions that keys had until now."""
     runs = [run for run in list_runs(layout.runs)[:_LOOKED_AT] if not set(keys).isdisjoint(run.asked.keys)] if keys else []
     for run in runs:
         try:
             results, sessions = run.read()
         except SharedenvError:
             continue
-        left = stand(run.count, results, sessions, time.time()).left
+        left = run.count - stand(run.count, results, sessions, time.time()).succeeded
         if results and left:
-            yield f"run {run.id} has results with the versions before; {left:,} left to run"
+            yield f"run {run.id} has results with the versions before: --resume would compute {left:,} more with the new ones"

@@ -178,7 +178,8 @@ class Builder:
         options = self._options
         if not may_be_held(need.payload) and not (options.upgrade_packages and need.payload.document["lock"] is None):
             return None
-        return known_versions(self._layout, need.payload, need.scripts[0], damaged=options.upgrade)
+        script = need.scripts[0].removeprefix(self._cwd + os.sep)
+        return known_versions(self._layout, need.payload, script, damaged=options.upgrade)
 
     def _publish(self, need: Need, held: Versions | None, *, replace: bool) -> Environment:
         """Builds, holds what was built if nothing is held, and publishes it. Raises SharedenvError, OSError."""

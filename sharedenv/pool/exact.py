@@ -17,7 +17,7 @@ from sharedenv.plan import Need
 from sharedenv.pool.held import minor, utc
 from sharedenv.pool.interpreter import Search, find_interpreter
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.pins import Source, pin_installed, pip_environment, record_digest, with_files, write_pylock
+from sharedenv.pool.pins import Gone, Source, pin_installed, pip_environment, record_digest, with_files, write_pylock
 from sharedenv.pool.seal import Installed
 from sharedenv.start.access import SHORT
 from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
@@ -101,18 +101,18 @@ def held_error(need: Need, held: Versions | None, failure: UvFailed, words: str,
     ``words``: uv's, without secrets. ``script``: the first that needs it, as the user names it.
     """
     found = lacking(words)
-    if held is None or (found is None and not isinstance(failure, HeldDiffers)):
+    if held is None or (found is None and not isinstance(failure, (HeldDiffers, Gone))):
         return None
     first = shlex.quote(script)
     hint = f"sharedenv build --upgrade {first}"
     if found is None:
         cause = words
     elif found.unreachable:
-        cause, hint = f"{_said(found)} can't be had now\n{words}", f"sharedenv build {first}"
+        cause, hint = f"{_said(found)} can't be had now\n{found.why}", f"sharedenv build {first}"
     elif found.changed:
         cause = f"{_said(found)}: the bytes have changed under the same version"
     else:
-        cause = f"{_said(found)} can't be had any more\n{words}"
+        cause = f"{_said(found)} can't be had any more\n{found.why}"
     message = f"can't build environment {need.payload.key[:SHORT]} for {script} with the versions that are held"
     return SharedenvError(message, cause=cause, hint=hint, exit_code=EXIT_BUILD)
 

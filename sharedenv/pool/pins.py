@@ -18,11 +18,18 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.private import private
 from sharedenv.secret import strip_url, with_credentials
-from sharedenv.uv import Uv, UvFailed, compile_pylock
+from sharedenv.uv import Uv, UvFailed, compile_pylock, indexes
 from sharedenv.versions import File, Git, Pin, Versions, pip_config, project_text, pylock_text, read_pylock
 
 #: files of a dist-info that tell of one installation
 _OWN = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
+
+
+class Gone(UvFailed):
+    """Packages (`alpha 1.0`) that no source has any more."""
+
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        super().__init__(f"{', '.join(packages)} can't be had any more", 1)
 
 
 @frozen
@@ -139,12 +146,17 @@ def _compile(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[
     if os.path.exists(output):
         os.unlink(output)  # uv prefers what stands there
     flags = ["--offline"] if source.offline else []
-    compile_pylock(source.uv, project, output, source.python, flags, pip_environment(source), source.log)
+    environ = pip_environment(source)
+    compile_pylock(source.uv, project, output, source.python, flags, environ, source.log)
     with open(output, encoding="utf-8") as file:
         try:
-            return read_pylock(file.read(), source.strip)
+            known = read_pylock(file.read(), source.strip)
         except ValueError as error:
             raise UvFailed(f"uv's pylock.toml: {error}", 2) from None
+    if all(file.url.startswith(("./", "file:")) for _, files in known.values() for file in files):
+        return known
+    named = indexes(source.uv, project, source.python, flags, environ, source.log)
+    return {name: (index or source.strip(named.get(name, "")), files) for name, (index, files) in known.items()}
 
 
 def pip_environment(source: Source) -> dict[str, str]:
@@ -155,13 +167,11 @@ def pip_environment(source: Source) -> dict[str, str]:
 
 
 def with_files(held: Versions, source: Source) -> Versions:
-    """The same with the files of packages that were held without: their sources are asked anew. Raises UvFailed, which names
-    those that can't be had.
-    """
+    """The same with the files of packages that were held without: their sources are asked anew. Raises Gone."""
     known = locate(held.pins, source)
     pins = [replace(pin, index=known[pin.name][0], files=known[pin.name][1]) if pin.name in known else pin for pin in held.pins]
-    if lost := [f"Failed to fetch `{pin.name}=={pin.version}`" for pin in pins if not pin.is_known]:
-        raise UvFailed("\n".join(lost), 1)
+    if lost := [pin for pin in pins if not pin.is_known]:
+        raise Gone(tuple(f"{pin.name} {pin.version}" for pin in lost))
     return replace(held, pins=tuple(pins))
 
 
