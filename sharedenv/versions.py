@@ -13,12 +13,15 @@ from sharedenv.start.fingerprint import sha256
 
 SCHEMA = 1
 
-#: options of [tool.uv] that no uv.toml may hold, and those that have had their say when the versions were chosen
-_NOT_FOR_PIP = frozenset(
+#: options of a script that say where a given version is had from and how it is built: the rest has had its say when the versions
+#: were chosen, or belongs in no uv.toml
+_FOR_PIP = frozenset(
     [
-        *("sources", "workspace", "dev-dependencies", "default-groups", "dependency-groups", "managed", "package", "build-backend"),
-        *("conflicts", "environments", "required-environments"),
-        *("constraint-dependencies", "override-dependencies", "exclude-dependencies"),
+        *("index", "index-url", "extra-index-url", "no-index", "find-links", "index-strategy", "keyring-provider"),
+        *("allow-insecure-host", "native-tls", "system-certs", "offline", "link-mode", "preview", "required-version"),
+        *("exclude-newer", "exclude-newer-package", "prerelease", "dependency-metadata", "build-constraint-dependencies"),
+        *("no-build", "no-build-package", "no-binary", "no-binary-package", "no-build-isolation", "no-build-isolation-package"),
+        *("config-settings", "config-settings-package", "extra-build-dependencies", "extra-build-variables"),
     ]
 )
 
@@ -167,9 +170,9 @@ def differences(held: Versions, installed: Mapping[str, str]) -> tuple[str, ...]
 
 def pip_config(options: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The uv.toml under which `uv pip` does what `uv sync --script` does with these options of the script's and that uv.toml."""
-    merged = dict(config)
+    merged = {name: value for name, value in config.items() if name != "pip"}  # which is heeded by `uv pip` alone
     for name, value in options.items():
-        if name not in _NOT_FOR_PIP:
+        if name in _FOR_PIP:
             below = merged.get(name)
             merged[name] = [*value, *below] if isinstance(value, list) and isinstance(below, list) else value
     return toml_text(merged)

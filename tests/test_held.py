@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from tests.conftest import Project
 from tests.faults import wait_for
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_drift import change
+from tests.test_health import other_python
 from tests.wheels import make_wheel
 
 SHOW = "import alpha; print(alpha.VERSION)"
@@ -78,6 +80,15 @@ def again_after_prune(project: Project) -> None:
     project.call("build", "s.py")
 
 
+def rebuild(project: Project) -> None:
+    project.call("build", "--rebuild", "s.py")
+
+
+def another_script(project: Project) -> None:
+    project.script("t.py", ["alpha"], SHOW)
+    project.call("build", "--rebuild", "t.py")
+
+
 def repair(project: Project) -> None:
     damage(project)
     assert "repaired" in project.call("verify", "--repair").stderr
@@ -94,10 +105,10 @@ def purged(*command: str) -> Callable[[Project], None]:
 STORIES: dict[str, Callable[[Project], None]] = {
     "purge, build": purged("build", "s.py"),
     "purge, run": purged("run", "s.py"),
-    "rebuild": lambda project: project.call("build", "--rebuild", "s.py") and None,
+    "rebuild": rebuild,
     "prune": again_after_prune,
     "repair": repair,
-    "another script of the same key": lambda project: (project.script("t.py", ["alpha"], SHOW), project.call("build", "--rebuild", "t.py")) and None,
+    "another script of the same key": another_script,
 }
 
 
@@ -224,7 +235,7 @@ def test_two_builders_who_race_for_the_first_build_hold_one_set(project: Project
     uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" pip compile "* && ! -e {tmp_path}/there ]]; then {wait}; fi\nexec {real} "$@"\n')
     uv.chmod(0o755)
     slow = project.start("build", "s.py", env={"SHAREDENV_UV": str(uv)})
-    wait_for(lambda: (tmp_path / "there").exists())
+    wait_for((tmp_path / "there").exists)
     for lease in (project.pool / "locks").iterdir():  # as where each node sees its own locks alone
         lease.unlink()
     make_wheel(index, "alpha", "1.1")
@@ -357,6 +368,112 @@ def test_damaged_versions_are_told_and_replaced_on_request(project: Project, ind
     assert "another version of sharedenv (schema 7)" in project.call("build", "--rebuild", "s.py", status=3).stderr
     project.call("build", "--upgrade", "s.py")
     assert pins(project) == {"alpha": "1.0"}
+
+
+def contents(environment: Path) -> dict[str, bytes]:
+    """All files of an environment but bytecode, and what tells of the one build."""
+    own = {"sharedenv.json", "sharedenv.inventory", "uv_cache.json"}
+    files = (path for path in environment.rglob("*") if path.is_file() and not path.is_symlink())
+    return {
+        str(path.relative_to(environment)): path.read_bytes().replace(str(environment).encode(), b"HERE")
+        for path in files
+        if path.name not in own and path.suffix != ".pyc"
+    }
+
+
+def test_what_is_installed_later_is_the_same_to_the_byte(project: Project, index: Path) -> None:
+    make_wheel(index, "tool", "1.0", modules={"tool.py": "def main(): print('ran')\n"}, commands={"tool": "tool:main"})
+    project.script("s.py", ["alpha", "tool"], SHOW)
+    project.call("build", "s.py")
+    project.call("build", "--rebuild", "s.py")
+    before, after = map(contents, project.environments)
+    records = {name for name in before if name.endswith("RECORD")}
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} <= records
+
+
+def source_archive(folder: Path, version: str) -> Path:
+    """An sdist of `lib` that builds itself."""
+    tree = make_library(folder / "trees" / f"lib-{version}", version)
+    for name in ("pyproject.toml", "backend.py"):
+        text = (tree / name).read_text()
+        (tree / name).write_text(text.replace('version = "1"', f'version = "{version}"').replace("lib-1", f"lib-{version}").replace("Version: 1", f"Version: {version}"))
+    (tree / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: lib\nVersion: {version}\n")
+    path = folder / f"lib-{version}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tree, tree.name)
+    return path
+
+
+def test_what_is_built_here_is_built_again_from_the_same_source(project: Project, index: Path) -> None:
+    source_archive(index, "1")
+    project.script("s.py", ["lib"], PRINT_LIB)
+    project.call("build", "s.py")
+    [file] = held(project)["packages"][0]["files"]  # type: ignore[index]
+    assert file["kind"] == "sdist" and len(file["sha256"]) == 64
+    source_archive(index, "2")
+    shutil.rmtree(project.env["UV_CACHE_DIR"])
+    rebuild(project)
+    assert project.call("exec", "s.py").stdout == "1\n"
+    (index / "trees" / "lib-1" / "lib.py").write_text("VALUE = 'other'\n")
+    with tarfile.open(index / "lib-1.tar.gz", "w:gz") as archive:
+        archive.add(index / "trees" / "lib-1", "lib-1")
+    shutil.rmtree(project.env["UV_CACHE_DIR"])
+    told = project.call("build", "--rebuild", "s.py", status=3).stderr
+    assert "lib 1: the bytes have changed under the same version" in told
+
+
+def test_where_no_source_is_known_the_files_are_compared(project: Project, index: Path, tmp_path: Path) -> None:
+    uv = tmp_path / "uv"
+    real = shutil.which("uv", path=project.env["PATH"])
+    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" pip compile "* ]]; then exit 1; fi\nexec {real} "$@"\n')
+    uv.chmod(0o755)
+    project.script("s.py", ["alpha"], SHOW)
+    project.call("build", "s.py", env={"SHAREDENV_UV": str(uv)})
+    assert "1 package by name and version alone" in project.call("show", "s.py").stdout
+    make_wheel(index, "alpha", "1.1")
+    wheel = (index / "alpha-1.0-py3-none-any.whl").read_bytes()
+    make_wheel(index, "alpha", "1.0", modules={"alpha.py": "VERSION = 'other'\n"})
+    shutil.rmtree(project.env["UV_CACHE_DIR"])
+    told = project.call("build", "--rebuild", "s.py", status=3).stderr
+    assert "alpha 1.0 has other files than it had" in told and "hint: sharedenv build --upgrade s.py" in told
+    (index / "alpha-1.0-py3-none-any.whl").write_bytes(wheel)
+    shutil.rmtree(project.env["UV_CACHE_DIR"])
+    rebuild(project)
+    assert project.call("exec", "s.py").stdout == "1.0\n"
+    assert "by name and version alone" not in project.call("show", "s.py").stdout, "its file is known now"
+
+
+def test_options_that_the_choice_was_made_under_hold_no_build_up(project: Project, index: Path) -> None:
+    options = [
+        'constraint-dependencies = ["alpha<2"]', 'override-dependencies = ["alpha<3"]',
+        'resolution = "lowest"', 'prerelease = "allow"', "[tool.uv.pip]\nno-build = true",
+    ]  # fmt: skip
+    make_wheel(index, "alpha", "1.1rc1")
+    project.script("s.py", ["alpha>1.0"], SHOW, extra="\n".join(["[tool.uv]", *options]))
+    project.call("build", "s.py")
+    make_wheel(index, "alpha", "1.1a1")
+    shutil.rmtree(project.env["UV_CACHE_DIR"])
+    rebuild(project)
+    assert project.call("exec", "s.py").stdout == "1.1rc1\n"
+
+
+@pytest.mark.skipif(other_python() is None, reason="there is one Python alone on this machine")
+def test_another_python_that_appears_moves_nothing(project: Project, index: Path, tmp_path: Path) -> None:
+    project.script("s.py", ["alpha"], "import sys; print(sys.version_info[1])")
+    project.call("build", "s.py")
+    before = project.call("exec", "s.py").stdout
+    folder = tmp_path / "newer"
+    folder.mkdir()
+    for name in ("python3", "python"):
+        (folder / name).symlink_to(str(other_python()))
+    project.env["PATH"] = f"{folder}:{project.env['PATH']}"
+    rebuild(project)
+    assert project.call("exec", "s.py").stdout == before
+    assert "  Python 3." in project.call("build", "--upgrade", "s.py").stderr
+    assert project.call("exec", "s.py").stdout != before
+    rebuild(project)
+    assert len(list((project.pool / "versions").iterdir())) == 1
 
 
 USER, PASSWORD = "somebody", "s3cr3t-pa55"

@@ -90,7 +90,7 @@ def lost_with(layout: Layout) -> Iterator[str]:
 
 
 def left_behind(layout: Layout, keys: Collection[str]) -> Iterator[str]:
-    """What to say of each run, of the last ones, that --resume would go on with and that has results with the versions that keys had until now."""
+    """What to say of each of the last runs that --resume would go on with and that has results with what keys had until now."""
     runs = [run for run in list_runs(layout.runs)[:_LOOKED_AT] if not set(keys).isdisjoint(run.asked.keys)] if keys else []
     for run in runs:
         try:
