@@ -446,8 +446,8 @@ def test_where_no_source_is_known_the_files_are_compared(project: Project, index
 
 def test_options_that_the_choice_was_made_under_hold_no_build_up(project: Project, index: Path) -> None:
     options = [
-        'constraint-dependencies = ["alpha<2"]', 'override-dependencies = ["alpha<3"]',
-        'resolution = "lowest"', 'prerelease = "allow"', "[tool.uv.pip]\nno-build = true",
+        'constraint-dependencies = ["alpha<2"]', 'override-dependencies = ["alpha>1.0,<3"]',
+        'resolution = "lowest"', 'prerelease = "allow"',
     ]  # fmt: skip
     make_wheel(index, "alpha", "1.1rc1")
     project.script("s.py", ["alpha>1.0"], SHOW, extra="\n".join(["[tool.uv]", *options]))

@@ -40,7 +40,7 @@ from sharedenv.start.trust import is_shared
 @option("--rebuild", is_flag=True, help="Build anew what is there, with the versions it has; what runs stays on the old.")
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
 @option(
-    "--upgrade-package", "upgrade_packages", multiple=True, metavar="NAME", envvar=None,
+    "--upgrade-package", "upgrade_packages", multiple=True, metavar="NAME",
     help="As --upgrade, of this package alone; repeatable.",
 )  # fmt: skip
 @option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
