@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from sharedenv.canonical import toml_text
@@ -94,8 +93,11 @@ class Versions:
 
     @property
     def digest(self) -> str:
-        """sha256 of all but the time, 64 hex digits: equal sets, equal digests."""
-        return sha256(replace(self, since="").text.encode()).hexdigest()
+        """sha256 of what is installed, 64 hex digits: Python's minor version, names, versions, commits. Where it is had from may
+        be learned later, and changes nothing of it.
+        """
+        lines = [self.python, *(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in self.pins)]
+        return sha256("\n".join(lines).encode()).hexdigest()
 
     @property
     def text(self) -> str:

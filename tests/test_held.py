@@ -539,6 +539,26 @@ def test_no_credential_is_held_and_all_are_used(project: Project, tmp_path: Path
             assert PASSWORD not in path.read_text()
 
 
+def test_files_that_have_another_address_now_are_found(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "http"
+    wheel = make_wheel(folder / "one", "alpha", "1.0")
+    page = folder / "alpha" / "index.html"
+    page.parent.mkdir()
+    page.write_text(f'<a href="../one/{wheel.name}">{wheel.name}</a>')
+    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
+    del project.env["UV_OFFLINE"], project.env["UV_FIND_LINKS"]
+    with serving(folder) as port:
+        project.env["UV_DEFAULT_INDEX"] = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}/"
+        project.script("s.py", ["alpha"], SHOW)
+        project.call("build", "s.py")
+        (folder / "one").rename(folder / "two")
+        page.write_text(f'<a href="../two/{wheel.name}">{wheel.name}</a>')
+        shutil.rmtree(tmp_path / "cache")
+        rebuild(project)
+    assert "/two/" in held(project)["packages"][0]["files"][0]["url"]  # type: ignore[index]
+    assert project.call("exec", "s.py").stdout == "1.0\n"
+
+
 def commit(folder: Path, text: str) -> str:
     """Commits a library; all digits of the commit."""
     (folder / "lib.py").write_text(text)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace as with_fields
 from functools import partial
 from typing import Protocol
 
@@ -198,13 +199,13 @@ class Builder:
     def _hold(self, key: str, held: Versions | None, versions: Versions) -> Versions:
         """Sees to it that what was built is held; what is held now, which is another set where somebody else was faster."""
         if self._options.upgrade:
-            same = held is not None and held.digest == versions.digest
-            replace_held(self._layout, key, held if held is not None and same else versions)
+            since = held.since if held is not None and held.digest == versions.digest else versions.since
+            replace_held(self._layout, key, with_fields(versions, since=since))
             return versions
         kept = hold(self._layout, key, versions)
-        if kept.digest == versions.digest:
+        if (kept.python, kept.pins) == (versions.python, versions.pins):
             return versions
-        if kept == held and kept.names == versions.names:  # their files are known now
+        if kept == held and kept.digest == versions.digest:  # more is known now of where they are had from
             replace_held(self._layout, key, versions)
             return versions
         return kept

@@ -17,7 +17,7 @@ from sharedenv.plan import Need
 from sharedenv.pool.held import minor, utc
 from sharedenv.pool.interpreter import Search, find_interpreter
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.pins import Gone, Source, pin_installed, pip_environment, record_digest, with_files, write_pylock
+from sharedenv.pool.pins import Gone, Source, elsewhere, pin_installed, pip_environment, record_digest, with_files, write_pylock
 from sharedenv.pool.seal import Installed
 from sharedenv.start.access import SHORT
 from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
@@ -75,10 +75,22 @@ def sync_held(held: Versions, source: Source, venv: str, flags: list[str], versi
     if minor(version) != held.python:
         raise HeldDiffers(f"it is held at Python {held.python}, and Python {version} was found", 1)
     known = with_files(held, source)
-    if known.pins:
-        kept = [flag for flag in flags if flag in _HOW]
-        sync_pylock(source.uv, write_pylock(known, source), venv, kept, pip_environment(source), source.log)
+    if not known.pins:
+        return known
+    kept = [flag for flag in flags if flag in _HOW]
+    try:
+        _sync(known, source, venv, kept)
+    except UvFailed as failure:
+        found = lacking(failure.words)
+        if found is None or found.changed or found.unreachable or (moved := elsewhere(known, source)) == known:
+            raise
+        _sync(moved, source, venv, kept)
+        return moved
     return known
+
+
+def _sync(held: Versions, source: Source, venv: str, flags: list[str]) -> None:
+    sync_pylock(source.uv, write_pylock(held, source), venv, flags, pip_environment(source), source.log)
 
 
 def pin(installed: Installed, source: Source, now: float) -> Versions | None:

@@ -175,6 +175,18 @@ def with_files(held: Versions, source: Source) -> Versions:
     return replace(held, pins=tuple(pins))
 
 
+def elsewhere(held: Versions, source: Source) -> Versions:
+    """The same with files of the same bytes where their sources have them now: addresses change, and what a signed one is signed with."""
+    now = _locate([pin for pin in held.pins if pin.files and not pin.url], source)
+    pins = []
+    for pin in held.pins:
+        bytes_held = {file.sha256 for file in pin.files}
+        index, files = now.get(pin.name, ("", ()))
+        same = tuple(file for file in files if file.sha256 in bytes_held)
+        pins.append(replace(pin, index=index, files=same) if same else pin)
+    return replace(held, pins=tuple(pins))
+
+
 def write_pylock(versions: Versions, source: Source) -> str:
     """The pylock.toml of a set; its path."""
     path = os.path.join(source.folder, "pylock.toml")
