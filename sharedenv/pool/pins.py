@@ -18,6 +18,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.private import private
 from sharedenv.secret import strip_url, with_credentials
+from sharedenv.start.uv_variables import is_on
 from sharedenv.uv import Uv, UvFailed, compile_pylock, indexes
 from sharedenv.versions import File, Git, Pin, Versions, pip_config, project_text, pylock_text, read_pylock
 
@@ -124,30 +125,38 @@ def pin_installed(venv: str, python: str, since: str, source: Source) -> Version
 
 
 def locate(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[File, ...]]]:
-    """Package → index and files, for those that uv can have now. Git's need none."""
+    """Package → index and files, for those that uv can have. Git's need none."""
     return _locate([pin for pin in pins if not pin.is_known], source)
 
 
-def _locate(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[File, ...]]]:
+def _locate(pins: Sequence[Pin], source: Source, *, fresh: bool = False) -> dict[str, tuple[str, tuple[File, ...]]]:
     if not pins:
         return {}
     try:
-        return _compile(pins, source)
+        return _compile(pins, source, fresh)
     except UvFailed as failure:
         if failure.status != 1 or len(pins) == 1:  # not for the sake of one package; or it is this one
             return {}
     middle = len(pins) // 2
-    return _locate(pins[:middle], source) | _locate(pins[middle:], source)
+    return _locate(pins[:middle], source, fresh=fresh) | _locate(pins[middle:], source, fresh=fresh)
 
 
-def _compile(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[File, ...]]]:
+def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tuple[str, tuple[File, ...]]]:
+    """Asks uv's cache first unless ``fresh``: it has just seen the same listings, and an index takes its time. Raises UvFailed."""
     project, output = (os.path.join(source.folder, name) for name in ("pyproject.toml", "pylock.toml"))
     _write(project, project_text(pins, source.inputs.options, source.restore))
     if os.path.exists(output):
         os.unlink(output)  # uv prefers what stands there
-    flags = ["--offline"] if source.offline else []
     environ = pip_environment(source)
-    compile_pylock(source.uv, project, output, source.python, flags, environ, source.log)
+    offline = source.offline or is_on(environ.get("UV_OFFLINE", ""))
+    flags = ["--offline"] if source.offline or not fresh else [] if offline else ["--refresh"]
+    try:
+        compile_pylock(source.uv, project, output, source.python, flags, environ, source.log)
+    except UvFailed:
+        if offline or fresh:
+            raise
+        flags = []
+        compile_pylock(source.uv, project, output, source.python, flags, environ, source.log)
     with open(output, encoding="utf-8") as file:
         try:
             known = read_pylock(file.read(), source.strip)
@@ -177,7 +186,7 @@ def with_files(held: Versions, source: Source) -> Versions:
 
 def elsewhere(held: Versions, source: Source) -> Versions:
     """The same with files of the same bytes where their sources have them now: addresses change, and what a signed one is signed with."""
-    now = _locate([pin for pin in held.pins if pin.files and not pin.url], source)
+    now = _locate([pin for pin in held.pins if pin.files and not pin.url], source, fresh=True)
     pins = []
     for pin in held.pins:
         bytes_held = {file.sha256 for file in pin.files}
