@@ -103,21 +103,26 @@ class Versions:
     def text(self) -> str:
         """The set as TOML: the same bytes for the same set."""
         head = {"schema": SCHEMA, "python": self.python, "since": self.since}
-        tables = ["".join(f"{name} = {_value(value)}\n" for name, value in _table(pin).items()) for pin in self.pins]
-        return toml_text(head) + "".join(f"\n[[packages]]\n{table}" for table in tables)
+        return toml_text(head) + "".join(map(_table, self.pins))
 
 
 def _value(value: Any) -> str:
     return toml_text({"x": value}).removeprefix("x = ").rstrip("\n")
 
 
-def _table(pin: Pin) -> dict[str, Any]:
-    git = {"url": pin.git.url, "commit": pin.git.commit, "subdirectory": pin.git.subdirectory} if pin.git else None
-    files = [{"kind": file.kind, "url": file.url, "sha256": file.sha256} for file in pin.files]
-    table = {
-        "name": pin.name, "version": pin.version, "index": pin.index, "files": files, "git": git, "record": pin.record, "url": pin.url,
-    }  # fmt: skip
-    return {name: value for name, value in table.items() if value}
+def _table(pin: Pin) -> str:
+    fields = {"name": pin.name, "version": pin.version, "url": pin.url, "index": pin.index, "record": pin.record}
+    lines = [f"{name} = {_value(value)}" for name, value in fields.items() if value]
+    if pin.git:
+        lines.append("git = " + _inline(url=pin.git.url, commit=pin.git.commit, subdirectory=pin.git.subdirectory))
+    if pin.files:
+        files = (_inline(kind=file.kind, url=file.url, sha256=file.sha256) for file in pin.files)
+        lines += ["files = [", *(f"    {file}," for file in files), "]"]
+    return "\n" + "\n".join(["[[packages]]", *lines]) + "\n"
+
+
+def _inline(**fields: str) -> str:
+    return "{ " + ", ".join(f"{name} = {_value(value)}" for name, value in fields.items() if value) + " }"
 
 
 def parse_versions(text: str) -> Versions:

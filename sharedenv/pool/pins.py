@@ -149,7 +149,7 @@ def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tupl
         os.unlink(output)  # uv prefers what stands there
     environ = pip_environment(source)
     offline = source.offline or is_on(environ.get("UV_OFFLINE", ""))
-    flags = ["--offline"] if source.offline or not fresh else [] if offline else ["--refresh"]
+    flags = ["--refresh"] if fresh and not offline else ["--offline"]
     try:
         compile_pylock(source.uv, project, output, source.python, flags, environ, source.log)
     except UvFailed:
