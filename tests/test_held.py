@@ -227,19 +227,32 @@ def test_one_package_is_upgraded_alone(project: Project, index: Path) -> None:
     assert project.call("exec", "s.py").stdout == "1.1\n"
 
 
-def test_two_builders_who_race_for_the_first_build_hold_one_set(project: Project, index: Path, tmp_path: Path) -> None:
-    project.script("s.py", ["alpha"], SHOW)
-    uv = tmp_path / "uv"
+def slow_builder(project: Project, folder: Path) -> subprocess.Popen[str]:
+    """A first build that has installed what it chose, and waits for ``folder``/go before it holds that."""
+    uv = folder / "uv"
     real = shutil.which("uv", path=project.env["PATH"])
-    wait = f'touch {tmp_path}/there; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done'
-    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" pip compile "* && ! -e {tmp_path}/there ]]; then {wait}; fi\nexec {real} "$@"\n')
+    wait = f"touch {folder}/there; while [ ! -e {folder}/go ]; do sleep 0.05; done"
+    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" pip compile "* && ! -e {folder}/there ]]; then {wait}; fi\nexec {real} "$@"\n')
     uv.chmod(0o755)
     slow = project.start("build", "s.py", env={"SHAREDENV_UV": str(uv)})
-    wait_for((tmp_path / "there").exists)
-    for lease in (project.pool / "locks").iterdir():  # as where each node sees its own locks alone
-        lease.unlink()
+    wait_for((folder / "there").exists)
+    return slow
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_two_builders_who_race_for_the_first_build_hold_one_set(project: Project, index: Path, tmp_path: Path, published: bool) -> None:
+    project.script("s.py", ["alpha"], SHOW)
+    slow = slow_builder(project, tmp_path)
     make_wheel(index, "alpha", "1.1")
-    project.call("build", "s.py")
+    if published:
+        for lease in (project.pool / "locks").iterdir():  # as where each node sees its own locks alone
+            lease.unlink()
+        project.call("build", "s.py")
+    else:  # the other is about to publish it
+        other = tmp_path / "other" / ".sharedenv"
+        project.call("--pool", str(other), "build", "s.py")
+        [path] = (other / "versions").iterdir()
+        shutil.copy(path, project.pool / "versions")
     (tmp_path / "go").touch()
     told = slow.communicate(timeout=120)[1]
     assert slow.returncode == 0, told
