@@ -282,6 +282,16 @@ def test_an_environment_of_an_older_sharedenv_gives_its_versions(project: Projec
     assert project.call("exec", "s.py").stdout == "1.1\n"
 
 
+def test_a_commit_of_an_older_sharedenv_is_taken_over(project: Project, index: Path, tmp_path: Path) -> None:
+    del project.env["UV_OFFLINE"]
+    library = make_library(tmp_path / "repository")
+    project.script("s.py", [f"lib @ git+{library.as_uri()}@{commit(library, 'VALUE = 1')}", "alpha"], PRINT_LIB)
+    project.call("build", "s.py")
+    older(project)
+    rebuild(project)
+    assert project.call("exec", "s.py").stdout == "1\n" and pins(project) == {"alpha": "1.0", "lib": "1"}
+
+
 def test_of_an_older_sharedenv_what_is_gone_is_named(project: Project, index: Path) -> None:
     make_wheel(index, "delta", "1.0")
     project.script("s.py", ["alpha", "delta"], SHOW)

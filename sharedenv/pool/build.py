@@ -180,7 +180,7 @@ class Builder:
         if not may_be_held(need.payload) and not (options.upgrade_packages and need.payload.document["lock"] is None):
             return None
         script = need.scripts[0].removeprefix(self._cwd + os.sep)
-        return known_versions(self._layout, need.payload, script, damaged=options.upgrade)
+        return known_versions(self._layout, need.payload, script, exact=not options.upgrade)
 
     def _publish(self, need: Need, held: Versions | None, *, replace: bool) -> Environment:
         """Builds, holds what was built if nothing is held, and publishes it. Raises SharedenvError, OSError."""

@@ -12,6 +12,7 @@ from sharedenv.payload import Payload
 from sharedenv.pool.create import mark_holding
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
+from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.store import generations
 from sharedenv.start.access import SHORT, again
@@ -41,19 +42,19 @@ def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | No
     return min(found, key=lambda versions: (versions.since, versions.python), default=None)
 
 
-def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, damaged: bool = True) -> Versions | None:
+def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, exact: bool = False) -> Versions | None:
     """What a key is held at, or what its newest environment holds; None when it was never built.
 
-    ``damaged``: held versions that can't be read count as none, for they are about to be replaced or only looked at; without it,
-    raises as read_held does.
+    ``exact``: it is what will be installed. So held versions that can't be read are an error, as read_held has it, and count as
+    none without; and an environment with a package from a folder, which can't be held, counts as none.
     """
     try:
         held = read_held(layout, payload.key, script)
     except SharedenvError:
-        if not damaged:
+        if exact:
             raise
         held = None
-    return held or taken_over(layout, payload)
+    return held or _taken_over(layout, payload, exact)
 
 
 def hold(layout: Layout, key: str, versions: Versions) -> Versions:
@@ -96,19 +97,26 @@ def forget_unused(layout: Layout) -> None:
                 pass
 
 
-def taken_over(layout: Layout, payload: Payload) -> Versions | None:
-    """What the newest environment that was built for a payload holds, by its manifest: no more is known of one that an older
-    sharedenv built. None without one.
+def _taken_over(layout: Layout, payload: Payload, exact: bool) -> Versions | None:
+    """What the newest environment that was built for a payload holds, by its manifest and its dist-infos: of one that an older
+    sharedenv built, no more is known.
     """
     for path in reversed(generations(layout, payload.key)):
         try:
             manifest = read_manifest(path)
         except ManifestError:
             continue
-        if manifest.payload.text == payload.text:
-            since = utc(os.stat(path).st_mtime)
-            pins = tuple(Pin(package.name, package.version) for package in manifest.packages)
-            return Versions(minor(manifest.interpreter.version), since, pins)
+        if manifest.payload.text != payload.text:
+            continue
+        try:
+            found = {distribution.pin.name: distribution for distribution in distributions(path)}
+        except (OSError, ValueError):  # a purge has been there
+            found = {}
+        if exact and any(distribution.folder for distribution in found.values()):
+            return None
+        named = [Pin(package.name, package.version) for package in manifest.packages]
+        pins = tuple(found[pin.name].pin if pin.name in found and found[pin.name].pin.version == pin.version else pin for pin in named)
+        return Versions(minor(manifest.interpreter.version), utc(os.stat(path).st_mtime), pins)
     return None
 
 
