@@ -58,7 +58,9 @@ def find_held(held: Versions | None, search: Search, options: BuildOptions) -> s
     try:
         return find_interpreter(replace(search, request=request, requires=requires or exactly, loose=loose))
     except UvFailed as failure:
-        raise HeldDiffers(f"it is held at Python {held.python}\n{failure.words}", failure.status, failure.hint) from None
+        told = failure
+    find_interpreter(replace(search, environ={**search.environ, "UV_PYTHON_DOWNLOADS": "never"}))  # if none fits at all, that is said
+    raise HeldDiffers(f"it is held at Python {held.python}\n{told.words}", told.status, told.hint)
 
 
 def source_of(
