@@ -105,6 +105,7 @@ def purged(*command: str) -> Callable[[Project], None]:
 STORIES: dict[str, Callable[[Project], None]] = {
     "purge, build": purged("build", "s.py"),
     "purge, run": purged("run", "s.py"),
+    "purge, exec": purged("exec", "s.py"),
     "rebuild": rebuild,
     "prune": again_after_prune,
     "repair": repair,
@@ -337,6 +338,9 @@ def test_show_says_what_is_held_and_what_is_not(project: Project, index: Path) -
     project.call("build", "u.py")
     assert "held by its lock file" in project.call("show", "u.py").stdout
     assert len(list((project.pool / "versions").iterdir())) == 1
+    quiet = {"UV_NO_INSTALLER_METADATA": "1"}
+    project.call("build", "s.py", env=quiet)
+    assert "not held: UV_NO_INSTALLER_METADATA is set" in project.call("show", "s.py", env=quiet).stdout
 
 
 def test_local_folders_move_as_they_did(project: Project, index: Path) -> None:

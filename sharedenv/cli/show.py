@@ -12,7 +12,7 @@ from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.errors import SharedenvError
-from sharedenv.key import moves
+from sharedenv.pool.exact import not_held
 from sharedenv.pool.held import fits, read_held
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
@@ -108,22 +108,17 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
 
 def _held(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
     """What is held of an environment, and what is not."""
-    payload = manifest.payload
-    if payload.document["lock"] is not None:
-        return [("versions", "held by its lock file"), ("not held", _NEVER_HELD)]
-    if moves(payload):
-        return [("versions", "not held: some of its sources may move (a local folder, a branch)")]
-    held = read_held(layout, payload.key)
+    never = ("not held", "Python's patch level, system libraries")
+    if why := not_held(manifest.payload):
+        return [("versions", why), never]
+    held = read_held(layout, manifest.payload.key)
     if held is None:
         return [("versions", "not held yet; the next build of it holds them")]
     if not fits(held, manifest):
         return [("versions", f"others are held since {held.since} ({held.digest[:SHORT]})")]
     loose = sum(not pin.is_known for pin in held.pins)
     without = f", {count(loose, 'package')} by name and version alone" if loose else ""
-    return [("versions", f"held since {held.since} ({held.digest[:SHORT]}){without}"), ("not held", _NEVER_HELD)]
-
-
-_NEVER_HELD = "Python's patch level, system libraries"
+    return [("versions", f"held since {held.since} ({held.digest[:SHORT]}){without}"), never]
 
 
 def _users(manifest: Manifest) -> str:

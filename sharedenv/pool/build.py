@@ -20,7 +20,7 @@ from sharedenv.pool import failure
 from sharedenv.pool.construct import Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool
 from sharedenv.pool.drift import has_drifted
-from sharedenv.pool.exact import may_be_held
+from sharedenv.pool.exact import not_held
 from sharedenv.pool.held import fits, hold, known_versions, replace_held
 from sharedenv.pool.index import forget
 from sharedenv.pool.interpreter import Fetches
@@ -177,7 +177,7 @@ class Builder:
         stays where packages to move are named.
         """
         options = self._options
-        if not may_be_held(need.payload) and not (options.upgrade_packages and need.payload.document["lock"] is None):
+        if not_held(need.payload) and not (options.upgrade_packages and need.payload.document["lock"] is None):
             return None
         script = need.scripts[0].removeprefix(self._cwd + os.sep)
         return known_versions(self._layout, need.payload, script, exact=not options.upgrade)

@@ -20,7 +20,7 @@ from sharedenv.key import admits, maker
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.direct_url import hide_credentials
-from sharedenv.pool.exact import check_held, constraints, find_held, held_error, may_be_held, pin, source_of, sync_held
+from sharedenv.pool.exact import check_held, constraints, find_held, held_error, not_held, pin, source_of, sync_held
 from sharedenv.pool.health import VERSION
 from sharedenv.pool.interpreter import Fetches, Search
 from sharedenv.pool.inventory import take_inventory
@@ -144,7 +144,7 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
         raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
     how = Circumstances(work.uv.version, started, scripts, len(need.scripts), dict(inputs.notes), shared)
-    if exact is None and may_be_held(need.payload):
+    if exact is None and not_held(need.payload) is None:
         work.step("holding the versions")
         versions = pin(installed, source, started)
     return Built(partial(seal, installed, need.payload, how), versions)

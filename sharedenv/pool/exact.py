@@ -31,9 +31,16 @@ class HeldDiffers(UvFailed):
     """What came out of a build is not what is held, in words for the user."""
 
 
-def may_be_held(payload: Payload) -> bool:
-    """Whether versions of this key are held: uv's own lock holds them already, and sources that move are to move."""
-    return payload.document["lock"] is None and not moves(payload)
+def not_held(payload: Payload) -> str | None:
+    """Why versions of this key are not held in the pool, for the user; None where they are."""
+    document = payload.document
+    if document["lock"] is not None:
+        return "held by its lock file"
+    if moves(payload):
+        return "not held: some of its sources may move (a local folder, a branch)"
+    if document["settings"].get("UV_NO_INSTALLER_METADATA"):  # what came from a URL can't be told from what came from an index
+        return "not held: UV_NO_INSTALLER_METADATA is set"
+    return None
 
 
 def constraints(held: Versions, options: BuildOptions) -> tuple[str, ...]:
