@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 LIMIT = 8 << 20  #: bytes of one stream that stay in memory
 CHUNK = 256 << 10
+_PIECE = 4 << 10  # bytes: smaller ones that follow each other are kept as one
 
 
 class Overflow:
@@ -63,56 +64,60 @@ class Overflow:
 class Spool:
     """What a script wrote on one of its two outputs, until it is passed on."""
 
-    __slots__ = ("_memory", "_moved", "_refused")
+    __slots__ = ("_memory", "_moved", "_refused", "kept")
 
     def __init__(self) -> None:
-        self._memory = bytearray()  # the last bytes of all
+        # the last of all, in the pieces in which it came: one growing block would leave holes in the memory that nothing fills
+        self._memory: list[bytes] = []
+        self.kept = 0  #: bytes of it that are in memory
         self._moved: Overflow | None = None
         self._refused = 0  # bytes in memory below which the disk is not asked again
 
     @property
     def size(self) -> int:
         """Bytes of it."""
-        return len(self._memory) + (self._moved.size if self._moved else 0)
-
-    @property
-    def kept(self) -> int:
-        """Bytes of it that are in memory."""
-        return len(self._memory)
+        return self.kept + (self._moved.size if self._moved else 0)
 
     def add(self, data: bytes) -> None:
         """The next bytes."""
-        self._memory += data
+        self._memory.append(data)
+        self.kept += len(data)
+        if len(data) < _PIECE and len(self._memory) > 1 and len(self._memory[-2]) < _PIECE:  # of many small ones few are made
+            self._memory[-2:] = [self._memory[-2] + data]
 
     def relieve(self, limit: int = LIMIT) -> None:
         """Moves all to disk when more than ``limit`` bytes are in memory. Raises OSError where the disk takes no more: what it
         did not take stays in memory, and the disk is asked again when that has doubled.
         """
-        if len(self._memory) <= max(limit, self._refused):
+        if self.kept <= max(limit, self._refused):
             return
         self._moved = self._moved or Overflow()
-        before = self._moved.size
-        try:
-            self._moved.append(self._memory)
-        except OSError:
-            self._refused = 2 * len(self._memory)
-            raise
-        finally:
-            self._memory = self._memory[self._moved.size - before :]
+        for number, piece in enumerate(self._memory):
+            before = self._moved.size
+            try:
+                self._moved.append(piece)
+            except OSError:
+                taken = self._moved.size - before
+                self._memory[: number + 1] = [piece[taken:]]
+                self.kept = sum(map(len, self._memory))
+                self._refused = 2 * self.kept
+                raise
+        self._memory, self.kept = [], 0
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """All from byte ``start`` on, piece by piece."""
-        position, end = start, self.size
+        position = start
         moved = self._moved.size if self._moved else 0
-        while position < end:
-            if self._moved and position < moved:
-                data = self._moved.read(position, CHUNK)
-            else:
-                data = bytes(self._memory[position - moved : position - moved + CHUNK])
-            if not data:
+        while self._moved and position < moved:
+            if not (data := self._moved.read(position, min(CHUNK, moved - position))):
                 return
             yield data
             position += len(data)
+        begin = moved
+        for piece in self._memory:
+            if (data := piece[max(0, position - begin) :]):
+                yield data
+            begin += len(piece)
 
     def tail(self, count: int = 4096) -> bytes:
         """The last ``count`` bytes."""
@@ -120,7 +125,7 @@ class Spool:
 
     def close(self) -> None:
         """Gives back memory and disk."""
-        self._memory = bytearray()
+        self._memory, self.kept = [], 0
         if self._moved:
             self._moved.close()
 
