@@ -80,6 +80,13 @@ def again_after_prune(project: Project) -> None:
     project.call("build", "s.py")
 
 
+def gone(project: Project) -> None:
+    newest = max(project.environments, key=lambda path: int(path.name[13:]))
+    subprocess.run(["chmod", "-R", "u+w", str(newest)], check=True)
+    shutil.rmtree(newest)
+    assert "building environment" in project.call("exec", "s.py").stderr
+
+
 def rebuild(project: Project) -> None:
     project.call("build", "--rebuild", "s.py")
 
@@ -105,7 +112,7 @@ def purged(*command: str) -> Callable[[Project], None]:
 STORIES: dict[str, Callable[[Project], None]] = {
     "purge, build": purged("build", "s.py"),
     "purge, run": purged("run", "s.py"),
-    "purge, exec": purged("exec", "s.py"),
+    "gone, exec": gone,
     "rebuild": rebuild,
     "prune": again_after_prune,
     "repair": repair,
@@ -377,9 +384,7 @@ def test_what_an_upgrade_has_left_behind_is_not_taken_up_again(project: Project,
     project.call("build", "s.py")
     make_wheel(index, "alpha", "1.1")
     project.call("build", "--upgrade", "s.py")
-    newest = max(project.environments, key=lambda path: path.name)
-    subprocess.run(["chmod", "-R", "u+w", str(newest)], check=True)
-    shutil.rmtree(newest)
+    gone(project)
     assert project.call("exec", "s.py").stdout == "1.1\n"
 
 
