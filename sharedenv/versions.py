@@ -145,7 +145,7 @@ def _pin(table: Mapping[str, Any]) -> Pin:
 
 
 def moved(old: Versions, new: Versions) -> tuple[str, ...]:
-    """What differs between two sets, a line each: ``numpy 2.4.6 → 2.5.0``, ``+ new 1.0``, ``- gone 1.0``."""
+    """What differs between two sets, a line each: ``numpy 2.4.6 → 2.5.0``, ``+ new 1.0``, ``- gone 1.0``, ``six 1.16: other bytes``."""
     before, after = ({pin.name: pin for pin in versions.pins} for versions in (old, new))
     lines = [f"Python {old.python} → {new.python}"] if old.python != new.python else []
     for name in sorted(before.keys() | after.keys()):
@@ -156,7 +156,14 @@ def moved(old: Versions, new: Versions) -> tuple[str, ...]:
             lines.append(f"- {name} {was.version}")
         elif was is not None and now is not None and (was.version, was.git) != (now.version, now.git):
             lines.append(f"{name} {_said(was, now)} → {_said(now, was)}")
+        elif was is not None and now is not None and _other_bytes(was, now):
+            lines.append(f"{name} {now.version}: other bytes under the same version")
     return tuple(lines)
+
+
+def _other_bytes(one: Pin, other: Pin) -> bool:
+    """Whether the same kind of file has other bytes: a wheel and an sdist of one version are no news."""
+    return any(was.kind == now.kind and was.url == now.url and was.sha256 != now.sha256 for was in one.files for now in other.files)
 
 
 def _said(pin: Pin, other: Pin) -> str:

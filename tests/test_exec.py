@@ -46,6 +46,13 @@ def test_a_signal_is_the_scripts_own_end(project: Project) -> None:
     assert done.returncode == -signal.SIGTERM
 
 
+def test_a_name_that_looks_like_an_option_is_a_scripts(project: Project) -> None:
+    for name in ("-s.py", "-c"):
+        project.script(name, ["alpha"], "import sys\nprint(sys.argv)")
+        for _ in range(2):
+            assert project.call("exec", "--", name, "print('no')").stdout == f"['./{name}', \"print('no')\"]\n"
+
+
 def test_our_own_failure_is_125(project: Project) -> None:
     assert "missing.py" in project.call("exec", "missing.py", status=125).stderr
     project.script("a.py", ["alpha==9.9"])

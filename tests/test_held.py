@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -235,16 +236,32 @@ def test_one_package_is_upgraded_alone(project: Project, index: Path) -> None:
     assert project.call("exec", "s.py").stdout == "1.1\n"
 
 
-def slow_builder(project: Project, folder: Path) -> subprocess.Popen[str]:
-    """A first build that has installed what it chose, and waits for ``folder``/go before it holds that."""
+def slow_builder(project: Project, folder: Path, *options: str, step: str = "pip compile") -> subprocess.Popen[str]:
+    """A build that waits for ``folder``/go at a step of uv's: a first one has installed what it chose, and holds it after that."""
     uv = folder / "uv"
     real = shutil.which("uv", path=project.env["PATH"])
     wait = f"touch {folder}/there; while [ ! -e {folder}/go ]; do sleep 0.05; done"
-    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" pip compile "* && ! -e {folder}/there ]]; then {wait}; fi\nexec {real} "$@"\n')
+    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" {step} "* && ! -e {folder}/there ]]; then {wait}; fi\nexec {real} "$@"\n')
     uv.chmod(0o755)
-    slow = project.start("build", "s.py", env={"SHAREDENV_UV": str(uv)})
+    slow = project.start("build", *options, "s.py", env={"SHAREDENV_UV": str(uv)})
     wait_for((folder / "there").exists)
     return slow
+
+
+def test_an_upgrade_that_waited_for_another_build_resolves_anew(project: Project, index: Path, tmp_path: Path) -> None:
+    """It took what the other had built, which is what was held."""
+    project.script("s.py", ["alpha"], SHOW)
+    project.call("build", "s.py")
+    slow = slow_builder(project, tmp_path, "--rebuild", step="pip sync")
+    make_wheel(index, "alpha", "1.1")
+    upgrade = project.start("build", "--upgrade", "s.py")
+    time.sleep(2)
+    assert upgrade.poll() is None
+    (tmp_path / "go").touch()
+    assert slow.wait(120) == 0
+    told = upgrade.communicate(timeout=120)
+    assert upgrade.returncode == 0 and "alpha 1.0 → 1.1" in "".join(told), told
+    assert project.call("exec", "s.py").stdout == "1.1\n"
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -647,6 +664,9 @@ def test_what_moved_between_two_sets() -> None:
     assert moved(one(Pin("a", "1")), one(Pin("a", "1"))) == ()
     assert moved(one(Pin("a", "1"), Pin("b", "1")), one(Pin("a", "2"), Pin("c", "1"))) == ("a 1 → 2", "- b 1", "+ c 1")
     assert moved(one(), one(python="3.12")) == ("Python 3.11 → 3.12",)
+    wheels = [Pin("a", "1", files=(File("wheel", "https://x.org/a.whl", digit * 64),)) for digit in "12"]
+    assert moved(one(wheels[0]), one(wheels[1])) == ("a 1: other bytes under the same version",)
+    assert moved(one(wheels[0]), one(Pin("a", "1"))) == ()
     git = [Pin("a", "1", git=Git("https://x.org/a", digit * 40)) for digit in "12"]
     assert moved(one(git[0]), one(git[1])) == (f"a 1 ({'1' * 12}) → 1 ({'2' * 12})",)
 

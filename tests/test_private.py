@@ -243,3 +243,10 @@ def test_scripts_and_what_they_are_told_to_write_have_the_umask_of_the_user(proj
     for name in ("c1/out", "c1/made", "log"):
         assert (project.path / name).stat().st_mode & 0o777 == 0o664, name
     assert project.call("exec", "c1/s.py", umask=0o007).stdout == "0o7\n"
+
+
+def test_where_nothing_can_be_made_that_is_said(project: Project) -> None:
+    """/proc says that there is no such file, of the folder that is to be made: its parents were made for ever."""
+    project.script("s.py")
+    told = project.call("--pool", "/proc/x/.sharedenv", "build", "s.py", status=3).stderr
+    assert "can't make a pool at /proc/x/.sharedenv" in told and "No such file or directory" in told

@@ -68,6 +68,7 @@ def exec_(
         tell_staged(environment.path, path, console)
         entries = first_on_path(descriptor, environment.path, path, os.environ, console.warn)
         python = os.path.join(path, "bin", "python")
+        script = f"./{script}" if script.startswith("-") else script  # Python would take it for an option
         os.execve(python, [python, script, *arguments], environ_in(path, os.environ, entries))
     except OSError as error:
         raise SharedenvError(f"can't start {script}", cause=error.strerror, exit_code=EXIT_BUILD) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import click
 
@@ -31,8 +32,13 @@ def init(console: Console, folder: str | None) -> int:
     if layout is None:
         root = os.path.normpath(os.path.join(here, folder or "."))
         if not os.path.isdir(root):
-            cause = "it is not a folder" if os.path.lexists(root) else "there is no folder of that name"
-            raise SharedenvError(f"can't make a pool in {folder}", cause=cause, hint="sharedenv init", exit_code=EXIT_USAGE)
+            there = os.path.lexists(root)
+            raise SharedenvError(
+                f"can't make a pool in {folder}",
+                cause="it is not a folder" if there else "there is no folder of that name",
+                hint=f"ls -ld {shlex.quote(root)}" if there else f"mkdir -p {shlex.quote(folder or '.')}",
+                exit_code=EXIT_USAGE,
+            )
         layout = Layout(os.path.join(root, FOLDER))
     trusted(layout)
     before = made_by_init(layout.path)

@@ -127,10 +127,11 @@ class Builder:
             timeout=self._options.lock_timeout,
         ) as contended:
             found = inspect(layout, payload, strict=self._options.strict)
-            # what another process has published meanwhile is as new as ours would be; times would compare the clocks of two nodes
+            # what another process has published meanwhile is as new as ours would be, but for an upgrade, which resolves anew;
+            # times would compare the clocks of two nodes
             old = isinstance(found, Environment) and found.path == before
             drifted = isinstance(found, Environment) and old and self._has_drifted(need, found)
-            if isinstance(found, Environment) and not drifted and not (self._options.rebuild and old):
+            if isinstance(found, Environment) and not drifted and not (self._options.rebuild and (old or self._options.upgrade)):
                 return found
             if contended and failure.stamp(layout, payload.key) != failed_before:
                 error = failure.recorded(layout, payload.key)

@@ -26,7 +26,10 @@ def make_folders(path: str) -> None:
         if not os.path.isdir(path):
             raise
     except FileNotFoundError:
-        make_folders(os.path.dirname(path))
+        above = os.path.dirname(path)
+        if os.path.isdir(above):  # some file systems answer so where they let nothing be made, such as /proc
+            raise
+        make_folders(above)
         make_folders(path)
 
 
