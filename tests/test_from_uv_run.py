@@ -145,6 +145,8 @@ def test_a_later_copy_gets_what_the_first_one_got(project: Project) -> None:
     assert uv_run(project, str(later)).stdout == "1.1\n"
     assert project.call("exec", str(later)).stdout == "1.0\n"
     project.call("build", "--rebuild", str(later))
+    assert project.call("exec", str(later)).stdout == "1.0\n"
+    project.call("build", "--upgrade", str(later))
     assert {project.call("exec", str(script)).stdout for script in (first, later)} == {"1.1\n"}
 
 
