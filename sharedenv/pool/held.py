@@ -14,7 +14,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
-from sharedenv.pool.store import generations
+from sharedenv.pool.store import generations, sync_folder
 from sharedenv.start.access import SHORT, again
 from sharedenv.versions import Pin, Versions, VersionsError, parse_versions
 
@@ -72,7 +72,7 @@ def hold(layout: Layout, key: str, versions: Versions) -> Versions:
     finally:
         if os.path.lexists(temporary):
             os.unlink(temporary)
-    _sync_folder(layout.versions)
+    sync_folder(layout.versions)
     return read_held(layout, key) or versions
 
 
@@ -84,7 +84,7 @@ def replace_held(layout: Layout, key: str, versions: Versions) -> None:
     for other in _paths(layout, key):
         if other != path:
             os.unlink(other)
-    _sync_folder(layout.versions)
+    sync_folder(layout.versions)
 
 
 def forget_unused(layout: Layout) -> None:
@@ -169,13 +169,3 @@ def _write(layout: Layout, versions: Versions) -> str:
         os.fsync(file.fileno())
     readable_as(temporary, layout.versions)
     return temporary
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some network file systems refuse it on folders
-    finally:
-        os.close(descriptor)

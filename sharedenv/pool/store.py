@@ -143,8 +143,8 @@ def publish(layout: Layout, settle: Callable[[str], str], payload: Payload, *, r
             replace_link(layout, link, target)
     else:
         replace_link(layout, link, target)
-    _sync_folder(layout.envs)
-    _sync_folder(layout.keys)
+    sync_folder(layout.envs)
+    sync_folder(layout.keys)
     try:
         return Environment(path, read_manifest(path))
     except ManifestError as error:
@@ -251,7 +251,8 @@ def _make_writable(path: str) -> None:
         pass
 
 
-def _sync_folder(path: str) -> None:
+def sync_folder(path: str) -> None:
+    """Puts on disk which names a folder has; where a file system refuses that, without a word. Raises OSError without the folder."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
