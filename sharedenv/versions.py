@@ -29,6 +29,10 @@ class VersionsError(ValueError):
     """Held versions that can't be read, in words for the user."""
 
 
+class UnknownSchema(VersionsError):
+    """They are whole, and written by a version of sharedenv that this one doesn't understand."""
+
+
 @frozen
 class File:
     """One file that a package can be installed from. ``kind``: wheel, sdist, or archive (what a requirement's URL names)."""
@@ -130,7 +134,7 @@ def parse_versions(text: str) -> Versions:
     try:
         value = tomllib.loads(text)
         if value["schema"] != SCHEMA:
-            raise VersionsError(f"they were written by another version of sharedenv (schema {value['schema']})")
+            raise UnknownSchema(f"they were written by another version of sharedenv (schema {value['schema']})")
         pins = tuple(_pin(table) for table in value.get("packages", ()))
         return Versions(str(value["python"]), str(value["since"]), pins)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -414,7 +414,8 @@ def test_damaged_versions_are_told_and_replaced_on_request(project: Project, ind
     told = project.call("build", "--rebuild", "s.py", status=3).stderr
     assert "they are damaged" in told and "hint: sharedenv build --upgrade s.py" in told
     path.write_text("schema = 7\n")
-    assert "another version of sharedenv (schema 7)" in project.call("build", "--rebuild", "s.py", status=3).stderr
+    told = project.call("build", "--rebuild", "s.py", status=3).stderr
+    assert "another version of sharedenv (schema 7)" in told and "hint: pip install --upgrade sharedenv\n" in told
     project.call("build", "--upgrade", "s.py")
     assert pins(project) == {"alpha": "1.0"}
 

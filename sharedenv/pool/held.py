@@ -16,7 +16,7 @@ from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.store import generations, sync_folder
 from sharedenv.start.access import SHORT, again
-from sharedenv.versions import Pin, Versions, VersionsError, parse_versions
+from sharedenv.versions import Pin, UnknownSchema, Versions, VersionsError, parse_versions
 
 
 def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | None:
@@ -33,10 +33,12 @@ def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | No
             continue  # it was moved at this moment
         except (OSError, VersionsError) as error:
             cause = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            # who writes a newer schema holds them well: an upgrade of the packages would throw them away
+            upgrade = "pip install --upgrade sharedenv" if isinstance(error, UnknownSchema) else None
             raise SharedenvError(
                 f"can't read the versions that environment {key[:SHORT]} is held at",
                 cause=f"{path}: {cause}",
-                hint=f"sharedenv build --upgrade {shlex.quote(script)}",
+                hint=upgrade or f"sharedenv build --upgrade {shlex.quote(script)}",
                 exit_code=EXIT_BUILD,
             ) from None
     return min(found, key=lambda versions: (versions.since, versions.python), default=None)
