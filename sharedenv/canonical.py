@@ -11,12 +11,12 @@ from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import local_packages
-from sharedenv.lock import locked_python
+from sharedenv.lock import locked_python, recorded_options, secrets_of, with_urls
 from sharedenv.payload import Payload
 from sharedenv.reading import lock_read_loosely, read_loosely
 from sharedenv.requirement import RequirementError, merge, parse_requirement, parse_specifiers
-from sharedenv.secret import secrets_in
-from sharedenv.settings import Settings, is_named, names_default_index
+from sharedenv.secret import secrets_in, split_url
+from sharedenv.settings import Settings, is_named, names_default_index, variable_of
 from sharedenv.start.uv_variables import LOCATIONS
 
 
@@ -68,15 +68,16 @@ def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False, 
     requires = document["requires-python"] or _locked_requires(document, payload.aside.lock or b"")
     in_place = "lock-places" in document
     loose = None if strict or in_place else read_loosely(requires)
-    lock = payload.aside.lock
+    lock = payload.aside.lock and with_urls(payload.aside.lock, lambda url: urls.get(split_url(url)[0], url))
     script = {**document, "requires-python": loose or requires, "tool.uv": _restored(options, settings.root, urls) | given}
     script["dependencies"] = [_with_url(text, urls) for text in document["dependencies"]]
     variables = {name: value for name, value in document["settings"].items() if name.startswith("UV_") and name not in _FILES}
     config, notes = _configuration(document, settings, inert, urls)
-    secrets = {*settings.secrets, *secrets_in(dict(urls)), *secrets_in(dict(payload.aside.options))}
+    recorded = unsaid_options(document, payload.aside.lock or b"")
+    secrets = {*settings.secrets, *secrets_in(dict(urls)), *secrets_in(dict(payload.aside.options)), *secrets_of(lock or b"")}
     return Inputs(
         script=block_text(script),
-        config=toml_text(config),
+        config=toml_text(config | recorded),
         variables=_interpreter_choice(script["tool.uv"])
         | passed
         | {name: _variable(name, value, settings.root, urls) for name, value in variables.items()},
@@ -92,6 +93,19 @@ def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False, 
         options_around=config,
         urls=urls,
     )
+
+
+def unsaid_options(document: Mapping[str, Any], lock: bytes) -> dict[str, Any]:
+    """The options that a lock file was made under and that nobody gives now: a flag of `uv lock` did, or a user's own uv.toml.
+
+    It holds under them: what was locked is what is installed.
+    """
+    given = {*document["tool.uv"], *document["settings"]}
+    return {
+        name: value
+        for name, value in recorded_options(lock).items()
+        if name not in given and variable_of(name) not in given
+    }
 
 
 #: links into the cache of whoever builds: `uv cache clean`, or a purge of his home, takes the files out of every environment

@@ -177,7 +177,7 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     from sharedenv.start.access import indexed
     from sharedenv.start.block import BlockError, find_block
     from sharedenv.start.environ import current_folder
-    from sharedenv.start.fingerprint import fingerprint, read_bytes, surroundings
+    from sharedenv.start.fingerprint import fingerprint, read_script, surroundings
     from sharedenv.start.trust import Distrust, check_pool, environment_fault
 
     if not all(map(_is_plain, scripts)):
@@ -200,10 +200,11 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     found = []
     for path in paths:
         try:
-            block = find_block(read_bytes(path))
+            data, linked = read_script(path)
+            block = find_block(data)
         except (OSError, BlockError):
             return None
-        name = None if block is None else fingerprint(around, block.content, path)
+        name = None if block is None else fingerprint(around, block.content, path, linked=linked)
         environment = None if name is None else indexed(pool, name)
         if name is None or environment is None:
             return None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sharedenv.lock import places
+from sharedenv.lock import places, without_credentials
 from sharedenv.payload import Aside, Maker, Payload, payload_from
 from sharedenv.readers import Place
 from sharedenv.requirement import RequirementError, admits, leaves_room, merge, parse_requirement, parse_specifiers
@@ -42,7 +42,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
         "requires-python": requires,
         "dependencies": _dependencies(metadata, urls),
         "tool.uv": _options(metadata, place),
-        "lock": None if lock is None else "sha256:" + sha256(lock).hexdigest(),
+        "lock": None if lock is None else "sha256:" + sha256(without_credentials(lock)).hexdigest(),
         "python": None if yields else settings.python,
         "settings": dict(settings.counted),
         "platform": settings.platform,

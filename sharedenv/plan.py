@@ -14,7 +14,7 @@ from sharedenv.problems import FOLDER, FOLDERS, NO_FILE, BadScripts, Problem, re
 from sharedenv.script import Metadata, ScriptError, field_line, parse_block, read_block, uv_options
 from sharedenv.start.block import Block
 from sharedenv.start.environ import current_folder
-from sharedenv.start.fingerprint import sha256
+from sharedenv.start.fingerprint import lock_owner, sha256
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
 UNREAD = "options of uv in the first line are not read, here as by `uv run SCRIPT`: {}"
@@ -96,7 +96,9 @@ class _Keyer:
 
     def payload(self, path: str) -> Payload:
         """The payload of one script and its lock file. Raises ScriptError, OSError."""
-        block = self._block(read_file(path))
+        data, linked = _read_script(path)
+        block = self._block(data)
+        path = lock_owner(path) if linked else path
         lock = self._lock(path + ".lock")
         if lock is None and self._plain is not None:
             return self._plain
@@ -166,9 +168,22 @@ def _is_bound(payload: Payload | ScriptError, folder: str) -> bool:
     return False
 
 
-def read_file(path: str) -> bytes:
-    """All bytes of a regular file. Raises OSError; a pipe or a device is one too, so that none can make it wait."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+def _read_script(path: str) -> tuple[bytes, bool]:
+    """All bytes of a script, and whether its path is a symbolic link. Raises OSError as read_file does."""
+    try:
+        return read_file(path, os.O_NOFOLLOW), False
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return read_file(path), True
+
+
+def read_file(path: str, flags: int = 0) -> bytes:
+    """All bytes of a regular file; ``flags``: more of open(2)'s.
+
+    Raises OSError; a pipe or a device is one too, so that none can make it wait.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or path.startswith(_OURS_ALONE):

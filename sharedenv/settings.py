@@ -75,13 +75,18 @@ def _left_out(options: Iterable[tuple[str, str]], counted: Mapping[str, Any], ro
     """A line for each file that would have a say under `uv run`; options that the project decides are nobody's loss."""
     names: dict[str, list[str]] = {}
     for path, name in options:
-        if name not in counted and f"UV_{name.upper().replace('-', '_')}" not in counted:
+        if name not in counted and variable_of(name) not in counted:
             names.setdefault(path, []).append(name)
     where = os.path.join(root, "uv.toml")
     return tuple(
         f"{path}: left out, since a pool is shared: {', '.join(found)}; what this project needs of it belongs in {where}"
         for path, found in names.items()
     )
+
+
+def variable_of(option: str) -> str:
+    """The variable that says what an option says."""
+    return f"UV_{option.upper().replace('-', '_')}"
 
 
 def _python_request(root: str, environ: Mapping[str, str], python: str | None) -> tuple[str | None, bool]:

@@ -56,6 +56,14 @@ class UvFailed(Exception):
         self.status = status
 
 
+class Unlocked(UvFailed):
+    """The lock file is no match to its script, or to the options of now. ``why``: what differs, in uv's words; "" when it says nothing."""
+
+    def __init__(self, failure: UvFailed, why: str) -> None:
+        super().__init__(failure.words, failure.status, failure.hint)
+        self.why = why
+
+
 def find_uv(environ: Mapping[str, str]) -> Uv:
     """The uv to use: SHAREDENV_UV, else the one installed with sharedenv, else the one on PATH. Raises SharedenvError."""
     search = environ.get("PATH")
@@ -104,17 +112,32 @@ def make_venv(uv: Uv, python: str, path: str, environ: Mapping[str, str], cwd: s
 def sync_script(
     uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]
 ) -> None:
-    """Installs into ``venv`` exactly what ``script`` needs. Raises UvFailed.
+    """Installs into ``venv`` exactly what ``script`` needs. Raises UvFailed: Unlocked where it is its lock file that doesn't fit.
 
     uv must say that it wrote to ``venv``: with VIRTUAL_ENV lost on the way it would sync an environment of its own and
     call that success.
     """
     python = os.path.join(venv, "bin", "python")
     argv = ["sync", "--script", script, "--active", "--python", python, "--output-format", "json", *flags]
-    done = _run(uv, argv, {**environ, "VIRTUAL_ENV": venv}, cwd, log)
+    try:
+        done = _run(uv, argv, {**environ, "VIRTUAL_ENV": venv}, cwd, log)
+    except UvFailed as failure:
+        if (fault := lock_fault(failure.words)) is None or not fault.readable:
+            raise
+        raise Unlocked(failure, _mismatch(uv, script, environ, cwd, log)) from None
     written = json.loads(done.stdout)["sync"]["environment"]["path"]
     if os.path.realpath(written) != os.path.realpath(venv):
         raise UvFailed(f"uv wrote to {written} instead of {venv}", 2)
+
+
+def _mismatch(uv: Uv, script: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> str:
+    """Why uv doesn't go by the lock file of a script, which it says to who asks for all its words; "" when it doesn't."""
+    try:
+        _run(uv, ["lock", "--check", "--offline", "--verbose", "--script", script], environ, cwd, log)
+    except UvFailed as failure:
+        if found := re.search(r"existing lockfile due to ([^\n]*)", failure.words):
+            return found[1].rstrip(": ")
+    return ""
 
 
 def is_outdated(uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> bool:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "discover": {"errors"},
     "problems": {"discover", "errors", "script"},
     # the key: scripts and settings → payload → key
-    "lock": set(),
+    "lock": {"secret"},
     "secret": set(),
     "reading": set(),
     "requirement": {"secret"},
@@ -58,7 +58,7 @@ START_MAY_IMPORT = {"posix", "sys", "time", "errno", "fcntl", "_stat", "_sha2", 
 #: module → what else it may load, and when
 START_MAY_ALSO = {
     "access": {"json"},  # for a path with letters beyond ASCII
-    "fingerprint": {"hashlib"},  # where Python has no sha256 by itself
+    "fingerprint": {"hashlib", "os.path"},  # where Python has no sha256 by itself; for a script that is a link
     "trust": {"grp", "os.path", "pwd", "shlex"},  # for a message
     "find_pool": {"os.path"},  # where no pool lies above the path as it was typed
     "entry": {"gc", "os.path", "site"},  # for a path that is not in normal form; for the full way

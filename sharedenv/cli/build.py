@@ -20,6 +20,7 @@ from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.index import remember
+from sharedenv.pool.locked import locked_script
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import Environment, Unusable, inspect
 from sharedenv.report.console import Console
@@ -120,7 +121,7 @@ def _upgrade(
 def _refuse_locked(plan: Plan) -> None:
     locked = [script for need in plan.needs.values() if need.payload.document["lock"] is not None for script in need.scripts]
     if locked:
-        first = short_path(locked[0], current_folder(os.environ))
+        first = short_path(locked_script(locked[0]), current_folder(os.environ))
         raise SharedenvError(
             f"--upgrade can't give newer versions to {count(len(locked), 'script')}: a lock file pins them",
             cause=printable(f"{first}.lock"),

@@ -140,8 +140,9 @@ class Builder:
             if found is None and not self._options.rebuild and (orphan := adopt(layout, payload, partial(fits, self._held(need)))):
                 return orphan
             reason = "its sources have changed" if drifted else found.reason if isinstance(found, Unusable) else None
-            for text in self._settings.left_out:
-                observer.warn(text)
+            if payload.document["lock"] is None:  # else what had a say is in the lock file
+                for text in self._settings.left_out:
+                    observer.warn(text)
             observer.started(need, reason)
             return self._construct(need, replace=found is not None)
 

@@ -25,6 +25,7 @@ from sharedenv.pool.health import VERSION
 from sharedenv.pool.interpreter import Fetches, Search
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.locked import lock_error, locked_script
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.pins import Source
 from sharedenv.pool.private import private
@@ -39,7 +40,7 @@ from sharedenv.settings import Settings
 from sharedenv.start.access import SHORT
 from sharedenv.start.trust import is_shared
 from sharedenv.start.uv_variables import is_on
-from sharedenv.uv import Uv, UvFailed, environment_for_uv, gist, lock_fault, make_venv, other_uv, sync_script
+from sharedenv.uv import Unlocked, Uv, UvFailed, environment_for_uv, gist, make_venv, other_uv, sync_script
 from sharedenv.versions import Versions
 
 #: what the interpreter of a fresh environment tells about itself
@@ -96,7 +97,8 @@ def construct(need: Need, work: Construction, folder: str, held: Versions | None
     except UvFailed as failure:
         words = redact(failure.words, inputs.secrets)
         told = None if work.options.upgrade else held_error(need, held, failure, words, _below(work.cwd, need.scripts[0]))
-        raise told or _build_error(need, work, words, log_path, failure.hint) from None
+        why = redact(failure.why, inputs.secrets) if isinstance(failure, Unlocked) else ""
+        raise told or _build_error(need, work, words, log_path, failure.hint, why) from None
     except OSError as error:
         limit = limit_error(error)
         raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, limit.hint if limit else None) from None
@@ -154,7 +156,7 @@ def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tupl
     """Writes what uv is given into a staging folder; the script to sync, and the environment to do it in."""
     config = os.path.join(folder, "uv.toml")
     _write_file(config, inputs.config.encode())
-    script = need.scripts[0] if inputs.in_place else _write_script(folder, inputs)
+    script = locked_script(need.scripts[0]) if inputs.in_place else _write_script(folder, inputs)
     return script, environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
 
 
@@ -291,7 +293,7 @@ def _below(root: str, path: str) -> str:
     return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
 
 
-def _build_error(need: Need, work: Construction, words: str, log: str | None, hint: str | None) -> SharedenvError:
+def _build_error(need: Need, work: Construction, words: str, log: str | None, hint: str | None, why: str = "") -> SharedenvError:
     first = _below(work.cwd, need.scripts[0])
     more = len(need.scripts) - 1
     if log is None:
@@ -299,11 +301,10 @@ def _build_error(need: Need, work: Construction, words: str, log: str | None, hi
     elif wanted := other_uv(words):
         cause = f"{_wants_uv(need, work)} wants uv {wanted}, and this is uv {work.uv.version}"
         hint = f"pip install {shlex.quote(f'uv{wanted}')}"
-    elif fault := lock_fault(words):
-        cause, hint = f"its lock file {first}.lock {fault.reason}", f"uv lock --script {shlex.quote(first)}"
-        if not fault.readable:  # uv reads the one that is there first, and fails on it again
-            hint = f"rm {shlex.quote(first + '.lock')} && {hint}"
-    elif told := strange_option(words, need.payload, first, work.uv.version, work.environ):
+    elif told := (
+        lock_error(words, why, need, work.settings, work.cwd)
+        or strange_option(words, need.payload, first, work.uv.version, work.environ)
+    ):
         cause, hint = told
     else:
         cause = f"{gist(words)}\n(all that uv said: {_below(work.cwd, log)}; mend what it names, then build again)"

@@ -108,7 +108,7 @@ def forget(layout: Layout, key: str) -> None:
 
 def _name(around: bytes, path: str) -> str | None:
     block = find_block(read_file(path))
-    return None if block is None else fingerprint(around, block.content, path)
+    return None if block is None else fingerprint(around, block.content, path, linked=os.path.islink(path))
 
 
 def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str:

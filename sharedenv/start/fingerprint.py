@@ -24,7 +24,7 @@ else:
     except ImportError:  # a Python built without it
         from hashlib import sha256
 
-__all__ = ["fingerprint", "fingerprint_with", "may_be_bound", "read_bytes", "sha256", "surroundings"]
+__all__ = ["fingerprint", "fingerprint_with", "lock_owner", "may_be_bound", "read_bytes", "read_script", "sha256", "surroundings"]
 
 #: variables that choose the configuration: kept from uv, and yet they count
 _CHOOSERS = ("UV_CONFIG_FILE", "UV_NO_CONFIG")
@@ -64,16 +64,31 @@ def _place_of(request: str) -> bytes:
     return here
 
 
-def fingerprint(around: bytes, block: bytes, path: str) -> str | None:
+def fingerprint(around: bytes, block: bytes, path: str, *, linked: bool = False) -> str | None:
     """The fingerprint (64 hex digits) of one script: its raw metadata block and its absolute path, in its surroundings.
 
-    None when its lock file can't be read. File-system calls: one open, of `<script>.lock`.
+    ``linked``: the path is a symbolic link. None when its lock file can't be read. File-system calls: one open, of `<script>.lock`.
     """
     try:
+        if linked:
+            path = lock_owner(path)
         lock = _read(path + ".lock")
     except OSError:
         return None
     return _fingerprint(around, block, path, lock)
+
+
+def lock_owner(link: str) -> str:
+    """The path that a script's lock file lies beside, where the script is a symbolic link (absolute path).
+
+    The link's own; or that of the file it leads to, where only that has one. Raises OSError.
+    """
+    from os.path import lexists, realpath  # noqa: PLC0415 - few scripts are links
+
+    if lexists(link + ".lock"):
+        return link
+    leads_to = realpath(link)
+    return leads_to if lexists(leads_to + ".lock") else link
 
 
 def fingerprint_with(around: bytes, block: bytes, path: str, lock: bytes | None) -> str:
@@ -142,9 +157,17 @@ def _read(path: str, *, missing: bool = True) -> bytes:
         raise
 
 
-def read_bytes(path: str) -> bytes:
-    """What is in a file. Raises OSError."""
-    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)  # a pipe must not make us wait
+def read_script(path: str) -> tuple[bytes, bool]:
+    """What is in a script, and whether its path is a symbolic link. Raises OSError."""
+    try:
+        return read_bytes(path, posix.O_NOFOLLOW), False
+    except OSError:  # ELOOP, or what the second try says
+        return read_bytes(path), True
+
+
+def read_bytes(path: str, flags: int = 0) -> bytes:
+    """What is in a file; ``flags``: more of open(2)'s. Raises OSError."""
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | flags)  # a pipe must not make us wait
     try:
         chunks = []
         while chunk := posix.read(descriptor, 1 << 16):
