@@ -14,6 +14,7 @@ from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
 from sharedenv.pool.private import FOLDER, make_folders, private
 from sharedenv.start.access import again
+from sharedenv.start.regular import open_regular, read_regular
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
@@ -135,9 +136,8 @@ def mark_holding(layout: Layout) -> None:
 
 
 def _read(layout: Layout) -> dict[str, Any]:
-    with again(lambda: open(layout.marker, encoding="utf-8")) as file:
-        document: dict[str, Any] = json.load(file)
-        return document
+    document: dict[str, Any] = json.loads(again(lambda: read_regular(layout.marker)))
+    return document
 
 
 def _marker(document: dict[str, Any], marks: dict[str, Any]) -> str:
@@ -173,7 +173,7 @@ def _make_file(layout: Layout, name: str, text: str) -> bool:
 def _mark(layout: Layout, marks: dict[str, Any]) -> None:
     """Writes these marks into the pool.json that is there: whoever reads it meanwhile has the same file before and after."""
     text = _marker(_read(layout), marks).encode()
-    with open(os.open(layout.marker, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b", buffering=0) as file:
+    with open(open_regular(layout.marker, os.O_RDWR), "r+b", buffering=0) as file:
         _open_as_the_pool(layout, file.fileno())
         if file.read() != text:
             file.seek(0)
