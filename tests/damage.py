@@ -44,22 +44,18 @@ KINDS: dict[str, Callable[[str], None]] = {
     "huge": _sparse,
 }
 
-COMMANDS: tuple[tuple[str, ...], ...] = (
-    ("status",),
-    ("status", "--all"),
-    ("cancel",),
-    ("list",),
-    ("show", "s.py"),
-    ("which", "s.py"),
-    ("verify",),
-    ("build", "--check", "s.py"),
-    ("exec", "s.py"),
-    ("run", "--resume"),
-    ("run", "s.py"),
-    ("stage", "--to", "local", "s.py"),
-    ("prune", "--unused-for", "0s"),
-    ("build", "s.py"),
-)
+_RUNS = (("status",), ("status", "--all"), ("cancel",), ("prune", "--dry-run"), ("run", "--resume"))
+_ENVIRONMENTS = (("list",), ("show", "s.py"), ("verify",), ("which", "s.py"), ("exec", "s.py"), ("build", "s.py"))
+_OTHERS = (("list",), ("exec", "s.py"), ("build", "--rebuild", "s.py"), ("stage", "--to", "local", "s.py"), ("prune", "--unused-for", "0s"))
+
+
+def commands_for(name: str) -> tuple[tuple[str, ...], ...]:
+    """Those that read a file of a pool, or meet it; what changes the pool comes last."""
+    if name.startswith("runs/"):
+        return _RUNS
+    if name.startswith("envs/"):
+        return _ENVIRONMENTS
+    return (*_RUNS[:2], *_OTHERS) if name == "pool.json" else _OTHERS
 
 
 def files_of(pool: Path) -> list[str]:
@@ -75,8 +71,14 @@ def files_of(pool: Path) -> list[str]:
     return found
 
 
-def run(words: Sequence[str], said: Path) -> int | None:
-    """Runs a command in a fork; its exit status, minus the signal that ended it, or None when it waited too long."""
+def run(words: Sequence[str], said: Path) -> tuple[int | None, float, str]:
+    """Runs a command in a fork: its exit status, minus the signal that ended it, or None when it waited too long; seconds; what it said."""
+    began = time.monotonic()
+    status = _wait(_start(words, said))
+    return status, time.monotonic() - began, said.read_text(errors="replace")
+
+
+def _start(words: Sequence[str], said: Path) -> int:
     pid = os.fork()
     if not pid:
         os.setpgid(0, 0)
@@ -85,7 +87,7 @@ def run(words: Sequence[str], said: Path) -> int | None:
             os.dup2(file.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         sys.argv[:] = ["sharedenv", *words]
-        from sharedenv.entry import main  # noqa: PLC0415 - loaded already
+        from sharedenv.entry import main
 
         status = 70
         try:
@@ -97,6 +99,10 @@ def run(words: Sequence[str], said: Path) -> int | None:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(status)
+    return pid
+
+
+def _wait(pid: int) -> int | None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -124,7 +130,7 @@ def damaged(pool: Path, name: str, kind: str) -> Iterator[None]:
         folder.chmod(mode)
         yield
     finally:
-        os.system(f"chmod -R u+rwX '{pool}'")  # noqa: S605 - a path of the tests' own
+        os.system(f"chmod -R u+rwX '{pool}'")
         shutil.rmtree(pool)
         os.rename(before, pool)
 
@@ -136,17 +142,14 @@ def main() -> None:
     pool = Path(project, ".sharedenv")
     os.chdir(project)
     # warm: all that the commands import
-    import sharedenv.cli.main  # noqa: F401, PLC0415
+    import sharedenv.cli.main  # noqa: F401
 
     said = Path(tempfile.mkstemp()[1])
     for name in names.split() or files_of(pool):
         for kind in kinds.split():
-            for words in COMMANDS:
-                with damaged(pool, name, kind):
-                    began = time.monotonic()
-                    status = run(words, said)
-                    text = said.read_text(errors="replace")
-                took = time.monotonic() - began
+            with damaged(pool, name, kind):
+                told = [(words, *run(words, said)) for words in commands_for(name)]
+            for words, status, took, text in told:
                 bad = status is None or status < 0 or status == 70 or "Traceback" in text or (status != 0 and ":" not in text)
                 if bad or "-v" in os.environ.get("DAMAGE", ""):
                     value = {"file": name, "kind": kind, "command": words, "status": status, "seconds": round(took, 1), "said": text}

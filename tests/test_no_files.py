@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.owner import this_process
 from sharedenv.run.runs import list_runs
 from sharedenv.slurm.arrays import How, create_array, note_jobs
-from sharedenv.start.regular import SMALL, open_regular, read_regular
 from tests import damage
 from tests.conftest import Project
 
@@ -35,7 +32,7 @@ def filled(project: Project) -> Path:
     project.call("build", "bad.py", status=3)
     held = project.environments[0].name.partition("-")[0]
     [key] = [path.name for path in (project.pool / "keys").iterdir() if path.name.startswith(held)]
-    (project.pool / "locks" / key).write_text("token=abc\n")
+    (project.pool / "locks" / key).write_text(f"token=abc\nsharedenv={json.dumps({**this_process().record(), 'start': '1'})}\n")
     folder = project.pool / "tmp" / f"{key[:12]}-abcdef"
     folder.mkdir()
     (folder / "owner.json").write_text(json.dumps({"host": "elsewhere", "machine": "x", "pid": 1, "start": "1"}))

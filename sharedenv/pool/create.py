@@ -14,7 +14,7 @@ from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
 from sharedenv.pool.private import FOLDER, make_folders, private
 from sharedenv.start.access import again
-from sharedenv.start.regular import open_regular, read_regular
+from sharedenv.start.regular import NOT_REGULAR, open_regular, read_regular
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
@@ -103,22 +103,28 @@ def check_format(layout: Layout) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
+        if error.errno in NOT_REGULAR:
+            raise _damaged(layout, str(error.strerror).removeprefix("it "), "rm -r") from None
         raise SharedenvError(
             f"can't use the pool {layout.path}", cause=error.strerror, hint=f"ls -ld {shlex.quote(layout.path)}"
         ) from None
     except (ValueError, KeyError, TypeError):
-        raise SharedenvError(
-            f"can't use the pool {layout.path}",
-            cause="its pool.json is damaged; without it, the next build writes another and takes up what is there",
-            hint=f"rm {shlex.quote(layout.marker)}",
-            exit_code=EXIT_USAGE,
-        ) from None
+        raise _damaged(layout, "is damaged", "rm") from None
     if found not in FORMATS:
         raise SharedenvError(
             f"the pool {layout.path} has format {found}; this sharedenv knows formats {' and '.join(map(str, FORMATS))}",
             hint="pip install --upgrade sharedenv",
             exit_code=EXIT_USAGE,
         )
+
+
+def _damaged(layout: Layout, fault: str, remove: str) -> SharedenvError:
+    return SharedenvError(
+        f"can't use the pool {layout.path}",
+        cause=f"its pool.json {fault}; without it, the next build writes another and takes up what is there",
+        hint=f"{remove} {shlex.quote(layout.marker)}",
+        exit_code=EXIT_USAGE,
+    )
 
 
 def mark_holding(layout: Layout) -> None:

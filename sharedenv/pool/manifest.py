@@ -93,7 +93,7 @@ def read_manifest(environment: str) -> Manifest:
         raise ManifestError("its manifest is damaged") from None
     except OSError as error:
         if error.errno in (*NOT_REGULAR, errno.EFBIG):
-            raise ManifestError(f"its manifest {error.strerror.removeprefix('it ')}") from None
+            raise ManifestError(f"its manifest {str(error.strerror).removeprefix('it ')}") from None
         raise ManifestError(f"its manifest can't be read: {error.strerror}", doubt=True) from None
 
 
