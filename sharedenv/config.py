@@ -21,6 +21,7 @@ from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url
 from sharedenv.script import MAX_DEPTH, check_values
 from sharedenv.secret import keep_aside
+from sharedenv.start.regular import open_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 
@@ -93,7 +94,7 @@ def read_user_config(environ: Mapping[str, str], *, mirror: bool) -> Config:
 def read_text(path: str) -> str | None:
     """The text of a file, or None when there is none. Raises SharedenvError."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(open_regular(path, follow=True), encoding="utf-8") as file:
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None

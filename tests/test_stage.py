@@ -212,8 +212,10 @@ def test_a_rebuilt_environment_is_another_copy(project: Project, tmp_path: Path)
     assert built(project) == environment
     done = project.call("-v", "exec", "case1/script.py", env={"SHAREDENV_STAGE": str(local)})
     assert "using the pool's" in done.stderr
+    before = copies(local)
     project.call("stage", "case1/script.py", "--to", str(local))
-    assert len(copies(local)) == 2
+    assert len(copies(local)) == 1, "nothing is started from the other one any more"
+    assert copies(local) != before
 
 
 def test_prune_takes_the_archive_of_an_environment_that_is_gone(project: Project, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.private import private, readable_as
 from sharedenv.pool.store import Environment
+from sharedenv.start.regular import open_regular
 from sharedenv.start.staged import identity
 
 
@@ -101,7 +102,7 @@ def write_archive(environment: str, file: IO[bytes]) -> str:
             member.uname = member.gname = ""
             member.mtime = int(member.mtime)  # bytecode names its source by whole seconds
             if member.isreg():
-                with open(os.path.join(environment, path), "rb") as source:
+                with open(open_regular(os.path.join(environment, path)), "rb") as source:
                     tar.addfile(member, source)
             else:
                 tar.addfile(member)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ from sharedenv.pool.health import version_tuple
 from sharedenv.pool.inventory import Inventory
 from sharedenv.pool.manifest import Package
 from sharedenv.start.access import OTHERS
+from sharedenv.start.regular import MOST, read_regular
 from sharedenv.start.trust import ROOT
 
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
@@ -93,11 +95,11 @@ def read_records(root: str, contents: Contents) -> Iterator[Recorded]:
 
     for record in (path for path in contents.files if path.endswith(".dist-info/RECORD")):
         site = os.path.dirname(os.path.dirname(record))
-        with open(os.path.join(root, record), encoding="utf-8", newline="") as file:
-            for row in csv.reader(file):
-                if row and not row[0].endswith(".pyc") and not os.path.isabs(row[0]):
-                    size = int(row[2]) if len(row) > 2 and row[2].isdigit() else 0
-                    yield Recorded(os.path.normpath(os.path.join(site, row[0])), size, _hex(row[1] if len(row) > 1 else ""))
+        text = read_regular(os.path.join(root, record), MOST, follow=True).decode()
+        for row in csv.reader(io.StringIO(text, newline="")):
+            if row and not row[0].endswith(".pyc") and not os.path.isabs(row[0]):
+                size = int(row[2]) if len(row) > 2 and row[2].isdigit() else 0
+                yield Recorded(os.path.normpath(os.path.join(site, row[0])), size, _hex(row[1] if len(row) > 1 else ""))
 
 
 def missing_entries(root: str, contents: Contents) -> list[str]:
@@ -128,8 +130,8 @@ def required_glibc(root: str, contents: Contents, here: str) -> str:
     """
     needed = (0, 0)
     for path in (path for path in contents.files if path.endswith(".dist-info/WHEEL")):
-        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as file:
-            tags = [line.partition(":")[2].strip() for line in file if line.startswith("Tag:")]
+        lines = read_regular(os.path.join(root, path), follow=True).decode(errors="replace").splitlines()
+        tags = [line.partition(":")[2].strip() for line in lines if line.startswith("Tag:")]
         platforms = [tag.split("-", 2)[2] for tag in tags if tag.count("-") >= 2]
         if platforms and all("linux" in platform for platform in platforms):
             # a wheel with several tags runs wherever one of them does

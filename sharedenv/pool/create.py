@@ -14,6 +14,7 @@ from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
 from sharedenv.pool.private import FOLDER, make_folders, private
 from sharedenv.start.access import again
+from sharedenv.start.regular import NOT_REGULAR, open_regular, read_regular
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
@@ -102,22 +103,28 @@ def check_format(layout: Layout) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
+        if error.errno in NOT_REGULAR:
+            raise _damaged(layout, str(error.strerror).removeprefix("it "), "rm -r") from None
         raise SharedenvError(
             f"can't use the pool {layout.path}", cause=error.strerror, hint=f"ls -ld {shlex.quote(layout.path)}"
         ) from None
     except (ValueError, KeyError, TypeError):
-        raise SharedenvError(
-            f"can't use the pool {layout.path}",
-            cause="its pool.json is damaged; without it, the next build writes another and takes up what is there",
-            hint=f"rm {shlex.quote(layout.marker)}",
-            exit_code=EXIT_USAGE,
-        ) from None
+        raise _damaged(layout, "is damaged", "rm") from None
     if found not in FORMATS:
         raise SharedenvError(
             f"the pool {layout.path} has format {found}; this sharedenv knows formats {' and '.join(map(str, FORMATS))}",
             hint="pip install --upgrade sharedenv",
             exit_code=EXIT_USAGE,
         )
+
+
+def _damaged(layout: Layout, fault: str, remove: str) -> SharedenvError:
+    return SharedenvError(
+        f"can't use the pool {layout.path}",
+        cause=f"its pool.json {fault}; without it, the next build writes another and takes up what is there",
+        hint=f"{remove} {shlex.quote(layout.marker)}",
+        exit_code=EXIT_USAGE,
+    )
 
 
 def mark_holding(layout: Layout) -> None:
@@ -135,9 +142,8 @@ def mark_holding(layout: Layout) -> None:
 
 
 def _read(layout: Layout) -> dict[str, Any]:
-    with again(lambda: open(layout.marker, encoding="utf-8")) as file:
-        document: dict[str, Any] = json.load(file)
-        return document
+    document: dict[str, Any] = json.loads(again(lambda: read_regular(layout.marker)))
+    return document
 
 
 def _marker(document: dict[str, Any], marks: dict[str, Any]) -> str:
@@ -173,7 +179,7 @@ def _make_file(layout: Layout, name: str, text: str) -> bool:
 def _mark(layout: Layout, marks: dict[str, Any]) -> None:
     """Writes these marks into the pool.json that is there: whoever reads it meanwhile has the same file before and after."""
     text = _marker(_read(layout), marks).encode()
-    with open(os.open(layout.marker, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b", buffering=0) as file:
+    with open(open_regular(layout.marker, os.O_RDWR), "r+b", buffering=0) as file:
         _open_as_the_pool(layout, file.fileno())
         if file.read() != text:
             file.seek(0)

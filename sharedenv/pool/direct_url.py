@@ -11,6 +11,7 @@ import os
 
 from sharedenv.pool.record import rewrite_record, write_anew
 from sharedenv.secret import strip_url
+from sharedenv.start.regular import read_regular
 
 _NAME = "direct_url.json"
 
@@ -21,8 +22,7 @@ def hide_credentials(venv: str) -> None:
     Both files are the environment's own, not links into uv's cache: uv writes them anew at each install.
     """
     for path in glob.glob(os.path.join(glob.escape(venv), "lib", "*", "site-packages", "*.dist-info", _NAME)):
-        with open(path, "rb") as file:
-            document = json.load(file)
+        document = json.loads(read_regular(path))
         url = strip_url(document["url"])
         if url == document["url"]:
             continue

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from sharedenv.pool.record import rewrite_record, write_anew
 from sharedenv.start.entry_points import is_ours
+from sharedenv.start.regular import open_regular
 
 _LONGEST = 127  #: bytes of a first line that every kernel reads whole, its end included; uv and pip have the same limit
 _BEGIN = 4096  #: bytes that hold any first line of ours
@@ -93,7 +94,7 @@ def _written_for(venv: str, place: str, before: str) -> Iterator[tuple[str, byte
         for entry in sorted(entries, key=lambda each: each.name):
             if not entry.is_file(follow_symlinks=False):
                 continue
-            with open(entry.path, "rb") as file:
+            with open(open_regular(entry.path), "rb") as file:
                 start = file.read(_BEGIN)
                 if found := pattern.match(start):
                     python = os.fsencode(os.path.join(place, "bin")) + b"/" + found[found.lastindex or 1]

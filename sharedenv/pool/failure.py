@@ -9,6 +9,7 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.private import private, readable_as
 from sharedenv.start.access import again
+from sharedenv.start.regular import read_regular
 
 
 def stamp(layout: Layout, key: str) -> tuple[int, int] | None:
@@ -35,8 +36,7 @@ def record(layout: Layout, key: str, error: SharedenvError) -> None:
 def recorded(layout: Layout, key: str) -> SharedenvError | None:
     """The last failure of a key, as the error it was."""
     try:
-        with again(lambda: open(_path(layout, key), encoding="utf-8")) as file:
-            value = json.load(file)
+        value = json.loads(again(lambda: read_regular(_path(layout, key))))
         return SharedenvError(value["message"], cause=value["cause"], hint=value["hint"], exit_code=EXIT_BUILD)
     except (OSError, ValueError, KeyError, TypeError):
         return None

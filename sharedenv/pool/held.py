@@ -16,7 +16,8 @@ from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.store import generations, sync_folder
 from sharedenv.start.access import SHORT, again
-from sharedenv.versions import Pin, UnknownSchema, Versions, VersionsError, parse_versions
+from sharedenv.start.regular import read_regular
+from sharedenv.versions import Pin, UnknownSchema, Versions, parse_versions
 
 
 def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | None:
@@ -27,11 +28,10 @@ def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | No
     found = []
     for path in _paths(layout, key):
         try:
-            with open(again(partial(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)), encoding="utf-8") as file:
-                found.append(parse_versions(file.read()))
+            found.append(parse_versions(again(partial(read_regular, path)).decode()))
         except FileNotFoundError:
             continue  # it was moved at this moment
-        except (OSError, VersionsError) as error:
+        except (OSError, ValueError) as error:
             cause = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             # who writes a newer schema holds them well: an upgrade of the packages would throw them away
             upgrade = "pip install --upgrade sharedenv" if isinstance(error, UnknownSchema) else None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import is_alive
 from sharedenv.start.access import MANIFEST, NO_FLOCK
+from sharedenv.start.regular import NOT_REGULAR, open_regular
 
 
 @frozen
@@ -41,9 +42,14 @@ def claimed(environment: str) -> Iterator[Claim]:
     path = os.path.join(environment, MANIFEST)
     try:
         # NFS makes a byte-range lock of it, and wants a descriptor that may write for the exclusive kind
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_regular(path, os.O_RDWR)
     except PermissionError:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(path)
+    except OSError as error:
+        if error.errno not in NOT_REGULAR:
+            raise
+        yield Claim(taken=True, missing=True)  # nobody can lock it
+        return
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from sharedenv.frozen import frozen
 from sharedenv.start.access import INVENTORY
+from sharedenv.start.regular import MOST, read_regular
 
 SCHEMA = 1
 
@@ -48,8 +49,7 @@ def digest(data: bytes) -> str:
 def read_inventory(environment: str, expected: str) -> Inventory:
     """The inventory of the environment at this path; ``expected`` is the manifest's digest. Raises InventoryError."""
     try:
-        with open(os.open(os.path.join(environment, INVENTORY), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            data = file.read()
+        data = read_regular(os.path.join(environment, INVENTORY), MOST)
     except FileNotFoundError:
         raise InventoryError("its inventory is gone") from None
     except OSError as error:

@@ -19,6 +19,7 @@ from sharedenv.pool.staging import OWNER
 from sharedenv.pool.undertaker import Undertaker, signature
 from sharedenv.process import stopping
 from sharedenv.start.access import SHORT
+from sharedenv.start.regular import open_regular
 
 DURATION = 60.0  #: seconds without a heartbeat after which a holder on another host counts as dead
 PATIENCE = 1.0  #: seconds of waiting before the user is told
@@ -84,7 +85,7 @@ def _sign(claim: SoftFileLease) -> None:
     with suppress(OSError):
         # under umask 077 a colleague could not read who holds it
         os.chmod(claim.lock_file, 0o644)
-        descriptor = os.open(claim.lock_file, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_regular(os.fspath(claim.lock_file), os.O_RDWR | os.O_APPEND)
         with open(descriptor, "r+b", buffering=0) as file:
             if str(claim.token).encode() in file.read():  # it may have been taken for a dead one's, and another's be here now
                 file.write(signature())

@@ -11,6 +11,7 @@ from typing import Any
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload, payload_from
 from sharedenv.start.access import MANIFEST, OTHERS
+from sharedenv.start.regular import NOT_REGULAR, SMALL, open_regular, read_bounded
 
 SCHEMA = 1
 
@@ -78,19 +79,21 @@ class ManifestError(ValueError):
 def read_manifest(environment: str) -> Manifest:
     """The manifest of the environment at this path. Raises ManifestError."""
     try:
-        # a link would lead out of the pool
-        descriptor = os.open(os.path.join(environment, MANIFEST), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, encoding="utf-8") as file:
+        path = os.path.join(environment, MANIFEST)
+        descriptor = open_regular(path)
+        try:
             if os.fstat(descriptor).st_mode & OTHERS:
                 raise ManifestError("others may write its manifest")
-            return parse_manifest(file.read())
+            return parse_manifest(read_bounded(descriptor, path, SMALL).decode())
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise ManifestError("its manifest is gone", gone=True) from None
     except UnicodeDecodeError:
         raise ManifestError("its manifest is damaged") from None
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ManifestError("its manifest is a link") from None
+        if error.errno in (*NOT_REGULAR, errno.EFBIG):
+            raise ManifestError(f"its manifest {str(error.strerror).removeprefix('it ')}") from None
         raise ManifestError(f"its manifest can't be read: {error.strerror}", doubt=True) from None
 
 

@@ -18,6 +18,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.private import private
 from sharedenv.secret import strip_url, with_credentials
+from sharedenv.start.regular import MOST, read_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.uv import Uv, UvFailed, compile_pylock, indexes
 from sharedenv.versions import File, Git, Pin, Versions, pip_config, project_text, pylock_text, read_pylock
@@ -157,11 +158,10 @@ def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tupl
             raise
         flags = []
         compile_pylock(source.uv, project, output, source.python, flags, environ, source.log)
-    with open(output, encoding="utf-8") as file:
-        try:
-            known = read_pylock(file.read(), source.strip)
-        except ValueError as error:
-            raise UvFailed(f"uv's pylock.toml: {error}", 2) from None
+    try:
+        known = read_pylock(read_regular(output).decode(), source.strip)
+    except ValueError as error:
+        raise UvFailed(f"uv's pylock.toml: {error}", 2) from None
     if all(file.url.startswith(("./", "file:")) for _, files in known.values() for file in files):
         return known
     named = indexes(source.uv, project, source.python, flags, environ, source.log)
@@ -220,8 +220,7 @@ def _tags(url: str) -> frozenset[str]:
 
 def _read(folder: str, name: str) -> str:
     try:
-        with open(os.path.join(folder, name), encoding="utf-8", newline="") as file:
-            return file.read()
+        return read_regular(os.path.join(folder, name), MOST, follow=True).decode()
     except FileNotFoundError:
         return ""
 

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Mapping
 
 from sharedenv.pool.private import private
+from sharedenv.start.regular import MOST, read_regular
 
 
 def rewrite_record(folder: str, written: Mapping[str, bytes]) -> bool:
@@ -19,8 +20,7 @@ def rewrite_record(folder: str, written: Mapping[str, bytes]) -> bool:
     ``written``: what the files hold now, by their paths as the RECORD has them (relative to site-packages).
     """
     path = os.path.join(folder, "RECORD")
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
+    rows = list(csv.reader(io.StringIO(read_regular(path, MOST).decode(), newline="")))
     named = [row for row in rows if row and row[0] in written]
     for row in named:
         data = written[row[0]]

@@ -20,6 +20,7 @@ from sharedenv.pool.inventory import Inventory, digest, take_inventory
 from sharedenv.pool.manifest import Interpreter, Manifest, Package
 from sharedenv.pool.private import private
 from sharedenv.start.access import INVENTORY, MANIFEST, OTHERS, identity, noted_place
+from sharedenv.start.regular import read_regular
 
 
 @frozen
@@ -111,8 +112,7 @@ def _placed(installed: Installed, place: str) -> tuple[Installed, dict[str, str]
     venv, contents, inventory = installed.venv, installed.contents, installed.inventory
     before = ""
     if os.path.exists(path := os.path.join(venv, MANIFEST)):  # it was sealed for a place that somebody else took
-        with open(path, "rb") as file:
-            before = noted_place(file.read())
+        before = noted_place(read_regular(path))
         for directory in contents.directories:
             os.chmod(os.path.join(venv, directory), 0o755)
     changed = place_entry_points(venv, place, before)

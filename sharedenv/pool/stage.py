@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import functools
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.archive import Archive, Damaged, discard_archive
+from sharedenv.pool.copies import TEMPORARY, clear_copies
 from sharedenv.pool.entry_points import restage_entry_points
 from sharedenv.pool.health import completeness
 from sharedenv.pool.inventory import InventoryError
-from sharedenv.pool.private import FILE, make_folders, readable_as
+from sharedenv.pool.private import make_folders
 from sharedenv.pool.store import Environment, remove_tree
+from sharedenv.pool.turn import heartbeat, turn
 from sharedenv.pool.unpack import unpack
-from sharedenv.start.access import NO_FLOCK, SHORT
+from sharedenv.start.access import SHORT
 from sharedenv.start.staged import copy_fault, identity
+from sharedenv.start.trust import file_fault
 
 _ELSEWHERE = "sharedenv stage --to DIR … with a folder on another disk, or run from the pool"
 _BLOCK = 4096  #: bytes that a file takes on a disk at the least, and by which it grows
-_ABANDONED = 86400.0  #: seconds after which the unfinished copy of a killed process is rubbish
 
 
 @frozen
@@ -76,13 +78,16 @@ def stage(environment: Environment, folder: str, archive: Callable[[], Archive])
     if _is_whole(environment, folder, path):
         return Staged(environment, path, None)
     began = time.monotonic()
+    pool = os.path.dirname(os.path.dirname(environment.path))
     try:
-        with _turn(path + ".lock"):
+        _check_use(environment, folder)
+        first = archive()  # before the turn: who waits for another node's archive keeps nobody waiting here
+        with turn(path + ".lock", pool, functools.partial(_signs, folder, os.path.basename(path), pool)):
             if _is_whole(environment, folder, path):
                 return Staged(environment, path, None)
-            _clean(folder)
+            clear_copies(folder, pool)
             _check_room(environment, folder)
-            _unpack(environment, path, archive)
+            _unpack(environment, path, first, archive)
     except Damaged as error:
         raise _failed(environment, folder, f"its archive in the pool {error}", f"sharedenv verify {environment.name}") from None
     except InventoryError as error:
@@ -101,12 +106,12 @@ def _is_whole(environment: Environment, folder: str, path: str) -> bool:
     return completeness(path, environment.manifest) is None
 
 
-def _unpack(environment: Environment, path: str, archive: Callable[[], Archive]) -> None:
+def _unpack(environment: Environment, path: str, first: Archive, archive: Callable[[], Archive]) -> None:
     """Puts a whole copy at ``path``, in place of one that is not. Raises Damaged, OSError, what ``archive`` raises."""
-    temporary = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}-{os.urandom(6).hex()}")
+    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{os.path.basename(path)}-{os.urandom(6).hex()}")
     old = temporary + "-old"
     try:
-        _fill(environment, temporary, path, archive)
+        _fill(environment, temporary, path, first, archive)
         try:
             os.rename(temporary, path)
         except OSError:
@@ -120,14 +125,15 @@ def _unpack(environment: Environment, path: str, archive: Callable[[], Archive])
         remove_tree(old)
 
 
-def _fill(environment: Environment, folder: str, path: str, archive: Callable[[], Archive]) -> None:
+def _fill(environment: Environment, folder: str, path: str, first: Archive, archive: Callable[[], Archive]) -> None:
     """Makes a folder and unpacks into it what will be at ``path``; a damaged archive is made once more. Raises as `_unpack`."""
     for last in (False, True):
-        found = archive()
+        found = archive() if last else first
         inode = os.lstat(found.path).st_ino
         os.mkdir(folder, 0o700)
         try:
-            unpack(found, environment, folder)
+            with heartbeat(folder):
+                unpack(found, environment, folder)
             _check_copy(environment, folder)
             if place := environment.manifest.notes.get("place"):
                 restage_entry_points(folder, path, place)
@@ -138,6 +144,11 @@ def _fill(environment: Environment, folder: str, path: str, archive: Callable[[]
             remove_tree(folder)
         else:
             return
+
+
+def _check_use(environment: Environment, folder: str) -> None:
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise _failed(environment, folder, "its disk is mounted noexec, so no compiled module could be loaded from there")
 
 
 def _check_room(environment: Environment, folder: str) -> None:
@@ -159,40 +170,16 @@ def _check_copy(environment: Environment, copy: str) -> None:
         raise Damaged("is damaged: it has no Python")
 
 
-def _clean(folder: str) -> None:
-    now = time.time()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".tmp-") and now - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED:
-                remove_tree(entry.path)
-
-
-@contextmanager
-def _turn(path: str) -> Iterator[None]:
-    """One process of this node at a time; the kernel lets go when a holder dies. Without flock, all at once."""
-    descriptor = _open_lock(path)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_FLOCK:
-                raise
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open_lock(path: str) -> int:
-    """A descriptor to lock: of a new file that who shares the folder may open, too, or of the one that is there. Raises OSError."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
-    except FileExistsError:
-        try:
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except PermissionError:  # another user's: to lock it, reading is enough
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    readable_as(path, os.path.dirname(path))
-    return descriptor
+def _signs(folder: str, name: str, pool: str) -> list[tuple[str, int]]:
+    """What changes while a process unpacks the copy of this name: the times of what we, or those we trust, are making of it."""
+    found = []
+    beginning = f"{TEMPORARY}{name}-"
+    for path in (os.path.join(folder, each) for each in os.listdir(folder) if each.startswith(beginning)):
+        with contextlib.suppress(OSError):  # it was there for an instant
+            status = os.lstat(path)
+            if file_fault(status, path, os.environ, os.stat(pool)) is None:
+                found.append((path, status.st_mtime_ns))
+    return sorted(found)
 
 
 def _failed(environment: Environment, folder: str, cause: str, hint: str = _ELSEWHERE) -> SharedenvError:

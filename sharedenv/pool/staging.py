@@ -12,6 +12,7 @@ from sharedenv.pool.owner import Owner, owner_of, this_process
 from sharedenv.pool.private import private
 from sharedenv.pool.store import remove_tree
 from sharedenv.start.access import SHORT
+from sharedenv.start.regular import read_regular
 
 OWNER = "owner.json"
 VENV = "venv"
@@ -33,7 +34,6 @@ def staging(layout: Layout, key: str) -> Iterator[str]:
 def builder_of(folder: str) -> Owner | None:
     """Who builds in a staging folder; None when it doesn't say so."""
     try:
-        with open(os.path.join(folder, OWNER), encoding="utf-8") as file:
-            return owner_of(json.load(file))
+        return owner_of(json.loads(read_regular(os.path.join(folder, OWNER))))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -21,11 +21,13 @@ import contextlib
 import json
 import math
 import os
+import stat
 import time
 
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import private
+from sharedenv.start.regular import open_regular
 
 STILLBORN = 10.0  #: seconds after which a lease with nothing in it counts as that of one who died while taking it
 ABANDONED = 3600.0  #: seconds after which one look is enough, by the file system's clock: a live holder touches it far more often
@@ -36,11 +38,15 @@ _TOKEN = b"token="  #: begins filelock's line with a random number, no two alike
 
 @frozen
 class Seen:
-    """What one look at a lease showed. ``text`` is None where it can't be read; ``touched``: its mtime in nanoseconds."""
+    """What one look at a lease showed. ``text`` is None where it can't be read; ``touched``: its mtime in nanoseconds.
+
+    ``regular``: it is a file; nobody holds a lease by anything else.
+    """
 
     inode: int
     touched: int
     text: bytes | None
+    regular: bool = True
 
     @property
     def owner(self) -> Owner | None:
@@ -78,19 +84,19 @@ def signature() -> bytes:
 def look(path: str) -> Seen | None:
     """The lease at this path; None when there seems to be none. NFS says so for a while of one that is there: creating it tells."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(path)
         try:
             found = os.fstat(descriptor)
             return Seen(found.st_ino, found.st_mtime_ns, os.read(descriptor, 4096))
         finally:
             os.close(descriptor)
     except OSError:
-        pass  # it is gone, or a colleague's, or no file at all
+        pass  # it is gone, or a colleague's, or no file
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    return Seen(found.st_ino, found.st_mtime_ns, None)
+    return Seen(found.st_ino, found.st_mtime_ns, None, stat.S_ISREG(found.st_mode))
 
 
 class Undertaker:
@@ -112,7 +118,7 @@ class Undertaker:
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()
         patience = STILLBORN if seen.text == b"" else self._duration
-        dead = seen.owner_lives is False or time.monotonic() - self._since >= patience
+        dead = not seen.regular or seen.owner_lives is False or time.monotonic() - self._since >= patience
         return dead and self._bury(seen)
 
     def clears_abandoned(self, now: float) -> bool:
@@ -146,7 +152,10 @@ class Undertaker:
         if look(self._path) != seen:
             return False
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+            try:
+                os.unlink(self._path)
+            except IsADirectoryError:
+                os.rmdir(self._path)
         return True
 
 
@@ -166,4 +175,4 @@ def clear_away(path: str, now: float) -> None:
 
 
 def _is_dead(seen: Seen, now: float) -> bool:
-    return seen.owner_lives is False or now - seen.touched / 1e9 >= ABANDONED
+    return not seen.regular or seen.owner_lives is False or now - seen.touched / 1e9 >= ABANDONED

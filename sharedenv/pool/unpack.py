@@ -12,7 +12,6 @@ import errno
 import hashlib
 import io
 import os
-import stat
 import tarfile
 from collections.abc import Iterable, Mapping
 from typing import IO
@@ -22,6 +21,7 @@ from sharedenv.pool.archive import Archive, Damaged
 from sharedenv.pool.inventory import Inventory, read_inventory
 from sharedenv.pool.store import Environment
 from sharedenv.start.access import INVENTORY, MANIFEST
+from sharedenv.start.regular import MOST, NOT_REGULAR, open_regular, read_regular
 from sharedenv.start.trust import file_fault
 
 _PIECE = 1 << 20  # bytes read at a time
@@ -60,8 +60,7 @@ class _Expected:
 
 
 def _described(path: str) -> tuple[int, str]:
-    with open(path, "rb") as file:
-        data = file.read()
+    data = read_regular(path, MOST)
     return len(data), hashlib.sha256(data).hexdigest()
 
 
@@ -71,16 +70,14 @@ def _is_inside(name: str) -> bool:
 
 def _open(archive: Archive, environment: Environment) -> io.BufferedReader:
     try:
-        # a pipe in its place must not make us wait
-        file = os.fdopen(os.open(archive.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        file = os.fdopen(open_regular(archive.path), "rb")
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.ELOOP):  # a colleague's, closed by their umask; a link
+        if error.errno in (errno.EACCES, *NOT_REGULAR):  # a colleague's, closed by their umask; no file
             raise Damaged(f"can't be read: {error.strerror}") from None
         raise
     found = os.fstat(file.fileno())
     pool = os.stat(os.path.dirname(os.path.dirname(environment.path)))
-    fault = file_fault(found, archive.path, os.environ, pool) if stat.S_ISREG(found.st_mode) else "it is no file"
-    if fault:
+    if fault := file_fault(found, archive.path, os.environ, pool):
         file.close()
         raise Damaged(f"is not to be believed: {fault}")
     return file

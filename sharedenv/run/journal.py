@@ -31,14 +31,16 @@ from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
-from sharedenv.run.owned import open_owned
+from sharedenv.run.owned import open_file, open_owned
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, is_result
 from sharedenv.run.session import Session
 from sharedenv.run.session_state import LOCAL, SessionState, read_session, settle, settle_others
 from sharedenv.run.telling import last_words
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
+from sharedenv.start.regular import MB, MOST, read_bounded
 
 _PIECE = 1 << 20  # bytes of a session's file decoded at a time
+_LINE = 64 * MB  # bytes: more than the longest line, with all that a command line may hold
 _LAST = 512  # bytes at a file's end, in which the line of the end is
 
 
@@ -89,7 +91,7 @@ class Run:
     def cases(self) -> list[Case]:
         """The plan, in order, with what was added to it. Raises SharedenvError when it can't be read."""
         with readable(self.id), self._open("plan.jsonl") as file:
-            data = b"".join([file.read(), *self._added()])
+            data = b"".join([_whole(file), *self._added()])
             cases = decode_plan(data, root_of(self.path), self.asked.arguments, self.asked.cwd)
             if len(cases) < self.asked.count:
                 raise ValueError(f"{len(cases):,} of {self.asked.count:,} cases")
@@ -103,13 +105,13 @@ class Run:
 
     def _open(self, name: str) -> BinaryIO:
         path = os.path.join(self.path, name)
-        return open_owned(path, self.path) if self.owned else open(path, "rb")
+        return open_owned(path, self.path) if self.owned else open_file(path)
 
     def _added(self) -> Iterator[bytes]:
         for number in itertools.count(1):
             try:
                 with self._open(f"plan-{number}.jsonl") as file:
-                    yield file.read()
+                    yield _whole(file)
             except FileNotFoundError:
                 return
 
@@ -219,7 +221,7 @@ def readable(run_id: str, what: str = "its plan") -> Iterator[None]:
 
 def says_its_end(path: str) -> bool:
     """Whether the last line of a session's file is that of its end. Raises OSError."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         file.seek(-min(_LAST, os.fstat(file.fileno()).st_size), os.SEEK_END)
         return file.read().rstrip().rpartition(b"\n")[2].startswith(b'{"ended":')
 
@@ -243,12 +245,27 @@ def session_files(path: str) -> list[tuple[str, int, str]]:
 
 def _records(file: BinaryIO, *, tails: bool) -> Iterator[dict[str, Any]]:
     """The records of a session's file, a piece at a time: with what 100,000 cases said when they failed it has 400 MB."""
-    while lines := file.readlines(_PIECE):
-        for record in decode_lines(b"".join(lines)):
+    for lines in _pieces(file):
+        for record in decode_lines(lines):
             if not tails and isinstance(tail := record.get("tail"), str):
                 record["tail"] = last_words(tail)
             if "attempt" not in record or is_result(record):
                 yield record
+
+
+def _whole(file: BinaryIO) -> bytes:
+    return read_bounded(file.fileno(), str(file.name), MOST)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines of a file, some at a time. Raises OSError, and ValueError for what no session writes: lines without end."""
+    rest = b""
+    while piece := file.read(_PIECE):
+        head, _, rest = (rest + piece).rpartition(b"\n")
+        if len(rest) > _LINE:
+            raise ValueError(f"a line of more than {_LINE // MB} MB")
+        yield head
+    yield rest
 
 
 def write_to_disk(path: str, lines: Iterable[bytes]) -> None:

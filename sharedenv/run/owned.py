@@ -14,6 +14,7 @@ from typing import BinaryIO
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.private import entries
+from sharedenv.start.regular import open_regular
 from sharedenv.start.trust import OPEN, file_fault
 
 GO_ON = "go on with"
@@ -58,10 +59,14 @@ def refuse_folder(run: str) -> None:
     _refuse(run, _doubt(run, run, os.stat(run)), GO_ON)
 
 
+def open_file(path: str) -> BinaryIO:
+    """Opens a file of a run, to be told of. Raises OSError."""
+    return os.fdopen(open_regular(path), "rb")
+
+
 def open_owned(path: str, run: str) -> BinaryIO:
     """Opens a file of the run at a path, to be acted upon. Raises OSError, SharedenvError."""
-    # a link or a pipe in its place is not of our making
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file = open_file(path)
     if doubt := _doubt(run, path, os.fstat(file.fileno())):
         file.close()
         _refuse(run, doubt, GO_ON)

@@ -24,6 +24,7 @@ from sharedenv.run.case import Case
 from sharedenv.run.imports import Imports, find_imports
 from sharedenv.run.server import Gone, Server, unfit_python
 from sharedenv.run.starter import FORK_SERVER, Ended, PlainStarter, Prepared
+from sharedenv.start.regular import read_regular
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forkserver")
 VARIABLE = "SHAREDENV_FORK_SERVER"
@@ -175,8 +176,7 @@ class PreloadStarter:
 
     def _imports_of(self, script: str) -> Imports | None:
         try:
-            with open(script, "rb") as file:
-                return self._imports(file.read())
+            return self._imports(read_regular(script, follow=True))
         except OSError:
             return None  # the plain way says what is wrong
 

@@ -15,11 +15,12 @@ from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FOLDER, make_folders, readable_as
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Asked, Run, readable, root_of, says_its_end, session_files, write_to_disk
-from sharedenv.run.owned import open_owned, refuse_folder
+from sharedenv.run.owned import open_file, open_owned, refuse_folder
 from sharedenv.run.records import encode_line, encode_plan
 from sharedenv.run.session_state import LOCAL
 from sharedenv.run.standing import stand
 from sharedenv.run.workers import DONE
+from sharedenv.start.regular import SMALL, read_bounded
 
 SCHEMA = 1
 
@@ -84,8 +85,8 @@ def open_run(runs: str, run_id: str, *, owned: bool = False) -> Run:
             if owned:
                 refuse_folder(path)
             file_path = os.path.join(path, "run.json")
-            with open_owned(file_path, path) if owned else open(file_path, "rb") as file:
-                return Run(path, _decode_asked(json.loads(file.read())), owned)
+            with open_owned(file_path, path) if owned else open_file(file_path) as file:
+                return Run(path, _decode_asked(json.loads(read_bounded(file.fileno(), file_path, 4 * SMALL))), owned)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
                 raise SharedenvError(f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE) from None

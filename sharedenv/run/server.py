@@ -18,6 +18,7 @@ from typing import Any
 
 from sharedenv.run.case import Case
 from sharedenv.run.starter import Ended
+from sharedenv.start.regular import read_regular
 
 OLDEST = 8  #: minor version of Python 3 that forkserver/ is written for
 #: files that a module reads from the current folder when it is imported
@@ -128,8 +129,8 @@ class Server:
 def unfit_python(environment: str) -> str:
     """Why an environment's Python can't fork for cases, as far as its pyvenv.cfg tells; "" when it can."""
     try:
-        with open(os.path.join(environment, "pyvenv.cfg"), encoding="utf-8") as file:
-            facts = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in file)}
+        lines = read_regular(os.path.join(environment, "pyvenv.cfg")).decode(errors="replace").splitlines()
+        facts = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
     except OSError:
         return ""
     kind, version = facts.get("implementation", "CPython"), facts.get("version_info", "")

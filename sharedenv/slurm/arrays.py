@@ -28,8 +28,9 @@ from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import make_folders, private
 from sharedenv.run.case import Case
 from sharedenv.run.orders import GRACE
-from sharedenv.run.owned import open_owned
+from sharedenv.run.owned import open_file, open_owned
 from sharedenv.slurm.share import Share, take
+from sharedenv.start.regular import MOST, read_bounded, read_regular
 
 _FOLDER = "slurm"
 
@@ -193,8 +194,8 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
     path = os.path.join(run, _FOLDER, str(number))
     try:
         array_path = os.path.join(path, "array.json")
-        with open_owned(array_path, run) if owned else open(array_path, "rb") as file:
-            plan = json.load(file)
+        with open_owned(array_path, run) if owned else open_file(array_path) as file:
+            plan = json.loads(read_bounded(file.fileno(), array_path, MOST))
         keys = plan["keys"]
         cases = tuple(Planned(sequence, keys[key], digest) for sequence, key, digest in plan["cases"])
         try:
@@ -226,9 +227,8 @@ def _numbers(parent: str) -> list[int]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        value: dict[str, Any] = json.load(file)
-        return value
+    value: dict[str, Any] = json.loads(read_regular(path))
+    return value
 
 
 def _write(path: str, value: Mapping[str, Any]) -> None:

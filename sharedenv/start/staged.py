@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from sharedenv.start.access import MANIFEST
 from sharedenv.start.fingerprint import sha256
+from sharedenv.start.regular import read_regular
 from sharedenv.start.trust import environment_fault
 
 VARIABLE = "SHAREDENV_STAGE"  #: the folder of copies on this node
@@ -18,8 +19,7 @@ def identity(environment: str) -> str:
     The manifest tells builds apart that have one name: of two pools, or of one pool before and after a prune. Raises
     OSError when there is no manifest.
     """
-    with open(os.path.join(environment, MANIFEST), "rb") as file:
-        return f"{os.path.basename(environment)}-{sha256(file.read()).hexdigest()[:12]}"
+    return f"{os.path.basename(environment)}-{sha256(read_regular(os.path.join(environment, MANIFEST))).hexdigest()[:12]}"
 
 
 def staged_path(environment: str, environ: Mapping[str, str]) -> str | None:

@@ -1,0 +1,64 @@
+"""What isn't a file in the place of a pool's files: never waited for, never read without end, and said where it matters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.owner import this_process
+from sharedenv.run.runs import list_runs
+from sharedenv.slurm.arrays import How, create_array, note_jobs
+from tests import damage
+from tests.conftest import Project
+
+ROOT = Path(__file__).parent.parent
+
+
+def filled(project: Project) -> Path:
+    """A pool with all that a pool has: an environment, its archive, versions, a failure, two runs, one of them of an array."""
+    project.script("s.py", ["tool"], "import sys; print('ran'); sys.exit(3)")
+    project.call("run", "s.py", status=1)
+    project.call("run", "--shard", "1/1", "s.py", status=1)
+    layout = Layout(str(project.pool))
+    [_, first] = list_runs(layout.runs)
+    note_jobs(create_array(first.path, 1, first.cases(), 1, How()), "4711", "")
+    project.call("stage", "--to", str(project.path / "local"), "s.py")
+    project.script("bad.py", ["no-such-package"], "")
+    project.call("build", "bad.py", status=3)
+    held = project.environments[0].name.partition("-")[0]
+    [key] = [path.name for path in (project.pool / "keys").iterdir() if path.name.startswith(held)]
+    (project.pool / "locks" / key).write_text(f"token=abc\nsharedenv={json.dumps({**this_process().record(), 'start': '1'})}\n")
+    folder = project.pool / "tmp" / f"{key[:12]}-abcdef"
+    folder.mkdir()
+    (folder / "owner.json").write_text(json.dumps({"host": "elsewhere", "machine": "x", "pid": 1, "start": "1"}))
+    return project.pool
+
+
+def trouble(project: Project, kinds: list[str], names: list[str]) -> list[dict[str, object]]:
+    """What commands do wrong over a pool with such things in the places of these files (none: all)."""
+    argv = [sys.executable, str(ROOT / "tests" / "damage.py"), str(project.path), *kinds, "--", *names]
+    env = {**project.env, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_command_goes_on_over_what_is_no_file(project: Project) -> None:
+    """Each file of a pool by another kind of thing; all kinds in all places are the next test's."""
+    pool = filled(project)
+    found = []
+    kinds = list(damage.KINDS)
+    for number, name in enumerate(damage.files_of(pool)):
+        found += trouble(project, [kinds[number % len(kinds)]], [name])
+    assert found == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", damage.KINDS)
+def test_every_command_over_every_kind_of_thing(project: Project, kind: str) -> None:
+    filled(project)
+    assert trouble(project, [kind], []) == []
