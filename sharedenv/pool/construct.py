@@ -273,8 +273,6 @@ def _probe(venv: str, requires: str, loose: str | None, environ: Mapping[str, st
 def _write_file(path: str, data: bytes) -> None:
     with open(path, "wb", opener=private) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _wants_uv(need: Need, work: Construction) -> str:

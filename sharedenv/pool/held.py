@@ -10,11 +10,12 @@ from functools import partial
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.payload import Payload
 from sharedenv.pool.create import mark_holding
+from sharedenv.pool.durable import sync_descriptor, sync_folder
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
-from sharedenv.pool.store import generations, sync_folder
+from sharedenv.pool.store import generations
 from sharedenv.start.access import SHORT, again
 from sharedenv.versions import Pin, UnknownSchema, Versions, VersionsError, parse_versions
 
@@ -168,6 +169,6 @@ def _write(layout: Layout, versions: Versions) -> str:
     with open(temporary, "x", encoding="utf-8", opener=private) as file:
         file.write(versions.text)
         file.flush()
-        os.fsync(file.fileno())
+        sync_descriptor(file.fileno())
     readable_as(temporary, layout.versions)
     return temporary

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
@@ -256,4 +257,4 @@ def write_to_disk(path: str, lines: Iterable[bytes]) -> None:
     with open(path, "wb", opener=private) as file:
         file.writelines(lines)
         file.flush()
-        os.fsync(file.fileno())
+        sync_descriptor(file.fileno())
