@@ -21,6 +21,9 @@ from sharedenv.start.access import again
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
 def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> bool:
     """Makes the pool's folders, or sees that they are there (purges take empty ones). Returns whether it is a new pool.
 
@@ -65,12 +68,18 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
 
 def _denied(layout: Layout, error: OSError, shared: bool) -> SharedenvError:
     hint = f"ls -ld {shlex.quote(layout.root)}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_ROOM:
         hint = f"df -h -i {shlex.quote(layout.root)}"
     elif not shared and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = ELSEWHERE
     what = "share the" if shared else "make a"
     return SharedenvError(f"can't {what} pool at {layout.path}", cause=error.strerror, hint=hint, exit_code=EXIT_BUILD)
+
+
+def way_out(layout: Layout, error: OSError) -> str:
+    """A hint for a pool that can't be written: where its room went, or what else its file system does not do."""
+    pool = shlex.quote(layout.path)
+    return f"df -h -i {pool}" if error.errno in NO_ROOM else f"sharedenv --pool {pool} doctor"
 
 
 def _check_name(layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -166,9 +167,14 @@ def _write(layout: Layout, versions: Versions) -> str:
     """A complete temporary file of the pool's."""
     make_folders(layout.versions)
     temporary = os.path.join(layout.tmp, f"versions-{os.urandom(8).hex()}")
-    with open(temporary, "x", encoding="utf-8", opener=private) as file:
-        file.write(versions.text)
-        file.flush()
-        sync_descriptor(file.fileno())
-    readable_as(temporary, layout.versions)
+    try:
+        with open(temporary, "x", encoding="utf-8", opener=private) as file:
+            file.write(versions.text)
+            file.flush()
+            sync_descriptor(file.fileno())
+        readable_as(temporary, layout.versions)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
     return temporary
