@@ -63,6 +63,8 @@ def look_up(layout: Layout, payload: Payload, *, strict: bool = False) -> Enviro
     walk finds is `inspect`'s, what only reading every byte finds is verify's.
     """
     path = published(layout, payload.key)
+    if path is not None and not os.path.isdir(path):
+        access.refresh(layout.envs)
     if path is None or not os.path.isdir(path):
         return None
     found = examine(layout, path)
@@ -135,7 +137,9 @@ def publish(layout: Layout, settle: Callable[[str], str], payload: Payload, *, r
     if not replace:
         try:
             os.symlink(target, link)
-        except FileExistsError:
+        except (FileExistsError, PermissionError):
+            if not os.path.lexists(link):  # who is too late on sshfs reads EPERM as often as EEXIST
+                raise
             winner = look_up(layout, payload)
             # a link that led nowhere may lead to ours now
             if isinstance(winner, Environment) and winner.path != path:

@@ -185,7 +185,9 @@ class Run:
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE)
-        except FileExistsError:
+        except (FileExistsError, PermissionError):
+            if not os.path.lexists(path):  # who is too late on sshfs reads EPERM as often as EEXIST
+                raise
             raise busy(self.id, None) from None
         readable_as(path, os.path.dirname(self.path))
         following = os.path.join(self.path, f"results-{writer}.{number + 1}.jsonl")
