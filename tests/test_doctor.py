@@ -88,7 +88,7 @@ int open64(const char *path, int flags, ...) {
     va_list rest;
     va_start(rest, flags);
     int mode = va_arg(rest, int);
-    if (strstr(path, "/doctor-")) flags &= ~O_EXCL;
+    if (strstr(path, "/.trial.")) flags &= ~O_EXCL;
     return ((int (*)(const char *, int, int)) dlsym(RTLD_NEXT, "open64"))(path, flags, mode);
 }"""
 

@@ -65,13 +65,17 @@ def execute(
     display: Display,
     joblog: Joblog | None,
     threads: int | None,
+    begun: Callable[[], None],
 ) -> Ended:
     """Runs the cases of ``work`` under the journal of ``run``; ``build_options``: None where nothing may be built.
+
+    ``begun`` is called once others can see that this run is at work.
 
     Raises SharedenvError when another process has the run.
     """
     started = time.monotonic()
     with _session(work, run, options.jobs) as session:
+        begun()
         recorder = Recorder(display, session, work.digests, work.since, joblog)
         batch = Batch(Queue(work.cases), starter, options, recorder)
         session.keep()

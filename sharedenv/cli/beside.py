@@ -9,8 +9,26 @@ from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
-from sharedenv.run.leftover import refuse_leftover, without_result
-from sharedenv.run.workers import Processes, case_state
+from sharedenv.run.runs import unended_run
+
+
+class Beside:
+    """Looks for another run at work on cases: before a run begins and, since another may begin at the same moment, once it can
+    be seen itself. Of two that look so, one sees the other.
+    """
+
+    def __init__(self, runs: str, cases: Iterable[Case], console: Console) -> None:
+        self._runs = runs
+        self._cases = cases
+        self._console = console
+        self._told: str | None = None
+
+    def look(self, own: str = "") -> None:
+        """Tells of the newest run but one's ``own``. Raises as check_beside."""
+        other = unended_run(self._runs, own)
+        if other is not None and other.id != self._told:
+            self._told = other.id
+            check_beside(other, self._cases, self._console)
 
 
 def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
@@ -18,6 +36,10 @@ def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
 
     A run that lives may be meant to run beside this one, so that is only said.
     """
+    # the last run has ended, most times
+    from sharedenv.run.leftover import refuse_leftover, without_result  # noqa: PLC0415
+    from sharedenv.run.workers import Processes, case_state  # noqa: PLC0415
+
     wanted = {case.identity for case in cases}
     try:
         results, sessions = other.read()

@@ -19,6 +19,7 @@ from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
 from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run
@@ -118,6 +119,6 @@ def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any]) -> Run:
         raise SharedenvError(
             f"can't write the journal below {work.layout.runs}",
             cause=error.strerror,
-            hint=f"df -h -i {shlex.quote(work.layout.path)}",
+            hint=way_out(work.layout, error),
             exit_code=EXIT_FAILED,
         ) from None

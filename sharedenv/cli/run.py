@@ -15,6 +15,7 @@ from sharedenv.app.execute import Ended, execute, needed
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
+from sharedenv.cli.beside import Beside
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, kept_journal, resume_options, wanted
 from sharedenv.cli.given import inherit, repeated
@@ -33,7 +34,7 @@ from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options
-from sharedenv.run.runs import list_runs, unended_run
+from sharedenv.run.runs import list_runs
 from sharedenv.run.session_state import LOCAL
 from sharedenv.run.shares import array_of, share_of
 from sharedenv.run.starter import PlainStarter, Starter
@@ -99,10 +100,9 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.warn(text)
     if given["dry_run"]:
         return _dry_run(work, console)
-    if not again and asked.share is None and (other := unended_run(work.layout.runs)) is not None:
-        from sharedenv.cli.beside import check_beside  # noqa: PLC0415 - the last run has ended, most times
-
-        check_beside(other, work.cases, console)
+    beside = None if again or asked.share is not None else Beside(work.layout.runs, work.cases, console)
+    if beside:
+        beside.look()
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough, strict=build_options.strict)
@@ -128,6 +128,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 display=screen,
                 joblog=joblog,
                 threads=given["threads"],
+                begun=lambda: beside.look(journal.id) if beside else None,
             )
         finally:
             starter.close()

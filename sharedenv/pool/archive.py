@@ -16,6 +16,7 @@ from typing import IO
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.create import create_pool
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.private import private, readable_as
@@ -63,7 +64,7 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
         try:
             with open(temporary, "xb", opener=private) as file:
                 digest = write_archive(environment.path, file)
-                os.fsync(file.fileno())
+                sync_descriptor(file.fileno())
             readable_as(temporary, layout.archives)
             archive = Archive(os.path.join(layout.archives, f"{name}.{digest}.tar"), digest)
             os.rename(temporary, archive.path)

@@ -18,7 +18,7 @@ from sharedenv.key import moves
 from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import Construction, construct
-from sharedenv.pool.create import ELSEWHERE, create_pool
+from sharedenv.pool.create import ELSEWHERE, create_pool, way_out
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.exact import not_held
 from sharedenv.pool.held import fits, hold, known_versions, replace_held
@@ -250,7 +250,7 @@ def write_error(layout: Layout, error: OSError) -> SharedenvError:
     if told := limit_error(error, EXIT_BUILD):
         return told
     where = os.fspath(error.filename or "")
-    hint = f"df -h -i {shlex.quote(layout.path)}"
+    hint = way_out(layout, error)
     message = f"can't write to the pool {layout.path}"
     if error.errno == errno.EROFS:
         message = f"the pool {layout.path} is read-only here"

@@ -19,6 +19,7 @@ from sharedenv.frozen import frozen
 from sharedenv.key import admits, maker
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
+from sharedenv.pool.create import way_out
 from sharedenv.pool.direct_url import hide_credentials
 from sharedenv.pool.exact import check_held, constraints, find_held, held_error, not_held, pin, source_of, sync_held
 from sharedenv.pool.health import VERSION
@@ -101,7 +102,8 @@ def construct(need: Need, work: Construction, folder: str, held: Versions | None
         raise told or _build_error(need, work, words, log_path, failure.hint, why) from None
     except OSError as error:
         limit = limit_error(error)
-        raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, limit.hint if limit else None) from None
+        hint = limit.hint if limit else way_out(work.layout, error)
+        raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, hint) from None
 
 
 @contextmanager
@@ -275,8 +277,6 @@ def _probe(venv: str, requires: str, loose: str | None, environ: Mapping[str, st
 def _write_file(path: str, data: bytes) -> None:
     with open(path, "wb", opener=private) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _wants_uv(need: Need, work: Construction) -> str:
@@ -297,7 +297,7 @@ def _build_error(need: Need, work: Construction, words: str, log: str | None, hi
     first = _below(work.cwd, need.scripts[0])
     more = len(need.scripts) - 1
     if log is None:
-        cause, hint = words, hint or f"df -h -i {shlex.quote(work.layout.path)}"
+        cause = words
     elif wanted := other_uv(words):
         cause = f"{_wants_uv(need, work)} wants uv {wanted}, and this is uv {work.uv.version}"
         hint = f"pip install {shlex.quote(f'uv{wanted}')}"

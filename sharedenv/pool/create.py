@@ -11,12 +11,18 @@ import stat
 from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
+from sharedenv.pool.durable import sync_descriptor, sync_folder
 from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
+from sharedenv.pool.mounts import file_system
 from sharedenv.pool.private import FOLDER, make_folders, private
+from sharedenv.pool.trial import lacking, named
 from sharedenv.start.access import again
 from sharedenv.start.regular import NOT_REGULAR, open_regular, read_regular
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> bool:
@@ -29,9 +35,12 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
     if not os.path.exists(layout.marker):  # what was built before and moved there runs
         _check_name(layout)
     marks = {**({"shared": "group"} if shared else {}), **({"init": True} if init else {})}
+    above = _nearest(layout.path)
     try:
         make_folders(layout.path)
         new = not os.path.exists(layout.marker)
+        if new:
+            _check_file_system(layout, above)
         mode = stat.S_IMODE(os.stat(layout.path).st_mode)
         if shared:
             mode = mode | 0o2070
@@ -49,22 +58,29 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
             _make_file(layout, ".gitignore", "*\n")
             # last: it makes the folder a pool
             new = _make_file(layout, "pool.json", _marker({"format": FORMAT}, marks))
+            sync_folder(layout.path)
         check_format(layout)
         if marks:
             _mark(layout, marks)
     except OSError as error:
-        hint = f"ls -ld {shlex.quote(layout.root)}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = f"df -h -i {shlex.quote(layout.root)}"
-        elif not shared and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            hint = ELSEWHERE
-        raise SharedenvError(
-            f"can't {'share the' if shared else 'make a'} pool at {layout.path}",
-            cause=error.strerror,
-            hint=hint,
-            exit_code=EXIT_BUILD,
-        ) from None
+        raise _denied(layout, error, shared) from None
     return new
+
+
+def _denied(layout: Layout, error: OSError, shared: bool) -> SharedenvError:
+    hint = f"ls -ld {shlex.quote(layout.root)}"
+    if error.errno in NO_ROOM:
+        hint = f"df -h -i {shlex.quote(layout.root)}"
+    elif not shared and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = ELSEWHERE
+    what = "share the" if shared else "make a"
+    return SharedenvError(f"can't {what} pool at {layout.path}", cause=error.strerror, hint=hint, exit_code=EXIT_BUILD)
+
+
+def way_out(layout: Layout, error: OSError) -> str:
+    """A hint for a pool that can't be written: where its room went, or what else its file system does not do."""
+    pool = shlex.quote(layout.path)
+    return f"df -h -i {pool}" if error.errno in NO_ROOM else f"sharedenv --pool {pool} doctor"
 
 
 def _check_name(layout: Layout) -> None:
@@ -77,6 +93,30 @@ def _check_name(layout: Layout) -> None:
             hint="sharedenv --pool DIR/.sharedenv build …, DIR being a folder whose path is UTF-8",
             exit_code=EXIT_BUILD,
         ) from None
+
+
+def _check_file_system(layout: Layout, above: str) -> None:
+    """Raises SharedenvError where no pool can be, and leaves nothing of it; ``above``: the folder that was there before."""
+    found = lacking(layout.path)
+    if not found:
+        return
+    path = layout.path
+    with contextlib.suppress(OSError):  # what others put there meanwhile stays
+        while path != above:
+            os.rmdir(path)
+            path = os.path.dirname(path)
+    raise SharedenvError(
+        f"no pool can be made at {layout.path}",
+        cause="\n".join([f"{named(file_system(above))} can't do what a pool needs:", *found]),
+        hint="take a folder on another file system: sharedenv --pool DIR/.sharedenv …",
+        exit_code=EXIT_BUILD,
+    )
+
+
+def _nearest(path: str) -> str:
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _make_folder(path: str) -> bool:
@@ -138,6 +178,8 @@ def mark_holding(layout: Layout) -> None:
         with open(temporary, "x", encoding="utf-8", opener=private) as file:
             file.write(_marker(_read(layout), {"format": HOLDING}))
             _open_as_the_pool(layout, file.fileno())
+            file.flush()
+            sync_descriptor(file.fileno())
         os.replace(temporary, layout.marker)
 
 
@@ -161,7 +203,7 @@ def _make_file(layout: Layout, name: str, text: str) -> bool:
         file.write(text)
         _open_as_the_pool(layout, file.fileno())
         file.flush()
-        os.fsync(file.fileno())
+        sync_descriptor(file.fileno())
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -185,7 +227,7 @@ def _mark(layout: Layout, marks: dict[str, Any]) -> None:
             file.seek(0)
             file.write(text)
             file.truncate()
-            os.fsync(file.fileno())
+            sync_descriptor(file.fileno())
 
 
 def _open_as_the_pool(layout: Layout, descriptor: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shlex
 import shutil
@@ -17,16 +16,16 @@ from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import UNREAD, read_file
 from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.create import check_format
 from sharedenv.pool.exposed import find_exposed
 from sharedenv.pool.find import strays_below
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
-from sharedenv.pool.private import private
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
+from sharedenv.pool.trial import TRIALS, Trial, lock_fault, trial_folder, try_out
 from sharedenv.script import uv_options
-from sharedenv.start.access import NO_FLOCK
 from sharedenv.start.trust import Distrust, check_folders, check_pool, group_name, is_shared, user_name
 from sharedenv.uv import Uv, cache_folder, find_uv
 
@@ -64,9 +63,11 @@ def examine_machine(layout: Layout, environ: Mapping[str, str], unfinished: Call
     uv, finding = _uv(environ)
     yield finding
     yield _file_system(layout, where, system)
-    yield from _tried(where, system, layout)
+    writable = _is_writable(where, system)
+    if writable:
+        yield from _tried(where, system, layout)
     if uv is not None:
-        yield _cache(uv, where, environ)
+        yield _cache(uv, where if writable else None, layout, environ)
     yield from _readable("space", _space(where))
     yield from _readable("TMPDIR", map(_temporary_folder, [environ]))
     yield from _readable("pool", _pool(layout))
@@ -109,120 +110,77 @@ def _file_system(layout: Layout, where: str, system: FileSystem | None) -> Findi
     if system is None:
         return Finding("file system", Level.NOTE, f"of {where}: this machine doesn't tell")
     text = f"{layout.path} is on {system.type}, mounted at {system.mount}"
-    if "ro" in system.options or not os.access(where, os.W_OK):
+    if not _is_writable(where, system):
         return Finding("file system", Level.WARNING, f"{text}, and can't be written from here",
                        "build on a node that may write there: what is built runs here")
-    if "noexec" in system.options:
-        return Finding("file system", Level.PROBLEM, f"{text} with noexec: compiled packages can't be loaded",
-                       "sharedenv --pool DIR/.sharedenv … on another file system")
     return Finding("file system", Level.GOOD, text)
 
 
+def _is_writable(where: str, system: FileSystem | None) -> bool:
+    return os.access(where, os.W_OK) and not (system is not None and "ro" in system.options)
+
+
 def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Finding]:
-    """Links, renames, leases and locks, tried in the pool's tmp/ or, before there is one, in the folder it would be in."""
+    """What a pool needs, tried in the pool's tmp/ or, before there is one, in the folder it would be in."""
     folder = layout.tmp if os.path.isdir(layout.tmp) else where
-    name = os.path.join(folder, f"doctor-{os.urandom(8).hex()}")
     try:
-        yield _attempt("links", lambda: _try_links(name), "makes symbolic links and renames over them",
-                       "sharedenv --pool DIR/.sharedenv … on a file system with symbolic links")
-        yield _attempt("leases", lambda: _try_lease(name), "creates a name once only, and shows when it was touched",
-                       "sharedenv --pool DIR/.sharedenv … on a file system that does")
-        locks = _try_locks(name)
+        with trial_folder(folder) as path:
+            for trial in TRIALS:
+                yield _attempt(trial, path)
+            fault = lock_fault(os.path.join(path, "lock"))
     except OSError as error:
-        yield Finding("locks", Level.WARNING, f"can't be tried in {folder}: {error.strerror}", f"ls -ld {shlex.quote(folder)}")
+        yield Finding("trials", Level.WARNING, f"can't be made in {folder}: {error.strerror}", f"ls -ld {shlex.quote(folder)}")
         return
-    finally:
-        for path in (name, name + ".link"):
-            with contextlib.suppress(OSError):
-                os.unlink(path)
     advice = "sharedenv prune keeps what was used within a day; nothing else leans on these locks"
-    if locks is not None:
-        yield Finding("locks", Level.WARNING, f"flock is missing here: {locks}", advice)
+    if fault is not None:
+        yield Finding("locks", Level.WARNING, f"flock is missing here: {fault}", advice)
     elif system is not None and system.locks is Locks.BLIND:
         yield Finding("locks", Level.NOTE, f"flock on {system.type} is {system.locks.value}", advice)
     else:
         yield Finding("locks", Level.GOOD, f"flock holds{f' ({system.locks.value})' if system else ''}")
 
 
-def _attempt(subject: str, attempt: Callable[[], None], text: str, remedy: str) -> Finding:
-    try:
-        attempt()
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EROFS):
-            raise
-        return Finding(subject, Level.PROBLEM, f"{text}: it does not ({error.strerror})", remedy)
-    return Finding(subject, Level.GOOD, text)
+def _attempt(trial: Trial, folder: str) -> Finding:
+    fault = try_out(trial, folder)
+    if fault is None:
+        return Finding(trial.subject, Level.GOOD, trial.does)
+    if trial.needed:
+        remedy = "sharedenv --pool DIR/.sharedenv … on a file system that does"
+        return Finding(trial.subject, Level.PROBLEM, f"{trial.does}: it does not ({fault})", remedy)
+    return Finding(trial.subject, Level.NOTE, f"{trial.does}: it does not ({fault}); {trial.otherwise}")
 
 
-def _try_links(name: str) -> None:
-    os.symlink("../a", name)  # sshfs refuses to read links that go up, unless it is told otherwise
-    os.symlink("../b", name + ".link")
-    os.replace(name + ".link", name)
-    if os.readlink(name) != "../b":
-        raise OSError(errno.EIO, "a rename over a link did not replace it")
-    os.unlink(name)
-
-
-def _try_lease(name: str) -> None:
-    """What tells builders of each other: one of them creates the lease, and it shows the others that he lives."""
-    os.close(private(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    try:
-        os.close(private(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        pass
-    else:
-        raise OSError(errno.EEXIST, "one name was created twice")
-    before = os.stat(name).st_mtime - 100
-    os.utime(name, (before, before))
-    if os.stat(name).st_mtime_ns > (before + 1) * 10**9:
-        raise OSError(errno.EIO, "the time of a file does not change")
-    os.unlink(name)
-
-
-def _try_locks(name: str) -> str | None:
-    """Why flock does not work here, or None. Two descriptors of one file count as two holders."""
-    with open(name, "w", opener=private) as one, open(name, "w", opener=private) as other:
-        try:
-            fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in NO_FLOCK:
-                return error.strerror or str(error.errno)
-            raise
-        try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
-        return "two holders got the exclusive lock at once"
-
-
-def _cache(uv: Uv, where: str, environ: Mapping[str, str]) -> Finding:
+def _cache(uv: Uv, where: str | None, layout: Layout, environ: Mapping[str, str]) -> Finding:
+    """Whether uv can work with its cache, and link files of it into ``where`` (None: nothing can be written there)."""
     cache = cache_folder(uv, environ)
     if cache is None:
         return Finding("uv's cache", Level.NOTE, "uv doesn't say where it is")
     source = os.path.join(_nearest_folder(cache), f".sharedenv-doctor-{os.urandom(8).hex()}")
-    target = os.path.join(where, os.path.basename(source))
+    target = os.path.join(where, f"{os.path.basename(source)}-link") if where is not None else None
     try:
-        if fault := _try_locks(source):
+        if fault := lock_fault(source):
             return Finding("uv's cache", Level.WARNING, f"{cache} can't be locked ({fault}): uv may refuse to work with it",
                            'export UV_CACHE_DIR="$(mktemp -d)"')
-        os.link(source, target)
+        if target is not None:
+            os.link(source, target)
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
             return Finding(
                 "uv's cache", Level.WARNING,
                 f"{cache} can't be linked into the pool ({error.strerror}): each environment takes its full size and is copied",
-                f"export UV_CACHE_DIR={shlex.quote(os.path.join(where, '.uv-cache'))}",
+                f"export UV_CACHE_DIR={shlex.quote(os.path.join(layout.root, '.uv-cache'))}",
             )
         text = f"{cache} or the pool can't be written: {error.strerror}"
         return Finding("uv's cache", Level.WARNING, text, f"ls -ld {shlex.quote(cache)}")
     finally:
-        for path in (source, target):
+        for path in filter(None, (source, target)):
             with contextlib.suppress(OSError):
                 os.unlink(path)
     if (who := _others_in(cache)) is not None:
         return Finding("uv's cache", Level.WARNING, f"{who} may write into {cache}: what is put there is installed into environments",
                        f"chmod -R go-w {shlex.quote(cache)}")
-    return Finding("uv's cache", Level.GOOD, f"{cache} is linked into the pool: files are on the disk once")
+    linked = " is linked into the pool: files are on the disk once" if target is not None else " can be locked"
+    return Finding("uv's cache", Level.GOOD, f"{cache}{linked}")
 
 
 def _others_in(folder: str) -> str | None:
@@ -265,8 +223,12 @@ def _pool(layout: Layout) -> Iterator[Finding]:
         there = check_pool(layout.path, os.environ) is not None and os.path.exists(layout.marker)
         if there:
             check_folders(layout.path, FOLDERS)
-    except Distrust as error:
+            check_format(layout)
+    except SharedenvError as error:
         told: set[str | None] = set()
+        yield Finding("pool", Level.PROBLEM, ": ".join(filter(None, (error.message, error.cause))), error.hint)
+    except Distrust as error:
+        told = set()
         yield Finding("trust", Level.PROBLEM, error.message, error.hint)
     else:
         if not there:

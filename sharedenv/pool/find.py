@@ -12,6 +12,7 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import read_file
 from sharedenv.pool.layout import Layout, is_part
+from sharedenv.start.access import refresh
 from sharedenv.start.block import BlockError, find_block
 from sharedenv.start.find_pool import FOLDER, MARKER, Ancestors, edge_above, made_by_init
 
@@ -45,6 +46,26 @@ def find_pools(
     """
     if named := named_pool(option, environ, here):
         return Found({named: scripts}, {})
+    found = _find_above(environ, scripts, here, unfinished, planned)
+    if (poolless := found.pools.get(None)) and _has_appeared(poolless[0]):
+        return _find_above(environ, scripts, here, unfinished, planned)
+    return found
+
+
+def _has_appeared(script: str) -> bool:
+    """Whether there is a pool above a script all the same: another node may have made it since it was missed here (see refresh)."""
+    folder, above = script, os.path.dirname(script)
+    while folder != above:
+        folder, above = above, os.path.dirname(above)
+        refresh(folder)
+        if os.path.lexists(os.path.join(folder, FOLDER)):
+            return True
+    return False
+
+
+def _find_above(
+    environ: Mapping[str, str], scripts: Sequence[str], here: str, unfinished: Callable[[str], bool], planned: Layout | None
+) -> Found:
     ancestors = Ancestors(environ, None if planned is None else planned.path)
     strays: dict[str, str] = {}
     chosen: dict[tuple[str, ...], Layout | None] = {}

@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Iterable
 
+from sharedenv.pool.emptied import cut_short
 from sharedenv.pool.manifest import Manifest
 from sharedenv.process import capture
 from sharedenv.start.access import INVENTORY, MANIFEST, OTHERS, identity
@@ -77,7 +78,8 @@ def interpreter_version(python: str) -> str | None:
 def completeness(path: str, manifest: Manifest) -> str | None:
     """Why the environment at ``path`` is not whole, or None: entries gone (a purge) or added (an install into it).
 
-    Folders are read and nothing is looked at one by one: cheap enough once a command on a parallel file system.
+    Folders are read and nothing is looked at one by one, but after a new start of the machine (see cut_short): cheap enough
+    once a command on a parallel file system.
     """
     links: list[str] = []
     try:
@@ -86,7 +88,8 @@ def completeness(path: str, manifest: Manifest) -> str | None:
         return f"it can't be read: {error.strerror}"
     if entries_digest(present) == manifest.entries:
         # links into a cache, which link-mode symlink has made before it was refused
-        return _difference(sorted(name for name in links if not os.path.exists(os.path.join(path, name))), "gone")
+        dangling = sorted(name for name in links if not os.path.exists(os.path.join(path, name)))
+        return _difference(dangling, "gone") or cut_short(path, manifest)
     from sharedenv.pool.inventory import InventoryError, read_inventory  # noqa: PLC0415 - what is whole needs no list of its files
 
     try:

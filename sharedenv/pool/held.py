@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -10,11 +11,12 @@ from functools import partial
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.payload import Payload
 from sharedenv.pool.create import mark_holding
+from sharedenv.pool.durable import sync_descriptor, sync_folder
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
-from sharedenv.pool.store import generations, sync_folder
+from sharedenv.pool.store import generations
 from sharedenv.start.access import SHORT, again
 from sharedenv.start.regular import read_regular
 from sharedenv.versions import Pin, UnknownSchema, Versions, parse_versions
@@ -165,9 +167,14 @@ def _write(layout: Layout, versions: Versions) -> str:
     """A complete temporary file of the pool's."""
     make_folders(layout.versions)
     temporary = os.path.join(layout.tmp, f"versions-{os.urandom(8).hex()}")
-    with open(temporary, "x", encoding="utf-8", opener=private) as file:
-        file.write(versions.text)
-        file.flush()
-        os.fsync(file.fileno())
-    readable_as(temporary, layout.versions)
+    try:
+        with open(temporary, "x", encoding="utf-8", opener=private) as file:
+            file.write(versions.text)
+            file.flush()
+            sync_descriptor(file.fileno())
+        readable_as(temporary, layout.versions)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
     return temporary

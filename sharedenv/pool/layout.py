@@ -11,7 +11,8 @@ FORMAT = 1  #: of a new pool
 HOLDING = 2  #: of a pool that holds versions: an older sharedenv would resolve anew, and refuses
 FORMATS = (FORMAT, HOLDING)
 FOLDERS = ("envs", "keys", "index", "used", "versions", "locks", "failures", "logs", "tmp", "trash", "archives", "runs")
-UNFINISHED = (".CACHEDIR.TAG.", "..gitignore.", ".pool.json.")  #: how files begin that are being written right inside a pool
+#: how begins what is right inside a pool for a moment: files that are being written, a trial of the file system
+UNFINISHED = (".CACHEDIR.TAG.", "..gitignore.", ".pool.json.", ".trial.")
 _FILES = ("CACHEDIR.TAG", ".gitignore", *UNFINISHED)  #: how the rest in a pool begins
 
 

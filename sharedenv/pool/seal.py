@@ -153,8 +153,6 @@ def _open_to_group(venv: str, contents: Contents) -> None:
 def _write(path: str, data: bytes) -> None:
     with open(path, "wb", opener=private) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _user() -> str:

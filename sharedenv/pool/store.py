@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
+from sharedenv.pool.durable import sync_folder, sync_tree
 from sharedenv.pool.health import completeness, health, openness
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
@@ -62,6 +63,8 @@ def look_up(layout: Layout, payload: Payload, *, strict: bool = False) -> Enviro
     walk finds is `inspect`'s, what only reading every byte finds is verify's.
     """
     path = published(layout, payload.key)
+    if path is not None and not os.path.isdir(path):
+        access.refresh(layout.envs)
     if path is None or not os.path.isdir(path):
         return None
     found = examine(layout, path)
@@ -121,7 +124,7 @@ def generations(layout: Layout, key: str) -> list[str]:
 
 
 def publish(layout: Layout, settle: Callable[[str], str], payload: Payload, *, replace: bool) -> Environment:
-    """Moves a complete staged environment into envs/ and links its key to it, each by one atomic call.
+    """Moves a complete staged environment, once it is on disk, into envs/ and links its key to it, each by one atomic call.
 
     ``settle`` makes it ready for the place that it is given, and tells where it is staged (see seal).
     With ``replace`` the link is turned from an older generation to this one; without, the first link wins, and the
@@ -134,7 +137,9 @@ def publish(layout: Layout, settle: Callable[[str], str], payload: Payload, *, r
     if not replace:
         try:
             os.symlink(target, link)
-        except FileExistsError:
+        except (FileExistsError, PermissionError):
+            if not os.path.lexists(link):  # who is too late on sshfs reads EPERM as often as EEXIST
+                raise
             winner = look_up(layout, payload)
             # a link that led nowhere may lead to ours now
             if isinstance(winner, Environment) and winner.path != path:
@@ -229,7 +234,9 @@ def _move_into(layout: Layout, settle: Callable[[str], str], key: str) -> str:
     while True:
         path = os.path.join(layout.envs, f"{key[:SHORT]}-{number}")
         try:
-            os.rename(settle(path), path)
+            staged = settle(path)
+            sync_tree(staged)
+            os.rename(staged, path)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
@@ -250,13 +257,3 @@ def _make_writable(path: str) -> None:
     except OSError:
         pass
 
-
-def sync_folder(path: str) -> None:
-    """Puts on disk which names a folder has; where a file system refuses that, without a word. Raises OSError without the folder."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some network file systems refuse it on folders
-    finally:
-        os.close(descriptor)

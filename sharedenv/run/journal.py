@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
@@ -186,7 +187,9 @@ class Run:
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE)
-        except FileExistsError:
+        except (FileExistsError, PermissionError):
+            if not os.path.lexists(path):  # who is too late on sshfs reads EPERM as often as EEXIST
+                raise
             raise busy(self.id, None) from None
         readable_as(path, os.path.dirname(self.path))
         following = os.path.join(self.path, f"results-{writer}.{number + 1}.jsonl")
@@ -273,4 +276,4 @@ def write_to_disk(path: str, lines: Iterable[bytes]) -> None:
     with open(path, "wb", opener=private) as file:
         file.writelines(lines)
         file.flush()
-        os.fsync(file.fileno())
+        sync_descriptor(file.fileno())

@@ -111,13 +111,13 @@ def list_runs(runs: str, unread: dict[str, SharedenvError] | None = None) -> lis
     return found
 
 
-def unended_run(runs: str) -> Run | None:
-    """The newest run, when the last process that worked on it (no array task) has not said how it ended.
+def unended_run(runs: str, own: str = "") -> Run | None:
+    """The newest run but one's ``own``, when the last process that worked on it (no array task) has not said how it ended.
 
     Cheap, as every run asks: a listing and the end of one file.
     """
     try:
-        newest = max((name for name in os.listdir(runs) if not name.startswith(".")), default="")
+        newest = max((name for name in os.listdir(runs) if not name.startswith(".") and name != own), default="")
         path = os.path.join(runs, newest)
         numbers = [number for writer, number, _ in session_files(path) if writer == LOCAL] if newest else []
         if not numbers:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.owner import HEARTBEAT
 from sharedenv.run.case import Result
 from sharedenv.run.records import encode_line, encode_result
@@ -72,7 +73,7 @@ class Session:
             self._keeper.join()
         complete = self.write({"ended": ended, "time": round(time.time(), 3)})
         try:
-            os.fsync(self._descriptor)
+            sync_descriptor(self._descriptor)
         except OSError as error:
             self.error = self.error or error
         if self._empty:
@@ -111,7 +112,7 @@ class Session:
                 os.utime(self._descriptor)
                 if self._dirty:
                     self._dirty = False
-                    os.fsync(self._descriptor)
+                    sync_descriptor(self._descriptor)
                 self.lost = self.lost or os.path.exists(self._following)
             except OSError:
                 continue  # a passing error of the file system: the next beat tells

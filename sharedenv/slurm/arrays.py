@@ -24,6 +24,7 @@ from typing import Any
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import make_folders, private
 from sharedenv.run.case import Case
@@ -236,5 +237,5 @@ def _write(path: str, value: Mapping[str, Any]) -> None:
     with open(temporary, "w", encoding="utf-8", opener=private) as file:
         json.dump(value, file, separators=(",", ":"))
         file.flush()
-        os.fsync(file.fileno())
+        sync_descriptor(file.fileno())
     os.rename(temporary, path)

@@ -26,14 +26,31 @@ USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 REPLACED = (errno.ESTALE, errno.ENOENT)  #: what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
 
 
-def again(read: "Callable[[], _Read]") -> "_Read":
-    """What ``read`` returns: for what others replace by a rename. It is called a second time where it came in between."""
+def again(read: "Callable[[], _Read]", folder: str = "") -> "_Read":
+    """What ``read`` returns: for what others replace by a rename. It is called a second time where it came in between.
+
+    ``folder``: where the name stands that is read, and that others may have made since somebody here missed it (see refresh).
+    """
     try:
         return read()
     except OSError as error:
         if error.errno not in REPLACED:
             raise
+    if folder:
+        refresh(folder)
     return read()
+
+
+def refresh(folder: str) -> None:
+    """Opens a folder and closes it. Never fails.
+
+    On NFS a name that was missed once stays missing here for up to half a minute after another node has made it; but whoever
+    opens the folder asks the server (close-to-open).
+    """
+    try:
+        posix.close(posix.open(folder, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
+    except OSError:
+        pass
 
 
 def is_name(name: str) -> bool:
@@ -45,23 +62,23 @@ def is_name(name: str) -> bool:
 
 def indexed(pool: str, fingerprint: str) -> str | None:
     """Path of the environment that a fingerprint is linked to, or None."""
-    return _linked(pool, f"{pool}/index/{fingerprint}")
+    return _linked(pool, "index", fingerprint)
 
 
 def published(pool: str, key: str) -> str | None:
     """Path of the environment that a key (64 digits) is linked to, or None."""
-    path = _linked(pool, f"{pool}/keys/{key}")
+    path = _linked(pool, "keys", key)
     return path if path is not None and key.startswith(path.rpartition("/")[2][:SHORT]) else None
 
 
-def _linked(pool: str, link: str) -> str | None:
+def _linked(pool: str, folder: str, name: str) -> str | None:
     # a link that leads anywhere but to an environment of this pool is none: what is there is not ours
     try:
-        target = again(lambda: posix.readlink(link))
+        target = again(lambda: posix.readlink(f"{pool}/{folder}/{name}"), f"{pool}/{folder}")
     except OSError:
         return None
-    folder, _, name = target.rpartition("/")
-    return f"{pool}/envs/{name}" if folder == "../envs" and is_name(name) else None
+    above, _, environment = target.rpartition("/")
+    return f"{pool}/envs/{environment}" if above == "../envs" and is_name(environment) else None
 
 
 def note_use(pool: str, environment: str) -> None:
