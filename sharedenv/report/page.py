@@ -16,7 +16,12 @@ _OTHER_PLACE = re.compile(r"\[([^]]+)\]\([#.][^)]*\)")
 def plain(text: str) -> str:
     """The Markdown of a page without comments and pictures; a link to another page becomes the command that shows it."""
     text = _PICTURE.sub("", _COMMENT.sub("", text))
-    return _OTHER_PLACE.sub(r"\1", _OTHER_PAGE.sub(r"\1 (`sharedenv help \2`)", text))
+    return _OTHER_PLACE.sub(r"\1", _OTHER_PAGE.sub(_command, text))
+
+
+def _command(link: re.Match[str]) -> str:
+    command = f"`sharedenv help {link[2]}`"
+    return command if link[1] == link[2] else f"{link[1]} ({command})"
 
 
 def rendered(text: str, *, width: int, colored: bool) -> str:
