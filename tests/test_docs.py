@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import test_from_uv_run
-from tests.readme import DOCS, PAGES, README, read
+from tests.readme import DOCS, PAGES, README, read, section
 from tests.reference import reference
+from tests.test_architecture import MAY_IMPORT
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -77,3 +78,15 @@ def test_lines_of_pages_are_not_longer_than_editors_are_wide() -> None:
     long = {f"{name}:{number}" for name in PAGES for number, line in enumerate(read(name).splitlines(), 1)
             if len(line) > 160 and not line.startswith("|") and "](" not in line}
     assert not long
+
+
+def test_the_rooms_of_the_design_are_those_of_the_architecture() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section("Rooms", "design").partition("Where to look")[0], re.MULTILINE)
+    assert {room for row in rows for room in re.findall(r"`(\w+)`", row)} == MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("page", ["design", "facts", "faults"])
+def test_the_files_that_developers_are_sent_to_are_there(page: str) -> None:
+    for name in re.findall(r"`(\w+/[\w/]+\.(?:py|md))`|\b(tests/\w+\.py)", read(page)):
+        path = "".join(name)
+        assert (ROOT / path).exists() or (ROOT / "sharedenv" / path).exists(), path
