@@ -14,7 +14,7 @@ import filelock
 import pytest
 
 from tests.slurm import Cluster, require_slurm, running_cluster
-from tests.wheels import make_index
+from tests.wheels import make_index, make_wheel
 
 #: variables of this machine that would change what a test sees
 _LEAKING = ("UV_", "SHAREDENV_", "SLURM_", "PBS_", "LSB_", "SGE_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON", "XDG_")
@@ -182,6 +182,17 @@ def project(tmp_path: Path, offline_env: dict[str, str]) -> Iterator[Project]:
     yield project
     project.end()
     make_removable(folder)
+
+
+@pytest.fixture
+def four(project: Project) -> Project:
+    """A project whose index has the four packages of the README's script, in a small way; `sharedenv` is on its PATH."""
+    folder = project.path.parent / "four"
+    for name in ("scipy", "numpy", "matplotlib", "pandas"):
+        make_wheel(folder, name, "1.0")
+    project.env["UV_FIND_LINKS"] = str(folder)
+    project.env["PATH"] = f"{project.command}:{project.env['PATH']}"
+    return project
 
 
 def make_removable(folder: Path) -> None:

@@ -1,23 +1,57 @@
-"""The README as data: its blocks, and what is left of a text when figures, keys and paths are taken out."""
+"""The README and the pages in sharedenv/docs as data: their sections and blocks, and lines without figures, keys and paths."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 README = Path(__file__).parent.parent / "README.md"
+DOCS = README.parent / "sharedenv" / "docs"
+#: name → file: README and every page
+PAGES = {"README": README, **{path.stem: path for path in sorted(DOCS.glob("*.md"))}}
+
+_BLOCK = re.compile(r"^(?:<!-- (held by|before:) ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def section(title: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block of a page.
+
+    kind    console, bash, python or text
+    held    the test that holds it, as `test_file.py::test_name`; "" where it is run as it stands (test_pages.py)
+    before  what is typed before it, out of the reader's sight
+    """
+
+    kind: str
+    text: str
+    held: str
+    before: str
+
+
+def read(page: str) -> str:
+    """The text of a page."""
+    return PAGES[page].read_text()
+
+
+def section(title: str, page: str = "README") -> str:
     """The text under a heading of the second level."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", read(page), re.MULTILINE | re.DOTALL)
     assert found, title
     return found[1]
 
 
+def all_blocks(text: str) -> list[Block]:
+    """The fenced blocks, in order."""
+    return [
+        Block(kind, block, held=said if how == "held by" else "", before=said if how == "before:" else "")
+        for how, said, kind, block in _BLOCK.findall(text)
+    ]
+
+
 def blocks(text: str, kind: str) -> list[str]:
     """The fenced blocks of one kind (console, bash, text)."""
-    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block.text for block in all_blocks(text) if block.kind == kind]
 
 
 def commands(block: str) -> list[tuple[str, list[str]]]:
@@ -34,7 +68,7 @@ def commands(block: str) -> list[tuple[str, list[str]]]:
 def shape(line: str) -> str:
     """A line without what differs from run to run: `built environment KEY in TIME: Python N, N package`."""
     line = re.sub(r"\S*/project(?=[/ ]|$)", "PROJECT", line)
-    line = re.sub(r"\b[0-9a-f]{12}\b", "KEY", line)
+    line = re.sub(r"\b[0-9a-f]{12}(?:[0-9a-f]{52})?\b", "KEY", line)
     line = re.sub(r"\b\d{8}-\d{6}(-\d+)?\b", "RUN", line)
     line = re.sub(r"(?<= )[+-](?=\d)", "", line)
     line = re.sub(r"\d[\d,]*(\.\d+)*", "N", line)

@@ -1,4 +1,4 @@
-"""The page "On a cluster" of the README: every command and every job script on it is run, on a real Slurm, in its order."""
+"""The page "On a cluster" (`sharedenv help cluster`): every command and every job script on it is run, on a real Slurm, in its order."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from tests.readme import assert_printed, commands, section
+from tests.readme import all_blocks, assert_printed, commands, read
 from tests.slurm import Cluster, wait_until
 
-PAGE = section("On a cluster")
+PAGE = read("cluster")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -23,10 +23,11 @@ pytestmark = pytest.mark.timeout(600)
 def test_every_command_on_the_page(project: Project, cluster: Cluster) -> None:
     project.copies(12, ["tool"], "import sys, tool\nprint('ran in', sys.prefix)")
     env = {**project.env, **cluster.env, "PATH": f"{project.command}:{project.env['PATH']}", "TMPDIR": str(project.path.parent)}
-    found = re.findall(r"^```(console|bash)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert {kind for kind, _ in found} == {"console", "bash"}
-    for kind, text in found:
-        if kind == "console":
+    found = all_blocks(PAGE)
+    assert {block.kind for block in found} == {"console", "bash"}
+    for block in found:
+        text = block.text
+        if block.kind == "console":
             for command, shown in commands(text):
                 printed = project.shell(command, env)
                 if command != "sharedenv status":  # shown of a run with failures: test_readme_output.py
@@ -58,7 +59,7 @@ def test_every_line_for_another_shell(project: Project) -> None:
 def test_a_job_script_whose_staging_fails_ends_there(project: Project) -> None:
     """`export NAME="$(…)"` would hide that it failed."""
     project.script("case1/script.py", ["tool"])
-    [text] = [text for text in re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "sharedenv stage" in text]
+    [text] = [block.text for block in all_blocks(PAGE) if "sharedenv stage" in block.text]
     (project.path / "job").write_text(text)
     env = {**project.env, "PATH": f"{project.command}:{project.env['PATH']}"}
     done = subprocess.run(["bash", "job"], env=env, cwd=project.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -12,7 +14,7 @@ import pytest
 from sharedenv import errors
 from sharedenv.cli.main import COMMANDS, cli
 from tests.conftest import Project
-from tests.readme import section
+from tests.readme import blocks, commands, read, section
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,7 +35,7 @@ def test_options_named_in_the_table_are_in_help(project: Project, command: str) 
 
 
 def test_every_long_option_has_its_variable() -> None:
-    assert "every long option can be set by a variable" in section("Commands")
+    assert "Every long option can be set by a variable" in section("Commands")
     context = click.Context(cli)
     for command in [cli, *(cli.get_command(context, name) for name in COMMANDS)]:
         assert command is not None
@@ -46,7 +48,7 @@ def test_every_long_option_has_its_variable() -> None:
 
 
 def test_the_exit_codes_are_ours() -> None:
-    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Commands"), re.MULTILINE)}
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes", "files"), re.MULTILINE)}
     ours = {getattr(errors, name) for name in dir(errors) if name.startswith("EXIT_")}
     assert listed == {0} | ours
 
@@ -57,17 +59,17 @@ def test_what_it_calls_is_there_and_can_be_run() -> None:
     assert all(os.access(ROOT / name, os.X_OK) for name in scripts)
 
 
-def test_the_tests_it_names_exist() -> None:
-    files = {path.name: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
-    file = ""
-    for name, test in re.findall(r"`(test_\w+\.py|…)(?:::(\w+))?", section("When things go wrong")):
-        file = file if name == "…" else name
-        where = files.values() if name == "…" else [files[file]]
-        assert any(f"def {test}" in text for text in where), f"{name}::{test}"
+def test_the_options_of_the_benchmark() -> None:
+    """Those that the page about speed shows: too long to be run here."""
+    text = subprocess.run([sys.executable, ROOT / "scripts" / "bench", "--help"], capture_output=True, text=True, check=True).stdout
+    shown = [command for block in blocks(read("speed"), "console") for command, _ in commands(block)]
+    assert len(shown) == 3
+    for word in {word for command in shown for word in command.split()[1:]} - {"DIR"}:
+        assert word in text
 
 
 def test_it_names_no_option_of_run_that_is_not_there(project: Project) -> None:
     text = project.call("run", "--help").stdout
-    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|", section("Thousands of copies, overnight"), re.MULTILINE)
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|", section("If you know GNU parallel", "run"), re.MULTILINE)
     for option in re.findall(r"--[a-z-]+", " ".join(rows)):
         assert option in text

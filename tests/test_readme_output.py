@@ -6,16 +6,13 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 from sharedenv.report.slurm import standing_lines
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Asked, Run
 from sharedenv.run.workers import CaseState
 from sharedenv.slurm.status import Standing
 from tests.conftest import Project
-from tests.readme import assert_printed, blocks, commands, section
-from tests.wheels import make_wheel
+from tests.readme import assert_printed, blocks, commands, read, section
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,17 +23,6 @@ case = os.path.basename(os.getcwd())
 held = b"x" * (400 << 20 if case == "case91" else 1)
 print(f"{case}: mean {0.039:+.3f}")
 """
-
-
-@pytest.fixture
-def four(project: Project) -> Project:
-    """A project whose index has the four packages of the README's script, in a small way."""
-    folder = project.path.parent / "four"
-    for name in ("scipy", "numpy", "matplotlib", "pandas"):
-        make_wheel(folder, name, "1.0")
-    project.env["UV_FIND_LINKS"] = str(folder)
-    project.env["PATH"] = f"{project.command}:{project.env['PATH']}"
-    return project
 
 
 def test_the_main_job(four: Project) -> None:
@@ -69,25 +55,10 @@ def test_what_it_saved(four: Project) -> None:
     assert entries == entries_again, "bytecode counts, whatever a container sets"
 
 
-@pytest.mark.parametrize(
-    "title", ["Three uses", "Thousands of copies, overnight", "When do two scripts share an environment?", "The pool"]
-)
-def test_commands_that_show_no_output(four: Project, title: str) -> None:
-    four.copies(12, ["numpy"], "import os; assert not os.path.exists('bad')")
-    (four.path / "case7" / "bad").touch()
-    four.call("run", "case*/script.py", status=1)
-    (four.path / "case7" / "bad").unlink()
-    found = [one for block in blocks(section(title), "console") for one in commands(block)]
-    assert found
-    for command, shown in found:
-        assert not shown
-        four.shell(command)
-
-
 def test_how_a_run_on_slurm_stands() -> None:
     """A failure and a dead node among 5,000 cases: the lines of `status`, from places that are made up."""
     (shown,) = [
-        lines for block in blocks(section("On a cluster"), "console") for command, lines in commands(block) if command == "sharedenv status"
+        lines for block in blocks(read("cluster"), "console") for command, lines in commands(block) if command == "sharedenv status"
     ]
     cases = {number: Case(number, f"case{number}/script.py", key="key") for number in range(1, 5001)}
     failed = Result(7, 1, 0.0, status=1, tail="ValueError: negative density")

@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("sharedenv.cli.prune:prune_", "Remove environments that are no longer wanted, and rubbish."),
     "init": ("sharedenv.cli.init:init", "Make a pool for all scripts below a folder."),
     "doctor": ("sharedenv.cli.doctor:doctor", "Find what on this machine would hurt."),
+    "help": ("sharedenv.cli.help:help_", "Show a page of the manual."),
 }
 
 
