@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from time import time
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.payload import Payload
@@ -57,6 +59,15 @@ def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, 
             raise
         held = None
     return held or _taken_over(layout, payload, exact)
+
+
+def held_as_locked(layout: Layout, key: str, locked: Versions) -> Versions:
+    """What sharedenv.lock says that a key installs; as it is held, where it is: more is known there of where it is had from."""
+    try:
+        held = read_held(layout, key)
+    except SharedenvError:  # what counts is the lock
+        held = None
+    return held if held is not None and held.digest == locked.digest else replace(locked, since=utc(time()))
 
 
 def hold(layout: Layout, key: str, versions: Versions) -> Versions:
