@@ -21,7 +21,7 @@ from sharedenv.pool.held import known_versions
 from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.resolve import Resolver, staying, with_sources_of
-from sharedenv.project_lock import ASKED, NAME, Entry, ProjectLock
+from sharedenv.project_lock import ASKED, NAME, Entry, NotLocked, ProjectLock, identify
 from sharedenv.settings import Settings, read_project_lock
 from sharedenv.start.environ import current_folder
 from sharedenv.uv import TARGETS, find_uv
@@ -43,6 +43,11 @@ class Order:
     upgrade: bool = False
     packages: tuple[str, ...] = ()
     offline: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether versions are to be chosen anew that are locked."""
+        return self.upgrade or bool(self.packages)
 
 
 @frozen
@@ -82,11 +87,19 @@ class _Wanted:
     request: str | None
     platform: str
 
+    @property
+    def table(self) -> Versions | None:
+        """What is locked for it already."""
+        try:
+            return self.entry.choose(self.platform, partial(may_be, self.request))
+        except NotLocked:
+            return None
+
 
 def lock(project: Project, order: Order, environ: Mapping[str, str], tell: Callable[[str], None]) -> LockOutcome:
     """Locks what a project's scripts need, and writes the file; ``tell``: what is being done. Raises BadScripts, SharedenvError."""
     before = read_project_lock(project.layout.root) or ProjectLock()
-    wanted, own = _wanted(project, order, before, environ)
+    wanted, own = _wanted(project, order, before)
     _check_names(order.packages, wanted)
     work = _work(project, order, environ, tell)
     done, errors = _each(wanted, lambda one: _lock_one(one, order, work))
@@ -95,40 +108,37 @@ def lock(project: Project, order: Order, environ: Mapping[str, str], tell: Calla
     return LockOutcome(path, tuple(done), own, tuple(errors), changed)
 
 
-def missing(project: Project, order: Order, environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str]]:
+def missing(project: Project, order: Order) -> list[tuple[tuple[str, ...], str]]:
     """Scripts that the file does not cover, and why: what `lock --check` finds. Raises as lock does."""
     before = read_project_lock(project.layout.root) or ProjectLock()
     found = []
-    for one in _wanted(project, order, before, environ)[0]:
+    for one in _wanted(project, order, before)[0]:
         try:
             before.find(one.need.payload.document).choose(one.platform, partial(may_be, one.request))
-        except LookupError as error:
+        except NotLocked as error:
             found.append((one.need.scripts, str(error)))
     return found
 
 
-def _wanted(project: Project, order: Order, before: ProjectLock, environ: Mapping[str, str]) -> tuple[list[_Wanted], tuple[str, ...]]:
+def _wanted(project: Project, order: Order, before: ProjectLock) -> tuple[list[_Wanted], tuple[str, ...]]:
     """The tables to be, and the scripts that have a lock file of their own."""
     settings = replace(project.settings, lock=None)
     plan = make_plan(project.paths, maker(settings))
     requests: Sequence[str | None] = order.pythons or (settings.python,)
-    plans = {request: plan if request == settings.python else _plan_for(project, settings, request) for request in requests}
+    plans = [plan if request == settings.python else _plan_for(project, settings, request) for request in requests]
     own = tuple(script for need in plan.needs.values() if need.payload.document["lock"] is not None for script in need.scripts)
     found: list[_Wanted] = []
-    for request, one in plans.items():
-        for need in one.needs.values():
-            document = need.payload.document
-            if document["lock"] is not None:
-                continue
-            entry = before.entries.get(_id(document)) or Entry({name: document[name] for name in ASKED})
-            default = tuple(other for other in plan.needs.values() if _id(other.payload.document) == entry.id and other is not need)
-            for platform in order.platforms or (settings.platform,):
-                found.append(_Wanted(need, default, entry, document["python"], platform))
+    for need in (need for one in plans for need in one.needs.values() if need.payload.document["lock"] is None):
+        document = need.payload.document
+        asked = Entry({name: document[name] for name in ASKED})
+        entry = before.entries.get(asked.id, asked)
+        others = tuple(other for other in plan.needs.values() if identify(other.payload.document) == entry.id and other is not need)
+        here = [_Wanted(need, others, entry, document["python"], platform) for platform in order.platforms or (settings.platform,)]
+        if order.moves and not (order.platforms or order.pythons):  # all that is locked for it, or it would be locked at two sets
+            there = [_Wanted(need, others, entry, python, platform) for platform, python in entry.tables]
+            here = there + [one for one in here if one.table is None]
+        found += here
     return found, own
-
-
-def _id(document: Mapping[str, object]) -> str:
-    return Entry({name: document[name] for name in ASKED}).id
 
 
 def _plan_for(project: Project, settings: Settings, request: str | None) -> Plan:
@@ -160,10 +170,7 @@ def _lock_one(one: _Wanted, order: Order, work: Construction) -> Locked:
         return _loose(one, f"{', '.join(local)}: what a folder or file of this machine holds is installed as it is")
     own = one.platform == work.settings.platform
     resolver = Resolver(one.need, work)
-    try:
-        there = one.entry.choose(one.platform, partial(may_be, one.request))
-    except LookupError:
-        there = None
+    there = one.table
     touched = order.upgrade or (there is not None and bool(set(order.packages) & there.names.keys()))
     if there is not None and not touched:
         return Locked(one.need.scripts, one.entry, one.platform, there, "kept")

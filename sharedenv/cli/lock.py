@@ -61,7 +61,7 @@ def lock_(
     tell_strays(project, console)
     order = Order(pythons, platforms, upgrade, tuple(map(normal_name, packages)), offline)
     if check:
-        return _check(project.layout.root, missing(project, order, os.environ), console, as_json)
+        return _check(project.layout.root, missing(project, order), console, as_json)
     outcome = lock(project, order, os.environ, console.detail)
     if as_json:
         console.document(_document(outcome, console))

@@ -183,7 +183,7 @@ class Builder:
         if not_held(need.payload) and not (options.upgrade_packages and need.payload.document["lock"] is None):
             return None
         if locked := need.payload.aside.versions if NAME in need.payload.document else None:
-            return held_as_locked(self._layout, need.payload.key, locked)
+            return held_as_locked(self._layout, need.payload, locked)
         script = need.scripts[0].removeprefix(self._cwd + os.sep)
         return known_versions(self._layout, need.payload, script, exact=not options.upgrade)
 

@@ -10,13 +10,14 @@ from functools import partial
 from time import time
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.payload import Payload
+from sharedenv.payload import Payload, payload_from
 from sharedenv.pool.create import mark_holding
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.store import generations, sync_folder
+from sharedenv.project_lock import NAME
 from sharedenv.start.access import SHORT, again
 from sharedenv.versions import Pin, UnknownSchema, Versions, VersionsError, parse_versions
 
@@ -61,13 +62,24 @@ def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, 
     return held or _taken_over(layout, payload, exact)
 
 
-def held_as_locked(layout: Layout, key: str, locked: Versions) -> Versions:
-    """What sharedenv.lock says that a key installs; as it is held, where it is: more is known there of where it is had from."""
-    try:
-        held = read_held(layout, key)
-    except SharedenvError:  # what counts is the lock
-        held = None
-    return held if held is not None and held.digest == locked.digest else replace(locked, since=utc(time()))
+def held_as_locked(layout: Layout, payload: Payload, locked: Versions) -> Versions:
+    """What sharedenv.lock says that a payload installs; as the pool holds it, for it or for the same without a lock, where it does:
+    more is known there of where it is had from.
+    """
+    without = payload_from({name: value for name, value in payload.document.items() if name != NAME})
+    for key in (payload.key, without.key):
+        try:
+            held = read_held(layout, key)
+        except SharedenvError:  # what counts is the lock
+            continue
+        if held is not None and held.digest == locked.digest and _has_bytes_of(held, locked):
+            return held
+    return replace(locked, since=utc(time()))
+
+
+def _has_bytes_of(held: Versions, locked: Versions) -> bool:
+    admitted = {pin.name: {file.sha256 for file in pin.files} for pin in locked.pins}
+    return all({file.sha256 for file in pin.files} <= admitted[pin.name] for pin in held.pins if admitted[pin.name])
 
 
 def hold(layout: Layout, key: str, versions: Versions) -> Versions:
