@@ -16,7 +16,9 @@ import pytest
 from sharedenv.project_lock import LockError, parse_project_lock
 from sharedenv.start.environ import platform_tag
 from tests.conftest import Project
-from tests.test_held import SHOW, damage, index, purge
+from tests.test_canonical import PRINT_LIB, make_library
+from tests.test_drift import change
+from tests.test_held import PASSWORD, SHOW, USER, damage, index, purge, serving
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -42,6 +44,11 @@ def table(project: Project, platform: str = HERE, python: str = MINOR) -> dict[s
 
 def key(project: Project, *words: str) -> str:
     return project.call("key", *words).stdout.split()[0]
+
+
+def git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 # what it is for
@@ -294,22 +301,19 @@ def test_it_is_the_same_for_all_spellings_and_machines(project: Project, index: 
 def test_two_branches_that_lock_different_scripts_merge(project: Project, index: Path, pair: tuple[list[str], list[str]]) -> None:
     make_wheel(index, "gamma", "1.0")
 
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=project.path, env=project.env, check=True, capture_output=True)
-
     def lock(name: str, dependencies: list[str]) -> None:
         project.script(name, dependencies, SHOW)
         project.call("lock", name)
-        git("add", name, "sharedenv.lock")
-        git("commit", "-qm", name)
+        git(project.path, "add", name, "sharedenv.lock")
+        git(project.path, "commit", "-qm", name)
 
-    git("init", "-q", "-b", "main")
+    git(project.path, "init", "-q", "-b", "main")
     lock("base.py", [])
-    git("checkout", "-qb", "other")
+    git(project.path, "checkout", "-qb", "other")
     lock("one.py", pair[0])
-    git("checkout", "-q", "main")
+    git(project.path, "checkout", "-q", "main")
     lock("two.py", pair[1])
-    git("merge", "-q", "-m", "merged", "other")
+    git(project.path, "merge", "-q", "-m", "merged", "other")
     assert len(scripts(project)) == 3
     assert lock_file(project).read_text() == parse_project_lock(lock_file(project).read_text()).text
     project.call("lock", "--check", "base.py", "one.py", "two.py")
@@ -346,3 +350,121 @@ def test_what_cannot_be_resolved_stops_no_other(project: Project) -> None:
     assert table(project) == {"alpha": "2.0"}
     document = json.loads(project.call("lock", "--json", "bad.py", "s.py", status=3).stdout)
     assert [item["source"] for item in document["locked"]] == ["kept"] and len(document["errors"]) == 1
+
+
+# what is chosen is what a build chooses
+
+
+KINDS = {
+    "plain": (["beta", "tool"], ""),
+    "extra": (["gamma[more]"], ""),
+    "pre": (["delta"], '[tool.uv]\nprerelease = "allow"'),
+    "lowest": (["alpha", "gamma[more]"], '[tool.uv]\nresolution = "lowest"'),
+    "constraint": (["alpha"], '[tool.uv]\nconstraint-dependencies = ["alpha<2"]'),
+    "override": (["beta"], '[tool.uv]\noverride-dependencies = ["alpha==2.0"]'),
+    "marker": (["alpha; sys_platform == 'win32'", "tool; python_version >= '3.8'"], ""),
+    "none": ([], ""),
+    "branch": (["lib"], '[tool.uv.sources]\nlib = { git = "file://LIB", branch = "main" }'),
+    "git": (["lib @ git+file://LIB@main"], ""),
+    "subdirectory": (["lib"], '[tool.uv.sources]\nlib = { git = "file://MANY", subdirectory = "lib" }'),
+    "metadata": (["beta"], '[[tool.uv.dependency-metadata]]\nname = "beta"\nversion = "1.0"\nrequires-dist = ["alpha==1.0"]'),
+    "flat": (["other"], '[[tool.uv.index]]\nname = "mine"\nurl = "./mine"\nformat = "flat"'),
+    "pinned to an index": (["other"], '[[tool.uv.index]]\nname = "mine"\nurl = "./mine"\nformat = "flat"\nexplicit = true\n[tool.uv.sources]\nother = { index = "mine" }'),
+    "no sources": (["alpha"], '[tool.uv]\nno-sources = true\n[tool.uv.sources]\nalpha = { git = "file://LIB" }'),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("around", ["plain", "uv.toml", "variables"])
+def test_what_is_locked_is_what_a_build_would_choose(project: Project, wheels: Path, tmp_path: Path, around: str) -> None:
+    index = tmp_path / "index"
+    shutil.copytree(wheels, index)
+    for version in ("1.0", "2.0rc1"):
+        make_wheel(index, "delta", version)
+    make_wheel(project.path / "mine", "other", "1.0", requires=["alpha<2"])
+    project.env["UV_FIND_LINKS"] = str(index)
+    if around == "uv.toml":
+        (project.path / "uv.toml").write_text('prerelease = "allow"\nconstraint-dependencies = ["alpha<1.1"]\nresolution = "lowest-direct"\n')
+    if around == "variables":
+        (tmp_path / "constraints.txt").write_text("alpha!=1.1\n")
+        project.env |= {"UV_CONSTRAINT": str(tmp_path / "constraints.txt"), "UV_PRERELEASE": "allow"}
+    lib, many = tmp_path / "lib", tmp_path / "many"
+    make_library(lib, "lib")
+    make_library(many / "lib", "lib")
+    for folder in (lib, many):
+        git(folder, "init", "-q", "-b", "main")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-qm", "first")
+    names = []
+    for name, (dependencies, extra) in KINDS.items():
+        names.append(f"{name.replace(' ', '-')}.py")
+        put = {text: text.replace("LIB", str(lib)).replace("MANY", str(many)) for text in [*dependencies, extra]}
+        project.script(names[-1], [put[text] for text in dependencies], extra=put[extra])
+    project.call("lock", *names)
+    project.call("build", "--no-lock", *names)
+    for name in names:
+        built = json.loads(project.call("show", "--no-lock", "--json", name).stdout)["environment"]
+        document = json.loads(project.call("key", "--json", name).stdout)
+        assert "sharedenv.lock" in document["payloads"][document["scripts"][0]["key"]], name
+        locked = {item["scripts"][0]: item["packages"] for item in json.loads(project.call("lock", "--json", name).stdout)["locked"]}
+        assert locked[str(project.path / name)] == built["packages"], name
+
+
+def test_a_branch_is_locked_at_its_commit(project: Project, tmp_path: Path) -> None:
+    lib = make_library(tmp_path / "lib", "lib")
+    git(lib, "init", "-q", "-b", "main")
+    git(lib, "add", "-A")
+    git(lib, "commit", "-qm", "first")
+    commit = git(lib, "rev-parse", "HEAD")
+    project.script("s.py", ["lib"], PRINT_LIB, extra=f'[tool.uv.sources]\nlib = {{ git = "file://{lib}", branch = "main" }}')
+    project.call("lock", "s.py")
+    [entry] = scripts(project)
+    assert entry[HERE][MINOR]["lib"]["commit"] == commit and "sha256" not in entry[HERE][MINOR]["lib"]
+    first = project.call("exec", "s.py").stdout
+    change(lib)
+    git(lib, "commit", "-qam", "second")
+    for command in (("build", "s.py"), ("build", "--rebuild", "s.py"), ("run", "s.py")):
+        project.call(*command)
+        assert project.call("exec", "s.py").stdout == first
+    assert commit[:12] in project.call("lock", "--upgrade", "s.py").stderr
+    assert project.call("exec", "s.py").stdout != first
+
+
+def test_what_lies_in_a_folder_of_this_machine_is_said_not_to_be_locked(project: Project) -> None:
+    lib = make_library(project.path / "lib", "lib")
+    project.script("s.py", ["lib", "alpha"], PRINT_LIB, extra='[tool.uv.sources]\nlib = { path = "lib" }')
+    before = key(project, "s.py")
+    told = project.call("lock", "s.py").stderr
+    assert "s.py: not locked: lib: what a folder or file of this machine holds is installed as it is\n" in told
+    [entry] = scripts(project)
+    assert entry["not-locked"].startswith("lib: ") and key(project, "s.py") == before
+    first = project.call("run", "s.py").stdout
+    change(lib)
+    project.call("build", "s.py")
+    assert project.call("exec", "s.py").stdout != first
+
+
+@pytest.mark.parametrize("way", ["block", "url", "explicit"])
+def test_no_credential_is_in_the_lock_and_all_are_used(project: Project, tmp_path: Path, way: str) -> None:
+    folder = tmp_path / "http"
+    make_wheel(folder / "alpha", "alpha", "1.0")
+    (folder / "alpha" / "index.html").write_text('<a href="alpha-1.0-py3-none-any.whl">alpha-1.0-py3-none-any.whl</a>')
+    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
+    del project.env["UV_OFFLINE"], project.env["UV_FIND_LINKS"]
+    with serving(folder) as port:
+        url = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+        extra = {
+            "block": f'[[tool.uv.index]]\nurl = "{url}"\ndefault = true',
+            "url": "",
+            "explicit": f'[[tool.uv.index]]\nname = "x"\nurl = "{url}"\nexplicit = true\n[tool.uv.sources]\nalpha = {{ index = "x" }}',
+        }[way]
+        wheel = f"127.0.0.1:{port}/alpha/alpha-1.0-py3-none-any.whl"
+        project.script("s.py", [f"alpha @ http://{USER}:{PASSWORD}@{wheel}" if way == "url" else "alpha"], SHOW, extra=extra)
+        project.call("lock", "s.py")
+        [entry] = scripts(project)
+        assert PASSWORD not in lock_file(project).read_text()
+        assert entry[HERE][MINOR]["alpha"].get("url") == (f"http://{wheel}" if way == "url" else None)
+        assert project.call("exec", "s.py").stdout == "1.0\n"
+        shutil.rmtree(tmp_path / "cache")
+        project.call("prune", "--all")
+        assert project.call("exec", "s.py").stdout == "1.0\n"
