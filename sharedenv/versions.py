@@ -227,9 +227,11 @@ def script_text(dependencies: Iterable[str], options: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def pylock_text(versions: Versions, restore: Callable[[str], str]) -> str:
-    """The set as a pylock.toml (PEP 751) for ``uv pip sync``. ``restore`` puts credentials back into a URL."""
-    lines = ['lock-version = "1.0"', 'created-by = "sharedenv"']
+def pylock_text(versions: Versions, restore: Callable[[str], str], requires: str = "") -> str:
+    """The set as a pylock.toml (PEP 751) for ``uv pip sync``. ``restore`` puts credentials back into a URL; ``requires``: its
+    requires-python.
+    """
+    lines = ['lock-version = "1.0"', *([f"requires-python = {toml_value(requires)}"] if requires else []), 'created-by = "sharedenv"']
     for pin in versions.pins:
         table: dict[str, Any] = {"name": pin.name, "version": pin.version}
         if pin.index:

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "toml": set(),
     "versions": {"start", "toml"},
     "project_lock": {"start", "toml", "versions"},
+    "exported": {"versions"},
     "settings": {"config", "errors", "project_lock", "readers", "requirement", "secret", "start"},
     "payload": {"script", "start", "versions"},
     "key": {"lock", "payload", "project_lock", "readers", "requirement", "script", "settings", "start", "tool_uv", "versions"},
@@ -46,7 +47,7 @@ MAY_IMPORT = {
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
     "report": {"errors", "plan", "pool", "run", "slurm", "start"},
     "app": {
-        "discover", "errors", "key", "payload", "plan", "pool", "process", "project_lock", "report", "run", "settings", "slurm", "start", "uv", "versions",
+        "discover", "errors", "exported", "key", "payload", "plan", "pool", "process", "project_lock", "report", "run", "settings", "slurm", "start", "uv", "versions",
     },
     "cli": {
         "app", "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "project_lock", "report", "run", "settings",
