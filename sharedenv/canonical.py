@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from sharedenv.requirement import RequirementError, merge, parse_requirement, pa
 from sharedenv.secret import secrets_in, split_url
 from sharedenv.settings import Settings, is_named, names_default_index, variable_of
 from sharedenv.start.uv_variables import LOCATIONS
+from sharedenv.toml import toml_text, toml_value
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,7 +40,8 @@ class Inputs:
     local: tuple[str, ...] = ()  # packages from this machine's folders: uv takes them from its cache unless told not to
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the manifest: the user's configuration that was used
     told: tuple[str, ...] = ()  # what the user should know
-    options: Mapping[str, Any] = field(default_factory=dict)  # what ``script`` says in [tool.uv]
+    dependencies: tuple[str, ...] = ()  # what ``script`` asks for
+    options: Mapping[str, Any] = field(default_factory=dict)  # what it says in [tool.uv]
     options_around: Mapping[str, Any] = field(default_factory=dict)  # what ``config`` says
     urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → with them
 
@@ -89,6 +90,7 @@ def build_inputs(payload: Payload, settings: Settings, *, strict: bool = False, 
         secrets=tuple(sorted(secret for secret in secrets if len(secret) >= _SHORTEST)),
         notes=notes,
         told=(_SYMLINK,) if linked else (),
+        dependencies=tuple(script["dependencies"]),
         options=script["tool.uv"],
         options_around=config,
         urls=urls,
@@ -163,17 +165,12 @@ def block_text(document: Mapping[str, Any]) -> str:
     """The metadata block of a document, as a whole script."""
     lines = []
     if document["requires-python"]:
-        lines.append(f"requires-python = {_toml(document['requires-python'])}")
-    lines.append(f"dependencies = {_toml(document['dependencies'])}")
+        lines.append(f"requires-python = {toml_value(document['requires-python'])}")
+    lines.append(f"dependencies = {toml_value(document['dependencies'])}")
     if document["tool.uv"]:
         # not splitlines: a text may hold U+0085 and its like, which end no line of TOML
         lines += ["[tool.uv]", *toml_text(document["tool.uv"]).rstrip("\n").split("\n")]
     return "".join(f"{line}\n" for line in ["# /// script", *(f"# {line}" for line in lines), "# ///"])
-
-
-def toml_text(table: Mapping[str, Any]) -> str:
-    """A table as TOML, one line a key."""
-    return "".join(f"{name} = {_toml(value)}\n" for name, value in sorted(table.items()))
 
 
 #: characters; hiding a shorter secret would hide half of every message with it
@@ -261,18 +258,3 @@ def _with_url(text: str, urls: Mapping[str, str]) -> str:
     name, at, rest = text.partition(" @ ")
     url, semicolon, marker = rest.partition(" ; ")
     return name + at + urls[url] + semicolon + marker if url in urls else text
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_string(name)} = {_toml(item)}" for name, item in sorted(value.items())) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _string(value) if isinstance(value, str) else str(value)
-
-
-def _string(text: str) -> str:
-    # a JSON string is a TOML basic string, but for DEL
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from sharedenv.lock import places, without_credentials
 from sharedenv.payload import Aside, Maker, Payload, payload_from
+from sharedenv.project_lock import NAME, NotLocked, digest
 from sharedenv.readers import Place
 from sharedenv.requirement import RequirementError, admits, leaves_room, merge, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
 from sharedenv.start.fingerprint import sha256
 from sharedenv.tool_uv import INERT, OptionError, normal_options
+from sharedenv.versions import Versions
 
-__all__ = ["SCHEMA", "admits", "local_packages", "make_payload", "maker", "moves"]
+__all__ = ["SCHEMA", "admits", "local_packages", "make_payload", "maker", "may_be", "moves"]
 
 SCHEMA = 1
 
@@ -51,12 +54,33 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
         # the same bytes beside two scripts can mean two things
         document["lock-places"] = _lock_places(named, place)
     options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
-    return payload_from(document, Aside(urls, options, lock), bound=bool(place.relative))
+    versions, unlocked = _locked(document, settings) if lock is None else (None, "")
+    if versions is not None:
+        document[NAME] = f"sha256:{digest(versions)}"
+    return payload_from(document, Aside(urls, options, lock, versions), bound=bool(place.relative), unlocked=unlocked)
+
+
+def _locked(document: Mapping[str, Any], settings: Settings) -> tuple[Versions | None, str]:
+    """What sharedenv.lock, where there is one, says that a document installs; and why it does not cover it."""
+    if settings.lock is None:
+        return None, ""
+    request = document["python"]
+    try:
+        return settings.lock.find(document).choose(settings.platform, partial(may_be, request)), ""
+    except NotLocked as error:
+        return None, str(error)
+
+
+def may_be(request: str | None, python: str) -> bool:
+    """Whether a request for a Python can lead to one of a minor version such as 3.11; of a path only the Python itself can tell."""
+    if request and request[0] in "<>=!~":
+        return leaves_room(parse_specifiers(request), python)
+    return request is None or leaves_room(f"=={python}.*", request)
 
 
 def moves(payload: Payload) -> bool:
-    """Whether what is installed can change under one key: local folders and files, git without a full commit."""
-    return bool(local_packages(payload)) or any(map(_is_moving_branch, _origins(payload)))
+    """Whether what is installed can change under one key: local folders and files, git without a full commit; not where it is locked."""
+    return NAME not in payload.document and (bool(local_packages(payload)) or any(map(_is_moving_branch, _origins(payload))))
 
 
 def local_packages(payload: Payload) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from sharedenv.frozen import frozen
 from sharedenv.script import Metadata
 from sharedenv.start.fingerprint import sha256
+from sharedenv.versions import Versions
 
 
 @frozen
@@ -19,6 +20,7 @@ class Aside:
     urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → the URL with them
     options: Mapping[str, Any] = field(default_factory=dict)  # inert options of [tool.uv], such as keyring-provider
     lock: bytes | None = None  # the lock file's bytes
+    versions: Versions | None = None  # what sharedenv.lock says that it installs
 
 
 @frozen
@@ -28,6 +30,7 @@ class Payload:
     text: str  # JSON, sorted keys, no spaces
     key: str  # 64 hex digits
     bound: bool = field(default=False, compare=False)  # it names places relative to the script's folder: elsewhere it is another
+    unlocked: str = field(default="", compare=False)  # why sharedenv.lock, which there is, does not cover it
     late: Aside | Callable[[], Aside] = field(default=Aside(), compare=False, repr=False)  # what `aside` gives, or how to get it
 
     @property
@@ -46,7 +49,7 @@ class Payload:
 Maker = Callable[[Metadata, str, bytes | None], Payload]
 
 
-def payload_from(document: Mapping[str, Any], aside: Aside | None = None, *, bound: bool = False) -> Payload:
+def payload_from(document: Mapping[str, Any], aside: Aside | None = None, *, bound: bool = False, unlocked: str = "") -> Payload:
     """The payload of a document: what is written in a manifest gives back the same key."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return Payload(text, sha256(text.encode()).hexdigest(), bound, aside or Aside())
+    return Payload(text, sha256(text.encode()).hexdigest(), bound, unlocked, aside or Aside())

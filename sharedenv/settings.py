@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
 from sharedenv.config import read_config, read_text, read_user_config
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.project_lock import NAME, LockError, ProjectLock, parse_project_lock
 from sharedenv.readers import Place, is_url, plain
 from sharedenv.requirement import RequirementError, merge, normal_name, parse_requirement
 from sharedenv.secret import keep_aside, secrets_in
@@ -41,11 +43,12 @@ class Settings:
     secrets: tuple[str, ...] = field(default=(), repr=False)  # other secrets that pass through
     notes: Mapping[str, Any] = field(default_factory=dict)  # for manifests: the user's configuration that is used
     left_out: tuple[str, ...] = ()  # what of the user's and the site's configuration doesn't count, a line for each file
+    lock: ProjectLock | None = None  # the project's sharedenv.lock, where there is one and it counts
     pinned: bool = False  # the request stands in .python-version: it yields to a requires-python that leaves no room for it
 
 
-def gather_settings(root: str, environ: Mapping[str, str], python: str | None = None) -> Settings:
-    """Settings of a project: ``python`` is the --python option. Raises SharedenvError."""
+def gather_settings(root: str, environ: Mapping[str, str], python: str | None = None, *, no_lock: bool = False) -> Settings:
+    """Settings of a project: ``python`` is the --python option, ``no_lock``: --no-lock. Raises SharedenvError."""
     given = {name: value for name, value in environ.items() if name.startswith("UV_") and value}
     passed = {name: value for name, value in given.items() if uv_variables.role(name) == "passed"}
     passed |= {name: os.path.abspath(passed[name]) for name in uv_variables.FOLDERS & passed.keys() if not is_url(passed[name])}
@@ -67,8 +70,22 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
         secrets=tuple(sorted(secrets | secrets_in(dict(project.inert)))),
         notes=user.notes,
         left_out=_left_out(user.left_out, {**project.counted, **counted}, root),
+        lock=None if no_lock else read_project_lock(root),
         pinned=pinned,
     )
+
+
+def read_project_lock(root: str) -> ProjectLock | None:
+    """The sharedenv.lock of a project, or None. Raises SharedenvError (exit status 3)."""
+    text = read_text(os.path.join(root, NAME))
+    if text is None:
+        return None
+    try:
+        return parse_project_lock(text)
+    except LockError as error:
+        path = shlex.quote(os.path.relpath(os.path.join(root, NAME)))
+        hint = "pip install --upgrade sharedenv" if error.newer else f"git diff -- {path}" if error.merging else f"git checkout -- {path}"
+        raise SharedenvError(f"can't use {path}", cause=str(error), hint=hint, exit_code=EXIT_BUILD) from None
 
 
 def _left_out(options: Iterable[tuple[str, str]], counted: Mapping[str, Any], root: str) -> tuple[str, ...]:

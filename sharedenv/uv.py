@@ -157,6 +157,26 @@ def compile_pylock(uv: Uv, project: str, output: str, python: str, flags: list[s
     _run(uv, [*argv, "--output-file", output, *flags, "--", project], environ, os.path.dirname(output), log)
 
 
+#: our name of a platform → uv's
+TARGETS = {
+    "linux-x86_64-gnu": "x86_64-unknown-linux-gnu",
+    "linux-aarch64-gnu": "aarch64-unknown-linux-gnu",
+    "linux-x86_64-musl": "x86_64-unknown-linux-musl",
+    "linux-aarch64-musl": "aarch64-unknown-linux-musl",
+    "darwin-arm64": "aarch64-apple-darwin",
+    "darwin-x86_64": "x86_64-apple-darwin",
+}
+
+
+def resolve_pylock(uv: Uv, project: str, output: str, flags: list[str], environ: Mapping[str, str], log: IO[str]) -> None:
+    """Chooses versions of all that a pyproject.toml needs, and writes them as a pylock.toml. Raises UvFailed.
+
+    ``flags`` say for which Python, and for which platform where it is another (TARGETS).
+    """
+    argv = ["pip", "compile", "--quiet", "--no-header", "--format", "pylock.toml", "--output-file", output]
+    _run(uv, [*argv, *flags, "--", project], environ, os.path.dirname(output), log)
+
+
 def indexes(uv: Uv, project: str, python: str, flags: list[str], environ: Mapping[str, str], log: IO[str]) -> dict[str, str]:
     """Package → URL of the index it is from (without credentials), of those that are from one; for what `compile_pylock` asked.
 

@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sharedenv.canonical import toml_text
 from sharedenv.frozen import frozen
 from sharedenv.start.fingerprint import sha256
+from sharedenv.toml import toml_text, toml_value
 
 SCHEMA = 1
 
@@ -37,7 +37,7 @@ class UnknownSchema(VersionsError):
 class File:
     """One file that a package can be installed from. ``kind``: wheel, sdist, or archive (what a requirement's URL names)."""
 
-    kind: str
+    kind: str  # "" where the bytes alone are known
     url: str  # without credentials
     sha256: str  # 64 hex digits
 
@@ -56,7 +56,8 @@ class Pin:
     """One package at one version, and where it is had from.
 
     index   the index that its files are of; "" where none is named
-    files   what it was installed from: the one file, where it can be told; none where its source said nothing of it
+    files   what it was installed from: the one file, where it can be told; none where its source said nothing of it. Of
+            sharedenv.lock: those that it may be installed from, by their bytes alone
     record  sha256 of what its RECORD says of its files; "" where ``files`` have hashes
     """
 
@@ -79,7 +80,7 @@ class Pin:
     @property
     def is_known(self) -> bool:
         """Whether it is known where it is had from: else its source is asked anew."""
-        return bool(self.files or self.git)
+        return bool(self.git or (self.files and all(file.url for file in self.files)))
 
 
 @frozen
@@ -110,13 +111,9 @@ class Versions:
         return toml_text(head) + "".join(map(_table, self.pins))
 
 
-def _value(value: Any) -> str:
-    return toml_text({"x": value}).removeprefix("x = ").rstrip("\n")
-
-
 def _table(pin: Pin) -> str:
     fields = {"name": pin.name, "version": pin.version, "url": pin.url, "index": pin.index, "record": pin.record}
-    lines = [f"{name} = {_value(value)}" for name, value in fields.items() if value]
+    lines = [f"{name} = {toml_value(value)}" for name, value in fields.items() if value]
     if pin.git:
         lines.append("git = " + _inline(url=pin.git.url, commit=pin.git.commit, subdirectory=pin.git.subdirectory))
     if pin.files:
@@ -126,7 +123,7 @@ def _table(pin: Pin) -> str:
 
 
 def _inline(**fields: str) -> str:
-    return "{ " + ", ".join(f"{name} = {_value(value)}" for name, value in fields.items() if value) + " }"
+    return "{ " + ", ".join(f"{name} = {toml_value(value)}" for name, value in fields.items() if value) + " }"
 
 
 def parse_versions(text: str) -> Versions:
@@ -186,11 +183,18 @@ def differences(held: Versions, installed: Mapping[str, str]) -> tuple[str, ...]
     return tuple(found)
 
 
-def pip_config(options: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """The uv.toml under which `uv pip` does what `uv sync --script` does with these options of the script's and that uv.toml."""
-    merged = {name: value for name, value in config.items() if name != "pip"}  # which is heeded by `uv pip` alone
+#: options of a uv.toml that are heeded by `uv pip` alone
+_PIP_ALONE = ("pip", "constraint-dependencies", "override-dependencies", "exclude-dependencies")
+
+
+def pip_config(options: Mapping[str, Any], config: Mapping[str, Any], *, choosing: bool = False) -> str:
+    """The uv.toml under which `uv pip` does what `uv sync --script` does with these options of the script's and that uv.toml.
+
+    ``choosing``: versions are yet to be chosen, and what says how counts too.
+    """
+    merged = {name: value for name, value in config.items() if name not in _PIP_ALONE}
     for name, value in options.items():
-        if name in _FOR_PIP:
+        if name in _FOR_PIP or (choosing and name != "sources"):
             below = merged.get(name)
             merged[name] = [*value, *below] if isinstance(value, list) and isinstance(below, list) else value
     return toml_text(merged)
@@ -203,7 +207,7 @@ def project_text(pins: Iterable[Pin], options: Mapping[str, Any], restore: Calla
     """
     pins = tuple(pins)
     wanted = [pin.requirement.replace(pin.url, restore(pin.url)) if pin.url else pin.requirement for pin in pins]
-    lines = ["[project]", 'name = "sharedenv-held"', 'version = "0"', f"dependencies = {_value(wanted)}", ""]
+    lines = ["[project]", 'name = "sharedenv-held"', 'version = "0"', f"dependencies = {toml_value(wanted)}", ""]
     names = {pin.name for pin in pins if not pin.url}
     chosen = {
         name: [source for source in sources if "index" in source]
@@ -212,13 +216,22 @@ def project_text(pins: Iterable[Pin], options: Mapping[str, Any], restore: Calla
     }
     sources = {name: found for name, found in chosen.items() if found}
     if sources:
-        lines += ["[tool.uv]", f"index = {_value(options.get('index', []))}", "[tool.uv.sources]", toml_text(sources)]
+        lines += ["[tool.uv]", f"index = {toml_value(options.get('index', []))}", "[tool.uv.sources]", toml_text(sources)]
     return "\n".join(lines)
 
 
-def pylock_text(versions: Versions, restore: Callable[[str], str]) -> str:
-    """The set as a pylock.toml (PEP 751) for ``uv pip sync``. ``restore`` puts credentials back into a URL."""
-    lines = ['lock-version = "1.0"', 'created-by = "sharedenv"']
+def script_text(dependencies: Iterable[str], options: Mapping[str, Any]) -> str:
+    """A pyproject.toml that asks for what a script asks for, each from where its sources say."""
+    lines = ["[project]", 'name = "sharedenv-lock"', 'version = "0"', f"dependencies = {toml_value(list(dependencies))}", "[tool.uv]"]
+    lines += [f"{name} = {toml_value(options[name])}" for name in ("index", "sources") if options.get(name)]
+    return "\n".join(lines) + "\n"
+
+
+def pylock_text(versions: Versions, restore: Callable[[str], str], requires: str = "") -> str:
+    """The set as a pylock.toml (PEP 751) for ``uv pip sync``. ``restore`` puts credentials back into a URL; ``requires``: its
+    requires-python.
+    """
+    lines = ['lock-version = "1.0"', *([f"requires-python = {toml_value(requires)}"] if requires else []), 'created-by = "sharedenv"']
     for pin in versions.pins:
         table: dict[str, Any] = {"name": pin.name, "version": pin.version}
         if pin.index:
@@ -234,7 +247,7 @@ def pylock_text(versions: Versions, restore: Callable[[str], str]) -> str:
             table["vcs"] = {"type": "git", "url": restore(pin.git.url), "commit-id": pin.git.commit}
             if pin.git.subdirectory:
                 table["vcs"]["subdirectory"] = pin.git.subdirectory
-        lines += ["", "[[packages]]", *(f"{name} = {_value(value)}" for name, value in table.items())]
+        lines += ["", "[[packages]]", *(f"{name} = {toml_value(value)}" for name, value in table.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -248,6 +261,29 @@ def read_pylock(text: str, strip: Callable[[str], str]) -> dict[str, tuple[str, 
         return {package["name"]: (strip(package.get("index", "")), tuple(_files(package, strip))) for package in packages}
     except (TypeError, KeyError, AttributeError):
         raise ValueError("not a pylock.toml that can be understood") from None
+
+
+def pins_of_pylock(text: str, strip: Callable[[str], str]) -> tuple[Pin, ...]:
+    """All packages of a pylock.toml of uv's, with what they can be installed from. Raises ValueError for what is no pylock, and
+    VersionsError for a package from a folder of this machine.
+    """
+    try:
+        return tuple(_pylock_pin(package, strip) for package in tomllib.loads(text).get("packages", []))
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError("not a pylock.toml that can be understood") from None
+
+
+def _pylock_pin(package: Mapping[str, Any], strip: Callable[[str], str]) -> Pin:
+    name, version = package["name"], package.get("version", "")
+    if "directory" in package:
+        raise VersionsError(f"{name} comes from a folder of this machine")
+    git, url = None, ""
+    if vcs := package.get("vcs"):
+        git = Git(strip(vcs["url"]), vcs["commit-id"], vcs.get("subdirectory", ""))
+    if archive := package.get("archive"):
+        subdirectory = archive.get("subdirectory", "")
+        url = strip(archive["url"]) + (f"#subdirectory={subdirectory}" if subdirectory else "")
+    return Pin(name, version, strip(package.get("index", "")), tuple(_files(package, strip)), git, url=url)
 
 
 def _files(package: Mapping[str, Any], strip: Callable[[str], str]) -> Iterable[File]:

@@ -13,7 +13,7 @@ import pytest
 from uv import find_uv_bin
 
 from sharedenv import config, tool_uv
-from sharedenv.canonical import build_inputs, toml_text
+from sharedenv.canonical import build_inputs
 from sharedenv.errors import SharedenvError
 from sharedenv.key import make_payload
 from sharedenv.script import Metadata
@@ -21,6 +21,7 @@ from sharedenv.settings import Settings, gather_settings
 from sharedenv.start import uv_variables
 from sharedenv.start.block import Block
 from sharedenv.start.environ import platform_tag
+from sharedenv.toml import toml_text
 from tests.test_key import INERT, OPTIONS
 
 

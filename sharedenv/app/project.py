@@ -19,6 +19,7 @@ from sharedenv.pool.create import check_format
 from sharedenv.pool.find import find_pool, find_pools, place_for_one, place_pool, several_pools
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout
+from sharedenv.pool.missing import uncovered_error
 from sharedenv.run.runs import holds_unfinished
 from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import Distrust, check_folders, check_pool
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 
 @frozen
 class Selection:
-    """What SCRIPT…, --from-file and -0 stand for on a command line. ``command``: the one that they are given to, for hints."""
+    """What SCRIPT…, --from-file and -0 stand for on a command line, with --python and --no-lock. ``command``: the one that they are
+    given to, for hints.
+    """
 
     command: str
     arguments: tuple[str, ...]
     from_file: str | None = None
     null: bool = False
     python: str | None = None
+    no_lock: bool = False
 
     @property
     def empty(self) -> bool:
@@ -47,20 +51,22 @@ class Selection:
 class Project:
     """A pool, those scripts of its project that are meant (absolute paths), and the Python that is asked for them (--python).
 
-    ``strays``: pools that were passed over on the way to it, each with the one that counts in its place.
+    ``strays``: pools that were passed over on the way to it, each with the one that counts in its place; ``no_lock``: the project's
+    sharedenv.lock is passed by.
     """
 
     layout: Layout
     paths: tuple[str, ...]
     python: str | None
     strays: Mapping[str, str] = field(default_factory=dict)
+    no_lock: bool = False
 
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings that count. Raises SharedenvError."""
         from sharedenv.settings import gather_settings  # noqa: PLC0415 - they are read, and requirements parsed, only for what the pool does not know yet
 
-        return gather_settings(self.layout.root, os.environ, self.python)
+        return gather_settings(self.layout.root, os.environ, self.python, no_lock=self.no_lock)
 
     @functools.cached_property
     def _full(self) -> Maker:
@@ -69,9 +75,17 @@ class Project:
         return maker(self.settings)
 
     def plan(self, paths: Iterable[str], *, full: bool = False) -> Plan:
-        """The plan of these scripts; ``full``: by what they say alone, whatever the pool's index says. Raises BadScripts,
-        SharedenvError.
+        """The plan of these scripts; ``full``: by what they say alone, whatever the pool's index says. Raises BadScripts, and
+        SharedenvError (exit status 3) for scripts that the project's sharedenv.lock does not cover.
         """
+        plan = self.any_plan(paths, full=full)
+        if error := uncovered_error(self.layout, plan, self.python):
+            raise error
+        return plan
+
+    def any_plan(self, paths: Iterable[str], *, full: bool = False) -> Plan:
+        """The same, covered by sharedenv.lock or not: for what starts and builds nothing."""
+        full = full or self.no_lock  # what the index knows is locked
         return make_plan(paths, self._full if full else known(self.layout, os.environ, self.python, lambda: self._full))
 
 
@@ -88,7 +102,7 @@ def open_project(pool: str | None, selection: Selection, *, cwd: str | None = No
     if len(found.pools) > 1:
         raise several_pools(found)
     layout = next(iter(found.pools)) or (place_for_one(paths[0], here, os.environ) if alone else place_pool(paths, here))
-    return _opened(Project(layout, tuple(paths), selection.python, found.strays))
+    return _opened(Project(layout, tuple(paths), selection.python, found.strays, selection.no_lock))
 
 
 def open_projects(pool: str | None, selection: Selection) -> tuple[Sequence[str], list[Project]]:
@@ -97,7 +111,8 @@ def open_projects(pool: str | None, selection: Selection) -> tuple[Sequence[str]
     paths = find_scripts(selection, here)
     found = find_pools(pool, os.environ, paths, here, holds_unfinished)
     return paths, [
-        _opened(Project(layout or place_pool(own, here), tuple(own), selection.python, found.strays)) for layout, own in found.pools.items()
+        _opened(Project(layout or place_pool(own, here), tuple(own), selection.python, found.strays, selection.no_lock))
+        for layout, own in found.pools.items()
     ]
 
 

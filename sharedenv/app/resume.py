@@ -71,7 +71,8 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
     present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
     gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
-    project = Project(layout, tuple(dict.fromkeys(case.script for case in present)), wanted.selection.python)
+    selection = wanted.selection
+    project = Project(layout, tuple(dict.fromkeys(case.script for case in present)), selection.python, no_lock=selection.no_lock)
     plan = project.plan(project.paths)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
     current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]

@@ -35,6 +35,7 @@ from sharedenv.start.staged import path_to_use
     help="The kind of shell that reads the code. [default: the one that calls, else SHELL]",
 )  # fmt: skip
 @option("--taskprolog", "as_taskprolog", is_flag=True, yields=("shell",), help="Write lines for Slurm's TaskProlog instead.")
+@option("--no-lock", is_flag=True, help="Pass by the project's sharedenv.lock.")
 @option("--no-build", is_flag=True, help="A missing environment is an error.")
 @build_options
 @click.pass_obj
@@ -44,6 +45,7 @@ def activate(
     python: str | None,
     shell: str | None,
     as_taskprolog: bool,
+    no_lock: bool,
     no_build: bool,
     build_options: BuildOptions,
 ) -> int:
@@ -54,7 +56,7 @@ def activate(
     """
     kind = shell or shell_of(os.environ, calling_program())
     try:
-        project = open_project(console.pool, Selection("activate", (script,), python=python), alone=True)
+        project = open_project(console.pool, Selection("activate", (script,), python=python, no_lock=no_lock), alone=True)
         plan = project.plan(project.paths)
         with BuildProgress(console) as progress:
             environment = require_one(project, plan, build_options, no_build, progress)

@@ -21,8 +21,10 @@ from sharedenv.plan import Plan
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.index import remember
 from sharedenv.pool.locked import locked_script
+from sharedenv.pool.missing import NAMED
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import Environment, Unusable, inspect
+from sharedenv.project_lock import NAME
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path, size
 from sharedenv.start.access import SHORT
@@ -119,6 +121,13 @@ def _upgrade(
 
 
 def _refuse_locked(plan: Plan) -> None:
+    if held := [need for need in plan.needs.values() if NAME in need.payload.document]:
+        some = [short_path(need.scripts[0], current_folder(os.environ)) for need in held[:NAMED]]
+        raise SharedenvError(
+            f"--upgrade can't give newer versions to {count(sum(len(need.scripts) for need in held), 'script')}: {NAME} pins them",
+            hint=shlex.join(["sharedenv", "lock", "--upgrade", *some]),
+            exit_code=EXIT_USAGE,
+        )
     locked = [script for need in plan.needs.values() if need.payload.document["lock"] is not None for script in need.scripts]
     if locked:
         first = short_path(locked_script(locked[0]), current_folder(os.environ))

@@ -30,6 +30,7 @@ from sharedenv.start.staged import path_to_use
 @click.argument("script", type=click.UNPROCESSED, shell_complete=paths)
 @click.argument("arguments", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+@option("--no-lock", is_flag=True, help="Pass by the project's sharedenv.lock.")
 @option("--no-build", is_flag=True, help="A missing environment is an error at once.")
 @build_options
 @click.pass_obj
@@ -38,6 +39,7 @@ def exec_(
     script: str,
     arguments: tuple[str, ...],
     python: str | None,
+    no_lock: bool,
     no_build: bool,
     build_options: BuildOptions,
 ) -> NoReturn:
@@ -46,7 +48,7 @@ def exec_(
     Exit status 125 means that sharedenv itself failed.
     """
     try:
-        project = open_project(console.pool, Selection("exec", (script,), python=python), alone=True)
+        project = open_project(console.pool, Selection("exec", (script,), python=python, no_lock=no_lock), alone=True)
         if is_pattern(script) and not os.path.lexists(script):
             if len(project.paths) > 1:
                 raise SharedenvError(

@@ -59,7 +59,7 @@ def _plan(selection: Selection, console: Console) -> Plan:
     plans = []
     for layout, own in find_pools(console.pool, os.environ, paths, here, holds_unfinished).pools.items():
         root = (layout or Layout(os.path.join(here, FOLDER))).root
-        plans.append(warned(make_plan(own, maker(gather_settings(root, os.environ, selection.python))), console))
+        plans.append(warned(make_plan(own, maker(gather_settings(root, os.environ, selection.python, no_lock=selection.no_lock))), console))
     return plans[0] if len(plans) == 1 else _together(plans, paths)
 
 

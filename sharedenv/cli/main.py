@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("sharedenv.cli.submit:submit", "Submit a Slurm array job over the scripts, many to a task."),
     "cancel": ("sharedenv.cli.cancel:cancel", "Cancel a run."),
     "stage": ("sharedenv.cli.stage:stage_", "Copy environments to node-local disk, once a node."),
+    "lock": ("sharedenv.cli.lock:lock_", "Lock versions: one sharedenv.lock for all copies of a script."),
+    "export": ("sharedenv.cli.export:export", "Write the versions of an environment as requirements.txt or pylock.toml."),
     "list": ("sharedenv.cli.list:list_", "List the environments of the pool."),
     "show": ("sharedenv.cli.show:show", "Show one environment: what is in it, who built it, who uses it."),
     "verify": ("sharedenv.cli.verify:verify_", "Hold each file against its recorded hash; --repair builds anew what fails."),

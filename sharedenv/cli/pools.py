@@ -32,7 +32,7 @@ def built_for(project: Project) -> list[Found]:
     """The environments of a project's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
     found = {item.path: item for item in survey(project.layout)}
     chosen = []
-    for key, need in project.plan(project.paths).needs.items():
+    for key, need in project.any_plan(project.paths).needs.items():
         item = found.get(published(project.layout, key) or "")
         if item is None:
             script = short_path(need.scripts[0], current_folder(os.environ))

@@ -107,7 +107,7 @@ def _kept(pool: str | None, selection: Selection) -> tuple[Layout, frozenset[str
     project = open_project(pool, selection)
     if not os.path.exists(project.layout.marker):
         raise SharedenvError(f"no pool at {project.layout.path}", hint="sharedenv build 'case*/script.py'")
-    return project.layout, frozenset(project.plan(project.paths, full=True).needs)
+    return project.layout, frozenset(project.any_plan(project.paths, full=True).needs)
 
 
 def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> None:

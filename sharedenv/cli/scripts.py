@@ -23,21 +23,22 @@ from sharedenv.start.environ import current_folder
 
 
 def script_options(function: Function) -> Function:
-    """Adds SCRIPT…, --from-file, -0 and --python; the command receives them as one ``selection``."""
+    """Adds SCRIPT…, --from-file, -0, --python and --no-lock; the command receives them as one ``selection``."""
 
     @click.argument("scripts", nargs=-1, metavar="[SCRIPT]...", type=click.UNPROCESSED, shell_complete=paths)
     @option("--from-file", metavar="LIST", yields=("scripts",), help="Read the scripts from LIST, one a line ('-': standard input).")
     @option("-0", "--null", is_flag=True, needs=("from_file",), help="In LIST, names end with NUL instead of a newline.")
     @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+    @option("--no-lock", is_flag=True, help="Pass by the project's sharedenv.lock.")
     @functools.wraps(function)
     def with_selection(
-        *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, **options: Any
+        *args: Any, scripts: tuple[str, ...], from_file: str | None, null: bool, python: str | None, no_lock: bool, **options: Any
     ) -> Any:
         command = str(click.get_current_context().info_name)
         if null and from_file is None:
             hint = f"sharedenv {command} -0 --from-file LIST"
             raise SharedenvError("-0 says how the names in a list end, and no list is named", hint=hint)
-        return function(*args, selection=Selection(command, scripts, from_file, null, python), **options)
+        return function(*args, selection=Selection(command, scripts, from_file, null, python, no_lock), **options)
 
     return with_selection
 

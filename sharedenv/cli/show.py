@@ -18,6 +18,7 @@ from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
 from sharedenv.pool.survey import Found, survey
+from sharedenv.project_lock import NAME
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size
@@ -29,14 +30,15 @@ from sharedenv.start.trust import user_name
 @click.command()
 @click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+@option("--no-lock", is_flag=True, help="Pass by the project's sharedenv.lock.")
 @json_option
 @click.pass_obj
-def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
+def show(console: Console, name: str, python: str | None, no_lock: bool, as_json: bool) -> int:
     """Show one environment: what is in it, who built it from what, who uses it.
 
     KEY is the beginning of a key, as long as no other key begins so.
     """
-    layout, item = _find(console.pool, name, python)
+    layout, item = _find(console.pool, name, python, no_lock)
     if as_json:
         console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
         return 0
@@ -54,11 +56,11 @@ def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
     return 0
 
 
-def _find(pool: str | None, name: str, python: str | None) -> tuple[Layout, Found]:
+def _find(pool: str | None, name: str, python: str | None, no_lock: bool) -> tuple[Layout, Found]:
     if names_key(name):
         layout = existing_pool(pool, trust=False)
         return layout, current(select(survey(layout), [name], "show"))
-    project = open_project(pool, Selection("show", (name,), python=python))
+    project = open_project(pool, Selection("show", (name,), python=python, no_lock=no_lock))
     found = built_for(project)
     if len(found) != 1:
         raise SharedenvError(f"{name} stands for scripts with {len(found)} environments", hint="sharedenv list")
@@ -112,6 +114,8 @@ def _held(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
     if why := not_held(manifest.payload):
         return [("versions", why), never]
     held = read_held(layout, manifest.payload.key)
+    if NAME in manifest.payload.document:
+        return [("versions", f"of {NAME} ({manifest.payload.document[NAME][7:][:SHORT]})"), never]
     if held is None:
         return [("versions", "not held yet; the next build of it holds them")]
     if not fits(held, manifest):

@@ -215,7 +215,8 @@ def _missing(work: Work) -> tuple[str, ...]:
 
 def _build_command(work: Work, python: str | None, options: BuildOptions) -> tuple[str, ...]:
     command = own_python("sharedenv.entry", "--pool", work.layout.path, "build")
-    return (*command, *(("--python", python) if python else ()), *option_words(options))
+    no_lock = ("--no-lock",) if work.project.no_lock else ()
+    return (*command, *(("--python", python) if python else ()), *no_lock, *option_words(options))
 
 
 def _make_archives(work: Work, console: Console) -> None:

@@ -15,13 +15,14 @@ from typing import Protocol
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import moves
+from sharedenv.payload import Payload
 from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool, way_out
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.exact import not_held
-from sharedenv.pool.held import fits, hold, known_versions, replace_held
+from sharedenv.pool.held import fits, held_as_locked, hold, known_versions, replace_held
 from sharedenv.pool.index import forget
 from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.layout import Layout
@@ -30,6 +31,7 @@ from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish, published
 from sharedenv.process import limit_error
+from sharedenv.project_lock import NAME
 from sharedenv.settings import Settings
 from sharedenv.start.environ import current_folder
 from sharedenv.uv import Uv, UvFailed, find_uv
@@ -181,6 +183,8 @@ class Builder:
         options = self._options
         if not_held(need.payload) and not (options.upgrade_packages and need.payload.document["lock"] is None):
             return None
+        if locked := need.payload.aside.versions if NAME in need.payload.document else None:
+            return held_as_locked(self._layout, need.payload, locked)
         script = need.scripts[0].removeprefix(self._cwd + os.sep)
         return known_versions(self._layout, need.payload, script, exact=not options.upgrade)
 
@@ -191,16 +195,17 @@ class Builder:
             built = construct(need, self._work(need), folder, held)
             kept = built.versions
             if built.versions is not None:
-                kept = self._hold(key, held, built.versions)
+                kept = self._hold(need.payload, held, built.versions)
             if kept == built.versions:
                 return publish(layout, built.settle, need.payload, replace=replace)
         # somebody else has built it first, and chose other versions meanwhile: the key has one set
         self._observer.step(need, "another build held other versions first: installing those")
         return self._publish(need, kept, replace=replace)
 
-    def _hold(self, key: str, held: Versions | None, versions: Versions) -> Versions:
+    def _hold(self, payload: Payload, held: Versions | None, versions: Versions) -> Versions:
         """Sees to it that what was built is held; what is held now, which is another set where somebody else was faster."""
-        if self._options.upgrade:
+        key = payload.key
+        if self._options.upgrade or NAME in payload.document:  # the lock decides, whatever is held
             since = held.since if held is not None and held.digest == versions.digest else versions.since
             replace_held(self._layout, key, with_fields(versions, since=since))
             return versions

@@ -17,8 +17,9 @@ from sharedenv.plan import Need
 from sharedenv.pool.held import minor, utc
 from sharedenv.pool.interpreter import Search, find_interpreter
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.pins import Gone, Source, elsewhere, pin_installed, pip_environment, record_digest, with_files, write_pylock
+from sharedenv.pool.pins import Altered, Gone, Source, elsewhere, pin_installed, pip_environment, record_digest, with_files, write_pylock
 from sharedenv.pool.seal import Installed
+from sharedenv.project_lock import NAME
 from sharedenv.start.access import SHORT
 from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
 from sharedenv.versions import Versions, differences
@@ -36,6 +37,8 @@ def not_held(payload: Payload) -> str | None:
     document = payload.document
     if document["lock"] is not None:
         return "held by its lock file"
+    if NAME in document:
+        return None
     if moves(payload):
         return "not held: some of its sources may move (a local folder, a branch)"
     if document["settings"].get("UV_NO_INSTALLER_METADATA"):  # what came from a URL can't be told from what came from an index
@@ -122,10 +125,11 @@ def held_error(need: Need, held: Versions | None, failure: UvFailed, words: str,
     ``words``: uv's, without secrets. ``script``: the first that needs it, as the user names it.
     """
     found = lacking(words)
-    if held is None or (found is None and not isinstance(failure, (HeldDiffers, Gone))):
+    if held is None or (found is None and not isinstance(failure, (HeldDiffers, Gone, Altered))):
         return None
     first = shlex.quote(script)
-    hint = f"sharedenv build --upgrade {first}"
+    locked = NAME in need.payload.document
+    hint = f"sharedenv {'lock' if locked else 'build'} --upgrade {first}"
     if found is None:
         cause = words
     elif found.unreachable:
@@ -134,7 +138,8 @@ def held_error(need: Need, held: Versions | None, failure: UvFailed, words: str,
         cause = f"{_said(found)}: the bytes have changed under the same version"
     else:
         cause = f"{_said(found)} can't be had any more\n{found.why}"
-    message = f"can't build environment {need.payload.key[:SHORT]} for {script} with the versions that are held"
+    where = f"in {NAME}" if locked else "held"
+    message = f"can't build environment {need.payload.key[:SHORT]} for {script} with the versions that are {where}"
     return SharedenvError(message, cause=cause, hint=hint, exit_code=EXIT_BUILD)
 
 

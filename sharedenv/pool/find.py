@@ -12,6 +12,7 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import read_file
 from sharedenv.pool.layout import Layout, is_part
+from sharedenv.project_lock import NAME
 from sharedenv.start.access import refresh
 from sharedenv.start.block import BlockError, find_block
 from sharedenv.start.find_pool import FOLDER, MARKER, Ancestors, edge_above, made_by_init
@@ -171,7 +172,10 @@ def _named(path: str) -> str:
 
 
 def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
-    """Where `build`, `run` and `submit` make a pool: in the current folder, when every script lies below it. Raises SharedenvError."""
+    """Where `build`, `run` and `submit` make a pool: in the current folder, when every script lies below it. Raises SharedenvError.
+
+    Where a sharedenv.lock lies above it in the same project, beside that: or nobody would look at it.
+    """
     outside = [path for path in scripts if os.path.commonpath([path, cwd]) != cwd]
     if outside:
         raise SharedenvError(
@@ -180,7 +184,9 @@ def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
             hint=_build_above(scripts),
             exit_code=EXIT_USAGE,
         )
-    return Layout(os.path.join(cwd, FOLDER))
+    edge = edge_above(cwd)
+    root = edge if edge is not None and os.path.lexists(os.path.join(edge, NAME)) else cwd
+    return Layout(os.path.join(root, FOLDER))
 
 
 def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:

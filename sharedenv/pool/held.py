@@ -6,10 +6,12 @@ import contextlib
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from time import time
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.payload import Payload
+from sharedenv.payload import Payload, payload_from
 from sharedenv.pool.create import mark_holding
 from sharedenv.pool.durable import sync_descriptor, sync_folder
 from sharedenv.pool.layout import Layout
@@ -17,6 +19,7 @@ from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.store import generations
+from sharedenv.project_lock import NAME
 from sharedenv.start.access import SHORT, again
 from sharedenv.start.regular import read_regular
 from sharedenv.versions import Pin, UnknownSchema, Versions, parse_versions
@@ -59,6 +62,26 @@ def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, 
             raise
         held = None
     return held or _taken_over(layout, payload, exact)
+
+
+def held_as_locked(layout: Layout, payload: Payload, locked: Versions) -> Versions:
+    """What sharedenv.lock says that a payload installs; as the pool holds it, for it or for the same without a lock, where it does:
+    more is known there of where it is had from.
+    """
+    without = payload_from({name: value for name, value in payload.document.items() if name != NAME})
+    for key in (payload.key, without.key):
+        try:
+            held = read_held(layout, key)
+        except SharedenvError:  # what counts is the lock
+            continue
+        if held is not None and held.digest == locked.digest and _has_bytes_of(held, locked):
+            return held
+    return replace(locked, since=utc(time()))
+
+
+def _has_bytes_of(held: Versions, locked: Versions) -> bool:
+    admitted = {pin.name: {file.sha256 for file in pin.files} for pin in locked.pins}
+    return all({file.sha256 for file in pin.files} <= admitted[pin.name] for pin in held.pins if admitted[pin.name])
 
 
 def hold(layout: Layout, key: str, versions: Versions) -> Versions:

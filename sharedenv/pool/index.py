@@ -88,6 +88,7 @@ def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Env
             if name is None or name in seen or _linked(layout, name) == target:
                 continue
             seen.add(name)
+            # what sharedenv.lock covers otherwise or not at all was had past it, and is to be had so again or not at all
             if _key(layout, environ, path, python) == environment.key and _unchanged(layout, environ, path, python, name):
                 replace_link(layout, os.path.join(layout.index, name), target)
         except (OSError, BlockError, SharedenvError):
@@ -111,11 +112,13 @@ def _name(around: bytes, path: str) -> str | None:
     return None if block is None else fingerprint(around, block.content, path, linked=os.path.islink(path))
 
 
-def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str:
+def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str | None:
+    """The key of a script; None where sharedenv.lock does not cover it."""
     from sharedenv.key import maker  # noqa: PLC0415 - to look something up, nothing is parsed
     from sharedenv.settings import gather_settings  # noqa: PLC0415 - as above
 
-    return make_plan([path], maker(gather_settings(layout.root, environ, python))).scripts[0][1]
+    [need] = make_plan([path], maker(gather_settings(layout.root, environ, python))).needs.values()
+    return None if need.payload.unlocked else need.payload.key
 
 
 def _unchanged(layout: Layout, environ: Mapping[str, str], path: str, python: str | None, name: str) -> bool:

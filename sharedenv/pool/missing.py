@@ -12,6 +12,7 @@ from sharedenv.plan import Need, Plan
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, Unusable, environments, inspect, look_up
 from sharedenv.problems import shown
+from sharedenv.project_lock import NAME
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
@@ -54,6 +55,28 @@ def missing_error(
         f"{number} not built in the pool {layout.path}",
         cause="\n".join(lines),
         hint=shlex.join(["sharedenv", "build", *(["--python", python] if python else []), *some]),
+        exit_code=EXIT_BUILD,
+    )
+
+
+def uncovered_error(layout: Layout, plan: Plan, python: str | None) -> SharedenvError | None:
+    """The error for scripts that the project's sharedenv.lock does not cover; None where it covers all, or there is none."""
+    needs = [need for need in plan.needs.values() if need.payload.unlocked]
+    if not needs:
+        return None
+    here = current_folder(os.environ)
+    lines = []
+    for need in needs[:NAMED]:
+        more = f" and {len(need.scripts) - 1:,} more" if len(need.scripts) > 1 else ""
+        lines.append(f"{shown(need.scripts[0], here)}{more}: {need.payload.unlocked}")
+    if len(needs) > NAMED:
+        lines.append(f"… and {len(needs) - NAMED:,} more kinds of scripts")
+    total = sum(len(need.scripts) for need in needs)
+    some = [shown(need.scripts[0], here) for need in needs[:NAMED]]
+    return SharedenvError(
+        f"{total:,} {'script is' if total == 1 else 'scripts are'} not covered by {os.path.relpath(os.path.join(layout.root, NAME), here)}",
+        cause="\n".join(lines),
+        hint=shlex.join(["sharedenv", "lock", *(["--python", python] if python else []), *some]),
         exit_code=EXIT_BUILD,
     )
 

@@ -34,6 +34,13 @@ class Gone(UvFailed):
         super().__init__(f"{', '.join(packages)} can't be had any more", 1)
 
 
+class Altered(UvFailed):
+    """Packages (`alpha 1.0`) whose sources have other bytes under the version that is locked."""
+
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        super().__init__(f"{', '.join(packages)}: the bytes have changed under the same version", 1)
+
+
 @frozen
 class Distribution:
     """One installed package. ``folder``: it comes from a folder of this machine; ``built``: here; ``tags``: of its wheel."""
@@ -145,7 +152,7 @@ def _locate(pins: Sequence[Pin], source: Source, *, fresh: bool = False) -> dict
 def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tuple[str, tuple[File, ...]]]:
     """Asks uv's cache first unless ``fresh``: it has just seen the same listings, and an index takes its time. Raises UvFailed."""
     project, output = (os.path.join(source.folder, name) for name in ("pyproject.toml", "pylock.toml"))
-    _write(project, project_text(pins, source.inputs.options, source.restore))
+    write_text(project, project_text(pins, source.inputs.options, source.restore))
     if os.path.exists(output):
         os.unlink(output)  # uv prefers what stands there
     environ = pip_environment(source)
@@ -171,17 +178,34 @@ def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tupl
 def pip_environment(source: Source) -> dict[str, str]:
     """The environment in which `uv pip` goes by the options of the build."""
     config = os.path.join(source.folder, "uv.toml")
-    _write(config, pip_config(source.inputs.options, source.inputs.options_around))
+    write_text(config, pip_config(source.inputs.options, source.inputs.options_around))
     return {**source.environ, "UV_CONFIG_FILE": config}
 
 
 def with_files(held: Versions, source: Source) -> Versions:
-    """The same with the files of packages that were held without: their sources are asked anew. Raises Gone."""
+    """The same with the files of packages that were held without: their sources are asked anew. Raises Gone, Altered."""
     known = locate(held.pins, source)
-    pins = [replace(pin, index=known[pin.name][0], files=known[pin.name][1]) if pin.name in known else pin for pin in held.pins]
-    if lost := [pin for pin in pins if not pin.is_known]:
+    pins = [_located(pin, known) for pin in held.pins]
+    if stale := [pin for pin in pins if not pin.is_known and known.get(pin.name, ("", ()))[1]]:  # other bytes, as a cache knows it
+        known |= _locate(stale, source, fresh=True)
+        pins = [_located(pin, known) for pin in pins]
+    lost = [pin for pin in pins if not pin.is_known]
+    if altered := [pin for pin in lost if known.get(pin.name, ("", ()))[1]]:
+        raise Altered(tuple(f"{pin.name} {pin.version}" for pin in altered))
+    if lost:
         raise Gone(tuple(f"{pin.name} {pin.version}" for pin in lost))
     return replace(held, pins=tuple(pins))
+
+
+def _located(pin: Pin, known: Mapping[str, tuple[str, tuple[File, ...]]]) -> Pin:
+    """A pin with its index and its files, where they are found: of those whose bytes are known, the same bytes alone."""
+    if pin.is_known or pin.name not in known:
+        return pin
+    index, files = known[pin.name]
+    if pin.files:
+        admitted = {file.sha256 for file in pin.files}
+        files = tuple(file for file in files if file.sha256 in admitted)
+    return replace(pin, index=index, files=files or pin.files)
 
 
 def elsewhere(held: Versions, source: Source) -> Versions:
@@ -199,7 +223,7 @@ def elsewhere(held: Versions, source: Source) -> Versions:
 def write_pylock(versions: Versions, source: Source) -> str:
     """The pylock.toml of a set; its path."""
     path = os.path.join(source.folder, "pylock.toml")
-    _write(path, pylock_text(versions, source.restore))
+    write_text(path, pylock_text(versions, source.restore))
     return path
 
 
@@ -225,6 +249,7 @@ def _read(folder: str, name: str) -> str:
         return ""
 
 
-def _write(path: str, text: str) -> None:
+def write_text(path: str, text: str) -> None:
+    """Writes a file that its user alone may read: it may hold credentials. Raises OSError."""
     with open(path, "w", encoding="utf-8", opener=private) as file:
         file.write(text)

@@ -35,7 +35,7 @@ def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = N
 
     ``root`` is the project's root, ``python`` the --python option. None when a file can't be read: the full way then
     says why. File-system calls: one open for each of .python-version, uv.toml, pyproject.toml and the files that
-    variables name.
+    variables name, and of sharedenv.lock.
     """
     parts = [__version__.encode(), platform_tag().encode(), encoded(root)]
     try:
@@ -45,6 +45,8 @@ def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = N
         parts.append(_read(root + "/.python-version") if not request else b"")
         parts += _variables(environ)
         parts += _configuration(root, environ)
+        if locked := _read(root + "/sharedenv.lock"):
+            parts.append(b"lock" + locked)
     except OSError:
         return None
     return _digest(parts)
