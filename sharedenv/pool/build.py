@@ -17,11 +17,11 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import moves
 from sharedenv.plan import Need
 from sharedenv.pool import failure
-from sharedenv.pool.construct import Construction, construct
+from sharedenv.pool.construct import Built, Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.exact import not_held
-from sharedenv.pool.held import fits, hold, known_versions, replace_held
+from sharedenv.pool.held import fits, hold, known_versions, moving, replace_held
 from sharedenv.pool.index import forget
 from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.layout import Layout
@@ -168,8 +168,6 @@ class Builder:
             failure.record(layout, need.payload.key, error)
             raise
         failure.clear(layout, need.payload.key)
-        if replace:
-            forget(layout, need.payload.key)
         observer.built(need, environment, time.monotonic() - started)
         return environment
 
@@ -189,20 +187,29 @@ class Builder:
         with staging(layout, key) as folder:
             built = construct(need, self._work(need), folder, held)
             kept = built.versions
+            if built.versions is not None and self._options.upgrade:
+                since = held.since if held is not None and held.digest == built.versions.digest else built.versions.since
+                with moving(layout, key, with_fields(built.versions, since=since)):
+                    return self._link(built, need, replace=True)
             if built.versions is not None:
                 kept = self._hold(key, held, built.versions)
             if kept == built.versions:
-                return publish(layout, built.settle, need.payload, replace=replace)
+                return self._link(built, need, replace=replace)
         # somebody else has built it first, and chose other versions meanwhile: the key has one set
         self._observer.step(need, "another build held other versions first: installing those")
         return self._publish(need, kept, replace=replace)
 
+    def _link(self, built: Built, need: Need, *, replace: bool) -> Environment:
+        """Publishes what was built. No fingerprint leads to an older generation then, nor where this is killed in between."""
+        if replace:
+            forget(self._layout, need.payload.key)
+        environment = publish(self._layout, built.settle, need.payload, replace=replace)
+        if replace:
+            forget(self._layout, need.payload.key)
+        return environment
+
     def _hold(self, key: str, held: Versions | None, versions: Versions) -> Versions:
         """Sees to it that what was built is held; what is held now, which is another set where somebody else was faster."""
-        if self._options.upgrade:
-            since = held.since if held is not None and held.digest == versions.digest else versions.since
-            replace_held(self._layout, key, with_fields(versions, since=since))
-            return versions
         kept = hold(self._layout, key, versions)
         if (kept.python, kept.pins) == (versions.python, versions.pins):
             return versions
