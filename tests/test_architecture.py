@@ -40,7 +40,7 @@ MAY_IMPORT = {
         "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "reading", "script", "secret", "settings", "start",
         "tool_uv", "uv", "versions",
     },
-    "run": {"errors", "plan", "pool", "process", "settings", "start"},
+    "run": {"errors", "plan", "pool", "process", "settings", "start", "versions"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
     "report": {"errors", "plan", "pool", "run", "slurm", "start"},
     "app": {"discover", "errors", "key", "payload", "plan", "pool", "process", "report", "run", "settings", "slurm", "start", "versions"},

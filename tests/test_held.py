@@ -152,7 +152,7 @@ def test_the_rest_of_a_run_is_computed_on_what_its_beginning_was(project: Projec
         (script.parent / "fail").touch()
     project.call("run", "case*/script.py", status=1)
     told = project.call("build", "--upgrade", "case*/script.py").stderr
-    assert "has results with the versions before: --resume would compute 1 more with the new ones" in told
+    assert "has 3 results with the versions before, and 1 to go: sharedenv run --resume --upgrade --run-id" in told
 
 
 def test_uvs_cache_gone_as_well(project: Project, index: Path) -> None:

@@ -70,17 +70,25 @@ class Recorder:
         self._joblog = joblog
         self._digests = digests
         self._since = since
-        self._pythons: dict[str, str] = {}
+        self._prepared: dict[str, Prepared] = {}
+        self._told: set[str] = set()  # keys whose environment the journal knows
         self.unwritten: list[Result] = []
         self.edited: list[Case] = []
 
     def ready(self, key: str, prepared: Prepared) -> None:
-        """The interpreter of a key, for the joblog."""
-        self._pythons[key] = prepared.python
+        """The environment of a key: what its results name, and whose interpreter the joblog has. From any thread."""
+        self._prepared[key] = prepared
 
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:
-        """Puts down that a case runs."""
+        """Puts down that a case runs, and before the first of a key, in what."""
+        if case.key not in self._told:
+            self._tell_environment(case.key)
         self._session.start(case.sequence, group, result_follows=result_follows)
+
+    def _tell_environment(self, key: str) -> None:
+        self._told.add(key)
+        if prepared := self._prepared.get(key):
+            self._session.write({"environment": prepared.name, "key": key, "versions": prepared.versions})
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
         """Passes on what a script wrote. Raises OSError."""
@@ -100,8 +108,9 @@ class Recorder:
 
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when that fails."""
-        if digest := self._digests.get(case.sequence):
-            result = replace(result, digest=digest)
+        digest, name = self._digests.get(case.sequence), self._prepared[case.key].name if case.key in self._told else ""
+        if digest or name:
+            result = replace(result, digest=digest or "", environment=name)
         trouble = ""
         if not self._session.append(result):
             self.unwritten.append(result)
@@ -110,7 +119,7 @@ class Recorder:
         what = "the joblog"
         try:
             if self._joblog is not None:
-                self._joblog.append(case, result, self._pythons.get(case.key, "python"))
+                self._joblog.append(case, result, prepared.python if (prepared := self._prepared.get(case.key)) else "python")
             what = "output"
             if last:
                 self._display.settled(case.sequence)

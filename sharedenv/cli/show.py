@@ -9,8 +9,9 @@ import click
 
 from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.list import environment_value, fault
-from sharedenv.cli.options import json_option, option, paths
+from sharedenv.cli.options import contrary, json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
+from sharedenv.cli.show_run import show_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.exact import not_held
 from sharedenv.pool.held import fits, read_held
@@ -26,16 +27,22 @@ from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import user_name
 
 
+@contrary("run_id", "python", why="a run has its environments")
 @click.command()
-@click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED, shell_complete=paths)
+@click.argument("name", metavar="KEY|SCRIPT", required=False, type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+@option("--run", "run_id", metavar="RUN", help="The versions that a run was computed with, and which cases with which.")
 @json_option
 @click.pass_obj
-def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
+def show(console: Console, name: str | None, python: str | None, run_id: str | None, as_json: bool) -> int:
     """Show one environment: what is in it, who built it from what, who uses it.
 
     KEY is the beginning of a key, as long as no other key begins so.
     """
+    if (name is None) == (run_id is None):
+        raise click.UsageError("KEY or SCRIPT names an environment, --run a run" if name else "name KEY or SCRIPT, or --run RUN")
+    if name is None:
+        return show_run(console, str(run_id), as_json)
     layout, item = _find(console.pool, name, python)
     if as_json:
         console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
