@@ -21,9 +21,10 @@ from sharedenv.versions import Versions, moved
 Build = Callable[[Plan], None]
 
 
-def settled(work: Work, build: Build | None, *, upgrade: bool, queued: Collection[int] = ()) -> Work:
+def settled(work: Work, command: str, build: Build | None, *, upgrade: bool, queued: Collection[int] = ()) -> Work:
     """The same work with the set of each key that it goes on with. Raises SharedenvError (exit status 2) where results would mix.
 
+    command  that goes on with the run: run or submit
     build    builds what was never built, since only that tells its versions; None where nothing may be built
     upgrade  the rest is to be computed with what is asked for now, whatever there is
     queued   sequences that are in Slurm's queue, and will be computed with what the run has
@@ -38,7 +39,9 @@ def settled(work: Work, build: Build | None, *, upgrade: bool, queued: Collectio
         build(replace(work.plan, needs=unknown))
         asked |= _asked(work, had)
     if not upgrade:
-        _refuse_mixing(work, run, asked, had, queued)
+        lines = _mixing(work, run, asked, had, queued)
+        if lines:
+            raise _refused(run, command, lines)
     return replace(work, sets=asked)
 
 
@@ -58,7 +61,8 @@ def _asked(work: Work, had: Mapping[str, str]) -> dict[str, str]:
     return {key: digest for key, digest in found.items() if digest}
 
 
-def _refuse_mixing(work: Work, run: Run, asked: Mapping[str, str], had: Mapping[str, str], queued: Collection[int]) -> None:
+def _mixing(work: Work, run: Run, asked: Mapping[str, str], had: Mapping[str, str], queued: Collection[int]) -> list[str]:
+    """How the versions of what is to run differ from those of results that stay, a line each; none where nothing would mix."""
     again = {case.sequence for case in work.cases}
     stay: dict[str, set[str]] = {}
     seen: dict[str, set[str]] = {}
@@ -76,8 +80,7 @@ def _refuse_mixing(work: Work, run: Run, asked: Mapping[str, str], had: Mapping[
         known = seen.get(group, set()) | ({had[key]} if group == key and key in had else set())
         if digest and digest not in known and stay.get(group):
             lines |= dict.fromkeys(_difference(work, run, max(stay[group]), key, digest))
-    if lines:
-        raise _mixing(run, list(lines))
+    return list(lines)
 
 
 def _difference(work: Work, run: Run, old: str, key: str, new: str) -> list[str]:
@@ -88,8 +91,7 @@ def _difference(work: Work, run: Run, old: str, key: str, new: str) -> list[str]
     return list(moved(before, after)) or [f"versions {old[:SHORT]} → {new[:SHORT]}"]
 
 
-def _mixing(run: Run, lines: list[str]) -> SharedenvError:
-    command = "submit" if run.asked.extra.get("slurm") else "run"
+def _refused(run: Run, command: str, lines: list[str]) -> SharedenvError:
     again = shlex.join(["sharedenv", command, "--resume", "--upgrade", "--run-id", run.id])
     anew = shlex.join(["sharedenv", *run.asked.command[1:]])
     return SharedenvError(

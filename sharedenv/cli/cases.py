@@ -86,7 +86,8 @@ def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], con
             build_plan(work.project, plan, options, 2, progress)
 
     may_build = not any(given.get(name) for name in ("no_build", "build_job", "dry_run", "print_only"))
-    work = settled(work, build if may_build else None, upgrade=given["upgrade"], queued=queued)
+    command = "submit" if "build_job" in given else "run"
+    work = settled(work, command, build if may_build else None, upgrade=given["upgrade"], queued=queued)
     if may_build:
         take_over(work)
     return work
