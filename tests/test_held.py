@@ -356,7 +356,8 @@ def test_show_says_what_is_held_and_what_is_not(project: Project, index: Path) -
     make_library(project.path / "lib")
     project.script("t.py", ["lib"], PRINT_LIB, extra='[tool.uv.sources]\nlib = { path = "lib" }')
     project.call("build", "t.py")
-    assert "not held: some of its sources may move" in project.call("show", "t.py").stdout
+    told = project.call("show", "t.py").stdout
+    assert "not held: some of its sources may move" in told and "system libraries, the local folder of lib\n" in told
     project.script("u.py", ["alpha"], SHOW, extra="# locked")
     subprocess.run(["uv", "lock", "-q", "--script", "u.py"], cwd=project.path, env=project.env, check=True)
     project.call("build", "u.py")

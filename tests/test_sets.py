@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from sharedenv.versions import parse_versions
 from tests.conftest import Project
 from tests.faults import preloaded, wait_for
-from tests.test_held import SHOW, index, pins, purge
+from tests.test_canonical import make_library
+from tests.test_held import SHOW, damage, index, pins, purge
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -223,3 +225,129 @@ def test_a_run_of_an_older_sharedenv_goes_on(project: Project, index: Path) -> N
     assert "nothing tells" in project.call("show", "--run", run.name).stdout
     project.call("run", "--resume")
     assert seen(project) == ["1.0"] * 4 and kept(project, run.name) == ["1.0"]
+
+
+class Sweep:
+    """A run of three cases of which the last fails for ever, and a model of it: what each has seen, what the pool holds."""
+
+    def __init__(self, project: Project, index: Path, chance: random.Random) -> None:
+        self.project, self.index, self.chance = project, index, chance
+        self.newest = 0
+        self.holds = "1.0"
+        self.seen = ["1.0"] * 3
+        project.copies(3, ["alpha"], BODY)
+        fail(project, 3)
+        project.call("run", "case*/script.py", status=1)
+        self.run = run_of(project)
+
+    def publish(self) -> None:
+        self.newest += 1
+        make_wheel(self.index, "alpha", f"1.{self.newest}")
+
+    def purge(self) -> None:
+        if self.project.environments:
+            purge(self.project)
+            self.project.call("build", "case1/script.py")
+
+    def prune(self) -> None:
+        self.project.call("prune", "--unused-for", "0s")
+
+    def rebuild(self) -> None:
+        self.project.call("build", "--rebuild", "case1/script.py")
+
+    def repair(self) -> None:
+        if self.project.environments:
+            damage(self.project)
+            self.project.call("verify", "--repair", status=None)
+
+    def upgrade(self) -> None:
+        self.project.call("build", "--upgrade", "case1/script.py")
+        self.holds = f"1.{self.newest}"
+
+    def other_run(self) -> None:
+        self.project.script("other/script.py", ["alpha"], BODY)
+        self.project.call("run", "other/script.py")
+        assert (self.project.path / "other" / "seen").read_text() == self.holds
+
+    def resume(self, *options: str) -> None:
+        mixes = self.holds not in self.seen and not options
+        self.project.call("run", "--resume", "--run-id", self.run, *options, status=2 if mixes else 1)
+        if not mixes:
+            self.seen[2] = self.holds
+
+    def resume_with_the_new(self) -> None:
+        self.resume("--upgrade")
+
+
+STEPS = [
+    Sweep.publish, Sweep.purge, Sweep.prune, Sweep.rebuild, Sweep.repair, Sweep.upgrade, Sweep.other_run, Sweep.resume,
+    Sweep.resume_with_the_new,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_cases_see_changes_at_an_upgrade_and_at_nothing_else(project: Project, index: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    sweep = Sweep(project, index, chance)
+    done = []
+    for step in chance.choices(STEPS, weights=[3, 1, 1, 1, 1, 2, 1, 2, 1], k=5):
+        done.append(step.__name__)
+        step(sweep)
+        assert seen_by(project, 3) == sweep.seen, f"seed {seed}: {done}"
+    sweep.resume()
+    assert seen_by(project, 3) == sweep.seen, f"seed {seed}: {done}, resume"
+    several = len(set(sweep.seen)) > 1
+    assert ("sets of versions" in project.call("status", sweep.run).stdout) == several, f"seed {seed}: {done}"
+
+
+def seen_by(project: Project, count: int) -> list[str]:
+    return [(project.path / f"case{number}" / "seen").read_text() for number in range(1, count + 1)]
+
+
+def test_a_share_does_not_mix_with_one_that_is_at_work(project: Project, index: Path) -> None:
+    """No result of that one is there yet."""
+    project.copies(2, ["alpha"], BODY)
+    fail(project, 1, 2)
+    project.call("run", "case*/script.py", status=1)
+    fail(project)
+    for path in project.path.glob("case*/seen"):
+        path.unlink()
+    (project.path / "case1" / "hold").touch()
+    first = project.start("run", "--resume", "--shard", "1/2", "case*/script.py")
+    wait_for((project.path / "case1" / "seen").exists)
+    make_wheel(index, "alpha", "1.1")
+    project.call("build", "--upgrade", "case1/script.py")
+    assert "alpha 1.0 → 1.1" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py", status=2).stderr
+    (project.path / "case1" / "hold").unlink()
+    assert first.wait(60) == 0
+    assert seen(project) == ["1.0"]
+
+
+def test_a_local_package_is_told_and_where_its_version_moves_nothing_mixes(project: Project, index: Path) -> None:
+    library = make_library(project.path / "lib")
+    source = '[tool.uv.sources]\nlib = { path = "../lib" }'
+    project.copies(2, ["lib"], "import os, sys; sys.exit(os.path.exists('fail'))", extra=source)
+    fail(project, 2)
+    project.call("run", "case*/script.py", status=1)
+    fail(project)
+    for name in ("pyproject.toml", "backend.py"):
+        text = (library / name).read_text()
+        (library / name).write_text(text.replace('version = "1"', 'version = "2"').replace("lib-1", "lib-2").replace("lib\\nVersion: 1", "lib\\nVersion: 2"))
+    project.call("build", "case*/script.py")
+    assert "lib 1 → 2" in project.call("run", "--resume", status=2).stderr
+    project.call("run", "--resume", "--upgrade")
+    assert "results with 2 sets of versions" in project.call("status").stdout
+
+
+def test_an_older_sharedenv_reads_what_a_run_writes(project: Project, index: Path) -> None:
+    """What is new stands in lines and fields that it passes over, and in a folder of its own."""
+    run = project.pool / "runs" / begun(project, index, 4)
+    for line in map(json.loads, (run / "results-local.1.jsonl").read_text().splitlines()):
+        assert {"owner", "attempt", "started", "ended"} & line.keys() or line.keys() == {"environment", "key", "versions"}
+        if "attempt" in line:
+            assert line.keys() >= {"sequence", "start", "seconds", "cpu", "memory", "status", "signal", "host", "output"}
+    assert json.loads((run / "run.json").read_text()).keys() == {
+        "schema", "command", "arguments", "cwd", "created", "count", "keys", "extra",
+    }  # fmt: skip
+    manifest = json.loads((project.environments[0] / "sharedenv.json").read_text())
+    assert list(manifest["notes"]) == ["versions"] and len(manifest["notes"]["versions"]) == 64

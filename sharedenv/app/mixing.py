@@ -66,6 +66,8 @@ def _mixing(work: Work, run: Run, asked: Mapping[str, str], had: Mapping[str, st
     again = {case.sequence for case in work.cases}
     stay: dict[str, set[str]] = {}
     seen: dict[str, set[str]] = {}
+    if any(session.alive for session in work.known or ()):  # another share of it is at work: its results are to come
+        stay = {group: {digest} for group, digest in had.items()}
     for sequence, group in work.groups.items():
         result = work.found.get(sequence)
         if result is not None and result.versions and not result.interrupted:
@@ -75,7 +77,7 @@ def _mixing(work: Work, run: Run, asked: Mapping[str, str], had: Mapping[str, st
         if sequence in queued and group in had:
             stay.setdefault(group, set()).add(had[group])
     lines: dict[str, None] = {}
-    for group, key in dict.fromkeys((work.groups[case.sequence], case.key) for case in work.cases if case.sequence in work.groups):
+    for group, key in dict.fromkeys((work.groups.get(case.sequence, case.key), case.key) for case in work.cases):
         digest = asked.get(key)
         known = seen.get(group, set()) | ({had[key]} if group == key and key in had else set())
         if digest and digest not in known and stay.get(group):

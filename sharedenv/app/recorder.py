@@ -81,14 +81,10 @@ class Recorder:
 
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:
         """Puts down that a case runs, and before the first of a key, in what."""
-        if case.key not in self._told:
-            self._tell_environment(case.key)
+        if case.key not in self._told and (prepared := self._prepared.get(case.key)):
+            self._told.add(case.key)
+            self._session.write({"environment": prepared.name, "key": case.key, "versions": prepared.versions})
         self._session.start(case.sequence, group, result_follows=result_follows)
-
-    def _tell_environment(self, key: str) -> None:
-        self._told.add(key)
-        if prepared := self._prepared.get(key):
-            self._session.write({"environment": prepared.name, "key": key, "versions": prepared.versions})
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
         """Passes on what a script wrote. Raises OSError."""
@@ -108,7 +104,8 @@ class Recorder:
 
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when that fails."""
-        digest, name = self._digests.get(case.sequence), self._prepared[case.key].name if case.key in self._told else ""
+        digest = self._digests.get(case.sequence)
+        name = self._prepared[case.key].name if case.key in self._told else ""
         if digest or name:
             result = replace(result, digest=digest or "", environment=name)
         trouble = ""

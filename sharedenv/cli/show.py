@@ -14,7 +14,7 @@ from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.cli.show_run import show_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.exact import not_held
-from sharedenv.pool.held import fits, read_held
+from sharedenv.pool.held import fits, local_packages, read_held
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
@@ -49,7 +49,7 @@ def show(console: Console, name: str | None, python: str | None, run_id: str | N
         return 0
     lines = [("key", item.key or "unknown"), ("path", short_path(item.path, current_folder(os.environ))), *_state(layout, item)]
     if item.manifest is not None:
-        lines += [*_facts(layout, item.manifest), *_held(layout, item.manifest)]
+        lines += [*_facts(layout, item.manifest), *_held(layout, item, item.manifest)]
     for line in table(("", ""), [(f"{word}:", text) for word, text in lines]):
         if line:
             console.result(line)
@@ -113,19 +113,24 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _held(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
+def _held(layout: Layout, item: Found, manifest: Manifest) -> list[tuple[str, str]]:
     """What is held of an environment, and what is not."""
-    never = ("not held", "Python's patch level, system libraries")
+    local = ", ".join(local_packages(item.path))
+    never = f"Python's patch level, system libraries{f', the local folder of {local}' if local else ''}"
+    return [("versions", _versions(layout, manifest)), ("never held", never)]
+
+
+def _versions(layout: Layout, manifest: Manifest) -> str:
     if why := not_held(manifest.payload):
-        return [("versions", why), never]
+        return why
     held = read_held(layout, manifest.payload.key)
     if held is None:
-        return [("versions", "not held yet; the next build of it holds them")]
+        return "not held yet; the next build of it holds them"
     if not fits(held, manifest):
-        return [("versions", f"others are held since {held.since} ({held.digest[:SHORT]})")]
+        return f"others are held since {held.since} ({held.digest[:SHORT]})"
     loose = sum(not pin.is_known for pin in held.pins)
     without = f", {count(loose, 'package')} by name and version alone" if loose else ""
-    return [("versions", f"held since {held.since} ({held.digest[:SHORT]}){without}"), never]
+    return f"held since {held.since} ({held.digest[:SHORT]}){without}"
 
 
 def _users(manifest: Manifest) -> str:

@@ -157,7 +157,7 @@ def _taken_over(layout: Layout, payload: Payload, exact: bool) -> Versions | Non
             continue
         if manifest.payload.text != payload.text:
             continue
-        if exact and any(distribution.folder for distribution in _distributions(path)):
+        if exact and local_packages(path):
             return None
         return versions_of(path, manifest)
     return None
@@ -169,6 +169,11 @@ def versions_of(environment: str, manifest: Manifest) -> Versions:
     named = [Pin(package.name, package.version) for package in manifest.packages]
     pins = tuple(found[pin.name].pin if pin.name in found and found[pin.name].pin.version == pin.version else pin for pin in named)
     return Versions(minor(manifest.interpreter.version), utc(os.stat(environment).st_mtime), pins)
+
+
+def local_packages(environment: str) -> list[str]:
+    """Names of the packages that came from a folder of this machine, which no version holds."""
+    return [distribution.pin.name for distribution in _distributions(environment) if distribution.folder]
 
 
 def _distributions(environment: str) -> list[Distribution]:
