@@ -101,13 +101,13 @@ class Versions:
         """sha256 of what is installed, 64 hex digits: Python's minor version, names, versions, commits. Where it is had from may
         be learned later, and changes nothing of it.
         """
-        lines = [self.python, *(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in self.pins)]
+        lines = [self.python, *sorted(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in self.pins)]
         return sha256("\n".join(lines).encode()).hexdigest()
 
     @property
     def text(self) -> str:
-        """The set as TOML: the same bytes for the same set."""
-        head = {"schema": SCHEMA, "python": self.python, "since": self.since}
+        """The set as TOML: the same bytes for the same set. Its digest is for who copies it and parses nothing (pool/sets)."""
+        head = {"schema": SCHEMA, "python": self.python, "since": self.since, "digest": self.digest}
         return toml_text(head) + "".join(map(_table, self.pins))
 
 

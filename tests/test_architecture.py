@@ -43,7 +43,7 @@ MAY_IMPORT = {
         "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "project_lock", "reading", "script", "secret", "settings",
         "start", "tool_uv", "uv", "versions",
     },
-    "run": {"errors", "plan", "pool", "process", "settings", "start"},
+    "run": {"errors", "plan", "pool", "process", "settings", "start", "versions"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
     "report": {"errors", "plan", "pool", "run", "slurm", "start"},
     "app": {

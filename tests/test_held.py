@@ -152,7 +152,7 @@ def test_the_rest_of_a_run_is_computed_on_what_its_beginning_was(project: Projec
         (script.parent / "fail").touch()
     project.call("run", "case*/script.py", status=1)
     told = project.call("build", "--upgrade", "case*/script.py").stderr
-    assert "has results with the versions before: --resume would compute 1 more with the new ones" in told
+    assert "has 3 results with the versions before, and 1 to go: sharedenv run --resume --upgrade --run-id" in told
 
 
 def test_uvs_cache_gone_as_well(project: Project, index: Path) -> None:
@@ -356,7 +356,8 @@ def test_show_says_what_is_held_and_what_is_not(project: Project, index: Path) -
     make_library(project.path / "lib")
     project.script("t.py", ["lib"], PRINT_LIB, extra='[tool.uv.sources]\nlib = { path = "lib" }')
     project.call("build", "t.py")
-    assert "not held: some of its sources may move" in project.call("show", "t.py").stdout
+    told = project.call("show", "t.py").stdout
+    assert "not held: some of its sources may move" in told and "system libraries, the local folder of lib\n" in told
     project.script("u.py", ["alpha"], SHOW, extra="# locked")
     subprocess.run(["uv", "lock", "-q", "--script", "u.py"], cwd=project.path, env=project.env, check=True)
     project.call("build", "u.py")

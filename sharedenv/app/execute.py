@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from sharedenv.app.build import taking_builds_along
 from sharedenv.app.recorder import Display, Recorder
+from sharedenv.app.sets import lost_set, put_down, with_sets
 from sharedenv.app.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.plan import Need
 from sharedenv.pool.missing import look_up_all, missing_error
+from sharedenv.pool.sets import find_set, set_of
 from sharedenv.pool.store import Environment, Unusable, look_up
 from sharedenv.process import stop_all
 from sharedenv.run.batch import Batch
@@ -79,7 +81,7 @@ def execute(
         recorder = Recorder(display, session, work.digests, work.since, joblog)
         batch = Batch(Queue(work.cases), starter, options, recorder)
         session.keep()
-        delivery = Delivery(work, threads, starter, recorder, batch, build_options, display)
+        delivery = Delivery(work, run, threads, starter, recorder, batch, build_options, display)
         with taking_builds_along():  # until the batch hears signals itself, and again when it has ended
             building = delivery.begin(environments)
             # thousands of cases that live until the end: nothing for the collector to look at again and again
@@ -114,6 +116,7 @@ class Delivery:
     def __init__(
         self,
         work: Work,
+        run: Run,
         threads: int | None,
         starter: Starter,
         recorder: Recorder,
@@ -124,6 +127,7 @@ class Delivery:
         self._options = options
         self._display = display
         self._work = work
+        self._run = run
         self._threads = threads
         self._starter = starter
         self._recorder = recorder
@@ -190,8 +194,15 @@ class Delivery:
             self._display.warn(text)
 
     def _hold(self, need: Need, environment: Environment) -> Prepared:
-        layout = self._work.layout
+        layout, key = self._work.layout, need.payload.key
+        # who goes on with a run has decided; of several who begin one, the first does
+        decided = self._work.run is not None and self._work.sets.get(key) in (None, set_of(environment))
+        digest = put_down(layout, self._run, environment, decided=decided)
         for _ in range(3):
+            if set_of(environment) != digest:  # another worker of this run was faster, or an upgrade came in between
+                if (other := find_set(layout, key, digest)) is None:
+                    raise lost_set(key, self._run)
+                environment = other
             try:
                 return prepare(layout, environment, os.environ, self._threads, self._display.warn)
             except Vanished:
@@ -224,7 +235,10 @@ class Needed:
 
 def needed(work: Work, *, thorough: bool = False, strict: bool = False) -> Needed:
     """Looks up what the cases need; ``thorough``: environments are walked through for purged files; ``strict``: as look_up has it."""
-    return Needed(*look_up_all(work.layout, work.needed, thorough=thorough, strict=strict))
+    ready, missing = look_up_all(work.layout, work.needed, thorough=thorough, strict=strict)
+    found = with_sets(work, ready) if work.sets else ready
+    there = {key: environment for key, environment in found.items() if environment is not None}
+    return Needed(there, {**missing, **dict.fromkeys(key for key in found if key not in there)})
 
 
 def require_all(work: Work, *, strict: bool) -> None:

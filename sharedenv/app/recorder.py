@@ -70,16 +70,20 @@ class Recorder:
         self._joblog = joblog
         self._digests = digests
         self._since = since
-        self._pythons: dict[str, str] = {}
+        self._prepared: dict[str, Prepared] = {}
+        self._told: set[str] = set()  # keys whose environment the journal knows
         self.unwritten: list[Result] = []
         self.edited: list[Case] = []
 
     def ready(self, key: str, prepared: Prepared) -> None:
-        """The interpreter of a key, for the joblog."""
-        self._pythons[key] = prepared.python
+        """The environment of a key: what its results name, and whose interpreter the joblog has. From any thread."""
+        self._prepared[key] = prepared
 
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:
-        """Puts down that a case runs."""
+        """Puts down that a case runs, and before the first of a key, in what."""
+        if case.key not in self._told and (prepared := self._prepared.get(case.key)):
+            self._told.add(case.key)
+            self._session.write({"environment": prepared.name, "key": case.key, "versions": prepared.versions})
         self._session.start(case.sequence, group, result_follows=result_follows)
 
     def output(self, case: Case, result: Result, stdout: Spool, stderr: Spool) -> None:  # noqa: ARG002 - the batch's signature
@@ -100,8 +104,10 @@ class Recorder:
 
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when that fails."""
-        if digest := self._digests.get(case.sequence):
-            result = replace(result, digest=digest)
+        digest = self._digests.get(case.sequence)
+        name = self._prepared[case.key].name if case.key in self._told else ""
+        if digest or name:
+            result = replace(result, digest=digest or "", environment=name)
         trouble = ""
         if not self._session.append(result):
             self.unwritten.append(result)
@@ -110,7 +116,7 @@ class Recorder:
         what = "the joblog"
         try:
             if self._joblog is not None:
-                self._joblog.append(case, result, self._pythons.get(case.key, "python"))
+                self._joblog.append(case, result, prepared.python if (prepared := self._prepared.get(case.key)) else "python")
             what = "output"
             if last:
                 self._display.settled(case.sequence)

@@ -102,6 +102,8 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         tuple(case.sequence for case in choice.cases if case.identity in earlier),
         writer=writer,
         known=tuple(sessions),
+        groups={case.sequence: case.key for case in old},
+        found=results,
     )
 
 

@@ -15,7 +15,7 @@ from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.report.words import count
-from sharedenv.run.case import Case
+from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.session_state import LOCAL, SessionState
 
@@ -52,6 +52,9 @@ class Work:
     unrun    cases of an earlier run that have no result at all
     again    sequences of those to run that have a result
     known    the sessions of an earlier run that there were when it was chosen what is to run
+    groups   key of each case in the run's plan, by sequence, of an earlier run
+    found    the last result of each case of an earlier run, by sequence
+    sets     key → digest of the set of versions that an earlier run goes on with (app/sets.py)
     since    when the scripts had been read, seconds since the epoch
     writer   under which the results are written
     """
@@ -67,6 +70,9 @@ class Work:
     unrun: int = 0
     again: tuple[int, ...] = ()
     known: tuple[SessionState, ...] | None = None
+    groups: Mapping[int, str] = field(default_factory=dict)
+    found: Mapping[int, Result] = field(default_factory=dict)
+    sets: Mapping[str, str] = field(default_factory=dict)
     since: float = field(default_factory=time.time)
     writer: str = LOCAL
 

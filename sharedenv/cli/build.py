@@ -112,7 +112,7 @@ def _upgrade(
     told = dict(movements(before, after))
     for key, lines in told.items():
         console.say(movement_lines(key, lines))
-    for text in left_behind(project.layout, {key for key, lines in told.items() if lines}):
+    for text in left_behind(project.layout, {key: before[key].digest for key, lines in told.items() if lines}, console):
         console.warn(text)
     if others.needs:
         more, more_errors = build_and_tell(project, others, options, jobs, console)

@@ -6,12 +6,13 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sharedenv.app.build import build_plan
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work
 from sharedenv.cli.arguments import duration
@@ -19,8 +20,11 @@ from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
 from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.plan import Plan
 from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.options import BuildOptions
+from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import create_run
@@ -41,6 +45,7 @@ _CASE_OPTIONS = (
 _RESUME_OPTIONS = (
     option("--resume", is_flag=True, help="Go on with the last run over these scripts and its options: what is left undone, what failed."),
     option("--retry-failed", is_flag=True, help="What failed in it, and no more."),
+    option("--upgrade", is_flag=True, needs=("resume", "retry_failed"), help="What is left, with the versions that are asked for now."),
     option("--run-id", metavar="ID", needs=("resume", "retry_failed"), help="The run that these two mean. [default: the last one]"),
     option("--no-build", is_flag=True, help="A missing environment is an error at once."),
 )
@@ -71,6 +76,22 @@ def wanted(
     if cwd is not None and not os.path.isdir(cwd):
         raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")
     return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"])
+
+
+def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], console: Console, queued: Collection[int] = ()) -> Work:
+    """The work of a run that goes on, with its sets of versions; ``queued``: see settled. Raises SharedenvError where results would mix."""
+    from sharedenv.app.mixing import settled, take_over  # noqa: PLC0415 - a new run does without
+
+    def build(plan: Plan) -> None:  # what fails is told by who tries it again
+        with BuildProgress(console) as progress:
+            build_plan(work.project, plan, options, 2, progress)
+
+    may_build = not any(given.get(name) for name in ("no_build", "build_job", "dry_run", "print_only"))
+    command = "submit" if "build_job" in given else "run"
+    work = settled(work, command, build if may_build else None, upgrade=given["upgrade"], queued=queued)
+    if may_build:
+        take_over(work)
+    return work
 
 
 @contextlib.contextmanager

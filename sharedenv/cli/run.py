@@ -17,7 +17,7 @@ from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import Beside
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, kept_journal, resume_options, wanted
+from sharedenv.cli.cases import case_options, choose_sets, kept_journal, resume_options, wanted
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
 #: how its scripts are run
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "array", "shard", "dry_run", "fail_fast",
+    "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
@@ -87,7 +87,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
 
         own = inherit(context, found.run, selection, build_options, given)
         build_options, given = own.build_options, dict(own.given)
-        work = resumed_work(found, replace(asked, selection=own.selection))
+        work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), build_options, given, console)
     else:
         work = new_work(console.pool, asked, here)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable, Mapping
+
 from sharedenv.app.project import pool_here
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
+from sharedenv.report.sets import mixed_lines
+from sharedenv.report.words import short_path
+from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import list_runs, open_run
+from sharedenv.run.sets import mixed
+from sharedenv.start.environ import current_folder
 
 
 def pool_of_runs(pool: str | None) -> Layout:
@@ -32,3 +40,12 @@ def meant_run(layout: Layout, run_id: str | None, console: Console) -> Run:
     if run is None:
         raise SharedenvError(f"no run in {layout.runs}", hint="sharedenv run 'case*/script.py'")
     return run
+
+
+def told_of_sets(
+    run: Run, cases: Iterable[Case], results: Mapping[int, Result], console: Console, style: Callable[[str, str], str]
+) -> list[str]:
+    """What to say of a run whose results were computed with several sets of versions; nothing of any other."""
+    here = current_folder(os.environ)
+    look = console.in_pool(f"sharedenv show --run {run.id}")
+    return mixed_lines(mixed(cases, results), look, lambda path: short_path(path, here), style)

@@ -9,11 +9,12 @@ import click
 
 from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.cli.list import environment_value, fault
-from sharedenv.cli.options import json_option, option, paths
+from sharedenv.cli.options import contrary, json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
+from sharedenv.cli.show_run import show_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.exact import not_held
-from sharedenv.pool.held import fits, read_held
+from sharedenv.pool.held import fits, local_packages, read_held
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
@@ -27,24 +28,30 @@ from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import user_name
 
 
+@contrary("run_id", "python", why="a run has its environments")
 @click.command()
-@click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED, shell_complete=paths)
+@click.argument("name", metavar="KEY|SCRIPT", required=False, type=click.UNPROCESSED, shell_complete=paths)
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+@option("--run", "run_id", metavar="RUN", help="The versions that a run was computed with, and which cases with which.")
 @option("--no-lock", is_flag=True, help="Pass by the project's sharedenv.lock.")
 @json_option
 @click.pass_obj
-def show(console: Console, name: str, python: str | None, no_lock: bool, as_json: bool) -> int:
+def show(console: Console, name: str | None, python: str | None, run_id: str | None, no_lock: bool, as_json: bool) -> int:
     """Show one environment: what is in it, who built it from what, who uses it.
 
     KEY is the beginning of a key, as long as no other key begins so.
     """
+    if (name is None) == (run_id is None):
+        raise click.UsageError("KEY or SCRIPT names an environment, --run a run" if name else "name KEY or SCRIPT, or --run RUN")
+    if name is None:
+        return show_run(console, str(run_id), as_json)
     layout, item = _find(console.pool, name, python, no_lock)
     if as_json:
         console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
         return 0
     lines = [("key", item.key or "unknown"), ("path", short_path(item.path, current_folder(os.environ))), *_state(layout, item)]
     if item.manifest is not None:
-        lines += [*_facts(layout, item.manifest), *_held(layout, item.manifest)]
+        lines += [*_facts(layout, item.manifest), *_held(layout, item, item.manifest)]
     for line in table(("", ""), [(f"{word}:", text) for word, text in lines]):
         if line:
             console.result(line)
@@ -108,21 +115,26 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _held(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
+def _held(layout: Layout, item: Found, manifest: Manifest) -> list[tuple[str, str]]:
     """What is held of an environment, and what is not."""
-    never = ("not held", "Python's patch level, system libraries")
+    local = ", ".join(local_packages(item.path))
+    never = f"Python's patch level, system libraries{f', the local folder of {local}' if local else ''}"
+    return [("versions", _versions(layout, manifest)), ("never held", never)]
+
+
+def _versions(layout: Layout, manifest: Manifest) -> str:
     if why := not_held(manifest.payload):
-        return [("versions", why), never]
+        return why
     held = read_held(layout, manifest.payload.key)
     if NAME in manifest.payload.document:
-        return [("versions", f"of {NAME} ({manifest.payload.document[NAME][7:][:SHORT]})"), never]
+        return f"of {NAME} ({manifest.payload.document[NAME][7:][:SHORT]})"
     if held is None:
-        return [("versions", "not held yet; the next build of it holds them")]
+        return "not held yet; the next build of it holds them"
     if not fits(held, manifest):
-        return [("versions", f"others are held since {held.since} ({held.digest[:SHORT]})")]
+        return f"others are held since {held.since} ({held.digest[:SHORT]})"
     loose = sum(not pin.is_known for pin in held.pins)
     without = f", {count(loose, 'package')} by name and version alone" if loose else ""
-    return [("versions", f"held since {held.since} ({held.digest[:SHORT]}){without}"), never]
+    return f"held since {held.since} ({held.digest[:SHORT]}){without}"
 
 
 def _users(manifest: Manifest) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sharedenv.cli.runs import told_of_sets
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
@@ -58,6 +59,7 @@ def _lines(
     if found := leftover(run.sessions(), without_result(stands.cases.values(), stands.results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
+    lines += told_of_sets(run, stands.cases.values(), stands.results, console, style)
     if stands.over and stands.count(FAILED, LOST, LEFT):
         lines.append("to go on: " + console.in_pool(f"sharedenv submit --resume --run-id {run.id}"))
     return lines

@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from sharedenv.cli.options import contrary, json_option, option, runs
-from sharedenv.cli.runs import meant_run, pool_of_runs
+from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
+from sharedenv.report.sets import set_values
 from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, share_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
@@ -26,6 +27,7 @@ from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.owned import doubt_error, find_doubt
 from sharedenv.run.runs import list_runs
+from sharedenv.run.sets import mixed, sets_used
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
 from sharedenv.start.environ import current_folder
@@ -84,6 +86,8 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "interrupted": case_values(interrupted(cases, results)),
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
         "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
+        "versions": set_values(sets_used(run.path, cases, results)),
+        "mixed": bool(mixed(cases, results)),
     }
     if is_on_slurm(run):
         document["slurm"] = slurm_value(run)
@@ -127,6 +131,7 @@ def _tell(layout: Layout, run: Run, console: Console) -> None:
     running = {*standing.running, *(case.sequence for _, case in found)}
     summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)
+    lines += told_of_sets(run, cases, results, console, style)
     for line in lines:
         console.result(line)
     if not standing.alive and (standing.left or standing.failed):

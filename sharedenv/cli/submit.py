@@ -13,10 +13,11 @@ import click
 from sharedenv.app.execute import require_all
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
+from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.building import build_and_tell, build_options, option_words
-from sharedenv.cli.cases import case_options, create_journal, resume_options, wanted
+from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -40,7 +41,7 @@ from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "print_only", "fail_fast", "wait",
+    "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast", "wait",
 })
 
 
@@ -94,7 +95,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))}
         order = _order(given, here, console)
         sequences, queued = _queued(found.run)
-        work = resumed_work(found, replace(asked, selection=selection), sequences)
+        work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
     else:
         order = _order(given, here, console)
         work = new_work(console.pool, asked, here)
@@ -199,7 +200,8 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
 
 def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:
     try:
-        return submit_array(run, number, work.cases, work.planned if work.run else (), tasks, order, os.environ)
+        sets = put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+        return submit_array(run, number, work.cases, work.planned if work.run else (), tasks, replace(order, sets=sets), os.environ)
     except cluster.Unclear:
         raise  # the job may be in the queue, and needs the run
     except BaseException:

@@ -79,7 +79,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
     ended = "ended by an error"
     try:
         chosen = functools.partial(_staged, layout, console) if how.stage else None
-        ready = prepare_all(layout, keys, os.environ, how.threads, chosen, console.warn)
+        ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, chosen, console.warn)
         planned = {case.sequence: case.digest for case in run.cases()}
         digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
         screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
@@ -87,6 +87,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         recorder = _Recorder(screen, session, digests, time.time())
         batch = Batch(Queue(assigned.cases), starter, _options(how, jobs), recorder)
         for key, prepared in ready.items():
+            recorder.ready(key, prepared)
             batch.deliver(key, prepared)
         session.keep()
         try:

@@ -7,12 +7,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
+from sharedenv.report.words import count
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import list_runs
 from sharedenv.run.standing import Standing, stand
@@ -89,14 +90,25 @@ def lost_with(layout: Layout) -> Iterator[str]:
             yield f"run {run.id} is unfinished ({standing.left:,} left to run): its journal goes with the pool"
 
 
-def left_behind(layout: Layout, keys: Collection[str]) -> Iterator[str]:
-    """What to say of each of the last runs that --resume would go on with and that has results with what keys had until now."""
-    runs = [run for run in list_runs(layout.runs)[:_LOOKED_AT] if not set(keys).isdisjoint(run.asked.keys)] if keys else []
+def left_behind(layout: Layout, old: Mapping[str, str], console: Console) -> Iterator[str]:
+    """What to say of each of the last runs that is not finished and has results with what keys had until now.
+
+    ``old``: key → digest of the set that it had.
+    """
+    runs = [run for run in list_runs(layout.runs)[:_LOOKED_AT] if not old.keys().isdisjoint(run.asked.keys)] if old else []
     for run in runs:
         try:
             results, sessions = run.read()
+            concerned = [case.sequence for case in run.cases() if case.key in old]
         except SharedenvError:
             continue
-        left = run.count - stand(run.count, results, sessions, time.time()).succeeded
-        if results and left:
-            yield f"run {run.id} has results with the versions before: --resume would compute {left:,} more with the new ones"
+        standing = stand(run.count, results, sessions, time.time())
+        # a journal of an older sharedenv does not say which versions they were: these, most likely
+        ended = [results[number] for number in concerned if number in results]
+        before = sum(result.succeeded and result.versions in ("", *old.values()) for result in ended)
+        if standing.alive:
+            yield f"run {run.id} is at work with the versions before, and goes on with them"
+        elif before and (left := run.count - standing.succeeded):
+            command = "submit" if run.asked.extra.get("slurm") else "run"
+            go_on = console.in_pool(f"sharedenv {command} --resume --upgrade --run-id {run.id}")
+            yield f"run {run.id} has {count(before, 'result')} with the versions before, and {left:,} to go: {go_on}"

@@ -15,14 +15,13 @@ from typing import Protocol
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import moves
-from sharedenv.payload import Payload
 from sharedenv.plan import Need
 from sharedenv.pool import failure
-from sharedenv.pool.construct import Construction, construct
+from sharedenv.pool.construct import Built, Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool, way_out
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.exact import not_held
-from sharedenv.pool.held import fits, held_as_locked, hold, known_versions, replace_held
+from sharedenv.pool.held import fits, held_as_locked, hold, known_versions, moving, replace_held
 from sharedenv.pool.index import forget
 from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.layout import Layout
@@ -171,8 +170,6 @@ class Builder:
             failure.record(layout, need.payload.key, error)
             raise
         failure.clear(layout, need.payload.key)
-        if replace:
-            forget(layout, need.payload.key)
         observer.built(need, environment, time.monotonic() - started)
         return environment
 
@@ -194,21 +191,30 @@ class Builder:
         with staging(layout, key) as folder:
             built = construct(need, self._work(need), folder, held)
             kept = built.versions
+            # an upgrade or the project's lock decides, whatever is held
+            if built.versions is not None and (self._options.upgrade or NAME in need.payload.document):
+                since = held.since if held is not None and held.digest == built.versions.digest else built.versions.since
+                with moving(layout, key, with_fields(built.versions, since=since)):
+                    return self._link(built, need, replace=replace or self._options.upgrade)
             if built.versions is not None:
-                kept = self._hold(need.payload, held, built.versions)
+                kept = self._hold(key, held, built.versions)
             if kept == built.versions:
-                return publish(layout, built.settle, need.payload, replace=replace)
+                return self._link(built, need, replace=replace)
         # somebody else has built it first, and chose other versions meanwhile: the key has one set
         self._observer.step(need, "another build held other versions first: installing those")
         return self._publish(need, kept, replace=replace)
 
-    def _hold(self, payload: Payload, held: Versions | None, versions: Versions) -> Versions:
+    def _link(self, built: Built, need: Need, *, replace: bool) -> Environment:
+        """Publishes what was built. No fingerprint leads to an older generation then, nor where this is killed in between."""
+        if replace:
+            forget(self._layout, need.payload.key)
+        environment = publish(self._layout, built.settle, need.payload, replace=replace)
+        if replace:
+            forget(self._layout, need.payload.key)
+        return environment
+
+    def _hold(self, key: str, held: Versions | None, versions: Versions) -> Versions:
         """Sees to it that what was built is held; what is held now, which is another set where somebody else was faster."""
-        key = payload.key
-        if self._options.upgrade or NAME in payload.document:  # the lock decides, whatever is held
-            since = held.since if held is not None and held.digest == versions.digest else versions.since
-            replace_held(self._layout, key, with_fields(versions, since=since))
-            return versions
         kept = hold(self._layout, key, versions)
         if (kept.python, kept.pins) == (versions.python, versions.pins):
             return versions

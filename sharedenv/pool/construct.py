@@ -21,7 +21,7 @@ from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.create import way_out
 from sharedenv.pool.direct_url import hide_credentials
-from sharedenv.pool.exact import check_held, constraints, find_held, held_error, not_held, pin, source_of, sync_held
+from sharedenv.pool.exact import check_held, constraints, digest_of, find_held, held_error, not_held, pin, source_of, sync_held
 from sharedenv.pool.health import VERSION
 from sharedenv.pool.interpreter import Fetches, Search
 from sharedenv.pool.inventory import take_inventory
@@ -38,7 +38,7 @@ from sharedenv.process import capture, limit_error
 from sharedenv.reading import in_order
 from sharedenv.secret import redact
 from sharedenv.settings import Settings
-from sharedenv.start.access import SHORT
+from sharedenv.start.access import SHORT, VERSIONS
 from sharedenv.start.trust import is_shared
 from sharedenv.start.uv_variables import is_on
 from sharedenv.uv import Unlocked, Uv, UvFailed, environment_for_uv, gist, make_venv, other_uv, sync_script
@@ -147,7 +147,8 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     if inputs.in_place and _has_changed(script, need, work):
         raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
     scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
-    how = Circumstances(work.uv.version, started, scripts, len(need.scripts), dict(inputs.notes), shared)
+    notes = {**inputs.notes, VERSIONS: digest_of(installed)}
+    how = Circumstances(work.uv.version, started, scripts, len(need.scripts), notes, shared)
     if exact is None and not_held(need.payload) is None:
         work.step("holding the versions")
         versions = pin(installed, source, started)

@@ -17,12 +17,23 @@ from sharedenv.plan import Need
 from sharedenv.pool.held import minor, utc
 from sharedenv.pool.interpreter import Search, find_interpreter
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.pins import Altered, Gone, Source, elsewhere, pin_installed, pip_environment, record_digest, with_files, write_pylock
+from sharedenv.pool.pins import (
+    Altered,
+    Gone,
+    Source,
+    elsewhere,
+    pin_installed,
+    pip_environment,
+    record_digest,
+    versions_in,
+    with_files,
+    write_pylock,
+)
 from sharedenv.pool.seal import Installed
 from sharedenv.project_lock import NAME
 from sharedenv.start.access import SHORT
 from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
-from sharedenv.versions import Versions, differences
+from sharedenv.versions import Pin, Versions, differences
 
 #: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too
 _HOW = ("--compile-bytecode", "--no-compile-bytecode", "--offline", "--no-cache", "--link-mode", "copy")
@@ -108,6 +119,15 @@ def _sync(held: Versions, source: Source, venv: str, flags: list[str]) -> None:
 def pin(installed: Installed, source: Source, now: float) -> Versions | None:
     """What was resolved and installed: to be held from now on (``now``: seconds since the epoch). None: it can't be. Raises OSError."""
     return pin_installed(installed.venv, minor(installed.probed.version), utc(now), source)
+
+
+def digest_of(installed: Installed) -> str:
+    """Digest of the versions that were installed, held or not. Raises OSError."""
+    python = minor(installed.probed.version)
+    try:
+        return versions_in(installed.venv, python, "").digest
+    except (ValueError, KeyError):  # what a package says of its origin is damaged
+        return Versions(python, "", tuple(Pin(package.name, package.version) for package in installed.packages)).digest
 
 
 def check_held(held: Versions, installed: Installed) -> None:

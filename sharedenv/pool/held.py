@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from time import time
@@ -16,13 +16,15 @@ from sharedenv.pool.create import mark_holding
 from sharedenv.pool.durable import sync_descriptor, sync_folder
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.pool.pins import distributions
+from sharedenv.pool.pins import Distribution, distributions
 from sharedenv.pool.private import make_folders, private, readable_as
-from sharedenv.pool.store import generations
+from sharedenv.pool.store import generations, published
 from sharedenv.project_lock import NAME
-from sharedenv.start.access import SHORT, again
+from sharedenv.start.access import SHORT, VERSIONS, again
 from sharedenv.start.regular import read_regular
 from sharedenv.versions import Pin, UnknownSchema, Versions, parse_versions
+
+_HELD, _ANNOUNCED = ".toml", ".next"  # endings: what is held, and what an upgrade is about to hold
 
 
 def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | None:
@@ -31,7 +33,7 @@ def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | No
     Of two Pythons, which only builders on two machines whose locks fail can have chosen, the one that was chosen first counts.
     """
     found = []
-    for path in _paths(layout, key):
+    for path in _announced(layout, key) or _paths(layout, key):
         try:
             found.append(parse_versions(again(partial(read_regular, path)).decode()))
         except FileNotFoundError:
@@ -87,6 +89,8 @@ def _has_bytes_of(held: Versions, locked: Versions) -> bool:
 def hold(layout: Layout, key: str, versions: Versions) -> Versions:
     """Holds these versions unless some are held: those that are. Raises OSError, and SharedenvError as read_held does."""
     if (held := read_held(layout, key)) is not None:
+        if announced := _announced(layout, key):  # by an upgrade that was killed when it had published
+            _settle(layout, key, announced[0], _path(layout, key, held))
         return held
     mark_holding(layout)
     temporary = _write(layout, versions)
@@ -114,9 +118,51 @@ def replace_held(layout: Layout, key: str, versions: Versions) -> None:
     sync_folder(layout.versions)
 
 
+@contextlib.contextmanager
+def moving(layout: Layout, key: str, versions: Versions) -> Iterator[None]:
+    """Holds these versions from now on, if the body publishes an environment with them. Raises OSError.
+
+    Killed at any instant, both have moved or neither has: they are announced before, and count as held from the moment at which
+    the key leads to an environment that has them.
+    """
+    mark_holding(layout)
+    path = _path(layout, key, versions)
+    announced = f"{path.removesuffix(_HELD)}-{versions.digest[:SHORT]}{_ANNOUNCED}"
+    os.replace(_write(layout, versions), announced)
+    sync_folder(layout.versions)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(announced)
+        raise
+    _settle(layout, key, announced, path)
+
+
+def _settle(layout: Layout, key: str, announced: str, path: str) -> None:
+    os.replace(announced, path)
+    for other in [*_paths(layout, key), *_paths(layout, key, _ANNOUNCED)]:
+        if other != path:
+            os.unlink(other)
+    sync_folder(layout.versions)
+
+
+def _announced(layout: Layout, key: str) -> list[str]:
+    """The versions that an upgrade had announced when it was killed, where it had published them: they are what is held."""
+    paths = _paths(layout, key, _ANNOUNCED)
+    environment = published(layout, key) if paths else None
+    if environment is None:
+        return []
+    try:
+        noted = str(read_manifest(environment).notes.get(VERSIONS, ""))
+    except ManifestError:
+        return []
+    return [path for path in paths if path.endswith(f"-{noted[:SHORT]}{_ANNOUNCED}")]
+
+
 def forget_unused(layout: Layout) -> None:
     """Lets go of the versions of all keys that have no environment. What can't be removed stays."""
-    for name in _names(layout):
+    for name in [*_names(layout), *_names(layout, _ANNOUNCED)]:
         if not generations(layout, name[:SHORT]):
             try:
                 os.unlink(os.path.join(layout.versions, name))
@@ -135,16 +181,39 @@ def _taken_over(layout: Layout, payload: Payload, exact: bool) -> Versions | Non
             continue
         if manifest.payload.text != payload.text:
             continue
-        try:
-            found = {distribution.pin.name: distribution for distribution in distributions(path)}
-        except (OSError, ValueError):  # a purge has been there
-            found = {}
-        if exact and any(distribution.folder for distribution in found.values()):
+        if exact and local_packages(path):
             return None
-        named = [Pin(package.name, package.version) for package in manifest.packages]
-        pins = tuple(found[pin.name].pin if pin.name in found and found[pin.name].pin.version == pin.version else pin for pin in named)
-        return Versions(minor(manifest.interpreter.version), utc(os.stat(path).st_mtime), pins)
+        return versions_of(path, manifest)
     return None
+
+
+def versions_of(environment: str, manifest: Manifest) -> Versions:
+    """What an environment (its path) holds, by its manifest and its dist-infos, without the files of packages. Raises OSError."""
+    found = {distribution.pin.name: distribution for distribution in _distributions(environment)}
+    named = [Pin(package.name, package.version) for package in manifest.packages]
+    pins = tuple(found[pin.name].pin if pin.name in found and found[pin.name].pin.version == pin.version else pin for pin in named)
+    return Versions(minor(manifest.interpreter.version), utc(os.stat(environment).st_mtime), pins)
+
+
+def local_packages(environment: str) -> list[str]:
+    """Names of the packages that came from a folder of this machine, which no version holds."""
+    return [distribution.pin.name for distribution in _distributions(environment) if distribution.folder]
+
+
+def _distributions(environment: str) -> list[Distribution]:
+    try:
+        return distributions(environment)
+    except (OSError, ValueError, KeyError):  # a purge has been there
+        return []
+
+
+def held_text(layout: Layout, key: str, digest: str) -> bytes | None:
+    """What a key is held at as TOML, where it is the set of this digest."""
+    try:
+        held = read_held(layout, key)
+    except SharedenvError:
+        return None
+    return held.text.encode() if held is not None and held.digest == digest else None
 
 
 def fits(versions: Versions | None, manifest: Manifest) -> bool:
@@ -172,16 +241,16 @@ def utc(seconds: float) -> str:
 
 
 def _path(layout: Layout, key: str, versions: Versions) -> str:
-    return os.path.join(layout.versions, f"{key}-{versions.python}.toml")
+    return os.path.join(layout.versions, f"{key}-{versions.python}{_HELD}")
 
 
-def _paths(layout: Layout, key: str) -> list[str]:
-    return [os.path.join(layout.versions, name) for name in _names(layout) if name.startswith(key + "-")]
+def _paths(layout: Layout, key: str, ending: str = _HELD) -> list[str]:
+    return [os.path.join(layout.versions, name) for name in _names(layout, ending) if name.startswith(key + "-")]
 
 
-def _names(layout: Layout) -> list[str]:
+def _names(layout: Layout, ending: str = _HELD) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(layout.versions) if name.endswith(".toml"))
+        return sorted(name for name in os.listdir(layout.versions) if name.endswith(ending))
     except FileNotFoundError:
         return []
 

@@ -99,6 +99,11 @@ def _distribution(folder: str) -> Distribution:
     return Distribution(pin, "dir_info" in origin, built, tags)
 
 
+def versions_in(venv: str, python: str, since: str) -> Versions:
+    """All that is installed in an environment, without the files of packages. ``python``: the minor version. Raises OSError, ValueError."""
+    return Versions(python, since, tuple(distribution.pin for distribution in distributions(venv)))
+
+
 def record_digest(venv: str, name: str) -> str:
     """sha256 of what the RECORD of a package says of the files that came with it; "" where it has none."""
     for folder in glob.glob(os.path.join(glob.escape(venv), "lib", "*", "site-packages", "*.dist-info")):

@@ -53,6 +53,8 @@ class Result:
     tail     last lines of its stderr, for what failed
     digest   of the script when it ran, where that is not the plan's
     output   bytes written to stdout
+    environment  name of the environment it ran in, `<key12>-<n>`; "" where there was none
+    versions  digest of the set of versions in that; "" in a journal of an older sharedenv
     """
 
     sequence: int
@@ -68,6 +70,8 @@ class Result:
     tail: str = ""
     digest: str = ""
     output: int = 0
+    environment: str = ""
+    versions: str = ""
 
     @property
     def succeeded(self) -> bool:

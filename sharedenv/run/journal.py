@@ -4,6 +4,7 @@
     plan.jsonl                    the cases, one a line: written once
     plan-<n>.jsonl                cases that a later `--resume` added, if any; sequences go on
     results-<writer>.<n>.jsonl    one file for each session; a session is one process that works on the run
+    versions/<key>-<n>.toml       the sets of versions that it was computed with (sets.py)
 
 The folder appears complete, by a rename. A session's file is made by exclusive creation under the next free number,
 which holds on every file system: of two that want the run at once, one gets the number and the other an error. Its
@@ -33,7 +34,7 @@ from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
 from sharedenv.run.owned import open_file, open_owned
-from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, is_result
+from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, environments_in, is_result
 from sharedenv.run.session import Session
 from sharedenv.run.session_state import LOCAL, SessionState, read_session, settle, settle_others
 from sharedenv.run.telling import last_words
@@ -134,7 +135,8 @@ class Run:
         sessions = []
         clock = functools.cache(file_system_time)
         for writer, number, records, touched in self._read_files(tails=tails):
-            own = {record["sequence"]: decode_result(record) for record in records if "attempt" in record}
+            environments = environments_in(records)
+            own = {record["sequence"]: decode_result(record, environments) for record in records if "attempt" in record}
             session = read_session(writer, number, records, touched, lambda: clock(self.path))
             settle(session, found.setdefault(writer, {}), own)
             sessions.append(session)
@@ -160,9 +162,10 @@ class Run:
         """The last result that each writer has for a case, by writer and sequence."""
         found: dict[str, dict[int, Result]] = {}
         for writer, _, records, _ in self._read_files():
+            environments = environments_in(records)
             for record in records:
                 if "attempt" in record:
-                    found.setdefault(writer, {})[record["sequence"]] = decode_result(record)
+                    found.setdefault(writer, {})[record["sequence"]] = decode_result(record, environments)
         return found
 
     def begin(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.store import Environment, enter
+from sharedenv.pool.sets import enter_set, set_of
+from sharedenv.pool.store import Environment
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
 from sharedenv.start.staged import path_to_use
@@ -18,9 +19,10 @@ def prepare(
 ) -> Prepared:
     """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError.
 
-    ``tell``: see first_on_path.
+    It is the one with the run's set of versions, whether its key leads to it or to a newer one. ``tell``: see first_on_path.
     """
-    descriptor = enter(layout, environment)
+    descriptor = enter_set(layout, environment)
     path = path_to_use(environment.path, environ)
     entries = first_on_path(descriptor, environment.path, path, environ, tell)
-    return Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, entries, threads), (descriptor,))
+    variables = case_variables(environ, path, entries, threads)
+    return Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), environment.name, set_of(environment))

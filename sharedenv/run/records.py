@@ -93,6 +93,8 @@ def encode_result(result: Result, started: Sequence[tuple[int, int]] = ()) -> by
         text += f',"tail":{_encode(result.tail)}'
     if result.digest:
         text += f',"digest":{_encode(result.digest)}'
+    if result.environment:
+        text += f',"environment":"{result.environment}"'
     if started:
         pairs = ",".join(f"[{sequence},{group}]" for sequence, group in started)
         text += f',"started":[{pairs}]'
@@ -107,8 +109,15 @@ def is_result(record: Mapping[str, Any]) -> bool:
     return all(name in record for name in _NEEDED) and type(record["sequence"]) is int and type(record["start"]) is float
 
 
-def decode_result(record: Mapping[str, Any]) -> Result:
-    """A result of its record. Raises KeyError for a record that is none."""
+def environments_in(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """What the records of a session say of the environments that its results name: name → name and digest of the versions in it."""
+    told = (record for record in records if "versions" in record and "attempt" not in record)
+    return {record["environment"]: (record["environment"], str(record["versions"])) for record in told if "environment" in record}
+
+
+def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[str, str]]) -> Result:
+    """A result of its record; ``environments``: of its session. Raises KeyError for a record that is none."""
+    name = record.get("environment", "")
     return Result(
         record["sequence"],
         record["attempt"],
@@ -123,4 +132,5 @@ def decode_result(record: Mapping[str, Any]) -> Result:
         record.get("tail", ""),
         record.get("digest", ""),
         record.get("output", 0),
+        *environments.get(name, (name, "")),
     )

@@ -21,11 +21,15 @@ class Prepared:
     python     path of its interpreter
     variables  the environment of its cases' processes, but for PWD: that is each case's folder
     leases     descriptors that hold it against prune; each case's process inherits them
+    name       `<key12>-<n>`
+    versions   digest of the set of versions in it
     """
 
     python: str
     variables: Mapping[str, str]
     leases: tuple[int, ...] = ()
+    name: str = ""
+    versions: str = ""
 
 
 @frozen

@@ -19,7 +19,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, field, replace
 from typing import Any
 
 from sharedenv.errors import SharedenvError
@@ -72,6 +72,7 @@ class Array:
     job    id that Slurm gave to the array, "" before that
     build  id of the job that builds for it, "" for none
     owner  the process that submits it, None where that is not known
+    sets   key → digest of the set of versions that its tasks take, where that was known when it was made
     """
 
     path: str
@@ -81,6 +82,7 @@ class Array:
     job: str = ""
     build: str = ""
     owner: Owner | None = None
+    sets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -130,7 +132,7 @@ def next_number(run: str) -> int:
     return max(_numbers(os.path.join(run, _FOLDER)), default=0) + 1
 
 
-def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: How) -> Array:
+def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: How, sets: Mapping[str, str] | None = None) -> Array:
     """Makes the folder of a new array of the run at this path, and so takes the run for a submission. It appears complete, by a rename.
 
     Raises SharedenvError when another submission has the number: it was faster, and may have the same cases. Raises OSError.
@@ -139,7 +141,7 @@ def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: 
     owner = this_process()
     staging = os.path.join(run, _FOLDER, f".new-{owner.host}-{owner.pid}")
     make_folders(staging)
-    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how, owner=owner)
+    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how, owner=owner, sets=sets or {})
     keys = sorted({case.key for case in array.cases})
     position = {key: index for index, key in enumerate(keys)}
     try:
@@ -149,6 +151,7 @@ def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: 
                 "tasks": tasks,
                 "how": asdict(how),
                 "keys": keys,
+                "sets": {key: array.sets[key] for key in keys if key in array.sets},
                 "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
                 "owner": owner.record(),
             },
@@ -204,7 +207,7 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
         except FileNotFoundError:
             jobs = {"job": "", "build": ""}
         owner = owner_of(plan["owner"]) if "owner" in plan else None
-        return Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner)
+        return Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner, plan.get("sets", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
@@ -27,6 +28,7 @@ class Order:
     max_running  tasks that may run at once, None for no limit of ours
     build        command of the job that builds first, which is given a list of scripts
     missing      scripts in that list, one for each environment; () when all is built
+    sets         key → digest of the set of versions that the tasks take; of what is yet to be built, the first task tells
     """
 
     options: Options
@@ -36,6 +38,7 @@ class Order:
     max_running: int | None = None
     build: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    sets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -89,7 +92,7 @@ def submit_array(
     """
     run_id = run.id
     try:
-        array = create_array(run.path, number, cases, tasks, order.how)
+        array = create_array(run.path, number, cases, tasks, order.how, order.sets)
         build = job = ""
         try:
             if added:

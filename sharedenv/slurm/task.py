@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
+from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.layout import Layout
@@ -18,7 +19,7 @@ from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
 from sharedenv.slurm.arrays import Array, writer_of
 from sharedenv.slurm.workers import results_of
-from sharedenv.start.access import SHORT, Vanished, as_built, enter, published
+from sharedenv.start.access import Vanished, as_built, enter, noted_versions, published
 from sharedenv.start.staged import path_to_use
 from sharedenv.start.trust import environment_fault
 
@@ -75,59 +76,43 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment
 
 def prepare_all(
     layout: Layout,
+    run: Run,
+    sets: Mapping[str, str],
     keys: Iterable[str],
     environ: Mapping[str, str],
     threads: int | None,
     stage: Callable[[str], str] | None,
     tell: Callable[[str], None],
 ) -> dict[str, Prepared]:
-    """The environments of these keys, held; ``stage`` gives, for one's path, that of a copy. Raises SharedenvError.
+    """The environments of these keys with the run's sets of versions, held; ``sets``: those that the array names.
 
-    ``tell``: see first_on_path.
+    ``stage`` gives, for one's path, that of a copy; ``tell``: see first_on_path. Raises SharedenvError, OSError.
     """
     ready = {}
     for key in keys:
-        environment, descriptor = _entered(layout, key)
+        environment, descriptor, versions = _entered(layout, run, key, sets.get(key))
         path = path_to_use(environment, environ) if stage is None else stage(environment)
         entries = first_on_path(descriptor, environment, path, environ, tell)
-        ready[key] = Prepared(os.path.join(path, "bin", "python"), case_variables(environ, path, entries, threads), (descriptor,))
+        variables = case_variables(environ, path, entries, threads)
+        ready[key] = Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), os.path.basename(environment), versions)
     return ready
 
 
-def _entered(layout: Layout, key: str) -> tuple[str, int]:
-    """Path and held descriptor of a key's environment. Raises SharedenvError."""
-    for _ in range(10):
-        path = published(layout.path, key)
-        if path is None:
-            raise _missing(layout, key, "it is not in the pool")
+def _entered(layout: Layout, run: Run, key: str, digest: str | None) -> tuple[str, int, str]:
+    """Path, held descriptor and set of versions of a key's environment: of this set, where one is named. Raises SharedenvError."""
+    path = published(layout.path, key) if digest else None
+    if path is not None:
         try:
-            descriptor = enter(layout.path, path, lambda: published(layout.path, key))
+            descriptor = enter(layout.path, path, functools.partial(published, layout.path, key))
         except Vanished:
-            if not os.path.isdir(path):
-                raise _missing(layout, key, "it is not in the pool") from None
-            continue  # replaced by a newer build meanwhile
-        _check(layout, key, path, descriptor)
-        return path, descriptor
-    raise _missing(layout, key, "it is being taken away")
+            pass
+        else:
+            manifest = as_built(descriptor, path, key)
+            fits = manifest is not None and noted_versions(manifest) == digest
+            if fits and environment_fault(os.stat(layout.path), path, os.environ) is None:
+                return path, descriptor, digest or ""
+            os.close(descriptor)
+    from sharedenv.slurm.other_set import enter_fitting  # noqa: PLC0415 - a task that finds what it was planned with does without packaging
 
-
-def _check(layout: Layout, key: str, path: str, descriptor: int) -> None:
-    """Raises SharedenvError unless the environment is the key's and what was built."""
-    if as_built(descriptor, path, key) is not None and environment_fault(os.stat(layout.path), path, os.environ) is None:
-        return
-    from sharedenv.pool.store import Unusable, examine  # noqa: PLC0415 - a task that finds all as it was built does without packaging
-
-    examined = examine(layout, path)
-    if isinstance(examined, Unusable):
-        raise _missing(layout, key, examined.reason)
-    if examined.key != key:
-        raise _missing(layout, key, "its manifest names another key")
-
-
-def _missing(layout: Layout, key: str, cause: str) -> SharedenvError:
-    return SharedenvError(
-        f"environment {key[:SHORT]} can't be used, and a task builds none",
-        cause=f"{cause} ({layout.path})",
-        hint="sharedenv submit --resume, where environments may be built",
-        exit_code=EXIT_BUILD,
-    )
+    environment, descriptor, versions = enter_fitting(layout, run, key, digest)
+    return environment.path, descriptor, versions

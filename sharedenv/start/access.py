@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 OTHERS = stat.S_IWGRP | stat.S_IWOTH  #: the right to write that no file of a pool gives
 MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
+VERSIONS = "versions"  #: the note of a manifest that holds the digest of what was installed
 SHORT = 12  #: digits of a key that stand for it in names and messages; a short name never decides
 _PLACE = b'\n  "place": "'  # so far in, it can only be one of the notes
+_NOTED = f'\n  "{VERSIONS}": "'.encode()
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
 REPLACED = (errno.ESTALE, errno.ENOENT)  #: what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
 
@@ -193,6 +195,12 @@ def as_built(descriptor: int, environment: str, key: str = "") -> bytes | None:
 def read_open(descriptor: int) -> bytes:
     """The bytes of a manifest that is open. Raises OSError."""
     return posix.pread(descriptor, 1 << 24, 0)
+
+
+def noted_versions(manifest: bytes) -> str:
+    """The digest of the versions in an environment, out of its manifest's notes; "" where an older sharedenv built it."""
+    _, _, rest = manifest.partition(_NOTED)
+    return rest.partition(b'"')[0].decode("ascii")
 
 
 def noted_place(manifest: bytes) -> str:

@@ -1,0 +1,62 @@
+"""The sets of versions that a run was computed with, for people and for programs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sharedenv.report.table import table
+from sharedenv.report.words import count, printable
+from sharedenv.run.case import Case
+from sharedenv.run.sets import SetUsed
+from sharedenv.start.access import SHORT
+
+_NAMED = 3  #: scripts named of each set
+
+
+def mixed_lines(
+    mixed: Iterable[Mapping[str, Sequence[Case]]], look: str, name: Callable[[str], str], style: Callable[[str, str], str]
+) -> list[str]:
+    """What `status` warns of: cases with one key and several sets, each with its cases. ``look``: the command that says what differs."""
+    lines = []
+    for sets in mixed:
+        lines.append(style("warning", f"results with {len(sets)} sets of versions; what differs: {look}"))
+        lines += [f"  {len(cases):,} with {digest[:SHORT]}: {_named(cases, name)}" for digest, cases in sets.items()]
+    return lines
+
+
+def set_lines(used: Sequence[SetUsed], total: int, unknown: int, name: Callable[[str], str]) -> list[str]:
+    """What `show --run` prints: each set with its cases, its environments and its packages."""
+    lines = []
+    for one in used:
+        python = f"Python {one.versions.python}, " if one.versions else ""
+        those = f"{len(one.cases):,} of {count(total, 'script')}: {_named(one.cases, name)}" if one.cases else "no result yet"
+        lines.append(f"versions {one.digest[:SHORT]}: {python}{those}")
+        lines += [f"  environment {environment}" for environment in one.environments]
+        if one.versions is None:
+            lines.append("  the file that says what is in them is gone or damaged")
+        else:
+            packages = [(f"  {package}", version) for package, version in one.versions.names.items()]
+            lines += list(table(("", ""), packages))[1:]
+    if unknown:
+        lines.append(f"nothing tells with which versions {count(unknown, 'result')} were computed: by an older sharedenv")
+    return lines
+
+
+def set_values(used: Iterable[SetUsed]) -> list[dict[str, Any]]:
+    """The same as JSON values."""
+    return [
+        {
+            "versions": one.digest,
+            "python": one.versions.python if one.versions else None,
+            "packages": one.versions.names if one.versions else None,
+            "environments": one.environments,
+            "cases": [case.sequence for case in one.cases],
+        }
+        for one in used
+    ]
+
+
+def _named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
+    more = f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
+    return ", ".join(printable(name(case.script)) for case in cases[:_NAMED]) + more
