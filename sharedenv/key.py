@@ -10,7 +10,7 @@ from typing import Any
 from sharedenv.lock import places, without_credentials
 from sharedenv.payload import Aside, Maker, Payload, payload_from
 from sharedenv.readers import Place
-from sharedenv.requirement import RequirementError, admits, leaves_room, merge, parse_requirement, parse_specifiers
+from sharedenv.requirement import RequirementError, admits, leaves_room, merge, normal_name, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
 from sharedenv.start.fingerprint import sha256
@@ -51,7 +51,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
         # the same bytes beside two scripts can mean two things
         document["lock-places"] = _lock_places(named, place)
     options = {name: value for name, value in metadata.uv.items() if name in _CARRIED}
-    return payload_from(document, Aside(urls, options, lock), bound=bool(place.relative))
+    return payload_from(document, Aside(urls, options, lock, _reinstall(metadata)), bound=bool(place.relative))
 
 
 def moves(payload: Payload) -> bool:
@@ -89,6 +89,12 @@ def _is_moving_branch(origin: tuple[str, Mapping[str, Any]]) -> bool:
         return _COMMIT.fullmatch(str(source.get("rev", ""))) is None
     url = str(source.get("url", ""))
     return url.startswith("git+") and _COMMIT.fullmatch(url.partition("#")[0].rpartition("@")[2]) is None
+
+
+def _reinstall(metadata: Metadata) -> tuple[str, ...] | None:
+    if metadata.uv.get("reinstall"):
+        return None
+    return tuple(map(normal_name, metadata.uv.get("reinstall-package", ())))
 
 
 def _requires_python(metadata: Metadata) -> str:

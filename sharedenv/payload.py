@@ -19,6 +19,7 @@ class Aside:
     urls: Mapping[str, str] = field(default_factory=dict)  # URL without credentials → the URL with them
     options: Mapping[str, Any] = field(default_factory=dict)  # inert options of [tool.uv], such as keyring-provider
     lock: bytes | None = None  # the lock file's bytes
+    reinstall: tuple[str, ...] | None = ()  # packages whose local sources are looked at by each command that builds; None: all
 
 
 @frozen

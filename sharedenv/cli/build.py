@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import click
 
+from sharedenv.app.build import look_closely
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
 from sharedenv.cli.arguments import Jobs
@@ -22,7 +23,8 @@ from sharedenv.pool.check import normal_name
 from sharedenv.pool.index import remember
 from sharedenv.pool.locked import locked_script
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.store import Environment, Unusable, inspect
+from sharedenv.pool.store import Environment, Unusable
+from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path, size
 from sharedenv.start.access import SHORT
@@ -68,7 +70,7 @@ def build(
     project = open_project(console.pool, selection)
     plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:
-        return _check(project, plan, console, as_json, strict=build_options.strict)
+        return _check(project, plan, console, as_json, build_options)
     if upgrade or upgrade_packages:
         _refuse_locked(plan)
     if shared_group:
@@ -130,8 +132,9 @@ def _refuse_locked(plan: Plan) -> None:
         )
 
 
-def _check(project: Project, plan: Plan, console: Console, as_json: bool, *, strict: bool) -> int:
-    found = {key: inspect(project.layout, need.payload, strict=strict) for key, need in plan.needs.items()}
+def _check(project: Project, plan: Plan, console: Console, as_json: bool, options: BuildOptions) -> int:
+    with BuildProgress(console) as progress:
+        found = look_closely(project, plan, options, progress)
     missing = [key for key, environment in found.items() if not isinstance(environment, Environment)]
     if as_json:
         ready = [environment for environment in found.values() if isinstance(environment, Environment)]
