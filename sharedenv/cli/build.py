@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -103,7 +104,7 @@ def _upgrade(
     project: Project, plan: Plan, options: BuildOptions, packages: tuple[str, ...], jobs: int, console: Console
 ) -> tuple[Mapping[str, Environment], list[SharedenvError]]:
     """As build_and_tell, on versions that are chosen anew; tells what has moved."""
-    names = tuple(map(normal_name, packages))
+    names = tuple(_name(project, package) for package in packages)
     before = versions_of(project.layout, plan.needs.values())
     concerned, others = split(plan, names, before) if names else (plan, replace(plan, needs={}))
     moving = replace(options, rebuild=True, upgrade=True, upgrade_packages=names)
@@ -118,6 +119,20 @@ def _upgrade(
         more, more_errors = build_and_tell(project, others, options, jobs, console)
         return {**ready, **more}, [*errors, *more_errors]
     return ready, errors
+
+
+def _name(project: Project, package: str) -> str:
+    if bare := re.fullmatch(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*", package):
+        return normal_name(bare[1])
+    name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", package)
+    first = short_path(project.paths[0], current_folder(os.environ))
+    raise SharedenvError(
+        f"--upgrade-package takes the name of a package, not {printable(package)!r}",
+        cause="it moves that package to the newest version that the script admits; another one is pinned in the script's dependencies:"
+        f' "{name[0] if name else "numpy"}==1.0"',
+        hint=shlex.join(["sharedenv", "build", "--upgrade-package", normal_name(name[0]), first]) if name else "sharedenv build --help",
+        exit_code=EXIT_USAGE,
+    )
 
 
 def _refuse_locked(plan: Plan) -> None:

@@ -96,7 +96,9 @@ def construct(need: Need, work: Construction, folder: str, held: Versions | None
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
         words = redact(failure.words, inputs.secrets)
-        told = None if work.options.upgrade else held_error(need, held, failure, words, _below(work.cwd, need.scripts[0]))
+        told = None if work.options.upgrade else held_error(
+            need, held, failure, words, _below(work.cwd, need.scripts[0]), strict=work.options.strict
+        )
         why = redact(failure.why, inputs.secrets) if isinstance(failure, Unlocked) else ""
         raise told or _build_error(need, work, words, log_path, failure.hint, why) from None
     except OSError as error:
@@ -320,7 +322,9 @@ def _build_error(need: Need, work: Construction, words: str, log: str | None, hi
         cause, hint = told
     else:
         cause = f"{gist(words)}\n(all that uv said: {_below(work.cwd, log)}; mend what it names, then build again)"
-        hint = hint or f"sharedenv build {shlex.quote(first)}"
+        # where one package can't be moved alone, others may have to move with it
+        options = ["--upgrade"] if work.options.upgrade_packages else []
+        hint = hint or shlex.join(["sharedenv", "build", *options, first])
     return SharedenvError(
         f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",
         cause=cause,
