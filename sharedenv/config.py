@@ -10,7 +10,8 @@ builds: a pool is shared by people, and by nodes whose files may differ.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -63,7 +64,8 @@ def read_config(root: str, environ: Mapping[str, str]) -> Config:
             counted.update(normal_option(name, value, place))
         except OptionError as error:
             where = f"[tool.uv] {name}" if is_project else name
-            raise SharedenvError(f"can't read {path}", cause=f"{where}: {error.message}") from None
+            first = error.option.partition(".")[0]
+            raise _unreadable(path, f"{where}: {error.message}", ["grep", "-n", first, path]) from None
     return Config(counted, _inert(table, path), place.urls)
 
 
@@ -99,9 +101,14 @@ def read_text(path: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise SharedenvError(f"can't read {path}", cause=error.strerror) from None
+        raise _unreadable(path, error.strerror or str(error), ["ls", "-ld", path]) from None
     except UnicodeDecodeError as error:
-        raise SharedenvError(f"can't read {path}", cause=f"not UTF-8 at byte {error.start}") from None
+        raise _unreadable(path, f"not UTF-8 at byte {error.start}", ["env", "LC_ALL=C.UTF-8", "grep", "-naxv", ".*", path]) from None
+
+
+def _unreadable(path: str, cause: str, command: Iterable[str]) -> SharedenvError:
+    """``command``: what shows the place."""
+    return SharedenvError(f"can't read {path}", cause=cause, hint=shlex.join(command))
 
 
 def _table(root: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any], bool]:
@@ -143,7 +150,7 @@ def _is_left_out(name: str, value: Any) -> bool:
 def _default_index(table: Mapping[str, Any], path: str) -> dict[str, Any]:
     indexes = table.get("index", [])
     if not isinstance(indexes, list):
-        raise SharedenvError(f"can't read {path}", cause="index: not a list")
+        raise _unreadable(path, "index: not a list", ["grep", "-n", "index", path])
     found = next((dict(index) for index in indexes if isinstance(index, dict) and index.get("default")), {})
     if not found and isinstance(table.get("index-url"), str):
         found = {"url": table["index-url"], "default": True}
@@ -167,18 +174,18 @@ def _user_files(environ: Mapping[str, str]) -> list[str]:
 
 
 def _toml(path: str) -> dict[str, Any] | None:
-    text = read_text(path)
+    text, line = read_text(path), 1
     if text is None:
         return None
     try:
         document = tomli.loads(text)
         check_values(document, MAX_DEPTH)
     except tomli.TOMLDecodeError as error:
-        cause = str(error)
+        cause, line = str(error), error.lineno
     except RecursionError:
         cause = f"nested deeper than {MAX_DEPTH} levels"
     except ValueError:  # from int(), of which tomli doesn't say where it stands
         cause = "a number is too large"
     else:
         return document
-    raise SharedenvError(f"can't read {path}", cause=cause)
+    raise _unreadable(path, cause, ["sed", "-n", f"{line}p", path])

@@ -12,7 +12,7 @@ from sharedenv.lock import places, without_credentials
 from sharedenv.payload import Aside, Maker, Payload, payload_from
 from sharedenv.project_lock import NAME, NotLocked, digest
 from sharedenv.readers import Place
-from sharedenv.requirement import RequirementError, admits, leaves_room, merge, parse_requirement, parse_specifiers
+from sharedenv.requirement import RequirementError, admits, leaves_room, merge, normal_name, parse_requirement, parse_specifiers
 from sharedenv.script import Metadata, ScriptError
 from sharedenv.settings import Settings
 from sharedenv.start.fingerprint import sha256
@@ -57,7 +57,7 @@ def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: 
     versions, unlocked = _locked(document, settings) if lock is None else (None, "")
     if versions is not None:
         document[NAME] = f"sha256:{digest(versions)}"
-    return payload_from(document, Aside(urls, options, lock, versions), bound=bool(place.relative), unlocked=unlocked)
+    return payload_from(document, Aside(urls, options, lock, versions, _reinstall(metadata)), bound=bool(place.relative), unlocked=unlocked)
 
 
 def _locked(document: Mapping[str, Any], settings: Settings) -> tuple[Versions | None, str]:
@@ -113,6 +113,12 @@ def _is_moving_branch(origin: tuple[str, Mapping[str, Any]]) -> bool:
         return _COMMIT.fullmatch(str(source.get("rev", ""))) is None
     url = str(source.get("url", ""))
     return url.startswith("git+") and _COMMIT.fullmatch(url.partition("#")[0].rpartition("@")[2]) is None
+
+
+def _reinstall(metadata: Metadata) -> tuple[str, ...] | None:
+    if metadata.uv.get("reinstall"):
+        return None
+    return tuple(map(normal_name, metadata.uv.get("reinstall-package", ())))
 
 
 def _requires_python(metadata: Metadata) -> str:

@@ -21,6 +21,7 @@ class Aside:
     options: Mapping[str, Any] = field(default_factory=dict)  # inert options of [tool.uv], such as keyring-provider
     lock: bytes | None = None  # the lock file's bytes
     versions: Versions | None = None  # what sharedenv.lock says that it installs
+    reinstall: tuple[str, ...] | None = ()  # packages whose local sources are looked at by each command that builds; None: all
 
 
 @frozen

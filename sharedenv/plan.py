@@ -103,7 +103,7 @@ class _Keyer:
         if lock is None and self._plain is not None:
             return self._plain
         metadata = self._metadata(block)
-        self.remarks = (*self._first, *((field_line(block, key), text) for key, text in metadata.unknown))
+        self.remarks = (*self._first, *((field_line(block, key), text) for key, text in metadata.idle))
         folder = os.path.dirname(path)
         name = (block.content, block.line, lock)
         payload = self._payloads.get((*name, "")) or self._payloads.get((*name, folder))

@@ -107,4 +107,4 @@ def _hint(problem: Problem) -> str:
     if problem.message == NO_BLOCK:
         return f"uv init --script {path}"
     # what has no line is about the file or link itself, or about its lock file
-    return f"sharedenv key {path}" if problem.line is not None else f"ls -ld {path}*"
+    return f"sed -n {problem.line}p {path}" if problem.line is not None else f"ls -ld {path}*"

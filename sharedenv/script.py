@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tomli
@@ -19,6 +19,7 @@ _NEARLY = re.compile(rb"^#[ \t]*///[ \t]*script[ \t]*\r?$", re.MULTILINE | re.IG
 _INVALID = "the block is not valid TOML: "
 #: words of a first line that change nothing of what is run
 _HARMLESS = frozenset(["run", "--script", "-s", "--gui-script", "--quiet", "-q", "--verbose", "-v", "--no-project", "--no-progress", "--"])
+_HELD = "has no effect: versions are held, and `sharedenv build {} SCRIPT` moves them"
 _NUMBERS = range(-(2**127), 2**128)  # what uv's TOML reader holds
 
 
@@ -40,7 +41,7 @@ class Metadata:
     dependencies: tuple[str, ...]
     uv: Mapping[str, Any]  # the table [tool.uv], as TOML gave it
     block: Block  # where it came from: errors found later point into it
-    unknown: tuple[tuple[str, str], ...] = ()  # top-level keys that nobody reads, each with what is to be said of it
+    idle: tuple[tuple[str, str], ...] = ()  # fields that have no effect, each with what is to be said of it
 
 
 def parse_script(data: bytes) -> Metadata:
@@ -83,8 +84,8 @@ def parse_block(block: Block) -> Metadata:
     uv = tool.get("uv", {})
     if not isinstance(uv, dict):
         raise _wrong(block, "tool.uv", "a table", uv)
-    unknown = tuple((key, _unknown(key, value)) for key, value in document.items() if key not in KEYS)
-    return Metadata(requires_python, tuple(dependencies), uv, block, unknown)
+    unknown = [(key, _unknown(key, value)) for key, value in document.items() if key not in KEYS]
+    return Metadata(requires_python, tuple(dependencies), uv, block, (*unknown, *_idle(uv, dependencies)))
 
 
 def uv_options(data: bytes) -> str:
@@ -168,3 +169,26 @@ def _unknown(key: str, value: object) -> str:
     fitting = [known for known, kind in KEYS.items() if isinstance(value, kind)]  # [dependency-groups] is no list of dependencies
     like = difflib.get_close_matches(key.lower().replace("_", "-"), fitting, 1)
     return f"unknown key `{key}`; {f'did you mean `{like[0]}`?' if like else 'it is ignored'}"
+
+
+def _idle(uv: Mapping[str, Any], dependencies: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Options that mean something at each start of `uv run`, and nothing here: each with what is to be said of it."""
+    if uv.get("upgrade"):
+        yield "tool.uv.upgrade", f"`upgrade` {_HELD.format('--upgrade')}"
+    if names := uv.get("upgrade-package"):
+        yield "tool.uv.upgrade-package", f"`upgrade-package` {_HELD.format(_each('--upgrade-package', names))}"
+    sources = uv.get("sources", {})
+    if (uv.get("reinstall") or uv.get("reinstall-package")) and not _is_local(dependencies, sources if isinstance(sources, dict) else {}):
+        name = "reinstall" if uv.get("reinstall") else "reinstall-package"
+        yield f"tool.uv.{name}", f"`{name}` has no effect: no package of this script comes from a local folder"
+
+
+def _each(option: str, names: object) -> str:
+    return " ".join(f"{option} {name}" for name in names) if isinstance(names, list) else option
+
+
+def _is_local(dependencies: Iterable[str], sources: Mapping[str, Any]) -> bool:
+    """Whether some package comes from this machine, as far as the words tell."""
+    entries = [entry for value in sources.values() for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, dict)]
+    named = any("path" in entry or "workspace" in entry or str(entry.get("url", "")).startswith("file:") for entry in entries)
+    return named or any("file:" in text or "@ /" in text for text in dependencies)

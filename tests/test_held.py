@@ -187,10 +187,54 @@ def test_what_can_not_be_had_any_more_is_named_with_the_command_that_moves_it(pr
     shutil.rmtree(project.env["UV_CACHE_DIR"])
     told = project.call("build", "--rebuild", "s.py", status=3).stderr
     assert "with the versions that are held" in told and "alpha 1.0 can't be had any more" in told and "delta" not in told
-    assert "hint: sharedenv build --upgrade s.py" in told
+    assert told.endswith("hint: sharedenv build --upgrade-package alpha s.py\n")
     assert project.call("exec", "s.py").stdout == "1.0\n", "what is there stays"
-    project.call("build", "--upgrade", "s.py")
-    assert project.call("exec", "s.py").stdout == "1.1\n"
+    make_wheel(index, "delta", "1.1")
+    project.call("build", "--upgrade-package", "alpha", "s.py")
+    assert project.call("exec", "s.py").stdout == "1.1\n" and pins(project) == {"alpha": "1.1", "delta": "1.0"}
+
+
+def test_where_all_is_gone_the_hints_lead_out(project: Project, index: Path) -> None:
+    make_wheel(index, "delta", "1.0")
+    project.script("s.py", ["alpha", "delta"], SHOW)
+    project.call("build", "s.py")
+    for name in ("alpha", "delta"):
+        (index / f"{name}-1.0-py3-none-any.whl").unlink()
+        make_wheel(index, name, "1.1")
+    shutil.rmtree(project.env["UV_CACHE_DIR"])
+    told = project.call("build", "--rebuild", "s.py", status=3).stderr
+    for _ in range(3):
+        words = told.split("hint: ")[1].split()[1:]
+        done = project.call(*words, status=None)
+        if done.returncode == 0:
+            break
+        told = done.stderr
+    assert project.call("exec", "s.py").stdout == "1.1\n", told
+
+
+@pytest.mark.skipif(other_python() is None, reason="there is one Python alone on this machine")
+def test_who_is_strict_is_told_why_another_python_is_needed(project: Project, index: Path, tmp_path: Path) -> None:
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    project.script("s.py", ["alpha"], SHOW, requires_python=f">=3.8,<={minor}")
+    project.env["PATH"] = f"{Path(sys.base_prefix, 'bin')}:{Path(shutil.which('uv', path=project.env['PATH']) or '').parent}"
+    project.call("build", "s.py")
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "python3").symlink_to(str(other_python()))
+    project.env["PATH"] += f":{tmp_path / 'older'}"
+    for command, options in ((["exec"], {"SHAREDENV_STRICT_PYTHON": "1"}), (["build", "--strict-python"], {})):
+        told = project.call(*command, "s.py", status=None, env=options).stderr
+        assert f"it is held at Python {minor}, and --strict-python takes requires-python to the letter: <={minor}" in told, told
+        assert told.endswith("hint: sharedenv build --strict-python --upgrade s.py\n")
+    project.call("build", "--strict-python", "--upgrade", "s.py")
+    assert project.call("exec", "s.py", env={"SHAREDENV_STRICT_PYTHON": "1"}).stdout == "1.0\n"
+
+
+@pytest.mark.parametrize(("given", "hint"), [("alpha==1.0", "alpha"), ("Alpha_B>=1,<2", "alpha-b"), ("alpha[x]", "alpha")])
+def test_an_upgrade_takes_the_name_of_a_package_alone(project: Project, index: Path, given: str, hint: str) -> None:
+    project.script("s.py", ["alpha"], SHOW)
+    told = project.call("build", "--upgrade-package", given, "s.py", status=2).stderr
+    assert f"--upgrade-package takes the name of a package, not '{given}'" in told
+    assert "is pinned in the script's dependencies:" in told and f"hint: sharedenv build --upgrade-package {hint} s.py\n" in told
 
 
 def test_bytes_that_changed_under_one_version_are_named(project: Project, index: Path) -> None:
@@ -199,8 +243,8 @@ def test_bytes_that_changed_under_one_version_are_named(project: Project, index:
     make_wheel(index, "alpha", "1.0", modules={"alpha.py": "VERSION = 'other'\n"})
     shutil.rmtree(project.env["UV_CACHE_DIR"])
     told = project.call("build", "--rebuild", "s.py", status=3).stderr
-    assert "alpha 1.0: the bytes have changed under the same version" in told and "hint: sharedenv build --upgrade s.py" in told
-    project.call("build", "--upgrade", "s.py")
+    assert "alpha 1.0: the bytes have changed under the same version" in told and "hint: sharedenv build --upgrade-package alpha s.py" in told
+    project.call("build", "--upgrade-package", "alpha", "s.py")
     assert project.call("exec", "s.py").stdout == "other\n"
 
 
@@ -325,7 +369,7 @@ def test_of_an_older_sharedenv_what_is_gone_is_named(project: Project, index: Pa
     (index / "alpha-1.0-py3-none-any.whl").unlink()
     make_wheel(index, "alpha", "1.1")
     told = project.call("build", "--rebuild", "s.py", status=3).stderr
-    assert "alpha 1.0 can't be had any more" in told and "delta" not in told and "hint: sharedenv build --upgrade s.py" in told
+    assert "alpha 1.0 can't be had any more" in told and "delta" not in told and "hint: sharedenv build --upgrade-package alpha s.py" in told
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -487,7 +531,7 @@ def test_where_no_source_is_known_the_files_are_compared(project: Project, index
     make_wheel(index, "alpha", "1.0", modules={"alpha.py": "VERSION = 'other'\n"})
     shutil.rmtree(project.env["UV_CACHE_DIR"])
     told = project.call("build", "--rebuild", "s.py", status=3).stderr
-    assert "alpha 1.0 has other files than it had" in told and "hint: sharedenv build --upgrade s.py" in told
+    assert "alpha 1.0 has other files than it had" in told and "hint: sharedenv build --upgrade-package alpha s.py" in told
     (index / "alpha-1.0-py3-none-any.whl").write_bytes(wheel)
     shutil.rmtree(project.env["UV_CACHE_DIR"])
     rebuild(project)

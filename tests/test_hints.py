@@ -263,3 +263,48 @@ def test_what_the_file_system_refuses_is_told_as_that(project: Project, folder: 
         assert told.returncode in (1, 2), (command, told.stderr)
         assert "bug" not in told.stderr and "Traceback" not in told.stderr, told.stderr
         assert "symbolic links" in told.stderr or "is a link" in told.stderr
+
+
+@pytest.mark.parametrize("command", ["key", "build", "run", "exec"])
+def test_a_bad_block_is_shown_and_not_asked_for_again(project: Project, command: str) -> None:
+    project.script("my script.py", extra="x = ")
+    told = project.call(command, "my script.py", status=None).stderr
+    assert told.endswith("hint: sed -n 4p 'my script.py'\n"), told
+    assert project.shell(told.split("hint: ")[1]) == "# x =\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "shows"),
+    [
+        ("uv.toml", b"\nx = \n", "sed -n 2p {}"),
+        ("uv.toml", b'\nresolution = "newest"\n', "grep -n resolution {}"),
+        ("uv.toml", b"[sources]\nx = 1\n[pip]\n[exclude-newer-package]\na = 3\n", "grep -n exclude-newer-package {}"),
+        ("uv.toml", b"# ok\n# \xff\n", "env LC_ALL=C.UTF-8 grep -naxv '.*' {}"),
+        ("pyproject.toml", b"[tool.uv\n", "sed -n 1p {}"),
+        (".python-version", b"\xff\n", "env LC_ALL=C.UTF-8 grep -naxv '.*' {}"),
+        ("uv.toml", None, "ls -ld {}"),
+        (".python-version", None, "ls -ld {}"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_shown(project: Project, name: str, data: bytes | None, shows: str) -> None:
+    project.script("s.py")
+    project.call("build", "s.py")
+    path = project.path / name
+    if data is None:
+        path.mkdir()
+    else:
+        path.write_bytes(data)
+    told = project.call("key", "s.py", status=2).stderr
+    assert told.startswith(f"error: can't read {path}\n") and told.endswith(f"hint: {shows.format(path)}\n"), told
+    assert int(project.shell(told.split("hint: ")[1].rstrip() + " | wc -l")) > 0
+
+
+@pytest.mark.parametrize("text", ["garbage", "python-of-mine", "no/such/python"])
+def test_a_python_version_that_names_nothing_is_taken_away(project: Project, text: str) -> None:
+    project.script("s.py", [], "print('ran')")
+    project.call("init")
+    (project.path / ".python-version").write_text(text + "\n")
+    told = project.call("build", "s.py", status=3).stderr
+    assert told.endswith(f"hint: rm {project.path}/.python-version\n"), told
+    project.shell(told.split("hint: ")[1])
+    assert project.call("exec", "s.py").stdout == "ran\n"

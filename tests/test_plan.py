@@ -196,7 +196,7 @@ def test_equal_errors_of_thousands_stay_on_one_screen(folder: Path) -> None:
         "    case5/script.py:1\n"
         "    … and 1,995 more"
     )
-    assert error.hint == "sharedenv key case1/script.py"
+    assert error.hint == "sed -n 1p case1/script.py"
     assert len(error.problems) == 2000
 
 
@@ -215,7 +215,7 @@ def test_one_script_alone_is_one_sentence(folder: Path) -> None:
     error = bad(folder, "s.py")
     assert error.message == "s.py:2 can't be used; nothing was done"
     assert error.cause == 'dependencies is a number; it must be a list of strings, such as ["numpy>=1.26"]'
-    assert error.hint == "sharedenv key s.py"
+    assert error.hint == "sed -n 2p s.py"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from sharedenv.app.project import Project
@@ -13,7 +14,7 @@ from sharedenv.frozen import frozen
 from sharedenv.plan import Plan
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.store import Environment
+from sharedenv.pool.store import DRIFTED, Environment, Unusable, inspect
 from sharedenv.process import stop_all
 
 if TYPE_CHECKING:
@@ -85,6 +86,21 @@ def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, o
             except Exception as error:  # whatever one build has met, it ends no other
                 failed[key] = error
     return BuildOutcome(ready, failed)
+
+
+def look_closely(
+    project: Project, plan: Plan, options: BuildOptions, observer: Observer
+) -> dict[str, Environment | Unusable | None]:
+    """What a build would find of each key, and build nothing: uv is asked whether sources have changed that can."""
+    from sharedenv.pool.build import Builder  # noqa: PLC0415 - as above
+
+    builder = Builder(project.layout, project.settings, replace(options, drift=True), os.environ, observer)
+    found: dict[str, Environment | Unusable | None] = {}
+    for key, need in plan.needs.items():
+        looked = inspect(project.layout, need.payload, strict=options.strict)
+        changed = isinstance(looked, Environment) and builder.has_drifted(need, looked)
+        found[key] = Unusable(looked.path, DRIFTED) if changed and looked is not None else looked
+    return found
 
 
 def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: bool, observer: Observer) -> Environment:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
 import click
 
+from sharedenv.app.build import look_closely
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
 from sharedenv.cli.arguments import Jobs
@@ -23,8 +25,9 @@ from sharedenv.pool.index import remember
 from sharedenv.pool.locked import locked_script
 from sharedenv.pool.missing import NAMED
 from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.store import Environment, Unusable, inspect
+from sharedenv.pool.store import Environment, Unusable
 from sharedenv.project_lock import NAME
+from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path, size
 from sharedenv.start.access import SHORT
@@ -70,7 +73,7 @@ def build(
     project = open_project(console.pool, selection)
     plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:
-        return _check(project, plan, console, as_json, strict=build_options.strict)
+        return _check(project, plan, console, as_json, build_options)
     if upgrade or upgrade_packages:
         _refuse_locked(plan)
     if shared_group:
@@ -103,7 +106,7 @@ def _upgrade(
     project: Project, plan: Plan, options: BuildOptions, packages: tuple[str, ...], jobs: int, console: Console
 ) -> tuple[Mapping[str, Environment], list[SharedenvError]]:
     """As build_and_tell, on versions that are chosen anew; tells what has moved."""
-    names = tuple(map(normal_name, packages))
+    names = tuple(_name(project, package) for package in packages)
     before = versions_of(project.layout, plan.needs.values())
     concerned, others = split(plan, names, before) if names else (plan, replace(plan, needs={}))
     moving = replace(options, rebuild=True, upgrade=True, upgrade_packages=names)
@@ -118,6 +121,20 @@ def _upgrade(
         more, more_errors = build_and_tell(project, others, options, jobs, console)
         return {**ready, **more}, [*errors, *more_errors]
     return ready, errors
+
+
+def _name(project: Project, package: str) -> str:
+    if bare := re.fullmatch(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*", package):
+        return normal_name(bare[1])
+    name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", package)
+    first = short_path(project.paths[0], current_folder(os.environ))
+    raise SharedenvError(
+        f"--upgrade-package takes the name of a package, not {printable(package)!r}",
+        cause="it moves that package to the newest version that the script admits; another one is pinned in the script's dependencies:"
+        f' "{name[0] if name else "numpy"}==1.0"',
+        hint=shlex.join(["sharedenv", "build", "--upgrade-package", normal_name(name[0]), first]) if name else "sharedenv build --help",
+        exit_code=EXIT_USAGE,
+    )
 
 
 def _refuse_locked(plan: Plan) -> None:
@@ -139,8 +156,9 @@ def _refuse_locked(plan: Plan) -> None:
         )
 
 
-def _check(project: Project, plan: Plan, console: Console, as_json: bool, *, strict: bool) -> int:
-    found = {key: inspect(project.layout, need.payload, strict=strict) for key, need in plan.needs.items()}
+def _check(project: Project, plan: Plan, console: Console, as_json: bool, options: BuildOptions) -> int:
+    with BuildProgress(console) as progress:
+        found = look_closely(project, plan, options, progress)
     missing = [key for key, environment in found.items() if not isinstance(environment, Environment)]
     if as_json:
         ready = [environment for environment in found.values() if isinstance(environment, Environment)]

@@ -19,6 +19,7 @@ from sharedenv.plan import Need
 from sharedenv.pool import failure
 from sharedenv.pool.construct import Built, Construction, construct
 from sharedenv.pool.create import ELSEWHERE, create_pool, way_out
+from sharedenv.pool.direct_url import local_packages
 from sharedenv.pool.drift import has_drifted
 from sharedenv.pool.exact import not_held
 from sharedenv.pool.held import fits, held_as_locked, hold, known_versions, moving, replace_held
@@ -28,10 +29,11 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.staging import staging
-from sharedenv.pool.store import Environment, Unusable, adopt, inspect, publish, published
+from sharedenv.pool.store import DRIFTED, Environment, Unusable, adopt, inspect, publish, published
 from sharedenv.process import limit_error
 from sharedenv.project_lock import NAME
 from sharedenv.settings import Settings
+from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 from sharedenv.uv import Uv, UvFailed, find_uv
 from sharedenv.versions import Versions
@@ -92,7 +94,7 @@ class Builder:
             found = None if self._options.rebuild else inspect(self._layout, need.payload, strict=self._options.strict)
             future: Future[Environment] = Future()
             futures[need.payload.key] = future
-            if isinstance(found, Environment) and not (self._options.drift and moves(need.payload)):
+            if isinstance(found, Environment) and not (self._options.drift and _may_move(need, found)):
                 future.set_result(found)
             else:
                 missing.append(need)
@@ -131,7 +133,7 @@ class Builder:
             # what another process has published meanwhile is as new as ours would be, but for an upgrade, which resolves anew;
             # times would compare the clocks of two nodes
             old = isinstance(found, Environment) and found.path == before
-            drifted = isinstance(found, Environment) and old and self._has_drifted(need, found)
+            drifted = isinstance(found, Environment) and old and self.has_drifted(need, found)
             if isinstance(found, Environment) and not drifted and not (self._options.rebuild and (old or self._options.upgrade)):
                 return found
             if contended and failure.stamp(layout, payload.key) != failed_before:
@@ -140,21 +142,24 @@ class Builder:
                     raise error
             if found is None and not self._options.rebuild and (orphan := adopt(layout, payload, partial(fits, self._held(need)))):
                 return orphan
-            reason = "its sources have changed" if drifted else found.reason if isinstance(found, Unusable) else None
+            reason = DRIFTED if drifted else found.reason if isinstance(found, Unusable) else None
             if payload.document["lock"] is None:  # else what had a say is in the lock file
                 for text in self._settings.left_out:
                     observer.warn(text)
             observer.started(need, reason)
             return self._construct(need, replace=found is not None)
 
-    def _has_drifted(self, need: Need, environment: Environment) -> bool:
-        if not self._options.drift or not moves(need.payload):
+    def has_drifted(self, need: Need, environment: Environment) -> bool:
+        """Whether uv would install something else now, where sources that can move are to be looked at. Raises SharedenvError."""
+        if not self._options.drift or not _may_move(need, environment):
             return False
         try:
             return has_drifted(need, self._work(need), environment.path)
-        except UvFailed as failure:
+        except (UvFailed, OSError) as failure:
             # a server out of reach is no reason to lose what is there
-            self._observer.step(need, f"can't tell whether its sources have changed: {failure.words.splitlines()[0]}")
+            name = f"environment {need.payload.key[:SHORT]}"
+            words = failure.words.splitlines()[0] if isinstance(failure, UvFailed) else f"{failure.strerror}: {failure.filename}"
+            self._observer.warn(f"{name}: can't tell whether its sources have changed: {words}")
             return False
 
     def _construct(self, need: Need, *, replace: bool) -> Environment:
@@ -254,6 +259,14 @@ class Builder:
             if self._uv is None:
                 self._uv = find_uv(self._environ)
             return self._uv
+
+
+def _may_move(need: Need, environment: Environment) -> bool:
+    """Whether an environment has sources that can change: the script names some, or brings some along."""
+    try:
+        return moves(need.payload) or bool(local_packages(environment.path))
+    except (OSError, ValueError, KeyError):  # a purge has been there
+        return False
 
 
 def write_error(layout: Layout, error: OSError) -> SharedenvError:

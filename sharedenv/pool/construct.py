@@ -20,7 +20,7 @@ from sharedenv.key import admits, maker
 from sharedenv.plan import Need, make_plan
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
 from sharedenv.pool.create import way_out
-from sharedenv.pool.direct_url import hide_credentials
+from sharedenv.pool.direct_url import hide_credentials, local_packages
 from sharedenv.pool.exact import check_held, constraints, digest_of, find_held, held_error, not_held, pin, source_of, sync_held
 from sharedenv.pool.health import VERSION
 from sharedenv.pool.interpreter import Fetches, Search
@@ -97,7 +97,9 @@ def construct(need: Need, work: Construction, folder: str, held: Versions | None
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
         words = redact(failure.words, inputs.secrets)
-        told = None if work.options.upgrade else held_error(need, held, failure, words, _below(work.cwd, need.scripts[0]))
+        told = None if work.options.upgrade else held_error(
+            need, held, failure, words, _below(work.cwd, need.scripts[0]), strict=work.options.strict
+        )
         why = redact(failure.why, inputs.secrets) if isinstance(failure, Unlocked) else ""
         raise told or _build_error(need, work, words, log_path, failure.hint, why) from None
     except OSError as error:
@@ -208,7 +210,7 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions
         work.warn(f"no bytecode is compiled: uv can't for Python {probed.version}; first imports are slower")
     versions = None
     if install.exact is None:
-        sync_script(work.uv, install.script, venv, flags, environ, folder, log)
+        _sync(install, work.uv, venv, flags)
     else:
         versions = sync_held(install.exact, install.source, venv, flags, probed.version)
     work.step("checking")
@@ -228,6 +230,21 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions
     return installed, versions, altered_entries(venv, contents, inventory)
 
 
+def _sync(install: _Install, uv: Uv, venv: str, flags: list[str]) -> None:
+    """Installs what the script needs, and of local packages what they are now, those too that only another local one asks for.
+
+    uv looks at no more than pyproject.toml, setup.py and setup.cfg before it takes what it built of a folder last time.
+    """
+    wanted, known = set(install.source.inputs.local), set[str]()
+    while True:
+        more = [word for name in sorted(wanted - known) for word in ("--reinstall-package", name)]
+        sync_script(uv, install.script, venv, [*flags, *more], install.environ, install.folder, install.log)
+        known |= wanted
+        wanted = {package.name for package in local_packages(venv)}
+        if wanted <= known:
+            return
+
+
 def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[str, ...]:
     flags = ["--compile-bytecode"] if options.compile else ["--no-compile-bytecode"]
     if inputs.lock is not None:
@@ -236,9 +253,6 @@ def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[st
         flags.append("--offline")
     if options.upgrade and not (options.offline or is_on(inputs.variables.get("UV_OFFLINE", ""))):
         flags.append("--refresh")  # uv refuses it where it may ask nobody
-    for name in inputs.local:
-        # uv looks at no more than pyproject.toml before it takes what it built of a folder last time
-        flags += ["--reinstall-package", name]
     if shared:
         # files of uv's cache belong to one user and are readable as that user's umask has it: others get copies
         flags += ["--link-mode", "copy"]
@@ -309,7 +323,9 @@ def _build_error(need: Need, work: Construction, words: str, log: str | None, hi
         cause, hint = told
     else:
         cause = f"{gist(words)}\n(all that uv said: {_below(work.cwd, log)}; mend what it names, then build again)"
-        hint = hint or f"sharedenv build {shlex.quote(first)}"
+        # where one package can't be moved alone, others may have to move with it
+        options = ["--upgrade"] if work.options.upgrade_packages else []
+        hint = hint or shlex.join(["sharedenv", "build", *options, first])
     return SharedenvError(
         f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",
         cause=cause,

@@ -8,7 +8,6 @@ from sharedenv.canonical import build_inputs
 from sharedenv.plan import Need
 from sharedenv.pool.construct import Construction, in_own_tmpdir, prepare
 from sharedenv.pool.private import private
-from sharedenv.pool.staging import staging
 from sharedenv.secret import redact
 from sharedenv.uv import UvFailed, is_outdated
 
@@ -22,13 +21,12 @@ def has_drifted(need: Need, work: Construction, environment: str) -> bool:
     inputs = build_inputs(need.payload, work.settings, strict=work.options.strict)
     flags = [*(["--locked"] if inputs.lock is not None else []), *(["--offline"] if work.options.offline else [])]
     work.step("asking uv whether its sources have changed")
-    with (
-        staging(work.layout, need.payload.key) as folder,
-        open(os.path.join(folder, "log"), "w+", encoding="utf-8", errors="surrogateescape", opener=private) as log,
-        in_own_tmpdir(work) as inside,
-    ):
+    with in_own_tmpdir(work) as inside:  # nothing of it belongs in the pool, which may be read-only
+        folder = os.path.join(inside.environ["TMPDIR"], "asked")
+        os.mkdir(folder, 0o700)
         script, environ = prepare(need, inside, inputs, folder)
         try:
-            return is_outdated(work.uv, script, environment, flags, environ, folder, log)
+            with open(os.path.join(folder, "log"), "w+", encoding="utf-8", errors="surrogateescape", opener=private) as log:
+                return is_outdated(work.uv, script, environment, flags, environ, folder, log)
         except UvFailed as failure:
             raise UvFailed(redact(failure.words, inputs.secrets), failure.status, failure.hint) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import IO
 
@@ -14,6 +14,7 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key import moves
 from sharedenv.payload import Payload
 from sharedenv.plan import Need
+from sharedenv.pool.check import normal_name
 from sharedenv.pool.held import minor, utc
 from sharedenv.pool.interpreter import Search, find_interpreter
 from sharedenv.pool.options import BuildOptions
@@ -31,6 +32,7 @@ from sharedenv.pool.pins import (
 )
 from sharedenv.pool.seal import Installed
 from sharedenv.project_lock import NAME
+from sharedenv.reading import narrowness
 from sharedenv.start.access import SHORT
 from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
 from sharedenv.versions import Pin, Versions, differences
@@ -40,7 +42,11 @@ _HOW = ("--compile-bytecode", "--no-compile-bytecode", "--offline", "--no-cache"
 
 
 class HeldDiffers(UvFailed):
-    """What came out of a build is not what is held, in words for the user."""
+    """What came out of a build is not what is held, in words for the user. ``packages``: those that differ, if it is them."""
+
+    def __init__(self, words: str, status: int, hint: str | None = None, packages: tuple[str, ...] = ()) -> None:
+        super().__init__(words, status, hint)
+        self.packages = packages
 
 
 def not_held(payload: Payload) -> str | None:
@@ -81,7 +87,10 @@ def find_held(held: Versions | None, search: Search, options: BuildOptions) -> s
     except UvFailed as failure:
         told = failure
     find_interpreter(replace(search, environ={**search.environ, "UV_PYTHON_DOWNLOADS": "never"}))  # if none fits at all, that is said
-    raise HeldDiffers(f"it is held at Python {held.python}\n{told.words}", told.status, told.hint)
+    why = ""
+    if narrow := search.requires and search.loose is None and narrowness(search.requires):
+        why = f", and --strict-python takes requires-python to the letter: {narrow}"
+    raise HeldDiffers(f"it is held at Python {held.python}{why}\n{told.words}", told.status, told.hint)
 
 
 def source_of(
@@ -136,20 +145,26 @@ def check_held(held: Versions, installed: Installed) -> None:
     for name in [pin.name for pin in held.pins if pin.record and pin.record != record_digest(installed.venv, pin.name)]:
         found.append(f"{name} {held.names[name]} has other files than it had")
     if found:
-        raise HeldDiffers("\n".join(found), 1)
+        raise HeldDiffers("\n".join(found), 1, packages=tuple(found))
 
 
-def held_error(need: Need, held: Versions | None, failure: UvFailed, words: str, script: str) -> SharedenvError | None:
+def held_error(
+    need: Need, held: Versions | None, failure: UvFailed, words: str, script: str, *, strict: bool = False
+) -> SharedenvError | None:
     """The error of a build of what is held, where it can't be had any more; None where it failed for another reason.
 
-    ``words``: uv's, without secrets. ``script``: the first that needs it, as the user names it.
+    ``words``: uv's, without secrets. ``script``: the first that needs it, as the user names it. ``strict``: as it was built.
     """
     found = lacking(words)
     if held is None or (found is None and not isinstance(failure, (HeldDiffers, Gone, Altered))):
         return None
     first = shlex.quote(script)
+    # of packages that are named those alone are moved; a version of Python is moved with all
+    gone = _names(found.names if found else failure.packages if isinstance(failure, (HeldDiffers, Gone)) else ())
+    moving = [f"--upgrade-package {name}" for name in gone if name in held.names] or ["--upgrade"]
     locked = NAME in need.payload.document
-    hint = f"sharedenv {'lock' if locked else 'build'} --upgrade {first}"
+    command = "lock" if locked else "build --strict-python" if strict else "build"
+    hint = " ".join(["sharedenv", command, *moving, first])
     if found is None:
         cause = words
     elif found.unreachable:
@@ -161,6 +176,11 @@ def held_error(need: Need, held: Versions | None, failure: UvFailed, words: str,
     where = f"in {NAME}" if locked else "held"
     message = f"can't build environment {need.payload.key[:SHORT]} for {script} with the versions that are {where}"
     return SharedenvError(message, cause=cause, hint=hint, exit_code=EXIT_BUILD)
+
+
+def _names(packages: Iterable[str]) -> list[str]:
+    """The names of `alpha==1.0`, `alpha 1.0`, `alpha @ URL`, in normal form."""
+    return [normal_name(re.split(r"[ =@]", package, maxsplit=1)[0]) for package in packages]
 
 
 def _said(found: Lacking) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -143,10 +145,12 @@ def _none_here(search: Search, words: str) -> UvFailed:
 
 
 def _way_to_python(search: Search, *, fetched: bool) -> str:
+    settings = search.settings
+    if search.request and settings.pinned and ("/" in search.request or not re.search(r"\d", search.request)):  # no version
+        return shlex.join(["rm", os.path.join(settings.root, ".python-version")])
     command = way_to_python(search.request or "", search.loose or search.requires)
     if command == LIST:
         return command
-    settings = search.settings
     if (settings.variables.get("UV_PYTHON_DOWNLOADS") or settings.inert.get("python-downloads")) == "never":
         command = f"UV_PYTHON_DOWNLOADS=manual {command}"
     if is_on(settings.variables.get("UV_OFFLINE", "")):

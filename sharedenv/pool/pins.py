@@ -32,6 +32,7 @@ class Gone(UvFailed):
 
     def __init__(self, packages: tuple[str, ...]) -> None:
         super().__init__(f"{', '.join(packages)} can't be had any more", 1)
+        self.packages = packages
 
 
 class Altered(UvFailed):

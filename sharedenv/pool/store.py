@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.payload import Payload
+from sharedenv.payload import Aside, Payload
 from sharedenv.pool.durable import sync_folder, sync_tree
 from sharedenv.pool.health import completeness, health, openness
 from sharedenv.pool.layout import Layout
@@ -56,6 +56,10 @@ class Unusable:
     reason: str
 
 
+#: why an environment of which uv would install something else now is built anew
+DRIFTED = "its sources have changed"
+
+
 def look_up(layout: Layout, payload: Payload, *, strict: bool = False) -> Environment | Unusable | None:
     """The published environment of a payload: None when there is none, Unusable when it must not be run.
 
@@ -76,11 +80,25 @@ def look_up(layout: Layout, payload: Payload, *, strict: bool = False) -> Enviro
 
 
 def inspect(layout: Layout, payload: Payload, *, strict: bool = False) -> Environment | Unusable | None:
-    """As look_up, and every entry that was built is there and none else: what is asked before building, once a command."""
+    """As look_up, and every entry that was built is there and none else: what is asked before building, once a command.
+
+    And the local sources are as they were of those packages that the script wants to be installed again each time.
+    """
     found = look_up(layout, payload, strict=strict)
-    if isinstance(found, Environment) and (reason := completeness(found.path, found.manifest) or openness(found.path)):
-        return Unusable(found.path, reason)
+    if isinstance(found, Environment):
+        reason = completeness(found.path, found.manifest) or openness(found.path) or _edited(found.path, payload)
+        return Unusable(found.path, reason) if reason else found
     return found
+
+
+def _edited(path: str, payload: Payload) -> str | None:
+    wanted = payload.late.reinstall if isinstance(payload.late, Aside) else ()  # a block with options is always read
+    if wanted == ():
+        return None
+    from sharedenv.pool.direct_url import edited  # noqa: PLC0415 - few scripts ask for it
+
+    changed = edited(path, wanted)
+    return f"{changed} was edited since (the script says {'reinstall' if wanted is None else 'reinstall-package'})" if changed else None
 
 
 def examine(layout: Layout, path: str) -> Environment | Unusable:
