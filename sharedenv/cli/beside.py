@@ -8,18 +8,20 @@ from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
 from sharedenv.run.leftover import refuse_leftover, without_result
+from sharedenv.run.runs import open_run
 from sharedenv.run.workers import Processes, case_state
 
 
-def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
-    """Whether another run has these cases at work. Raises SharedenvError when they outlived it: two processes in one folder mix.
+def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console) -> None:
+    """Whether another run (its name, below ``runs``) has these cases at work. Raises SharedenvError when they outlived it: two
+    processes in one folder mix.
 
     A run that lives may be meant to run beside this one, so that is only said.
     """
     wanted = {case.identity for case in cases}
     try:
+        other = open_run(runs, name)
         results, sessions = other.read()
         common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
     except SharedenvError:

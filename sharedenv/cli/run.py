@@ -33,7 +33,8 @@ from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options
-from sharedenv.run.runs import list_runs, unended_run
+from sharedenv.run.over import unended
+from sharedenv.run.runs import list_runs
 from sharedenv.run.session_state import LOCAL
 from sharedenv.run.shares import array_of, share_of
 from sharedenv.run.starter import PlainStarter, Starter
@@ -99,10 +100,10 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.warn(text)
     if given["dry_run"]:
         return _dry_run(work, console)
-    if not again and asked.share is None and (other := unended_run(work.layout.runs)) is not None:
-        from sharedenv.cli.beside import check_beside  # noqa: PLC0415 - the last run has ended, most times
+    for other in unended(work.layout.runs) if not again and asked.share is None else ():
+        from sharedenv.cli.beside import check_beside  # noqa: PLC0415 - all have ended, most times
 
-        check_beside(other, work.cases, console)
+        check_beside(work.layout.runs, other, work.cases, console)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough, strict=build_options.strict)
@@ -266,7 +267,7 @@ def _number(environ: Mapping[str, str], name: str) -> int | None:
 
 
 def _tag(here: str) -> Any:
-    return lambda case: os.fsencode(short_path(case.script, here).replace("\n", "\\n")) + b"\t"
+    return lambda case: printable(short_path(case.script, here)).encode() + b"\t"
 
 
 def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None) -> Joblog | None:

@@ -8,7 +8,7 @@ from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run
-from sharedenv.run.runs import list_runs, open_run
+from sharedenv.run.runs import newest_first, open_run
 
 
 def pool_of_runs(pool: str | None) -> Layout:
@@ -25,7 +25,7 @@ def meant_run(layout: Layout, run_id: str | None, console: Console) -> Run:
     if run_id is not None:
         return open_run(layout.runs, run_id)
     unread: dict[str, SharedenvError] = {}
-    run = next(iter(list_runs(layout.runs, unread)), None)
+    run = next(newest_first(layout.runs, unread), None)
     for name, error in sorted(unread.items()):
         if run is None or name > run.id:
             console.warn(f"{error.message}: {error.cause}")
