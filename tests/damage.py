@@ -138,19 +138,19 @@ def damaged(pool: Path, name: str, kind: str) -> Iterator[None]:
 def main() -> None:
     """As above."""
     project, *rest = sys.argv[1:]
-    kinds, _, names = " ".join(rest).partition(" -- ")
+    kinds, names = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
     pool = Path(project, ".sharedenv")
     os.chdir(project)
     # warm: all that the commands import
     import sharedenv.cli.main  # noqa: F401
 
     said = Path(tempfile.mkstemp()[1])
-    for name in names.split() or files_of(pool):
-        for kind in kinds.split():
+    for name in names or files_of(pool):
+        for kind in kinds:
             with damaged(pool, name, kind):
                 told = [(words, *run(words, said)) for words in commands_for(name)]
             for words, status, took, text in told:
-                bad = status is None or status < 0 or status == 70 or "Traceback" in text or (status != 0 and ":" not in text)
+                bad = status is None or status < 0 or status == 70 or "Traceback" in text or (status != 0 and text.strip() in ("", "ran") and words[0] != "exec")
                 if bad or "-v" in os.environ.get("DAMAGE", ""):
                     value = {"file": name, "kind": kind, "command": words, "status": status, "seconds": round(took, 1), "said": text}
                     print(json.dumps(value), flush=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from sharedenv.errors import SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.prune import DAY, UNUSED_FOR
 from sharedenv.run.journal import Run
-from sharedenv.run.runs import list_runs
+from sharedenv.run.over import going_on
+from sharedenv.run.runs import open_run
 from sharedenv.run.workers import may_be_at_work
 from sharedenv.slurm.queued import keys_in_queue, needed_by
 
@@ -27,9 +29,10 @@ class Needs:
 def unfinished_needs(layout: Layout) -> Needs:
     """What runs need of which one process lives, that have just begun, or of which Slurm still has a job."""
     try:
-        runs = list_runs(layout.runs)
+        names = going_on(layout.runs)
+        runs = [run for run in map(functools.partial(_opened, layout), names) if run is not None]
         queued = keys_in_queue([(run.id, run.path) for run in runs], os.environ)
-        doubt = next(_unreadable(layout, {run.id for run in runs}), None)
+        doubt = next(_unreadable(layout, names, {run.id for run in runs}), None)
     except FileNotFoundError:
         return Needs({}, None)
     except OSError as error:
@@ -47,10 +50,17 @@ def _unfinished(run: Run) -> bool:
         return True  # what can't be read may be at work
 
 
-def _unreadable(layout: Layout, readable: Container[str]) -> Iterator[str]:
+def _opened(layout: Layout, name: str) -> Run | None:
+    try:
+        return open_run(layout.runs, name)
+    except SharedenvError:
+        return None
+
+
+def _unreadable(layout: Layout, names: Iterable[str], readable: Container[str]) -> Iterator[str]:
     """Why it isn't known what a run needs, for each one that can't be read and may be at work."""
-    for name in sorted(os.listdir(layout.runs)):
-        if not name.startswith(".") and name not in readable:
+    for name in sorted(names):
+        if name not in readable:
             path = os.path.join(layout.runs, name)
             try:
                 os.lstat(os.path.join(path, "run.json"))

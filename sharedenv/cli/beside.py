@@ -8,12 +8,12 @@ from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
-from sharedenv.run.runs import unended_run
+from sharedenv.run.over import unended
+from sharedenv.run.runs import open_run
 
 
 class Beside:
-    """Looks for another run at work on cases: before a run begins and, since another may begin at the same moment, once it can
+    """Looks for other runs at work on cases: before a run begins and, since another may begin at the same moment, once it can
     be seen itself. Of two that look so, one sees the other.
     """
 
@@ -21,18 +21,19 @@ class Beside:
         self._runs = runs
         self._cases = cases
         self._console = console
-        self._told: str | None = None
+        self._looked_at: set[str] = set()
 
     def look(self, own: str = "") -> None:
-        """Tells of the newest run but one's ``own``. Raises as check_beside."""
-        other = unended_run(self._runs, own)
-        if other is not None and other.id != self._told:
-            self._told = other.id
-            check_beside(other, self._cases, self._console)
+        """Tells of the unended runs but one's ``own``, each once. Raises as check_beside."""
+        for name in unended(self._runs):
+            if name != own and name not in self._looked_at:
+                self._looked_at.add(name)
+                check_beside(self._runs, name, self._cases, self._console)
 
 
-def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
-    """Whether another run has these cases at work. Raises SharedenvError when they outlived it: two processes in one folder mix.
+def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console) -> None:
+    """Whether another run (its name, below ``runs``) has these cases at work. Raises SharedenvError when they outlived it: two
+    processes in one folder mix.
 
     A run that lives may be meant to run beside this one, so that is only said.
     """
@@ -42,6 +43,7 @@ def check_beside(other: Run, cases: Iterable[Case], console: Console) -> None:
 
     wanted = {case.identity for case in cases}
     try:
+        other = open_run(runs, name)
         results, sessions = other.read()
         common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
     except SharedenvError:

@@ -267,7 +267,7 @@ def _number(environ: Mapping[str, str], name: str) -> int | None:
 
 
 def _tag(here: str) -> Any:
-    return lambda case: os.fsencode(short_path(case.script, here).replace("\n", "\\n")) + b"\t"
+    return lambda case: printable(short_path(case.script, here)).encode() + b"\t"
 
 
 def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None) -> Joblog | None:

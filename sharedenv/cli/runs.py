@@ -14,7 +14,7 @@ from sharedenv.report.sets import mixed_lines
 from sharedenv.report.words import short_path
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
-from sharedenv.run.runs import list_runs, open_run
+from sharedenv.run.runs import newest_first, open_run
 from sharedenv.run.sets import mixed
 from sharedenv.start.environ import current_folder
 
@@ -33,7 +33,7 @@ def meant_run(layout: Layout, run_id: str | None, console: Console) -> Run:
     if run_id is not None:
         return open_run(layout.runs, run_id)
     unread: dict[str, SharedenvError] = {}
-    run = next(iter(list_runs(layout.runs, unread)), None)
+    run = next(newest_first(layout.runs, unread), None)
     for name, error in sorted(unread.items()):
         if run is None or name > run.id:
             console.warn(f"{error.message}: {error.cause}")

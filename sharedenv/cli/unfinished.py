@@ -15,7 +15,8 @@ from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.journal import Run
-from sharedenv.run.runs import list_runs
+from sharedenv.run.over import going_on
+from sharedenv.run.runs import list_runs, open_run
 from sharedenv.run.standing import Standing, stand
 from sharedenv.slurm.arrays import list_arrays
 from sharedenv.slurm.queued import FORGOTTEN, jobs_in_queue
@@ -51,6 +52,12 @@ def hidden_run(layout: Layout, last: Run, console: Console, *, queued_only: bool
     return None
 
 
+def _not_over(layout: Layout) -> Iterator[Run]:
+    for name in going_on(layout.runs):
+        with contextlib.suppress(SharedenvError):  # `status --all` names it
+            yield open_run(layout.runs, name)
+
+
 @frozen
 class _Earlier:
     """A run before the last; ``waits``: cases of it may be in Slurm's queue, by what its files say."""
@@ -64,7 +71,7 @@ class _Earlier:
 def _earlier(layout: Layout, last: Run, submitted_only: bool) -> list[_Earlier]:
     """The runs before the last that were submitted or are larger, newest first."""
     found: list[_Earlier] = []
-    for run in (run for run in list_runs(layout.runs) if run.asked.created < last.asked.created):
+    for run in (run for run in _not_over(layout) if run.asked.created < last.asked.created):
         arrays = list_arrays(run.path)
         if arrays or (run.count > last.count and not submitted_only):
             try:

@@ -26,12 +26,13 @@ from sharedenv.pool.health import VERSION
 from sharedenv.pool.interpreter import Fetches, Search
 from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.left import PREFIX, clear_left
 from sharedenv.pool.locked import lock_error, locked_script
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.pins import Source
 from sharedenv.pool.private import private
 from sharedenv.pool.seal import Circumstances, Installed, Probed, seal, take_private
-from sharedenv.pool.staging import VENV
+from sharedenv.pool.staging import VENV, sign
 from sharedenv.pool.store import remove_tree
 from sharedenv.pool.strange_option import strange_option
 from sharedenv.process import capture, limit_error
@@ -111,7 +112,9 @@ def construct(need: Need, work: Construction, folder: str, held: Versions | None
 @contextmanager
 def in_own_tmpdir(work: Construction) -> Iterator[Construction]:
     """The same with a TMPDIR that goes when it is done: uv leaves a lock file there for every path it ever syncs. Raises OSError."""
-    with tempfile.TemporaryDirectory(prefix="sharedenv-build-", ignore_cleanup_errors=True) as folder:
+    clear_left(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+        sign(folder)
         yield replace(work, environ={**work.environ, "TMPDIR": folder})
 
 

@@ -15,10 +15,8 @@ from filelock import SoftFileLease, Timeout
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.staging import OWNER
-from sharedenv.pool.undertaker import Undertaker, signature
+from sharedenv.pool.undertaker import Undertaker, look, signature
 from sharedenv.process import stopping
-from sharedenv.start.access import SHORT
 from sharedenv.start.regular import open_regular
 
 DURATION = 60.0  #: seconds without a heartbeat after which a holder on another host counts as dead
@@ -41,7 +39,7 @@ def lease(
     with _watched(layout, key) as (claim, undertaker):
         contended = not _take(claim, undertaker)
         if contended:
-            _wait(claim, undertaker, layout, key, waiting, timeout)
+            _wait(claim, undertaker, waiting, timeout)
         yield contended
 
 
@@ -94,8 +92,6 @@ def _sign(claim: SoftFileLease) -> None:
 def _wait(
     claim: SoftFileLease,
     undertaker: Undertaker,
-    layout: Layout,
-    key: str,
     waiting: Callable[[str, float], None],
     timeout: float | None,
 ) -> None:
@@ -107,7 +103,7 @@ def _wait(
         waited = time.monotonic() - began
         over = timeout is not None and waited >= timeout
         if told is None and (over or waited >= PATIENCE):
-            told = _holder(claim), _since(claim, layout, key)
+            told = _holder(claim), _since(claim)
             waiting(*told)
         if told is not None and timeout is not None and over:
             raise _gave_up(timeout, *told, undertaker.silence)
@@ -131,18 +127,9 @@ def _holder(claim: SoftFileLease) -> str:
     return f"pid {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "another process"
 
 
-def _since(claim: SoftFileLease, layout: Layout, key: str) -> float:
-    """Since when the holder builds: the lease itself is touched over and over, its staging folder says when it was made."""
-    begun = []
-    for name in os.listdir(layout.tmp):
-        if name.startswith(f"{key[:SHORT]}-"):
-            begun += _time(os.path.join(layout.tmp, name, OWNER)) or _time(os.path.join(layout.tmp, name))
-    # the newest: others are what dead builds left
-    return max(begun or _time(os.fspath(claim.lock_file)), default=time.time())
-
-
-def _time(path: str) -> list[float]:
-    try:
-        return [os.stat(path).st_mtime]
-    except OSError:
-        return []
+def _since(claim: SoftFileLease) -> float:
+    """Since when the holder has it: the lease itself is touched over and over, so it says so; now where it can't be read."""
+    seen = look(os.fspath(claim.lock_file))
+    if seen is None:
+        return time.time()
+    return seen.since or seen.touched / 1e9

@@ -13,7 +13,7 @@ from sharedenv.pool.holders import claimed, processes
 from sharedenv.pool.layout import Layout, is_part
 from sharedenv.pool.lease import try_lease
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
-from sharedenv.pool.rubbish import REMOVED, Rubbish, clear_rubbish, names_in
+from sharedenv.pool.rubbish import OVER, REMOVED, Rubbish, clear_rubbish, names_in
 from sharedenv.pool.store import bury, published, remove_tree, replace_link
 from sharedenv.pool.survey import Found, survey
 from sharedenv.start.trust import ROOT, user_name
@@ -101,7 +101,7 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
 
 def run_files(layout: Layout) -> frozenset[str]:
     """The names of all runs and of their files: a run that begins, or goes on, adds one."""
-    runs = names_in(layout.runs)
+    runs = [name for name in names_in(layout.runs) if name != OVER]
     files = (os.path.join(run, name) for run in runs for name in names_in(os.path.join(layout.runs, run)) if not name.startswith(CLOCK))
     return frozenset([*runs, *files])
 

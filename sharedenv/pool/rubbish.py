@@ -21,6 +21,7 @@ FRESH = 300.0  #: seconds: a lease is touched far more often while its holder li
 SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/, and a run that is being written, live for an instant
 REMOVED = ".removed-"  #: stands behind a pool's name while `prune --all` removes it
 UNFINISHED_RUN = ".new-"  #: how the folder of a run begins that is being written (run/journal)
+OVER = ".over"  #: in runs/: which of them are over (run/over)
 _ARCHIVE = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*-[0-9a-f]{12}\.[0-9a-f]{64}\.tar")  #: `<identity>.<sha256>.tar`
 FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment
 

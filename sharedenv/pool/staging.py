@@ -24,11 +24,20 @@ def staging(layout: Layout, key: str) -> Iterator[str]:
     folder = os.path.join(layout.tmp, f"{key[:SHORT]}-{os.urandom(6).hex()}")
     os.mkdir(folder, 0o700)  # its files may hold credentials
     try:
-        with open(os.path.join(folder, OWNER), "w", encoding="utf-8", opener=private) as file:
-            json.dump(this_process().record(), file)
+        sign(folder)
         yield folder
     finally:
+        # the note goes last: a removal that is killed leaves what is known as rubbish
+        for name in os.listdir(folder):
+            if name != OWNER:
+                remove_tree(os.path.join(folder, name))
         remove_tree(folder)
+
+
+def sign(folder: str) -> None:
+    """Notes in a folder that this process builds there. Raises OSError."""
+    with open(os.path.join(folder, OWNER), "w", encoding="utf-8", opener=private) as file:
+        json.dump(this_process().record(), file)
 
 
 def builder_of(folder: str) -> Owner | None:

@@ -31,6 +31,7 @@ from sharedenv.start.regular import open_regular
 
 STILLBORN = 10.0  #: seconds after which a lease with nothing in it counts as that of one who died while taking it
 ABANDONED = 3600.0  #: seconds after which one look is enough, by the file system's clock: a live holder touches it far more often
+_MOST = 4096  # bytes of a lease
 _GRAVE = ".dead-"  #: stands between a lease's name and its token in the name of its grave
 _SIGNATURE = b"sharedenv="  #: begins the line of a lease that says who holds it, as pool/owner has it
 _TOKEN = b"token="  #: begins filelock's line with a random number, no two alike
@@ -40,7 +41,7 @@ _TOKEN = b"token="  #: begins filelock's line with a random number, no two alike
 class Seen:
     """What one look at a lease showed. ``text`` is None where it can't be read; ``touched``: its mtime in nanoseconds.
 
-    ``regular``: it is a file; nobody holds a lease by anything else.
+    ``regular``: it is a file of the size of a lease; nobody holds one by anything else.
     """
 
     inode: int
@@ -53,6 +54,14 @@ class Seen:
         """Who holds it; None when it doesn't say so, or not yet."""
         try:
             return owner_of(json.loads(self._line(_SIGNATURE)))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def since(self) -> float | None:
+        """When its holder took it, by his clock (seconds since the epoch); None when it doesn't say so."""
+        try:
+            return float(json.loads(self._line(_SIGNATURE))["since"])
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -78,7 +87,7 @@ class Seen:
 
 def signature() -> bytes:
     """The line that says that this process holds a lease. filelock passes over lines that it doesn't know."""
-    return _SIGNATURE + json.dumps(this_process().record()).encode() + b"\n"
+    return _SIGNATURE + json.dumps({**this_process().record(), "since": round(time.time(), 3)}).encode() + b"\n"
 
 
 def look(path: str) -> Seen | None:
@@ -87,7 +96,7 @@ def look(path: str) -> Seen | None:
         descriptor = open_regular(path)
         try:
             found = os.fstat(descriptor)
-            return Seen(found.st_ino, found.st_mtime_ns, os.read(descriptor, 4096))
+            return Seen(found.st_ino, found.st_mtime_ns, os.read(descriptor, _MOST), found.st_size <= _MOST)
         finally:
             os.close(descriptor)
     except OSError:

@@ -11,6 +11,10 @@ from sharedenv.report.console import write_all
 from sharedenv.run.case import Case
 from sharedenv.run.spool import CHUNK, Overflow
 
+IN_MEMORY = 256 << 20  #: bytes of what waits for its turn that may be there, where the disk takes no more
+
+_Kept = list[tuple[int, int] | bytes]  # pieces in order: where one is on disk and how many bytes it has, or the bytes themselves
+
 
 class Stream(Protocol):
     """What a script wrote on one of its two outputs."""
@@ -26,7 +30,9 @@ class Output:
         self._tag = tag
         self._turns = None if order is None else iter(order)
         self._turn = 0 if self._turns is None else next(self._turns, 0)
-        self._held: dict[int, list[tuple[int, int, int]]] = {}  # sequence → offset, bytes of stdout, bytes of stderr
+        self._held: dict[int, list[tuple[_Kept, _Kept]]] = {}  # sequence → of stdout, of stderr
+        self._kept = 0  # bytes of them that are in memory
+        self.crowded = ""  #: why what waits is in memory, in words, until somebody has told it
         self._settled: set[int] = set()  # of these, those from which nothing comes any more but what is late
         self._store: Overflow | None = None
         self._mixed = _one_file()
@@ -73,24 +79,42 @@ class Output:
                     self.open_line = not chunk.endswith(b"\n")
 
     def _hold(self, sequence: int, out: Iterable[bytes], err: Iterable[bytes]) -> None:
+        self._held.setdefault(sequence, []).append((self._keep(out), self._keep(err)))
+
+    def _keep(self, chunks: Iterable[bytes]) -> _Kept:
         # in one place for all: thousands may wait for a slow first one
         store = self._store = self._store or Overflow()
-        start = store.size
-        try:
-            for chunk in out:
+        kept: _Kept = []
+        for chunk in chunks:
+            start = store.size
+            try:
                 store.append(chunk)
-            middle = store.size
-            for chunk in err:
-                store.append(chunk)
-        except OSError as error:
-            import tempfile  # noqa: PLC0415 - loaded already, for the file
+            except OSError as error:
+                import tempfile  # noqa: PLC0415 - loaded already, for the file
 
-            raise OSError(error.errno, error.strerror, tempfile.tempdir) from None
-        self._held.setdefault(sequence, []).append((start, middle - start, store.size - middle))
+                if self._kept + len(chunk) > IN_MEMORY:
+                    raise OSError(error.errno, error.strerror, tempfile.tempdir) from None
+                if not self._kept:
+                    where = tempfile.tempdir or "a temporary folder"  # none was found
+                    self.crowded = f"what waits for its turn can't be kept in {where} ({error.strerror}): it stays in memory"
+                rest = chunk[store.size - start :]
+                kept += [(start, store.size - start), rest]
+                self._kept += len(rest)
+            else:
+                kept.append((start, len(chunk)))
+        return kept
 
     def _release(self, sequence: int) -> None:
-        for start, out, err in self._held.pop(sequence, ()):
-            self._emit(self._read(start, out), self._read(start + out, err))
+        for out, err in self._held.pop(sequence, ()):
+            self._emit(self._all(out), self._all(err))
+
+    def _all(self, kept: _Kept) -> Iterator[bytes]:
+        for piece in kept:
+            if isinstance(piece, bytes):
+                self._kept -= len(piece)
+                yield piece
+            else:
+                yield from self._read(*piece)
 
     def _read(self, position: int, count: int) -> Iterator[bytes]:
         end = position + count

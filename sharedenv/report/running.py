@@ -70,6 +70,9 @@ class Screen:
             with self._lock:
                 self._make_room()
                 self.output.write(case, stdout, stderr, late=late)
+            if text := self.output.crowded:
+                self.output.crowded = ""
+                self.say(f"{text}; TMPDIR names another place")
 
     def lost(self, cases: Sequence[Case]) -> None:
         """A line for what scripts have left running, whose outputs go nowhere from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from time import monotonic
 
 _POLL = 0.05  # seconds between looks at a group that has no leader to wait for any more
 _GIVE_UP = 5.0  # seconds after KILL: what is still there can't be killed (a zombie, a hung disk)
@@ -84,11 +85,17 @@ class Groups:
 
     def suspend(self, groups: set[int]) -> None:
         """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg)."""
+        began = monotonic()
+        groups = groups | self._ending.keys()
         for group in groups:
             send(group, signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
         for group in groups:
             send(group, signal.SIGCONT)
+        stopped = monotonic() - began
+        for times in (self._ending, self._killed):  # a grace is the time that a script has to run
+            for group in times:
+                times[group] += stopped
 
 
 def send(group: int, number: int) -> None:

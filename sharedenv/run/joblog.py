@@ -6,14 +6,19 @@ Host is the name of our host, where GNU parallel writes ":" for the local machin
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shlex
+import stat
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 from sharedenv.run.case import Case, Result
+from sharedenv.start.regular import open_regular
 
+_TRIES, _PAUSE = 40, 0.05  # seconds between them
 HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 
 
@@ -22,7 +27,7 @@ def joblog_line(case: Case, result: Result, python: str) -> bytes:
     signal = 15 if result.error.startswith("timed out") else result.signal
     # GNU parallel writes 0 beside a signal; what never started has no exit status at all
     status = 0 if result.signal and not result.error else result.status
-    command = shlex.join([python, case.script, *case.arguments]).replace("\n", "\0")
+    command = " ".join(map(_word, [python, case.script, *case.arguments])).replace("\n", "\0")
     fields = (
         str(case.sequence),
         result.host,
@@ -37,6 +42,19 @@ def joblog_line(case: Case, result: Result, python: str) -> bytes:
     return os.fsencode("\t".join(fields)) + b"\n"
 
 
+def _word(text: str) -> str:
+    """A word for a shell (bash, zsh, ksh): what is no printable character is spelled out, but for a line break."""
+    if all(char.isprintable() or char == "\n" for char in text):
+        return shlex.quote(text)
+    return "$'" + "".join(map(_spelled, text)) + "'"
+
+
+def _spelled(char: str) -> str:
+    if char.isprintable() or char == "\n":
+        return f"\\{char}" if char in "\\'" else char
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+
+
 class Joblog:
     """The file. A new run empties it, a resumed one goes on in it, and so do the shares of an array, which may all name one file.
 
@@ -47,9 +65,9 @@ class Joblog:
         """Raises OSError."""
         self._first, self._step = share or (1, 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags if append or share else flags | os.O_TRUNC, 0o666)
+        self._descriptor = _open(path, flags if append or share else flags | os.O_TRUNC)
         with self._alone() if share else contextlib.nullcontext():
-            self._torn = not _ends_a_line(path)
+            self._torn = stat.S_ISREG(os.fstat(self._descriptor).st_mode) and not _ends_a_line(path)
             if os.fstat(self._descriptor).st_size == 0:
                 self._write(HEADER)
 
@@ -78,8 +96,23 @@ class Joblog:
 def _ends_a_line(path: str) -> bool:
     """Whether a file is empty or ends with a line break; one that can't be read counts as such."""
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path, follow=True), "rb") as file:
             file.seek(-min(1, os.fstat(file.fileno()).st_size), os.SEEK_END)
             return file.read() in (b"", b"\n")
-    except (OSError, ValueError):  # a pipe
+    except OSError:
         return True
+
+
+def _open(path: str, flags: int) -> int:
+    """A descriptor to write to; a pipe that nobody reads is waited for no longer than whoever is to read it takes to come."""
+    for _ in range(_TRIES):
+        try:
+            descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
+    raise OSError(errno.ENXIO, "nobody reads from this pipe", path)

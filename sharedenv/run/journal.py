@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.owner import this_process
+from sharedenv.pool.owner import Owner, owner_of, this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
 from sharedenv.run.owned import open_file, open_owned
@@ -39,7 +40,7 @@ from sharedenv.run.session import Session
 from sharedenv.run.session_state import LOCAL, SessionState, read_session, settle, settle_others
 from sharedenv.run.telling import last_words
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
-from sharedenv.start.regular import MB, MOST, read_bounded
+from sharedenv.start.regular import MB, MOST, open_regular, read_bounded
 
 _PIECE = 1 << 20  # bytes of a session's file decoded at a time
 _LINE = 64 * MB  # bytes: more than the longest line, with all that a command line may hold
@@ -227,9 +228,25 @@ def readable(run_id: str, what: str = "its plan") -> Iterator[None]:
 
 def says_its_end(path: str) -> bool:
     """Whether the last line of a session's file is that of its end. Raises OSError."""
+    return last_line(path).startswith(b'{"ended":')
+
+
+def last_line(path: str) -> bytes:
+    """The last line of a session's file, or what is left of it in `_LAST` bytes. Raises OSError."""
+    descriptor = open_regular(path)
+    try:
+        return os.pread(descriptor, _LAST, max(0, os.fstat(descriptor).st_size - _LAST)).rstrip().rpartition(b"\n")[2]
+    finally:
+        os.close(descriptor)
+
+
+def first_owner(path: str) -> Owner | None:
+    """Who wrote a session's file, by its first line; None where that doesn't say so. Raises OSError."""
     with open_file(path) as file:
-        file.seek(-min(_LAST, os.fstat(file.fileno()).st_size), os.SEEK_END)
-        return file.read().rstrip().rpartition(b"\n")[2].startswith(b'{"ended":')
+        try:
+            return owner_of(json.loads(file.readline(_LINE))["owner"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
 
 
 def root_of(path: str) -> str:

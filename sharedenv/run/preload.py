@@ -99,6 +99,8 @@ class PreloadStarter:
                 try:
                     while server.has_news():
                         server.hear()
+                    if server.running and server.stopped():
+                        os.kill(server.pid, signal.SIGKILL)  # its cases become ours, and go on
                 except Gone:
                     self._bury(key, server)
                 self._ended += server.ended

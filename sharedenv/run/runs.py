@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import errno
 import json
+import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FOLDER, make_folders, readable_as
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Asked, Run, readable, root_of, says_its_end, session_files, write_to_disk
+from sharedenv.run.journal import Asked, Run, readable, root_of, write_to_disk
 from sharedenv.run.owned import open_file, open_owned, refuse_folder
 from sharedenv.run.records import encode_line, encode_plan
-from sharedenv.run.session_state import LOCAL
 from sharedenv.run.standing import stand
 from sharedenv.run.workers import DONE
 from sharedenv.start.regular import SMALL, read_bounded
 
 SCHEMA = 1
+_ZONES = 26 * 3600.0  # seconds by which local times of one instant differ at most
 
 
 def create_run(
@@ -107,24 +109,45 @@ def list_runs(runs: str, unread: dict[str, SharedenvError] | None = None) -> lis
             except SharedenvError as error:
                 if unread is not None and error.exit_code != EXIT_USAGE:
                     unread[name] = error
-    found.sort(key=lambda run: (run.asked.created, len(run.id), run.id), reverse=True)
+    found.sort(key=_age, reverse=True)
     return found
 
 
-def unended_run(runs: str, own: str = "") -> Run | None:
-    """The newest run but one's ``own``, when the last process that worked on it (no array task) has not said how it ended.
-
-    Cheap, as every run asks: a listing and the end of one file.
-    """
+def newest_first(runs: str, unread: dict[str, SharedenvError] | None = None) -> Iterator[Run]:
+    """As list_runs, one by one, and no more of them are opened than is needed to know which is the next."""
     try:
-        newest = max((name for name in os.listdir(runs) if not name.startswith(".") and name != own), default="")
-        path = os.path.join(runs, newest)
-        numbers = [number for writer, number, _ in session_files(path) if writer == LOCAL] if newest else []
-        if not numbers:
-            return None
-        return None if says_its_end(os.path.join(path, f"results-{LOCAL}.{max(numbers)}.jsonl")) else open_run(runs, newest)
-    except (SharedenvError, OSError):
-        return None  # nothing that could be gone on with
+        names = sorted((name for name in os.listdir(runs) if not name.startswith(".")), key=_by_name, reverse=True)
+    except FileNotFoundError:
+        return
+    opened: list[tuple[tuple[float, int, str], Run]] = []
+    for name in names:
+        latest = _time_of_name(name) + _ZONES
+        while opened and opened[-1][1].asked.created > latest:
+            yield opened.pop()[1]
+        try:
+            run = open_run(runs, name)
+        except SharedenvError as error:
+            if unread is not None and error.exit_code != EXIT_USAGE:
+                unread[name] = error
+        else:
+            bisect.insort(opened, (_age(run), run))
+    yield from (run for _, run in reversed(opened))
+
+
+def _by_name(name: str) -> tuple[bool, str]:
+    return not name[:8].isdigit(), name
+
+
+def _age(run: Run) -> tuple[float, int, str]:
+    return run.asked.created, len(run.id), run.id
+
+
+def _time_of_name(name: str) -> float:
+    """When a run was begun, by the local time in its name; infinite for other names."""
+    try:
+        return time.mktime(time.strptime(name[:15], "%Y%m%d-%H%M%S"))
+    except (ValueError, OverflowError):
+        return math.inf
 
 
 def holds_unfinished(pool: str) -> bool:

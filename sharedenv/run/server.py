@@ -20,6 +20,7 @@ from sharedenv.run.case import Case
 from sharedenv.run.starter import Ended
 from sharedenv.start.regular import read_regular
 
+STOPPED = 1.0  #: seconds between two looks at a server, both of which find it stopped, before it is ended
 OLDEST = 8  #: minor version of Python 3 that forkserver/ is written for
 #: files that a module reads from the current folder when it is imported
 _READS_FOLDER = {"matplotlib": "matplotlibrc", "numba": ".numba_config.yaml"}
@@ -51,6 +52,8 @@ class Server:
     running: dict[int, None] = field(default_factory=dict)
     last_use: float = field(default_factory=time.monotonic)
     ended: list[Ended] = field(default_factory=list)
+    _looked: float = field(default_factory=time.monotonic)
+    _halted: bool = False
 
     def send(self, message: tuple[Any, ...], descriptors: tuple[int, ...] = ()) -> None:
         """A message, and descriptors for it. Raises Gone."""
@@ -71,6 +74,15 @@ class Server:
             self.running.pop(pid, None)
             self.ended.append(Ended(pid, status, cpu, memory * 1024))
         return answer
+
+    def stopped(self) -> bool:
+        """Whether it has been stopped (SIGSTOP, by a debugger or by mistake) for a while: asked twice, `STOPPED` seconds apart."""
+        now = time.monotonic()
+        if now - self._looked < STOPPED:
+            return False
+        before, self._looked = self._halted, now
+        self._halted = _is_stopped(self.pid)
+        return before and self._halted
 
     def has_news(self) -> bool:
         """Whether `hear` would not wait."""
@@ -112,10 +124,11 @@ class Server:
         data = b""
         poll = select.poll()
         poll.register(self.link, select.POLLIN)
+        end = time.monotonic() + patience
         while len(data) < size:
-            if not poll.poll(patience * 1000):
-                os.kill(self.pid, signal.SIGKILL)
-                raise Gone(unread=False)
+            while not poll.poll(STOPPED * 1000):
+                if self.stopped() or time.monotonic() >= end:
+                    os.kill(self.pid, signal.SIGKILL)  # what is read next tells whether it had read our request
             try:
                 chunk = self.link.recv(size - len(data))
             except ConnectionResetError:
@@ -124,6 +137,15 @@ class Server:
                 raise Gone(unread=False)
             data += chunk
         return data
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
+        return False
+
 
 @functools.cache
 def unfit_python(environment: str) -> str:

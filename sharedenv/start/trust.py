@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 VARIABLE = "SHAREDENV_TRUST"
 MARK = b'"shared": "group"'  #: in pool.json
 ROOT = 0
+_CONFIG = 1 << 20  #: bytes that no pyvenv.cfg has: Python reads all of it
 OPEN = "others may write into it"
 
 
@@ -111,6 +112,8 @@ def environment_fault(pool: posix.stat_result, environment: str, environ: "Mappi
         config = posix.lstat(f"{environment}/pyvenv.cfg")
     except OSError as error:
         return f"it can't be looked at: {error.strerror}"
+    if not stat.S_ISREG(config.st_mode) or config.st_size > _CONFIG:
+        return "its pyvenv.cfg is damaged"
     return file_fault(found, environment, environ, pool) or ("others may write its pyvenv.cfg" if config.st_mode & OTHERS else None)
 
 

@@ -674,7 +674,7 @@ def decide(scope, tracers):
     error = State.caught.__context__
     State.caught = None
     State.catcher.__dict__.clear()
-    for stream in (sys.stderr, sys.stdout):
+    for stream in streams("stderr", "stdout"):
         try:
             stream.flush()
         except BaseException:
@@ -729,7 +729,7 @@ def leave():
         return  # the script itself runs the exit handlers
     if State.exit is None or State.status is None:
         return
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams("stdout", "stderr"):
         try:
             if not stream.closed:
                 stream.flush()
@@ -738,12 +738,17 @@ def leave():
     sys.ps2 = Signpost(clearing_begins)
 
 
+def streams(*names):
+    """The standard streams of these names in sys that are there still: a script may have deleted some."""
+    return [stream for stream in [getattr(sys, name, None) for name in names] if stream is not None]
+
+
 def with_destructors(things):
     """Weak references to those that do something when they are destroyed; None when one of them can't have any."""
     import _weakref
 
-    streams = [text for text in (sys.__stdin__, sys.__stdout__, sys.__stderr__) if text is not None]
-    own = {id(part) for text in streams for part in (text, text.buffer, getattr(text.buffer, "raw", None))}
+    texts = streams("__stdin__", "__stdout__", "__stderr__")
+    own = {id(part) for text in texts for part in (text, text.buffer, getattr(text.buffer, "raw", None))}
     found = []
     for thing in things:
         kind = type(thing)
@@ -790,13 +795,13 @@ def clearing_begins():
     if held is None:
         return
     held = State.watched + held
-    streams = [sys.__stdout__, sys.__stderr__]
+    first = {name: getattr(sys, f"__{name}__", None) for name in ("stdout", "stderr")}
     hide_loaded()
     exit_, status, last = State.exit, State.status, sys
 
     def all_cleared():
         # the last of sys: nothing of the script is left but what modules loaded before the fork hold. Globals are gone, too
-        last.stdout, last.stderr = streams
+        last.__dict__.update(first)
         for reference in held:
             thing = reference()
             if thing is not None:
@@ -804,7 +809,7 @@ def clearing_begins():
                     type(thing).__del__(thing)
                 except BaseException:
                     pass
-        for stream in streams:
+        for stream in first.values():
             try:
                 stream.flush()
             except BaseException:
