@@ -263,3 +263,18 @@ def test_what_the_file_system_refuses_is_told_as_that(project: Project, folder: 
         assert told.returncode in (1, 2), (command, told.stderr)
         assert "bug" not in told.stderr and "Traceback" not in told.stderr, told.stderr
         assert "symbolic links" in told.stderr or "is a link" in told.stderr
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["empty", "with something in it"])
+def test_held_versions_that_a_folder_has_replaced(project: Project, inside: bool) -> None:
+    """The hint's command ran into the folder itself, and named itself again."""
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py")
+    (held,) = (project.pool / "versions").iterdir()
+    held.unlink()
+    held.mkdir()
+    if inside:
+        (held / "file").touch()
+    told = project.call("build", "--rebuild", "s.py", status=3).stderr
+    project.shell(f"{sys.executable} -m {told.rpartition('hint: ')[2]}")
+    assert held.is_file() and project.call("build", "--rebuild", "s.py")
