@@ -140,6 +140,14 @@ def _mismatch(uv: Uv, script: str, environ: Mapping[str, str], cwd: str, log: IO
     return ""
 
 
+def could_not_link(words: str) -> bool:
+    """Whether uv gave up since a file of its cache takes no more names: 47 on GlusterFS (ENOSPC), 65,000 on ext4 (EMLINK).
+
+    Where the very first is refused, uv copies by itself.
+    """
+    return re.search(r"failed to hard ?link", " ".join(words.split()), re.IGNORECASE) is not None
+
+
 def is_outdated(uv: Uv, script: str, venv: str, flags: list[str], environ: Mapping[str, str], cwd: str, log: IO[str]) -> bool:
     """Whether ``sync_script`` would change ``venv``, which is only looked at. Raises UvFailed when uv can't tell."""
     try:

@@ -129,3 +129,4 @@ def test_a_file_system_whose_locks_other_nodes_do_not_see(project: Project, tmp_
         found = findings(Project(folder, project.env))
         assert found["locks"]["level"] == "note" and "not seen by other nodes" in found["locks"]["text"]
         assert "other nodes may lack it" in found["interpreter"]["text"]
+        assert found["joblog"]["level"] == "note" and "may tear" in found["joblog"]["text"]

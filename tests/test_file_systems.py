@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import image, mounted, require
 from tests.test_doctor import findings
+from tests.wheels import make_wheel
 
 
 @contextmanager
@@ -148,3 +149,20 @@ def test_a_cache_that_would_begin_where_the_pool_does(project: Project) -> None:
     """Neither is there yet: both are tried in the same folder."""
     found = findings(project, env={"UV_CACHE_DIR": str(project.path / "cache")})["uv's cache"]
     assert found["level"] == "ok" and not list(project.path.iterdir())
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EMLINK"])
+def test_a_file_of_uvs_cache_that_takes_no_more_names_is_copied(project: Project, tmp_path: Path, error: str) -> None:
+    """47 names on GlusterFS, and ENOSPC: the first links succeed, and uv gives up at a later one."""
+    require("strace", root=False)
+    make_wheel(tmp_path / "more", "many", "1.0", modules={f"many_{i}.py": f"x = {i}\n" for i in range(60)})
+    env = {"UV_FIND_LINKS": str(tmp_path / "more")}
+    project.script("s.py", ["many"], "import many_7; print('ran')")
+    full = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=link,linkat:error={error}:when=4+"]
+    for command in (["build", "s.py"], ["build", "--rebuild", "s.py"]):  # resolved, then what is held
+        project.call(*command, env=env, prefix=full)
+        (log,) = (project.pool / "logs").iterdir()
+        assert "installing again, by copying" in log.read_text()
+        newest = project.environments[-1]
+        assert {file.stat().st_nlink for file in newest.glob("lib/*/site-packages/many_*.py")} == {1}
+    assert project.call("exec", "s.py", env=env).stdout == "ran\n"

@@ -308,3 +308,18 @@ def test_a_python_version_that_names_nothing_is_taken_away(project: Project, tex
     assert told.endswith(f"hint: rm {project.path}/.python-version\n"), told
     project.shell(told.split("hint: ")[1])
     assert project.call("exec", "s.py").stdout == "ran\n"
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["empty", "with something in it"])
+def test_held_versions_that_a_folder_has_replaced(project: Project, inside: bool) -> None:
+    """The hint's command ran into the folder itself, and named itself again."""
+    project.script("s.py", ["alpha"], "print('ran')")
+    project.call("build", "s.py")
+    (held,) = (project.pool / "versions").iterdir()
+    held.unlink()
+    held.mkdir()
+    if inside:
+        (held / "file").touch()
+    told = project.call("build", "--rebuild", "s.py", status=3).stderr
+    project.shell(f"{sys.executable} -m {told.rpartition('hint: ')[2]}")
+    assert held.is_file() and project.call("build", "--rebuild", "s.py")

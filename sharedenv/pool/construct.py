@@ -42,7 +42,7 @@ from sharedenv.settings import Settings
 from sharedenv.start.access import SHORT, VERSIONS
 from sharedenv.start.trust import is_shared
 from sharedenv.start.uv_variables import is_on
-from sharedenv.uv import Unlocked, Uv, UvFailed, environment_for_uv, gist, make_venv, other_uv, sync_script
+from sharedenv.uv import Unlocked, Uv, UvFailed, could_not_link, environment_for_uv, gist, make_venv, other_uv, sync_script
 from sharedenv.versions import Versions
 
 #: what the interpreter of a fresh environment tells about itself
@@ -139,7 +139,15 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     install = _Install(
         folder, script, python, need.payload.document["requires-python"], inputs.loose, flags, environ, log, exact, source
     )
-    installed, versions, altered = _attempt(install, work)
+    try:
+        installed, versions, altered = _attempt(install, work)
+    except UvFailed as failed:
+        if not could_not_link(failed.words):
+            raise
+        log.write("a file of uv's cache takes no more names; installing again, by copying\n")
+        remove_tree(os.path.join(folder, VENV))
+        install = replace(install, flags=(*install.flags, "--link-mode", "copy"))
+        installed, versions, altered = _attempt(install, work)
     if altered:
         some = f"{altered[0]} and {len(altered) - 1:,} more" if len(altered) > 1 else altered[0]
         if work.options.offline:

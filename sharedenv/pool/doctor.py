@@ -73,6 +73,9 @@ def examine_machine(layout: Layout, environ: Mapping[str, str], unfinished: Call
     yield from _readable("pool", _pool(layout))
     yield from _strays(layout, environ, unfinished)
     yield from _readable("interpreter", _interpreters(layout, system))
+    if system is not None and system.network:
+        text = f"lines that several nodes add to one file on {system.type} may tear: give each share of an array a --joblog of its own"
+        yield Finding("joblog", Level.NOTE, text, 'sharedenv run --array --joblog "jobs-$SLURM_ARRAY_TASK_ID.log" …')
     yield from _readable("first line", _first_lines(layout))
     yield _slurm(environ)
 

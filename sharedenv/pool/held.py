@@ -18,7 +18,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.pins import Distribution, distributions
 from sharedenv.pool.private import make_folders, private, readable_as
-from sharedenv.pool.store import generations, published
+from sharedenv.pool.store import discard, generations, published
 from sharedenv.project_lock import NAME
 from sharedenv.start.access import SHORT, VERSIONS, again
 from sharedenv.start.regular import read_regular
@@ -111,6 +111,9 @@ def replace_held(layout: Layout, key: str, versions: Versions) -> None:
     """Holds these versions from now on, whatever was held before. Raises OSError."""
     mark_holding(layout)
     path = _path(layout, key, versions)
+    for other in _paths(layout, key):
+        if os.path.isdir(other) and not os.path.islink(other):
+            discard(layout, other)  # a slip of the pen, or a copy of the pool
     os.replace(_write(layout, versions), path)
     for other in _paths(layout, key):
         if other != path:
