@@ -123,7 +123,6 @@ class MemoryFolder:
     def link(self, source: str, name: str) -> bool:
         self._call("link")
         if name in self._lab.files:
-            self._call("link", 3)
             return False
         self._lab.files[name] = self._lab.files[source]
         self._actor.touch()

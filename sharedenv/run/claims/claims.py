@@ -16,7 +16,7 @@ from sharedenv.run.claims.pace import Pace
 
 PATIENCE = 3.0  #: seconds that a case waits in a block beyond what was reckoned, before others get it
 _LOOK, _LONGEST = 0.5, 5.0  # seconds between two looks whether something is left: the first, and at most
-_PAUSE, _LONGEST_PAUSE = 0.004, 0.5  # seconds: the same of tries to claim that others have won
+_PAUSE, _LONGEST_PAUSE = 0.03, 2.0  # seconds: the same of tries to claim that others have won
 
 
 @frozen
@@ -38,14 +38,15 @@ class _Numbered:
 
     def last(self, folder: Folder, known: int) -> int:
         """The last number that is there, or one that was a while ago. ``known``: one that is."""
-        step = 1
-        while folder.exists(self.at(known + step)):
-            known += step
-            step *= 2
-        while step > 1:
-            step //= 2
+        step, beyond = 1, 0
+        while not beyond:
             if folder.exists(self.at(known + step)):
-                known += step
+                known, step = known + step, step * 4
+            else:
+                beyond = known + step
+        while beyond - known > 1:
+            middle = (known + beyond) // 2
+            known, beyond = (middle, beyond) if folder.exists(self.at(middle)) else (known, middle)
         return known
 
 
@@ -77,6 +78,7 @@ class Claims:
         self._offered = 0  # the last offer known
         self._block: Block | None = None
         self._begun = 0
+        self._offered_before = False  # somebody has let the block go already
         self._potato = False  # the block goes from hand to hand: its cases are long
         self._running = 0
         self._last_begin = 0.0
@@ -115,7 +117,7 @@ class Claims:
         """Gives back what waits for longer than was reckoned. Raises OSError."""
         waits = self._block is not None and self._running > 0
         if waits and self._clock() - self._last_begin > (self.pace.mean or 0.0) + PATIENCE:
-            self.let_go(slow=True)
+            self.let_go(slow=self._offered_before)
 
     def let_go(self, *, slow: bool = False) -> None:
         """Gives back what was claimed and not begun. Raises OSError."""
@@ -170,8 +172,8 @@ class Claims:
         self._wait = min(_LONGEST, self._wait * 1.5)
         return False
 
-    def _hold(self, block: Block, begun: int, *, potato: bool = False) -> bool:
-        self._block, self._begun, self._potato = block, begun, potato
+    def _hold(self, block: Block, begun: int, *, offered: bool = False, potato: bool = False) -> bool:
+        self._block, self._begun, self._offered_before, self._potato = block, begun, offered, potato
         self._last_begin = self._clock()
         return True
 
@@ -195,7 +197,7 @@ class Claims:
         if block is None or token.begun >= block.size:
             self._folder.remove(mine)  # its maker was ended before the last of its cases had cleared it away
             return False
-        return self._hold(block, token.begun, potato=slow or block.size - token.begun > self.pace.wanted)
+        return self._hold(block, token.begun, offered=True, potato=slow or block.size - token.begun > self.pace.wanted)
 
     def _claim(self) -> bool:
         longest = _PAUSE
@@ -206,27 +208,26 @@ class Claims:
             block = Block(self._last + 1, self._me, self._serial, self._end, self._end + size, slots)
             token = block.token(0, self._me)
             self._folder.create(token, block.encode())
-            if self._folder.link(token, _CLAIMS.at(block.number)) or self._is_ours(block):
+            # one that is there already may be ours: an answer is lost on the way, and the call sent again
+            if self._folder.link(token, _CLAIMS.at(block.number)) or self._seek(block.number) == block:
                 self._last, self._end, self._slots, self._joined = block.number, block.end, slots, True
                 self._serial += 1
                 self.claimed += 1
                 return self._hold(block, 0)
             self._pause(self._random.uniform(0, longest))
-            longest = min(_LONGEST_PAUSE, 2 * longest)
+            longest = min(_LONGEST_PAUSE, 4 * longest)
             self._seek(_CLAIMS.last(self._folder, block.number))
         return False
 
-    def _is_ours(self, block: Block) -> bool:
-        """Whether a claim that is there already is the one that we have just made, and the answer was lost."""
-        return decode_block(self._folder.read(_CLAIMS.at(block.number), sure=True)) == block
-
-    def _seek(self, number: int) -> None:
-        """Reads the claim of this number, which is there."""
-        if number > self._last:
-            block = decode_block(self._folder.read(_CLAIMS.at(number), sure=True))
-            if block is None:  # it is there: the list is gone, or this node can't see it yet
-                raise FileNotFoundError(_CLAIMS.at(number))
-            self._last, self._end, self._slots = number, block.end, block.slots
+    def _seek(self, number: int) -> Block | None:
+        """Reads the claim of this number, which is there, if it is news."""
+        if number <= self._last:
+            return None
+        block = decode_block(self._folder.read(_CLAIMS.at(number), sure=True))
+        if block is None:  # the list is gone, or this node can't see the file yet
+            raise FileNotFoundError(_CLAIMS.at(number))
+        self._last, self._end, self._slots = number, block.end, block.slots
+        return block
 
     def _search(self) -> bool:
         """Looks for cases that nobody will begin otherwise: let go and not found, or of a worker who is gone."""

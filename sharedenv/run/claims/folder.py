@@ -27,7 +27,9 @@ class Folder(Protocol):
         """Makes an empty file; False when it is there already."""
 
     def link(self, source: str, name: str) -> bool:
-        """Gives a file of this process's own, which has one name, a second one; False when that exists already."""
+        """Gives a file a second name; False when that exists already, be it by this very call, whose answer was lost and which was
+        sent again.
+        """
 
     def rename(self, source: str, target: str) -> bool:
         """Renames a file to a name that only this process gives; False when the source is not there."""
@@ -69,19 +71,13 @@ class DiskFolder:
         return True
 
     def link(self, source: str, name: str) -> bool:
-        """By link(2). An answer may be lost on the way and the call sent again: a source with two names was linked. Some file
-        systems say EPERM for a name that exists.
-        """
+        """By link(2). Some file systems say EPERM for a name that exists."""
         try:
             os.link(self._path + source, self._path + name)
-        except (FileExistsError, PermissionError) as error:
-            descriptor = os.open(self._path + source, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if os.fstat(descriptor).st_nlink == 2:
-                    return True
-            finally:
-                os.close(descriptor)
-            if error.errno != errno.EEXIST and self.read(name, sure=True) is None:
+        except FileExistsError:
+            return False
+        except PermissionError:
+            if self.read(name, sure=True) is None:
                 raise
             return False
         return True
