@@ -87,6 +87,11 @@ class Batch:
         if reason and self._stopping.drain(reason):
             self._observer.notice(reason)
 
+    @property
+    def going(self) -> bool:
+        """Whether it starts cases still."""
+        return self._stopping.stage is Stage.GOING
+
     def counts(self) -> Counts:
         """Where it stands."""
         done = len(self._results)
@@ -173,7 +178,7 @@ class Batch:
                 self._start(case)
 
     def _start(self, case: Case) -> None:
-        attempt = self._attempts.get(case.sequence, 0) + 1
+        attempt = max(self._attempts.get(case.sequence, 0), self._source.attempts(case)) + 1
         slot = None
         what = "its folder can't be entered"
         try:

@@ -9,7 +9,20 @@ import random
 from collections.abc import Callable
 
 from sharedenv.frozen import frozen
-from sharedenv.run.claims.blocks import AGAIN, CLAIMS, FREE, STOP, TAKEN, TOKENS, Block, Offer, Token, decode_block, decode_offer, decode_token
+from sharedenv.run.claims.blocks import (
+    AGAIN,
+    CLAIMS,
+    FREE,
+    STOP,
+    TAKEN,
+    TOKENS,
+    Block,
+    Offer,
+    Token,
+    decode_block,
+    decode_offer,
+    decode_token,
+)
 from sharedenv.run.claims.folder import Folder
 from sharedenv.run.claims.liveness import Liveness
 from sharedenv.run.claims.pace import Pace
@@ -51,6 +64,11 @@ class _Numbered:
 
 
 _CLAIMS, _AGAIN, _TAKEN = _Numbered(CLAIMS), _Numbered(AGAIN), _Numbered(TAKEN)
+
+
+def last_claim(folder: Folder) -> int:
+    """The number of the last claim, 0 where there is none."""
+    return _CLAIMS.last(folder, 0)
 
 
 class Claims:
@@ -126,6 +144,11 @@ class Claims:
             token = Token(block.maker, block.serial, self._begun, FREE)
             if self._folder.rename(block.token(self._begun, self._me), f"{TOKENS}/{token.name}"):
                 self._offer(Offer(token, slow))
+
+    def put_back(self, position: int, attempts: int) -> None:
+        """A case that was begun here could not be started: as try_again. Raises OSError."""
+        self._running -= 1
+        self.try_again(position, attempts)
 
     def try_again(self, position: int, attempts: int) -> None:
         """A case that was begun here is to be tried once more, by whoever comes; ``attempts`` were made. Raises OSError."""

@@ -18,7 +18,10 @@ _GONE = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR)
 
 
 class Folder(Protocol):
-    """Files by name, of one folder that several processes share. Names hold a slash at most. All raise OSError for what is not told here."""
+    """Files by name, of one folder that several processes share. Names hold a slash at most.
+
+    All raise OSError for what is not told here.
+    """
 
     def create(self, name: str, data: bytes) -> None:
         """Writes a file that is this process's own: complete and on disk when this returns."""
