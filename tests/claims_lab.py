@@ -143,7 +143,7 @@ class MemoryFolder:
         assert before.holder in (FREE, self._actor.name) or before.begun == after.begun, "a case of another's block was begun"
         assert after.begun in (before.begun, before.begun + 1)
 
-    def read(self, name: str, *, sure: bool = False) -> bytes | None:
+    def read(self, name: str, *, sure: bool = False) -> bytes | None:  # noqa: ARG002 - the protocol's signature
         there = name in self._lab.files
         self._call("read", 3 if there else 1)
         return self._lab.files.get(name)

@@ -86,7 +86,8 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
     note_living(run)
     with _session(run, worker, manner.jobs) as session:
         ready = _prepared(layout, run, terms, display)
-        claims = Claims(DiskFolder(run.path), worker, manner.jobs, run.asked.count, Heartbeats(run.path, manner.takeover), time.monotonic, time.sleep)
+        others = Heartbeats(run.path, manner.takeover)
+        claims = Claims(DiskFolder(run.path), worker, manner.jobs, run.asked.count, others, time.monotonic, time.sleep)
         source = ClaimedCases(claims, Listing(run), Suspicion(manner.jobs, lambda: _successes(run)))
         recorder = _Recorder(display, session, source, run.asked.created, fail_fast=terms.fail_fast)
         batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder)
@@ -126,7 +127,8 @@ def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[
     try:
         ready = prepare_all(layout, run.asked.keys, os.environ, terms.threads, None, display.warn)
     except SharedenvError as error:
-        raise SharedenvError(error.message.replace("a task", "a worker"), cause=error.cause, hint=_build_hint(run), exit_code=EXIT_BUILD) from None
+        message = error.message.replace("a task", "a worker")
+        raise SharedenvError(message, cause=error.cause, hint=_build_hint(run), exit_code=EXIT_BUILD) from None
     for key, prepared in ready.items():
         try:
             ended = capture([prepared.python, "-c", ""], env=prepared.variables, cwd="/")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
+from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import create_run
 
@@ -103,16 +104,19 @@ def is_read_only(layout: Layout) -> bool:
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
-def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any]) -> Run:
-    """A new run on disk with the plan of ``work``. Raises SharedenvError."""
+def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None) -> Run:
+    """A new run on disk with the plan of ``work``; ``ordered``: for workers to join, who take its cases in this order. Raises
+    SharedenvError.
+    """
     try:
         return create_run(
             work.layout.runs,
-            work.planned,
+            work.planned if ordered is None else ordered,
             command=sys.argv,
             arguments=asked.arguments or (),
             cwd=asked.cwd,
             extra=dict(extra),
+            joinable=ordered is not None,
         )
     except OSError as error:
         raise SharedenvError(

@@ -21,9 +21,13 @@ from sharedenv.report.standing import case_values, failure_values, head_lines, l
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
+from sharedenv.report.workers import worker_lines, worker_values
 from sharedenv.run.case import Result
+from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.list_end import not_begun
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
+from sharedenv.run.listing import is_joinable
 from sharedenv.run.owned import doubt_error, find_doubt
 from sharedenv.run.runs import list_runs
 from sharedenv.run.shares import share_of, shares_beside
@@ -67,7 +71,7 @@ def status(console: Console, /, run_id: str | None, everything: bool, ended: str
     if is_on_slurm(run):
         tell_slurm(run, console, current_folder(os.environ))
     else:
-        _tell(layout, run, console)
+        tell_run(layout, run, console)
     if run_id is None and (text := hidden_run(layout, run, console)):
         console.result(text)
     return 0
@@ -85,6 +89,8 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
         "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
     }
+    if is_joinable(run):
+        document["workers"] = worker_values(sessions)
     if is_on_slurm(run):
         document["slurm"] = slurm_value(run)
     if share_of(run):
@@ -112,7 +118,8 @@ def _ending(result: Result | None) -> str:
     return "succeeded" if result.succeeded else "failed"
 
 
-def _tell(layout: Layout, run: Run, console: Console) -> None:
+def tell_run(layout: Layout, run: Run, console: Console) -> bool:
+    """Tells where a run without Slurm stands; whether it failed or left anything."""
     here, now = current_folder(os.environ), time.time()
     cases = run.cases()
     results, sessions = run.read()
@@ -120,6 +127,7 @@ def _tell(layout: Layout, run: Run, console: Console) -> None:
     style = console.result_style
     lines = head_lines(run, standing, now, style)
     lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
+    lines += worker_lines(sessions, {case.sequence: case for case in cases}, now, lambda path: short_path(path, here))
     lines += pace_lines(standing, results, now) if standing.alive else []
     if found := leftover(sessions, without_result(cases, results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
@@ -134,6 +142,7 @@ def _tell(layout: Layout, run: Run, console: Console) -> None:
     if share := share_of(run):
         for line in share_lines(share, _shares(layout, run, standing), lambda run, standing: _again(run, standing, console)):
             console.result(line)
+    return bool(standing.left or standing.failed)
 
 
 def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run, Standing]]:
@@ -147,6 +156,8 @@ def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run
 
 
 def _again(run: Run, standing: Standing, console: Console) -> str:
+    if standing.left and is_joinable(run) and not_begun(DiskFolder(run.path), run.asked.count):
+        return console.in_pool(f"sharedenv join {run.id}")
     return console.in_pool(f"sharedenv run {'--resume' if standing.left else '--retry-failed'} --run-id {run.id}")
 
 
