@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from sharedenv.run.claims.blocks import Block, Offer, Token, decode_block, decode_offer, decode_token
-from tests.claims_lab import Lab, Simulated, work
+from sharedenv.run.claims.pace import Pace
+from sharedenv.run.claims.suspicion import Suspicion
+from tests.claims_lab import Lab, Simulated, list_scheduled, work
 
 
 def check(workers: list[Simulated], total: int, fails: dict[int, int]) -> None:
@@ -72,3 +76,81 @@ def test_names_and_files_are_read_as_they_were_written() -> None:
         assert decode_offer(torn) is None
     for name in ("", "again-1", "a-b-c-d", "worker.1-2-3", ".nfs000012"):
         assert decode_token(name) is None
+
+
+def sizes(jobs: int, slots: int, left: int, *seen: float) -> int:
+    pace = Pace(jobs)
+    for seconds in seen:
+        pace.ended(seconds)
+    return pace.size(left, slots)
+
+
+def test_blocks_go_by_time_and_get_small_towards_the_end() -> None:
+    assert sizes(4, 16, 400) == 4  # nothing is known yet: one for each slot
+    assert sizes(4, 16, 400, 0.5) == 24  # three seconds
+    assert sizes(4, 16, 100_000, *[0.001] * 50) == 6250  # a quarter of an even part of what is left
+    assert sizes(4, 16, 400, 60.0) == 1
+    assert sizes(1, 1000, 3, 0.001) == 1
+    assert sizes(1, 4, 400, *[9.0] * 100, *[0.1] * 100) == 25  # what was seen of late
+
+
+def suspected(jobs: int, ended: list[tuple[float, bool]], elsewhere: list[float]) -> tuple[bool, bool]:
+    suspicion = Suspicion(jobs, lambda: elsewhere)
+    for seconds, succeeded in ended:
+        suspicion.ended(seconds, succeeded=succeeded)
+    return suspicion.cautious, suspicion.broken
+
+
+def test_who_fails_at_once_at_every_script_is_suspected_and_who_has_one_success_is_not() -> None:
+    at_once, late = (0.1, False), (6.0, False)
+    assert suspected(1, [at_once] * 2, []) == (False, False)
+    assert suspected(1, [at_once] * 3, []) == (True, False)
+    assert suspected(1, [at_once] * 6, []) == (True, True)
+    assert suspected(8, [at_once] * 7, []) == (False, False)
+    assert suspected(8, [at_once] * 11, []) == (True, True)
+    assert suspected(1, [(0.1, True), *[at_once] * 20], []) == (False, False)
+    assert suspected(1, [*[at_once] * 4, (0.1, True), *[at_once] * 20], []) == (False, False)
+    assert suspected(1, [at_once, late, *[at_once] * 20], []) == (False, False)
+    assert suspected(1, [at_once] * 6, [0.5, 0.6, 0.7]) == (False, False)  # as short as all are here
+    assert suspected(1, [late] * 6, [100.0] * 3) == (True, True)
+    # no new light from what succeeds elsewhere later: it is asked for once
+    assert suspected(1, [late] * 6, []) == (False, False)
+
+
+def pareto(seed: int, count: int = 400) -> list[float]:
+    chance = random.Random(seed)
+    return [min(8.0, 0.05 * chance.paretovariate(0.8)) for _ in range(count)]
+
+
+ORDERS: dict[str, Callable[[int], list[float]]] = {
+    "drawn": pareto,
+    "ascending": lambda seed: sorted(pareto(seed)),
+    "descending": lambda seed: sorted(pareto(seed), reverse=True),
+    "period": lambda seed: [(2.0 if position % 8 == 0 else 0.05) * random.Random(seed + position).uniform(0.9, 1.1) for position in range(400)],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [4, 1])
+@pytest.mark.parametrize("order", ORDERS)
+def test_sixteen_slots_end_about_when_list_scheduling_would(order: str, jobs: int) -> None:
+    found = []
+    for seed in range(20):
+        lab, seconds = Lab(seed, latency=0.0002), ORDERS[order](seed)
+        workers = [Simulated(lab, f"w{number}", jobs, seconds) for number in range(16 // jobs)]
+        work(lab, workers, lambda _: lab.random.uniform(0.0, 0.05))  # noqa: B023 - called before the next one
+        check(workers, len(seconds), {})
+        span = max(at for worker in workers for at, _ in worker.finished) - min(at for worker in workers for at, _ in worker.begun)
+        found.append(span / list_scheduled(seconds, 16))
+    found.sort()
+    assert found[10] <= 1.05
+    assert found[18] <= 1.15  # the 95th of 100
+
+
+def test_what_two_hundred_workers_call_who_join_at_once_before_their_first_case() -> None:
+    lab = Lab(1, latency=0.0002)
+    workers = [Simulated(lab, f"w{number}", 1, [0.05] * 2000) for number in range(200)]
+    work(lab, workers, lambda _: lab.random.uniform(0.0, 2.0))  # 100 starts a second
+    check(workers, 2000, {})
+    assert max(worker.calls_before_first for worker in workers) <= 60
+    assert sum(worker.calls_before_first for worker in workers) <= 12_000

@@ -11,6 +11,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.prune import DAY, UNUSED_FOR
 from sharedenv.run.journal import Run
+from sharedenv.run.listing import waits_for_workers
 from sharedenv.run.runs import list_runs
 from sharedenv.run.workers import may_be_at_work
 from sharedenv.slurm.queued import keys_in_queue, needed_by
@@ -40,9 +41,12 @@ def unfinished_needs(layout: Layout) -> Needs:
 
 def _unfinished(run: Run) -> bool:
     try:
+        age = time.time() - run.asked.created
+        if age < UNUSED_FOR and waits_for_workers(run):
+            return True
         if run.has_ended():  # as most have: to read all that a pool ever ran takes a minute
             return False
-        return may_be_at_work(run.sessions(), time.time() - run.asked.created)
+        return may_be_at_work(run.sessions(), age)
     except SharedenvError:
         return True  # what can't be read may be at work
 

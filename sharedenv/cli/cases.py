@@ -70,7 +70,7 @@ def wanted(
     cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
     if cwd is not None and not os.path.isdir(cwd):
         raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")
-    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"])
+    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"], given.get("lost_too", False))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,8 @@ def worker_lines(sessions: Sequence[SessionState], cases: Mapping[int, Case], no
         lines.append(f"  and {len(alive) - _SHOWN:,} more at work")
     for reason, found in _stopped(workers).items():
         lines.append(f"  {', '.join(sorted({_where(session) for session in found})[:_NAMED])}{_more(found)}: {reason}")
-    return [f"{count(len(workers), 'worker')}, {len(alive):,} at work", *lines] if workers else []
+    working = f", {len(alive):,} at work" if alive else ""
+    return [f"{count(len(workers), 'worker')}{working}", *lines] if workers else []
 
 
 def worker_values(sessions: Iterable[SessionState]) -> list[dict[str, Any]]:

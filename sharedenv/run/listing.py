@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from sharedenv.pool.private import FOLDER
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import FOLDERS
+from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.list_end import not_begun
 from sharedenv.run.journal import Run, readable, root_of, write_to_disk
 from sharedenv.run.owned import open_owned
 from sharedenv.run.records import decode_plan
@@ -38,6 +40,11 @@ def make_listing(folder: str, lines: Iterable[bytes]) -> Iterator[bytes]:
 def is_joinable(run: Run) -> bool:
     """Whether a run was made for workers that claim its cases."""
     return os.path.exists(os.path.join(run.path, _INDEX))
+
+
+def waits_for_workers(run: Run) -> bool:
+    """Whether a run was made for workers, and they may join it still: cases of it are left, and nobody has stopped it."""
+    return is_joinable(run) and not_begun(DiskFolder(run.path), run.asked.count) > 0
 
 
 class Listing:
