@@ -27,6 +27,7 @@ from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
+from sharedenv.run.lost import close_list
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
 from sharedenv.run.queue import Queue
@@ -99,6 +100,8 @@ def execute(
 def _session(work: Work, run: Run, jobs: int) -> Iterator[Session]:
     session = run.begin(jobs=jobs, writer=work.writer, keys={case.key for case in work.cases}, again=work.again, known=work.known)
     try:
+        if work.run is not None:
+            close_list(run, work.known or (), work.writer)
         if work.run is not None and work.planned:
             run.extend(work.planned)
         for case in work.settled:

@@ -12,6 +12,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.prune import DAY, UNUSED_FOR
 from sharedenv.run.journal import Run
+from sharedenv.run.listing import waits_for_workers
 from sharedenv.run.over import going_on
 from sharedenv.run.runs import open_run
 from sharedenv.run.workers import may_be_at_work
@@ -43,9 +44,12 @@ def unfinished_needs(layout: Layout) -> Needs:
 
 def _unfinished(run: Run) -> bool:
     try:
+        age = time.time() - run.asked.created
+        if age < UNUSED_FOR and waits_for_workers(run):
+            return True
         if run.has_ended():  # as most have: to read all that a pool ever ran takes a minute
             return False
-        return may_be_at_work(run.sessions(), time.time() - run.asked.created)
+        return may_be_at_work(run.sessions(), age)
     except SharedenvError:
         return True  # what can't be read may be at work
 

@@ -17,7 +17,8 @@ from sharedenv.pool.layout import Layout
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
-from sharedenv.run.leftover import leftover, refuse_leftover
+from sharedenv.run.leftover import leftover, refuse_leftover, without_result
+from sharedenv.run.lost import refuse_lost
 from sharedenv.run.owned import refuse_doubt
 from sharedenv.run.resume import Choice, choose, find_run, outcomes
 from sharedenv.run.runs import holds_unfinished, list_runs, open_run
@@ -83,6 +84,8 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         fresh = run.sessions()  # one that began since may have them at work
         refuse_live(run.id, fresh, writer)
         refuse_leftover(run.id, fresh, choice.cases)
+    if not wanted.lost_too:
+        refuse_lost(run.id, sessions, without_result(choice.cases, results))
     cases = tuple(case for case in choice.cases if case.sequence not in (queued or ()))
     resting += choice.resting + lost.resting
     told = f"{len(cases) + (len(lost.cases) if queued is None else 0):,} to run, {resting:,} left as they are"

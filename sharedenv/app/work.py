@@ -29,6 +29,7 @@ class Wanted:
 
     arguments  what followed `--`, None when nothing did
     cwd        --cwd, absolute, or None
+    lost_too   cases that a worker has begun of whom it isn't known whether he is dead
     """
 
     selection: Selection
@@ -37,6 +38,7 @@ class Wanted:
     share: Share | None
     run_id: str | None
     failed_only: bool
+    lost_too: bool = False
 
 
 @frozen

@@ -18,9 +18,13 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, is_here, lives
 from sharedenv.report.console import Console
-from sharedenv.report.words import printable
+from sharedenv.report.words import count, printable
+from sharedenv.run.claims.blocks import STOP
+from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.list_end import not_begun
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import end_leftover, leftover, named, without_result
+from sharedenv.run.listing import is_joinable
 from sharedenv.run.orders import GRACE
 from sharedenv.run.owned import refuse_doubt
 from sharedenv.run.runs import list_runs
@@ -76,17 +80,21 @@ def _cancel(run: Run, console: Console) -> int:
 
 
 def _cancel_local(run: Run, console: Console) -> int:
+    stopped = _stop_workers(run, console)
     alive = [session.owner for session in living(run.sessions()) if session.owner]
     if not alive:
-        if not _cancel_leftover(run, "run", console):
+        if not _cancel_leftover(run, "run", console) and not stopped:
             console.say(f"run {run.id} is not at work")
         return 0
     for owner in alive:
         if not is_here(owner):
-            raise SharedenvError(
-                f"run {run.id} is at work on {owner.host}",
-                hint=f"ssh {owner.host} kill -{CANCEL.name.removeprefix('SIG')} {owner.pid}",
-            )
+            hint = f"ssh {owner.host} kill -{CANCEL.name.removeprefix('SIG')} {owner.pid}"
+            if not stopped:
+                raise SharedenvError(f"run {run.id} is at work on {owner.host}", hint=hint)
+            console.say(f"on {owner.host} what runs may finish; to end it: {hint}")
+    alive = [owner for owner in alive if is_here(owner)]
+    if not alive:
+        return 0
     for owner in alive:
         _end(run, owner)
     _await_end(alive, time.monotonic() + _WAIT)
@@ -97,6 +105,18 @@ def _cancel_local(run: Run, console: Console) -> int:
     else:
         console.say(f"run {run.id} has ended; to go on: {console.in_pool(f'sharedenv run --resume --run-id {run.id}')}")
     return 0
+
+
+def _stop_workers(run: Run, console: Console) -> bool:
+    """Tells the workers of a run, those to come too, to start nothing more; False for a run that has none."""
+    if not is_joinable(run):
+        return False
+    folder = DiskFolder(run.path)
+    left = not_begun(folder, run.asked.count)
+    if left:
+        folder.mark(STOP)
+        console.say(f"run {run.id} was told to stop: {count(left, 'script')} will not be begun")
+    return left > 0
 
 
 def _cancel_leftover(run: Run, command: str, console: Console) -> bool:

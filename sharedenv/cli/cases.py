@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
+from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import create_run
 
@@ -75,7 +76,7 @@ def wanted(
     cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
     if cwd is not None and not os.path.isdir(cwd):
         raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")
-    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"])
+    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"], given.get("lost_too", False))
 
 
 def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], console: Console, queued: Collection[int] = ()) -> Work:
@@ -125,16 +126,19 @@ def is_read_only(layout: Layout) -> bool:
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
-def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any]) -> Run:
-    """A new run on disk with the plan of ``work``. Raises SharedenvError."""
+def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None) -> Run:
+    """A new run on disk with the plan of ``work``; ``ordered``: for workers to join, who take its cases in this order. Raises
+    SharedenvError.
+    """
     try:
         return create_run(
             work.layout.runs,
-            work.planned,
+            work.planned if ordered is None else ordered,
             command=sys.argv,
             arguments=asked.arguments or (),
             cwd=asked.cwd,
             extra=dict(extra),
+            joinable=ordered is not None,
         )
     except OSError as error:
         raise SharedenvError(

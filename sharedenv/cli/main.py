@@ -29,6 +29,8 @@ _COMPLETE = "_SHAREDENV_COMPLETE"  # what a shell sets that completes a command 
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("sharedenv.cli.build:build", "Build every environment that these scripts need, once each."),
     "run": ("sharedenv.cli.run:run", "Build what is missing, then run every script in its environment."),
+    "plan": ("sharedenv.cli.plan:plan", "Freeze a list of scripts for any number of workers."),
+    "join": ("sharedenv.cli.join:join", "Work on such a list, from any machine that sees the disk."),
     "status": ("sharedenv.cli.status:status", "Where a run stands, or how it ended."),
     "exec": ("sharedenv.cli.exec:exec_", "Become the script: same process, same folder, its exit status."),
     "which": ("sharedenv.cli.which:which", "Print each script's interpreter."),

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 #: how its scripts are run
 _ONCE = frozenset({
     "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
+    "lost_too",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
@@ -63,6 +64,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @option("--keep-order", "-k", is_flag=True, help="Pass outputs on in the order of the scripts, not as they end.")
 @option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced; --resume and shares go on in it.")
 @resume_options
+@option("--lost-too", is_flag=True, needs=("resume", "retry_failed"), help="With them, what a silent worker had begun, dead or not.")
 @option("--array", is_flag=True, help="Only this array task's share (Slurm, PBS, LSF, SGE).")
 @option("--shard", metavar="I/N", help="Only the I-th of N shares.")
 @option("--dry-run", is_flag=True, help="Print the commands; build and run nothing.")

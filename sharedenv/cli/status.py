@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sharedenv.app.join import write_joblog
 from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
 from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
@@ -22,9 +23,11 @@ from sharedenv.report.standing import case_values, failure_values, head_lines, l
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
+from sharedenv.report.workers import worker_lines, worker_values
 from sharedenv.run.case import Result
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
+from sharedenv.run.listing import is_joinable, waits_for_workers
 from sharedenv.run.owned import doubt_error, find_doubt
 from sharedenv.run.runs import list_runs
 from sharedenv.run.sets import mixed, sets_used
@@ -37,15 +40,20 @@ ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 
 @contrary("everything", "run_id", why="RUN names one run and --all lists them all")
 @contrary("ended", "everything", why="--list names scripts of one run")
+@contrary("joblog", "everything", why="--joblog is of one run")
+@contrary("joblog", "ended", "as_json", why="each is another answer")
 @contrary("ended", "as_json", why="each is another answer")
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=runs)
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
 @option("-0", "--null", is_flag=True, needs=("ended",), help="With --list, names end with NUL instead of a newline.")
+@option("--joblog", metavar="FILE", help="Write GNU parallel's log of the run, of all who worked on it.")
 @json_option
 @click.pass_obj
-def status(console: Console, /, run_id: str | None, everything: bool, ended: str | None, null: bool, as_json: bool) -> int:
+def status(
+    console: Console, /, run_id: str | None, everything: bool, ended: str | None, null: bool, joblog: str | None, as_json: bool
+) -> int:
     """Where a run stands, or how it ended: counts, failures by what they said, how to go on.
 
     RUN is the name of a run; without it, the last one.
@@ -56,6 +64,9 @@ def status(console: Console, /, run_id: str | None, everything: bool, ended: str
     if everything:
         return _list(layout, console, as_json)
     run = meant_run(layout, run_id, console)
+    if joblog is not None:
+        _write_joblog(layout, run, joblog)
+        return 0
     doubt = find_doubt(run.path, colleagues=True)
     error = doubt_error(run.path, doubt, "vouch for") if doubt else None
     if as_json:
@@ -69,10 +80,17 @@ def status(console: Console, /, run_id: str | None, everything: bool, ended: str
     if is_on_slurm(run):
         tell_slurm(run, console, current_folder(os.environ))
     else:
-        _tell(layout, run, console)
+        tell_run(layout, run, console)
     if run_id is None and (text := hidden_run(layout, run, console)):
         console.result(text)
     return 0
+
+
+def _write_joblog(layout: Layout, run: Run, path: str) -> None:
+    try:
+        write_joblog(layout, run, path)
+    except OSError as error:
+        raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
 
 
 def _document(layout: Layout, run: Run) -> dict[str, Any]:
@@ -89,6 +107,8 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
     }
+    if is_joinable(run):
+        document["workers"] = worker_values(sessions)
     if is_on_slurm(run):
         document["slurm"] = slurm_value(run)
     if share_of(run):
@@ -116,7 +136,8 @@ def _ending(result: Result | None) -> str:
     return "succeeded" if result.succeeded else "failed"
 
 
-def _tell(layout: Layout, run: Run, console: Console) -> None:
+def tell_run(layout: Layout, run: Run, console: Console) -> bool:
+    """Tells where a run without Slurm stands; whether it failed or left anything."""
     here, now = current_folder(os.environ), time.time()
     cases = run.cases()
     results, sessions = run.read()
@@ -124,6 +145,7 @@ def _tell(layout: Layout, run: Run, console: Console) -> None:
     style = console.result_style
     lines = head_lines(run, standing, now, style)
     lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
+    lines += worker_lines(sessions, {case.sequence: case for case in cases}, now, lambda path: short_path(path, here))
     lines += pace_lines(standing, results, now) if standing.alive else []
     if found := leftover(sessions, without_result(cases, results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
@@ -139,6 +161,7 @@ def _tell(layout: Layout, run: Run, console: Console) -> None:
     if share := share_of(run):
         for line in share_lines(share, _shares(layout, run, standing), lambda run, standing: _again(run, standing, console)):
             console.result(line)
+    return bool(standing.left or standing.failed)
 
 
 def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run, Standing]]:
@@ -152,6 +175,8 @@ def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run
 
 
 def _again(run: Run, standing: Standing, console: Console) -> str:
+    if standing.left and waits_for_workers(run):
+        return console.in_pool(f"sharedenv join {run.id}")
     return console.in_pool(f"sharedenv run {'--resume' if standing.left else '--retry-failed'} --run-id {run.id}")
 
 

@@ -25,12 +25,13 @@ from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_st
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
-from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal import Run
+from sharedenv.run.listing import is_joinable
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.slurm.packing import Packing
@@ -89,6 +90,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     number, queued = 1, tuple[Array, ...]()
     if again:
         found = earlier_run(console.pool, asked, here)
+        _refuse_joinable(found.run)
         number = next_number(found.run.path)
         own = inherit(context, found.run, selection, build_options, given)
         selection, build_options = own.selection, own.build_options
@@ -131,6 +133,13 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
     console.result(run.id)
     return wait(run, (*queued, array), here, console) if given["wait"] else 0
+
+
+def _refuse_joinable(run: Run) -> None:
+    if is_joinable(run):
+        raise SharedenvError(
+            f"run {run.id} has workers, not tasks", hint=f"sbatch … --wrap 'sharedenv join {run.id}'", exit_code=EXIT_USAGE
+        )
 
 
 def _tell(work: Work, here: str, console: Console) -> None:

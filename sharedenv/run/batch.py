@@ -42,9 +42,7 @@ _ALONE = 0.01  # the same where no other thread reads what scripts write
 
 
 class Batch:
-    """One batch of cases. `deliver` may be called from any thread, before and during `run`; the rest belongs to the
-    loop.
-    """
+    """One batch of cases. `deliver` may be called from any thread, before and during `run`; the rest belongs to the loop."""
 
     def __init__(self, source: Source, starter: Starter, options: Options, observer: Observer) -> None:
         self.options = options
@@ -87,6 +85,11 @@ class Batch:
         if reason and self._stopping.drain(reason):
             self._observer.notice(reason)
 
+    @property
+    def going(self) -> bool:
+        """Whether it starts cases still."""
+        return self._stopping.stage is Stage.GOING
+
     def counts(self) -> Counts:
         """Where it stands."""
         done = len(self._results)
@@ -117,7 +120,7 @@ class Batch:
         while True:
             self._receive()
             self._fill()
-            if not self._slots and not self._ended and not self._groups.busy and not self._more_to_come():
+            if not self._slots and not self._ended and not self._groups.busy and not (self.going and self._source.left):
                 return
             self._observer.tick(self)
             for number in wakeup.wait(self._patience()):
@@ -126,9 +129,6 @@ class Batch:
                 self._reader.serve(0)
             self._collect()
             self._watch()
-
-    def _more_to_come(self) -> bool:
-        return self._stopping.stage is Stage.GOING and self._source.left > 0
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -158,7 +158,7 @@ class Batch:
     def _fill(self) -> None:
         while (
             len(self._slots) < self.options.jobs
-            and self._stopping.stage is Stage.GOING
+            and self.going
             and not (self._crowded and self._busy)
             and not (self.options.fail_fast and self._ended)
             and self._source.startable
@@ -173,7 +173,7 @@ class Batch:
                 self._start(case)
 
     def _start(self, case: Case) -> None:
-        attempt = self._attempts.get(case.sequence, 0) + 1
+        attempt = max(self._attempts.get(case.sequence, 0), self._source.attempts(case)) + 1
         slot = None
         what = "its folder can't be entered"
         try:

@@ -3,6 +3,7 @@
     run.json                      what was asked: written once
     plan.jsonl                    the cases, one a line: written once
     plan-<n>.jsonl                cases that a later `--resume` added, if any; sequences go on
+    plan.index, claims/ …         of a run that any number of workers may join: see listing.py and claims/
     results-<writer>.<n>.jsonl    one file for each session; a session is one process that works on the run
     versions/<key>-<n>.toml       the sets of versions that it was computed with (sets.py)
 
@@ -37,7 +38,7 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.owned import open_file, open_owned
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, environments_in, is_result
 from sharedenv.run.session import Session
-from sharedenv.run.session_state import LOCAL, SessionState, read_session, settle, settle_others
+from sharedenv.run.session_state import LOCAL, SessionState, is_worker, read_session, settle, settle_others
 from sharedenv.run.telling import last_words
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
 from sharedenv.start.regular import MB, MOST, open_regular, read_bounded
@@ -98,6 +99,7 @@ class Run:
             cases = decode_plan(data, root_of(self.path), self.asked.arguments, self.asked.cwd)
             if len(cases) < self.asked.count:
                 raise ValueError(f"{len(cases):,} of {self.asked.count:,} cases")
+            cases.sort(key=lambda case: case.sequence)  # they stand as they are worked on
             return cases
 
     def extend(self, cases: Sequence[Case]) -> None:
@@ -146,12 +148,7 @@ class Run:
                 if writer != session.writer:
                     settle_others(session, others)
         sessions.sort(key=lambda session: session.started)
-        results: dict[int, Result] = {}
-        for result in itertools.chain.from_iterable(own.values() for own in found.values()):
-            known = results.get(result.sequence)
-            if known is None or known.start <= result.start:
-                results[result.sequence] = result
-        return results, sessions
+        return _latest(found), sessions
 
     def has_ended(self) -> bool:
         """Whether every process that worked on it has said how it ended. Cheap: the end of each file. Raises SharedenvError."""
@@ -168,6 +165,14 @@ class Run:
                 if "attempt" in record:
                     found.setdefault(writer, {})[record["sequence"]] = decode_result(record, environments)
         return found
+
+    def attempts(self) -> list[Result]:
+        """Every attempt that was put down, by whomever, in the order in which they were started."""
+        found = []
+        for _, _, records, _ in self._read_files():
+            environments = environments_in(records)
+            found += [decode_result(record, environments) for record in records if "attempt" in record]
+        return sorted(found, key=lambda result: result.start)
 
     def begin(
         self,
@@ -188,6 +193,13 @@ class Run:
         if known is not None:
             refuse_newer(self.id, sessions, known, writer)
         number = max((state.number for state in sessions if state.writer == writer), default=0) + 1
+        return self._session(writer, number, jobs, keys, again)
+
+    def join(self, writer: str, jobs: int) -> Session:
+        """Works on the run beside others, as a ``writer`` that nobody was before. What they do is not looked at: there may be many."""
+        return self._session(writer, 1, jobs, self.asked.keys, ())
+
+    def _session(self, writer: str, number: int, jobs: int, keys: Iterable[str], again: Iterable[int]) -> Session:
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE)
@@ -210,6 +222,26 @@ class Run:
                     records = list(_records(file, tails=tails))
                     touched = os.fstat(file.fileno()).st_mtime
                 yield writer, number, records, touched
+
+
+def _latest(found: Mapping[str, Mapping[int, Result]]) -> dict[int, Result]:
+    """The last result of each case, of those of each writer: of two workers, who count attempts together, that of the later attempt;
+    else the one that started last.
+    """
+    results: dict[int, Result] = {}
+    for writer, own in found.items():
+        if is_worker(writer):
+            for sequence, result in own.items():
+                known = results.get(sequence)
+                if known is None or (known.attempt, known.start) <= (result.attempt, result.start):
+                    results[sequence] = result
+    for writer, own in found.items():
+        if not is_worker(writer):
+            for sequence, result in own.items():
+                known = results.get(sequence)
+                if known is None or known.start <= result.start:
+                    results[sequence] = result
+    return results
 
 
 @contextlib.contextmanager

@@ -13,6 +13,10 @@ from sharedenv.run.spool import Spool
 class Work(Protocol):
     """What a batch is to its observer."""
 
+    @property
+    def going(self) -> bool:
+        """Whether it starts cases still."""
+
     def counts(self) -> Counts:
         """Where it stands."""
 

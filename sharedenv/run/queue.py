@@ -34,6 +34,9 @@ class Source(Protocol):
     def take(self) -> Case | None:
         """The next case, or None when none is ready."""
 
+    def attempts(self, case: Case, /) -> int:
+        """Attempts that others have made at a case that was taken."""
+
     def put_back(self, case: Case, /) -> None:
         """It could not be started just now: it is the next one again."""
 
@@ -91,6 +94,10 @@ class Queue:
             return None
         self.left -= 1
         return case
+
+    def attempts(self, _case: Case) -> int:
+        """None: there are no others."""
+        return 0
 
     @property
     def startable(self) -> bool:

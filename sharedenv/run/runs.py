@@ -17,6 +17,7 @@ from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FOLDER, make_folders, readable_as
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Asked, Run, readable, root_of, write_to_disk
+from sharedenv.run.listing import make_listing
 from sharedenv.run.owned import open_file, open_owned, refuse_folder
 from sharedenv.run.records import encode_line, encode_plan
 from sharedenv.run.standing import stand
@@ -36,9 +37,12 @@ def create_run(
     cwd: str | None = None,
     extra: Mapping[str, Any] | None = None,
     now: float | None = None,
+    joinable: bool = False,
 ) -> Run:
     """Writes a new run below ``runs`` (the pool's folder of runs) and returns it. Raises OSError when it can't be
     written; nothing of it is left then.
+
+    ``joinable``: workers are to claim the cases, in the order given, whatever their sequences are.
     """
     created = time.time() if now is None else now
     keys = sorted({case.key for case in cases})
@@ -48,7 +52,8 @@ def create_run(
     make_folders(runs)
     os.mkdir(staging, FOLDER)
     try:
-        write_to_disk(os.path.join(staging, "plan.jsonl"), encode_plan(cases, root_of(staging), arguments, cwd))
+        lines = encode_plan(cases, root_of(staging), arguments, cwd)
+        write_to_disk(os.path.join(staging, "plan.jsonl"), make_listing(staging, lines) if joinable else lines)
         write_to_disk(os.path.join(staging, "run.json"), [_encode_asked(asked)])
         for path in (staging, *(os.path.join(staging, file) for file in os.listdir(staging))):
             readable_as(path, runs)
@@ -75,7 +80,8 @@ def _publish(staging: str, path: str) -> str:
 def _discard(staging: str) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(staging):
-            os.unlink(os.path.join(staging, name))
+            path = os.path.join(staging, name)
+            (os.rmdir if os.path.isdir(path) else os.unlink)(path)
         os.rmdir(staging)
 
 

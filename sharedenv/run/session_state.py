@@ -14,6 +14,7 @@ from sharedenv.pool.owner import Owner, lives, owner_of
 from sharedenv.run.case import INTERRUPTED, Result
 
 LOCAL = "local"  #: the writer of a run that is no array
+WORKER = "worker."  #: how the writers begin that claim their cases (run/claims)
 _SHARE = "share-"  # how the writers of shares begin
 
 
@@ -116,6 +117,11 @@ def settle_others(session: SessionState, results: dict[int, Result]) -> None:
 def share_writer(index: int, count: int) -> str:
     """The writer of one of the shares (``index`` from 1) that the cases of a run are divided into."""
     return f"{_SHARE}{index}-of-{count}"
+
+
+def is_worker(writer: str) -> bool:
+    """Whether a writer is one of those that claim their cases."""
+    return writer.startswith(WORKER)
 
 
 def is_share(writer: str) -> bool:

@@ -20,7 +20,7 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, is_here
 from sharedenv.run.case import Result
-from sharedenv.run.session_state import LOCAL, SessionState, is_share
+from sharedenv.run.session_state import LOCAL, SessionState, is_share, is_worker
 
 DONE = "done"
 FAILED = "failed"
@@ -174,14 +174,20 @@ def living(sessions: Iterable[SessionState]) -> tuple[SessionState, ...]:
 
 
 def last_sessions(sessions: Sequence[SessionState]) -> list[SessionState]:
-    """The last session of each writer; of a run that one process had and shares went on with, or the other way round, of the later."""
+    """The last session of each writer; of a run that one process had and shares or workers went on with, or the other way round, of
+    the later.
+    """
     last = {session.writer: session for session in sorted(sessions, key=lambda session: session.number)}
     local = last.get(LOCAL)
-    shares = [session for session in last.values() if is_share(session.writer)]
+    shares = [session for session in last.values() if _is_one_of_many(session.writer)]
     if local is None or not shares:
         return list(last.values())
     later = max(session.started for session in shares) > local.started
-    return [session for session in last.values() if not (session is local if later else is_share(session.writer))]
+    return [session for session in last.values() if not (session is local if later else _is_one_of_many(session.writer))]
+
+
+def _is_one_of_many(writer: str) -> bool:
+    return is_share(writer) or is_worker(writer)
 
 
 def begun(sessions: Iterable[SessionState]) -> dict[int, float]:
@@ -222,7 +228,11 @@ def refuse_newer(run_id: str, sessions: Iterable[SessionState], known: Iterable[
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two writers may have the same cases: not the shares of one division, nor tasks of Slurm, which the queue tells of."""
+    """Whether two writers may have the same cases: not the shares of one division, nor workers of one list, nor tasks of Slurm, which
+    the queue tells of.
+    """
+    if is_worker(one) or is_worker(other):
+        return not (is_worker(one) and is_worker(other))
     ours = all(writer == LOCAL or is_share(writer) for writer in (one, other))
     return one == other or (ours and one.partition("-of-")[2] != other.partition("-of-")[2])
 
@@ -233,6 +243,6 @@ def busy(run_id: str, state: SessionState | None) -> SharedenvError:
     return SharedenvError(
         f"run {run_id} is at work: {where} has it",
         cause="two at once on one run would run its cases twice",
-        hint=f"sharedenv status {run_id}",
+        hint=f"sharedenv {'join' if state and is_worker(state.writer) else 'status'} {run_id}",
         exit_code=EXIT_USAGE,
     )

@@ -1,0 +1,134 @@
+"""`sharedenv join`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from typing import Any
+
+import click
+
+from sharedenv.app.join import Manner, Part, refuse_joining
+from sharedenv.app.join import join as work_on
+from sharedenv.app.project import trusted
+from sharedenv.cli.arguments import Jobs, duration
+from sharedenv.cli.options import option, runs
+from sharedenv.cli.run import default_jobs
+from sharedenv.cli.runs import pool_of_runs
+from sharedenv.cli.scripts import in_pool_of
+from sharedenv.cli.status import tell_run
+from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
+from sharedenv.pool.layout import Layout
+from sharedenv.report.console import Console
+from sharedenv.report.output import Output
+from sharedenv.report.running import Screen
+from sharedenv.report.summary import summarize, summary_lines
+from sharedenv.report.words import count, printable, short_path
+from sharedenv.run.case import Case
+from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.list_end import not_begun
+from sharedenv.run.claims.liveness import TAKEOVER
+from sharedenv.run.journal import Run
+from sharedenv.run.runs import open_run
+from sharedenv.run.starter import PlainStarter, Starter
+from sharedenv.run.terms import Terms, terms_of
+from sharedenv.start.environ import current_folder
+
+_LOOK = 1.0  # seconds between two looks whether a run has ended
+_JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", shell_complete=runs)
+@option("--jobs", "-j", type=Jobs(), metavar="N", help=_JOBS)
+@option("--delay", type=duration, default=0.0, metavar="TIME", help="Wait this long between two starts.")
+@option("--tag", is_flag=True, help="Put the script's path and a tab before each line of its output.")
+@option(
+    "--takeover", type=duration, default=TAKEOVER, metavar="TIME",
+    help="Begin what a worker has claimed and not begun after so long without a sign of it. [default: 3m]",
+)  # fmt: skip
+@option("--wait", is_flag=True, help="Wait for the other workers, and tell of the whole run.")
+@click.pass_obj
+def join(console: Console, /, run_id: str, **given: Any) -> int:
+    """Work on a run that `sharedenv plan` made, until no script of it is left to begin.
+
+    Any number may join, from any machine that sees the disk, early or late: each script is begun once.
+    A first TERM or USR1 starts nothing more and gives back what was claimed.
+    """
+    here = current_folder(os.environ)
+    layout = pool_of_runs(console.pool)
+    trusted(layout)
+    run = open_run(layout.runs, run_id, owned=True)
+    refuse_joining(run)
+    terms = terms_of(run.asked.extra)
+    screen = Screen(console, Output(_tag(here) if given["tag"] else None), lambda path: short_path(path, here))
+    jobs = given["jobs"] or default_jobs(os.environ)
+    manner = Manner(jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])
+    starter = _starter(terms, screen)
+    try:
+        part = work_on(layout, run, terms, manner, starter, screen)
+    finally:
+        starter.close()
+    status = _tell(layout, run, part, console, here)
+    if not given["wait"] or status == EXIT_INTERRUPTED:
+        return status
+    _wait(run)
+    return EXIT_FAILED if tell_run(layout, run, console) else status
+
+
+def _tag(here: str) -> Any:
+    return lambda case: os.fsencode(short_path(case.script, here).replace("\n", "\\n")) + b"\t"
+
+
+def _starter(terms: Terms, screen: Screen) -> Starter:
+    if not terms.preload:
+        return PlainStarter()
+    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other runs do without sockets and ast
+
+    return PreloadStarter(screen.say)
+
+
+def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> int:
+    """What became of this worker's part, and what is left of the whole; the exit status."""
+    results = part.outcome.results
+    summary = summarize(part.cases, results, part.seconds)
+    if part.cases:
+        for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
+            console.say(line)
+    if part.edited:
+        _warn_edited(part.edited, console, here)
+    if part.unwritten:
+        console.error(SharedenvError(
+            f"{count(len(part.unwritten), 'result')} could not be written to the journal of run {run.id}",
+            cause="they count as lost",
+            hint=f"df -h -i {shlex.quote(layout.path)}",
+        ))  # fmt: skip
+    left = not_begun(DiskFolder(run.path), run.asked.count)
+    if left:
+        again = in_pool_of(layout, f"sharedenv join {run.id}", console)
+        console.say(f"{count(left, 'script')} of run {run.id} not begun; to go on: {again}")
+    else:
+        look = in_pool_of(layout, f"sharedenv status {run.id}", console)
+        told = "has ended" if part.last else "goes on elsewhere"
+        console.say(f"nothing is left to begin; run {run.id} {told}: {look}")
+    if part.outcome.interrupted or part.outcome.reason.startswith("SIG"):
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if summary.failed or summary.left or part.unwritten or part.trouble else 0
+
+
+def _warn_edited(edited: tuple[Case, ...], console: Console, here: str) -> None:
+    more = f" and {len(edited) - 1:,} more" if len(edited) > 1 else ""
+    first = printable(short_path(edited[0].script, here))
+    console.warn(f"edited since the run was planned, run as it is now in the environment of then: {first}{more}")
+
+
+def _wait(run: Run) -> None:
+    """Until nobody is at work on a run, as far as can be told."""
+    looked = 0.0
+    while not run.has_ended():
+        if time.monotonic() - looked > 10 * _LOOK:
+            if not any(session.alive for session in run.sessions()):
+                return
+            looked = time.monotonic()
+        time.sleep(_LOOK)

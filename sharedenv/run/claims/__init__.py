@@ -1,0 +1,12 @@
+"""The list of a run that any number of workers take cases from, without a server and without locks.
+
+    claims/<n>   the n-th block of the list: made by link, begins where the one before it ends
+    tokens/…     one file for each block, by any name it has at an instant: who holds the block, and how much of it is begun
+    again/<m>    the m-th token that was let go: given back, or made for a case that is to be tried once more
+    taken/<m>    somebody has gone for it
+    stop         nobody is to claim anything more
+
+Whoever is to begin a case renames its block's token first; whoever takes a block over renames it, too. A file has one name at a
+time, so of two who want the same case one fails, however long either has slept. That is the whole fence: the numbered files only
+say where to look, and what they say may be old.
+"""

@@ -1,0 +1,54 @@
+"""Going on with a run that workers had: what they have begun is theirs until it is known that they are dead, and none may come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.owner import is_here
+from sharedenv.run.case import Case
+from sharedenv.run.claims.list_end import close
+from sharedenv.run.journal import Run
+from sharedenv.run.listing import is_joinable
+from sharedenv.run.session_state import SessionState, is_worker
+from sharedenv.run.workers import refuse_live, refuse_newer
+
+
+def refuse_lost(run_id: str, sessions: Iterable[SessionState], cases: Iterable[Case]) -> None:
+    """Raises SharedenvError where one of these cases, none of which has a result, may be in the hands of a worker who only keeps silent.
+
+    Silence is no death: a suspended job and a hung mount keep it, too.
+    """
+    wanted = {case.sequence: case for case in cases}
+    workers = [session for session in sessions if is_worker(session.writer) and not session.ended]
+    silent = [session for session in workers if not session.alive and not _is_dead(session)]
+    if not wanted or not silent:
+        return
+    lines = []
+    for session in silent:
+        where = f"{session.owner.host}, process {session.owner.pid}" if session.owner else "a worker that never said where"
+        begun = [wanted[sequence].script for sequence in session.running if sequence in wanted]
+        what = f", which had begun {begun[0]}" + (f" and {len(begun) - 1:,} more" if len(begun) > 1 else "") if begun else ""
+        lines.append(f"{where}{what}: no sign for {session.silence:,.0f} s")
+    raise SharedenvError(
+        f"scripts of run {run_id} may still be at work elsewhere",
+        cause="\n".join(lines),
+        hint=f"sharedenv run --resume --run-id {run_id} --lost-too, when you know that they are dead",
+        exit_code=EXIT_USAGE,
+    )
+
+
+def _is_dead(session: SessionState) -> bool:
+    """Whether a worker who is not alive is known to be dead: the kernel of his machine says so."""
+    return session.owner is not None and is_here(session.owner)
+
+
+def close_list(run: Run, known: Iterable[SessionState], writer: str) -> None:
+    """Sees to it that no worker begins a case of a run any more, not even one who has slept. ``known``: the sessions that there were when
+    it was chosen what ``writer`` runs. Raises SharedenvError when there were others since, OSError.
+    """
+    if is_joinable(run):
+        close(run.path)
+        others = [session for session in run.sessions() if session.writer != writer]
+        refuse_live(run.id, others, writer)
+        refuse_newer(run.id, others, known, writer)

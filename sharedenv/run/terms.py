@@ -1,0 +1,53 @@
+"""How every worker of a run runs its cases: what was asked when the run was planned. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sharedenv.frozen import frozen
+from sharedenv.run.orders import GRACE, Options
+
+
+@frozen
+class Terms:
+    """What `plan` was given: `run` has the same options.
+
+    timeout, grace  seconds
+    tries           attempts at a case, by all workers together
+    fail_fast       the first failure ends all workers' claims
+    joblog          absolute path, None for none: the last worker makes it
+    """
+
+    timeout: float | None = None
+    grace: float = GRACE
+    tries: int = 1
+    fail_fast: bool = False
+    capture: str | None = None
+    threads: int | None = None
+    preload: bool = False
+    joblog: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """For a JSON record."""
+        return asdict(self)
+
+    def options(self, jobs: int, delay: float, hesitation: float) -> Options:
+        """Of a worker's batch: the rest is the worker's own."""
+        return Options(
+            jobs=jobs,
+            timeout=self.timeout,
+            grace=self.grace,
+            tries=self.tries,
+            fail_fast=self.fail_fast,
+            delay=delay,
+            hesitation=hesitation,
+            capture=self.capture,
+        )
+
+
+def terms_of(extra: Mapping[str, Any]) -> Terms:
+    """The terms that a run's maker has noted (`Asked.extra`); what a later version notes beside them is passed over."""
+    noted = extra.get("terms", {})
+    return Terms(**{name: noted[name] for name in asdict(Terms()) if name in noted})
