@@ -73,10 +73,10 @@ def find_held(held: Versions | None, search: Search, options: BuildOptions) -> s
     except UvFailed as failure:
         told = failure
     find_interpreter(replace(search, environ={**search.environ, "UV_PYTHON_DOWNLOADS": "never"}))  # if none fits at all, that is said
-    why = ""
-    if narrow := search.requires and search.loose is None and narrowness(search.requires):
-        why = f", and --strict-python takes requires-python to the letter: {narrow}"
-    raise HeldDiffers(f"it is held at Python {held.python}{why}\n{told.words}", told.status, told.hint)
+    said = told.words
+    if search.loose is None and (narrow := narrowness(search.requires)):
+        said = f"to the letter, as --strict-python has it, requires-python doesn't admit that: {narrow}"
+    raise HeldDiffers(f"it is held at Python {held.python}\n{said}", told.status, told.hint)
 
 
 def source_of(
