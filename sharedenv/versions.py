@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from sharedenv.canonical import toml_text
 from sharedenv.frozen import frozen
@@ -58,6 +59,7 @@ class Pin:
     index   the index that its files are of; "" where none is named
     files   what it was installed from: the one file, where it can be told; none where its source said nothing of it
     record  sha256 of what its RECORD says of its files; "" where ``files`` have hashes
+    folder  file URL of the folder of this machine that it is built from: that alone is held of it, and not what is in there
     """
 
     name: str  # normal form of PEP 503
@@ -67,6 +69,7 @@ class Pin:
     git: Git | None = None
     record: str = ""
     url: str = ""  # of a requirement that names one (PEP 508), without credentials
+    folder: str = ""
 
     @property
     def requirement(self) -> str:
@@ -74,12 +77,13 @@ class Pin:
         if self.git:
             tail = f"#subdirectory={self.git.subdirectory}" if self.git.subdirectory else ""
             return f"{self.name} @ git+{self.git.url}@{self.git.commit}{tail}"
-        return f"{self.name} @ {self.url}" if self.url else f"{self.name}==={self.version}"
+        place = self.url or self.folder
+        return f"{self.name} @ {place}" if place else f"{self.name}==={self.version}"
 
     @property
     def is_known(self) -> bool:
         """Whether it is known where it is had from: else its source is asked anew."""
-        return bool(self.files or self.git)
+        return bool(self.files or self.git or self.folder)
 
 
 @frozen
@@ -100,7 +104,7 @@ class Versions:
         """sha256 of what is installed, 64 hex digits: Python's minor version, names, versions, commits. Where it is had from may
         be learned later, and changes nothing of it.
         """
-        lines = [self.python, *(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in self.pins)]
+        lines = [self.python, *(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in self.pins if not pin.folder)]
         return sha256("\n".join(lines).encode()).hexdigest()
 
     @property
@@ -115,7 +119,7 @@ def _value(value: Any) -> str:
 
 
 def _table(pin: Pin) -> str:
-    fields = {"name": pin.name, "version": pin.version, "url": pin.url, "index": pin.index, "record": pin.record}
+    fields = {"name": pin.name, "version": pin.version, "url": pin.url, "index": pin.index, "record": pin.record, "folder": pin.folder}
     lines = [f"{name} = {_value(value)}" for name, value in fields.items() if value]
     if pin.git:
         lines.append("git = " + _inline(url=pin.git.url, commit=pin.git.commit, subdirectory=pin.git.subdirectory))
@@ -177,8 +181,11 @@ def _said(pin: Pin, other: Pin) -> str:
 def differences(held: Versions, installed: Mapping[str, str]) -> tuple[str, ...]:
     """What is installed (package → version) and is not what is held, a line each: ``alpha 1.1 in place of 1.0``."""
     found = []
+    folders = {pin.name for pin in held.pins if pin.folder}  # of which the version is not held
     for name in sorted(held.names.keys() | installed.keys()):
         wanted, got = held.names.get(name), installed.get(name)
+        if name in folders and got:
+            continue
         if wanted and got and wanted != got:
             found.append(f"{name} {got} in place of {wanted}")
         elif wanted != got:
@@ -230,6 +237,8 @@ def pylock_text(versions: Versions, restore: Callable[[str], str]) -> str:
         if files["wheel"]:
             table["wheels"] = files["wheel"]
         table |= {kind: files[kind][0] for kind in ("sdist", "archive") if files[kind]}
+        if pin.folder:
+            table["directory"] = {"path": unquote(restore(pin.folder).removeprefix("file://"))}
         if pin.git:
             table["vcs"] = {"type": "git", "url": restore(pin.git.url), "commit-id": pin.git.commit}
             if pin.git.subdirectory:

@@ -12,6 +12,7 @@ from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.errors import SharedenvError
+from sharedenv.pool.direct_url import local_packages
 from sharedenv.pool.exact import not_held
 from sharedenv.pool.held import fits, read_held
 from sharedenv.pool.holders import processes
@@ -42,7 +43,7 @@ def show(console: Console, name: str, python: str | None, as_json: bool) -> int:
         return 0
     lines = [("key", item.key or "unknown"), ("path", short_path(item.path, current_folder(os.environ))), *_state(layout, item)]
     if item.manifest is not None:
-        lines += [*_facts(layout, item.manifest), *_held(layout, item.manifest)]
+        lines += [*_facts(layout, item.manifest), *_held(layout, item.path, item.manifest)]
     for line in table(("", ""), [(f"{word}:", text) for word, text in lines]):
         if line:
             console.result(line)
@@ -106,16 +107,20 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _held(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
+def _held(layout: Layout, path: str, manifest: Manifest) -> list[tuple[str, str]]:
     """What is held of an environment, and what is not."""
     never = ("not held", "Python's patch level, system libraries")
     if why := not_held(manifest.payload):
         return [("versions", why), never]
     held = read_held(layout, manifest.payload.key)
+    if held is None and (linked := [package.name for package in local_packages(path) if package.linked]):
+        return [("versions", f"not held: {', '.join(linked)} may be edited in place"), never]
     if held is None:
         return [("versions", "not held yet; the next build of it holds them")]
     if not fits(held, manifest):
         return [("versions", f"others are held since {held.since} ({held.digest[:SHORT]})")]
+    if folders := [pin.name for pin in held.pins if pin.folder]:
+        never = ("not held", f"Python's patch level, system libraries, what is in local folders: {', '.join(folders)}")
     loose = sum(not pin.is_known for pin in held.pins)
     without = f", {count(loose, 'package')} by name and version alone" if loose else ""
     return [("versions", f"held since {held.since} ({held.digest[:SHORT]}){without}"), never]

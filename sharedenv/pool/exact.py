@@ -22,8 +22,8 @@ from sharedenv.pool.pins import Gone, Source, elsewhere, pin_installed, pip_envi
 from sharedenv.pool.seal import Installed
 from sharedenv.reading import narrowness
 from sharedenv.start.access import SHORT
-from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
-from sharedenv.versions import Versions, differences
+from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock, unmet
+from sharedenv.versions import Pin, Versions, differences
 
 #: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too
 _HOW = ("--compile-bytecode", "--no-compile-bytecode", "--offline", "--no-cache", "--link-mode", "copy")
@@ -53,8 +53,12 @@ def constraints(held: Versions, options: BuildOptions) -> tuple[str, ...]:
     """What keeps the packages that are not to move at their versions, where some are named that are."""
     if not options.upgrade_packages:
         return ()
-    stay = (pin for pin in held.pins if pin.name not in options.upgrade_packages and not (pin.url or pin.git))
-    return tuple(f"{pin.name}==={pin.version}" for pin in stay)
+    return as_constraints(pin for pin in held.pins if pin.name not in options.upgrade_packages)
+
+
+def as_constraints(pins: Iterable[Pin]) -> tuple[str, ...]:
+    """What keeps packages at their versions in a resolution, as far as it can: those that have no place of their own."""
+    return tuple(f"{pin.name}==={pin.version}" for pin in pins if not (pin.url or pin.git or pin.folder))
 
 
 def find_held(held: Versions | None, search: Search, options: BuildOptions) -> str:
@@ -96,6 +100,9 @@ def sync_held(held: Versions, source: Source, venv: str, flags: list[str], versi
     if not known.pins:
         return known
     kept = [flag for flag in flags if flag in _HOW]
+    folders = [pin.name for pin in known.pins if pin.folder]
+    for name in folders:  # as it is now, and not as it was built last time
+        kept += ["--reinstall-package", name]
     try:
         _sync(known, source, venv, kept)
     except UvFailed as failure:
@@ -103,7 +110,9 @@ def sync_held(held: Versions, source: Source, venv: str, flags: list[str], versi
         if found is None or found.changed or found.unreachable or (moved := elsewhere(known, source)) == known:
             raise
         _sync(moved, source, venv, kept)
-        return moved
+        known = moved
+    if folders and (lacks := unmet(source.uv, venv, source.environ, source.log)):  # they ask for what nobody held
+        raise HeldDiffers(lacks, 1)
     return known
 
 

@@ -16,7 +16,7 @@ from sharedenv.pool.pins import distributions
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.store import generations, sync_folder
 from sharedenv.start.access import SHORT, again
-from sharedenv.versions import Pin, UnknownSchema, Versions, VersionsError, parse_versions
+from sharedenv.versions import Pin, UnknownSchema, Versions, VersionsError, differences, parse_versions
 
 
 def read_held(layout: Layout, key: str, script: str = "SCRIPT") -> Versions | None:
@@ -48,7 +48,7 @@ def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, 
     """What a key is held at, or what its newest environment holds; None when it was never built.
 
     ``exact``: it is what will be installed. So held versions that can't be read are an error, as read_held has it, and count as
-    none without; and an environment with a package from a folder, which can't be held, counts as none.
+    none without; and an environment with a package that is used in its folder, which can't be held, counts as none.
     """
     try:
         held = read_held(layout, payload.key, script)
@@ -114,7 +114,7 @@ def _taken_over(layout: Layout, payload: Payload, exact: bool) -> Versions | Non
             found = {distribution.pin.name: distribution for distribution in distributions(path)}
         except (OSError, ValueError):  # a purge has been there
             found = {}
-        if exact and any(distribution.folder for distribution in found.values()):
+        if exact and any(distribution.linked for distribution in found.values()):
             return None
         named = [Pin(package.name, package.version) for package in manifest.packages]
         pins = tuple(found[pin.name].pin if pin.name in found and found[pin.name].pin.version == pin.version else pin for pin in named)
@@ -126,7 +126,7 @@ def fits(versions: Versions | None, manifest: Manifest) -> bool:
     """Whether an environment holds what is held."""
     if versions is None:
         return True
-    return versions.names == packages(manifest) and versions.python == minor(manifest.interpreter.version)
+    return not differences(versions, packages(manifest)) and versions.python == minor(manifest.interpreter.version)
 
 
 def packages(manifest: Manifest) -> Mapping[str, str]:
