@@ -153,7 +153,7 @@ class Builder:
         if not self._options.drift or not _may_move(need, environment):
             return False
         try:
-            return has_drifted(need, self._work(need), environment.path, self._held(need))
+            return has_drifted(need, self._work(need), environment.path)
         except (UvFailed, OSError) as failure:
             # a server out of reach is no reason to lose what is there
             name = f"environment {need.payload.key[:SHORT]}"

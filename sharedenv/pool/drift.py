@@ -7,21 +7,18 @@ import os
 from sharedenv.canonical import build_inputs
 from sharedenv.plan import Need
 from sharedenv.pool.construct import Construction, in_own_tmpdir, prepare
-from sharedenv.pool.exact import as_constraints
 from sharedenv.pool.private import private
 from sharedenv.secret import redact
 from sharedenv.uv import UvFailed, is_outdated
-from sharedenv.versions import Versions
 
 
-def has_drifted(need: Need, work: Construction, environment: str, held: Versions | None) -> bool:
-    """Whether uv would now install something else into the environment at this path, which stays as it is. What is held
-    is no news where there is more of it now.
+def has_drifted(need: Need, work: Construction, environment: str) -> bool:
+    """Whether uv would now install something else into the environment at this path, which stays as it is.
 
     What counts as a change is uv's to say: a new commit of a branch; of a folder, its pyproject.toml and what
     `tool.uv.cache-keys` names in it. Raises UvFailed when uv can't tell, OSError.
     """
-    inputs = build_inputs(need.payload, work.settings, strict=work.options.strict, constraints=as_constraints(held.pins) if held else ())
+    inputs = build_inputs(need.payload, work.settings, strict=work.options.strict)
     flags = [*(["--locked"] if inputs.lock is not None else []), *(["--offline"] if work.options.offline else [])]
     work.step("asking uv whether its sources have changed")
     with in_own_tmpdir(work) as inside:  # nothing of it belongs in the pool, which may be read-only

@@ -23,7 +23,7 @@ from sharedenv.pool.seal import Installed
 from sharedenv.reading import narrowness
 from sharedenv.start.access import SHORT
 from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock, unmet
-from sharedenv.versions import Pin, Versions, differences
+from sharedenv.versions import Versions, differences
 
 #: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too
 _HOW = ("--compile-bytecode", "--no-compile-bytecode", "--offline", "--no-cache", "--link-mode", "copy")
@@ -53,12 +53,8 @@ def constraints(held: Versions, options: BuildOptions) -> tuple[str, ...]:
     """What keeps the packages that are not to move at their versions, where some are named that are."""
     if not options.upgrade_packages:
         return ()
-    return as_constraints(pin for pin in held.pins if pin.name not in options.upgrade_packages)
-
-
-def as_constraints(pins: Iterable[Pin]) -> tuple[str, ...]:
-    """What keeps packages at their versions in a resolution, as far as it can: those that have no place of their own."""
-    return tuple(f"{pin.name}==={pin.version}" for pin in pins if not (pin.url or pin.git or pin.folder))
+    stay = (pin for pin in held.pins if pin.name not in options.upgrade_packages and not (pin.url or pin.git or pin.folder))
+    return tuple(f"{pin.name}==={pin.version}" for pin in stay)
 
 
 def find_held(held: Versions | None, search: Search, options: BuildOptions) -> str:
