@@ -204,6 +204,16 @@ def sync_pylock(uv: Uv, pylock: str, venv: str, flags: list[str], environ: Mappi
     _run(uv, ["pip", "sync", "--python", python, *flags, "--", pylock], environ, os.path.dirname(pylock), log)
 
 
+def unmet(uv: Uv, venv: str, environ: Mapping[str, str], log: IO[str]) -> str:
+    """What packages of an environment require and is not in it, in uv's words; "" for nothing."""
+    python = os.path.join(venv, "bin", "python")
+    try:
+        _run(uv, ["pip", "check", "--python", python], environ, venv, log)
+    except UvFailed as failure:
+        return "\n".join(line for line in failure.words.splitlines() if line.startswith("The package ")) or failure.words
+    return ""
+
+
 _CHANGED = re.compile(r"Hash mismatch for `([^`]+)`")
 _LACKING = re.compile(r"Failed to (?:download|fetch|build|download and build|extract|unzip|prepare)[^`\n]*`([^`]+)`")
 _UNREACHABLE = re.compile(r"(?i)network (was|connectivity is) disabled|error sending request|dns error|connect error|timed out")

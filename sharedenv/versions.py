@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from sharedenv.frozen import frozen
 from sharedenv.start.fingerprint import sha256
@@ -59,6 +60,7 @@ class Pin:
     files   what it was installed from: the one file, where it can be told; none where its source said nothing of it. Of
             sharedenv.lock: those that it may be installed from, by their bytes alone
     record  sha256 of what its RECORD says of its files; "" where ``files`` have hashes
+    folder  file URL of the folder of this machine that it is built from: that alone is held of it, and not what is in there
     """
 
     name: str  # normal form of PEP 503
@@ -68,6 +70,7 @@ class Pin:
     git: Git | None = None
     record: str = ""
     url: str = ""  # of a requirement that names one (PEP 508), without credentials
+    folder: str = ""
 
     @property
     def requirement(self) -> str:
@@ -75,12 +78,13 @@ class Pin:
         if self.git:
             tail = f"#subdirectory={self.git.subdirectory}" if self.git.subdirectory else ""
             return f"{self.name} @ git+{self.git.url}@{self.git.commit}{tail}"
-        return f"{self.name} @ {self.url}" if self.url else f"{self.name}==={self.version}"
+        place = self.url or self.folder
+        return f"{self.name} @ {place}" if place else f"{self.name}==={self.version}"
 
     @property
     def is_known(self) -> bool:
         """Whether it is known where it is had from: else its source is asked anew."""
-        return bool(self.git or (self.files and all(file.url for file in self.files)))
+        return bool(self.git or self.folder or (self.files and all(file.url for file in self.files)))
 
 
 @frozen
@@ -101,7 +105,8 @@ class Versions:
         """sha256 of what is installed, 64 hex digits: Python's minor version, names, versions, commits. Where it is had from may
         be learned later, and changes nothing of it.
         """
-        lines = [self.python, *sorted(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in self.pins)]
+        held = [pin for pin in self.pins if not pin.folder]
+        lines = [self.python, *sorted(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in held)]
         return sha256("\n".join(lines).encode()).hexdigest()
 
     @property
@@ -112,7 +117,7 @@ class Versions:
 
 
 def _table(pin: Pin) -> str:
-    fields = {"name": pin.name, "version": pin.version, "url": pin.url, "index": pin.index, "record": pin.record}
+    fields = {"name": pin.name, "version": pin.version, "url": pin.url, "index": pin.index, "record": pin.record, "folder": pin.folder}
     lines = [f"{name} = {toml_value(value)}" for name, value in fields.items() if value]
     if pin.git:
         lines.append("git = " + _inline(url=pin.git.url, commit=pin.git.commit, subdirectory=pin.git.subdirectory))
@@ -174,8 +179,11 @@ def _said(pin: Pin, other: Pin) -> str:
 def differences(held: Versions, installed: Mapping[str, str]) -> tuple[str, ...]:
     """What is installed (package → version) and is not what is held, a line each: ``alpha 1.1 in place of 1.0``."""
     found = []
+    folders = {pin.name for pin in held.pins if pin.folder}  # of which the version is not held
     for name in sorted(held.names.keys() | installed.keys()):
         wanted, got = held.names.get(name), installed.get(name)
+        if name in folders and got:
+            continue
         if wanted and got and wanted != got:
             found.append(f"{name} {got} in place of {wanted}")
         elif wanted != got:
@@ -243,6 +251,8 @@ def pylock_text(versions: Versions, restore: Callable[[str], str], requires: str
         if files["wheel"]:
             table["wheels"] = files["wheel"]
         table |= {kind: files[kind][0] for kind in ("sdist", "archive") if files[kind]}
+        if pin.folder:
+            table["directory"] = {"path": unquote(restore(pin.folder).removeprefix("file://"))}
         if pin.git:
             table["vcs"] = {"type": "git", "url": restore(pin.git.url), "commit-id": pin.git.commit}
             if pin.git.subdirectory:

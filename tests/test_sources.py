@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.test_canonical import PRINT_LIB
+from tests.test_held import PASSWORD, USER, serving
 from tests.test_locked import lock
 from tests.wheels import make_wheel
 
@@ -218,3 +219,41 @@ def test_an_option_without_effect_is_named_once_a_call(project: Project, option:
 def test_an_option_that_asks_for_nothing_is_not_named(project: Project, option: str) -> None:
     project.script("s.py", ["alpha"], "print('ran')", extra=f"[tool.uv]\n{option}")
     assert project.call("key", "s.py").stderr == ""
+
+
+def url_wheel(project: Project, inner: Path) -> str:
+    """A requirement for a wheel at an address that doesn't move, which asks for a local folder."""
+    folder = project.path / "http"
+    make_wheel(folder, "outer", "1.0", requires=[f"inner @ {inner.as_uri()}", "alpha"], modules={"outer.py": "VALUE = 'wheel'\n"})
+    return "outer-1.0-py3-none-any.whl"
+
+
+def test_behind_what_does_not_move_all_but_the_folder_is_held(project: Project, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    make_wheel(own, "alpha", "1.0")
+    project.env["UV_FIND_LINKS"] = str(own)
+    del project.env["UV_OFFLINE"]
+    inner = package(project.path / "inner", "inner", "old")
+    name = url_wheel(project, inner)
+    body = "import outer, inner, alpha; print(inner.VALUE, alpha.VERSION)"
+    with serving(project.path / "http") as port:
+        dependency = f"outer @ http://{USER}:{PASSWORD}@127.0.0.1:{port}/{name}"
+        project.script("s.py", [dependency], body)
+        assert project.call("exec", "s.py").stdout == "old 1.0\n"
+        told = project.call("show", "s.py").stdout
+        assert "held since 20" in told and "the local folder of inner" in told
+        make_wheel(own, "alpha", "1.1")
+        assert "rebuilding" not in project.call("build", "s.py").stderr, "a newer alpha is no change"
+        package(inner, "inner", "new", version="2")
+        assert "its sources have changed" in project.call("build", "s.py").stderr
+        assert project.call("exec", "s.py").stdout == "new 1.0\n"
+        (inner / "inner.py").write_text("VALUE = 'newest'\n")
+        project.call("build", "--rebuild", "s.py")
+        assert project.call("exec", "s.py").stdout == "newest 1.0\n"
+        make_wheel(own, "delta", "1.0")
+        package(inner, "inner", "newest", ["delta"], version="3")
+        told = project.call("build", "--rebuild", "s.py", status=3).stderr
+        assert "with the versions that are held" in told and "The package `inner` requires `delta`, but it's not installed" in told
+        assert told.endswith("hint: sharedenv build --upgrade s.py\n")
+        project.call("build", "--upgrade", "s.py")
+        assert project.call("exec", "s.py").stdout == "newest 1.1\n"

@@ -11,9 +11,8 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.exported import requirements_text
 from sharedenv.frozen import frozen
 from sharedenv.payload import Payload
-from sharedenv.pool.held import held_as_locked, known_versions
+from sharedenv.pool.held import folder_packages, held_as_locked, known_versions
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.pins import distributions
 from sharedenv.pool.store import published
 from sharedenv.project_lock import NAME
 from sharedenv.report.words import short_path
@@ -41,7 +40,7 @@ class Exported:
             where = f"Python {self.versions.python} on {self.platform}"
             head = f"sharedenv export {self.name}: versions {self.versions.digest[:SHORT]}, for {where}"
             return requirements_text(self.versions, head, self._restore, self.folders)
-        unknown = [f"{pin.name} {pin.version}" for pin in self.versions.pins if not pin.is_known]
+        unknown = [f"{pin.name} {pin.version}" for pin in self.versions.pins if pin.folder or not pin.is_known]
         if unknown:
             raise SharedenvError(
                 f"can't write {self.name} as {PYLOCK}: it needs the file of every package",
@@ -79,5 +78,5 @@ def of_payload(layout: Layout, name: str, payload: Payload) -> Exported:
 
 def _exported(layout: Layout, name: str, payload: Payload, versions: Versions) -> Exported:
     environment = published(layout, payload.key)
-    folders = tuple(each.pin.name for each in distributions(environment) if each.folder) if environment else ()
+    folders = tuple(folder_packages(environment)) if environment else ()
     return Exported(layout, name, payload.document["platform"], versions, folders)

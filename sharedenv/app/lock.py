@@ -30,6 +30,8 @@ from sharedenv.versions import Versions, VersionsError, moved
 PLATFORMS = tuple(TARGETS)  #: those that can be locked for
 AT_ONCE = 4  #: resolutions side by side: they wait for indexes
 
+_AS_IT_IS = "what a folder or file of this machine holds is installed as it is"
+
 
 @frozen
 class Order:
@@ -167,7 +169,7 @@ def _each(wanted: Sequence[_Wanted], lock_one: Callable[[_Wanted], Locked]) -> t
 def _lock_one(one: _Wanted, order: Order, work: Construction) -> Locked:
     """One table: the one that is there, what the pool holds, or what is chosen now. Raises SharedenvError."""
     if local := local_packages(one.need.payload):
-        return _loose(one, f"{', '.join(local)}: what a folder or file of this machine holds is installed as it is")
+        return _loose(one, f"{', '.join(local)}: {_AS_IT_IS}")
     own = one.platform == work.settings.platform
     resolver = Resolver(one.need, work)
     there = one.table
@@ -175,6 +177,8 @@ def _lock_one(one: _Wanted, order: Order, work: Construction) -> Locked:
     if there is not None and not touched:
         return Locked(one.need.scripts, one.entry, one.platform, there, "kept")
     held = _held(one, work) if own and not order.upgrade else None
+    if held is not None and (folders := [pin.name for pin in held.pins if pin.folder]):
+        return _loose(one, f"{', '.join(folders)}: {_AS_IT_IS}")
     base = there or held
     if held is not None and there is None and not set(order.packages) & held.names.keys():
         versions = resolver.complete(held)

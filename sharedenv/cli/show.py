@@ -14,7 +14,7 @@ from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.cli.show_run import show_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.exact import not_held
-from sharedenv.pool.held import fits, local_packages, read_held
+from sharedenv.pool.held import fits, folder_packages, linked_packages, read_held
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
@@ -117,17 +117,19 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
 
 def _held(layout: Layout, item: Found, manifest: Manifest) -> list[tuple[str, str]]:
     """What is held of an environment, and what is not."""
-    local = ", ".join(local_packages(item.path))
+    local = ", ".join(folder_packages(item.path))
     never = f"Python's patch level, system libraries{f', the local folder of {local}' if local else ''}"
-    return [("versions", _versions(layout, manifest)), ("never held", never)]
+    return [("versions", _versions(layout, item, manifest)), ("never held", never)]
 
 
-def _versions(layout: Layout, manifest: Manifest) -> str:
+def _versions(layout: Layout, item: Found, manifest: Manifest) -> str:
     if why := not_held(manifest.payload):
         return why
     held = read_held(layout, manifest.payload.key)
     if NAME in manifest.payload.document:
         return f"of {NAME} ({manifest.payload.document[NAME][7:][:SHORT]})"
+    if held is None and (linked := linked_packages(item.path)):
+        return f"not held: {', '.join(linked)} may be edited in place"
     if held is None:
         return "not held yet; the next build of it holds them"
     if not fits(held, manifest):

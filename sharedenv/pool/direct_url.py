@@ -50,8 +50,7 @@ def local_packages(venv: str) -> list[Local]:
     """The packages of an environment that are from this machine, by name. Raises OSError, ValueError."""
     found = []
     for path in _paths(venv):
-        with open(path, "rb") as file:
-            document = json.load(file)
+        document = json.loads(read_regular(path))
         url = document["url"]
         if url.startswith("file:") and "vcs_info" not in document:
             name = os.path.basename(os.path.dirname(path)).partition("-")[0]

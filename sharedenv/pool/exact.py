@@ -34,7 +34,7 @@ from sharedenv.pool.seal import Installed
 from sharedenv.project_lock import NAME
 from sharedenv.reading import narrowness
 from sharedenv.start.access import SHORT
-from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock
+from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock, unmet
 from sharedenv.versions import Pin, Versions, differences
 
 #: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too
@@ -67,7 +67,7 @@ def constraints(held: Versions, options: BuildOptions) -> tuple[str, ...]:
     """What keeps the packages that are not to move at their versions, where some are named that are."""
     if not options.upgrade_packages:
         return ()
-    stay = (pin for pin in held.pins if pin.name not in options.upgrade_packages and not (pin.url or pin.git))
+    stay = (pin for pin in held.pins if pin.name not in options.upgrade_packages and not (pin.url or pin.git or pin.folder))
     return tuple(f"{pin.name}==={pin.version}" for pin in stay)
 
 
@@ -87,10 +87,10 @@ def find_held(held: Versions | None, search: Search, options: BuildOptions) -> s
     except UvFailed as failure:
         told = failure
     find_interpreter(replace(search, environ={**search.environ, "UV_PYTHON_DOWNLOADS": "never"}))  # if none fits at all, that is said
-    why = ""
-    if narrow := search.requires and search.loose is None and narrowness(search.requires):
-        why = f", and --strict-python takes requires-python to the letter: {narrow}"
-    raise HeldDiffers(f"it is held at Python {held.python}{why}\n{told.words}", told.status, told.hint)
+    said = told.words
+    if search.loose is None and (narrow := narrowness(search.requires)):
+        said = f"to the letter, as --strict-python has it, requires-python doesn't admit that: {narrow}"
+    raise HeldDiffers(f"it is held at Python {held.python}\n{said}", told.status, told.hint)
 
 
 def source_of(
@@ -110,6 +110,9 @@ def sync_held(held: Versions, source: Source, venv: str, flags: list[str], versi
     if not known.pins:
         return known
     kept = [flag for flag in flags if flag in _HOW]
+    folders = [pin.name for pin in known.pins if pin.folder]
+    for name in folders:  # as it is now, and not as it was built last time
+        kept += ["--reinstall-package", name]
     try:
         _sync(known, source, venv, kept)
     except UvFailed as failure:
@@ -117,7 +120,9 @@ def sync_held(held: Versions, source: Source, venv: str, flags: list[str], versi
         if found is None or found.changed or found.unreachable or (moved := elsewhere(known, source)) == known:
             raise
         _sync(moved, source, venv, kept)
-        return moved
+        known = moved
+    if folders and (lacks := unmet(source.uv, venv, source.environ, source.log)):  # they ask for what nobody held
+        raise HeldDiffers(lacks, 1)
     return known
 
 

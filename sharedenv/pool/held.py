@@ -22,7 +22,7 @@ from sharedenv.pool.store import discard, generations, published
 from sharedenv.project_lock import NAME
 from sharedenv.start.access import SHORT, VERSIONS, again
 from sharedenv.start.regular import read_regular
-from sharedenv.versions import Pin, UnknownSchema, Versions, parse_versions
+from sharedenv.versions import Pin, UnknownSchema, Versions, differences, parse_versions
 
 _HELD, _ANNOUNCED = ".toml", ".next"  # endings: what is held, and what an upgrade is about to hold
 
@@ -55,7 +55,7 @@ def known_versions(layout: Layout, payload: Payload, script: str = "SCRIPT", *, 
     """What a key is held at, or what its newest environment holds; None when it was never built.
 
     ``exact``: it is what will be installed. So held versions that can't be read are an error, as read_held has it, and count as
-    none without; and an environment with a package from a folder, which can't be held, counts as none.
+    none without; and an environment with a package that is used in its folder, which can't be held, counts as none.
     """
     try:
         held = read_held(layout, payload.key, script)
@@ -184,7 +184,7 @@ def _taken_over(layout: Layout, payload: Payload, exact: bool) -> Versions | Non
             continue
         if manifest.payload.text != payload.text:
             continue
-        if exact and local_packages(path):
+        if exact and linked_packages(path):
             return None
         return versions_of(path, manifest)
     return None
@@ -198,9 +198,14 @@ def versions_of(environment: str, manifest: Manifest) -> Versions:
     return Versions(minor(manifest.interpreter.version), utc(os.stat(environment).st_mtime), pins)
 
 
-def local_packages(environment: str) -> list[str]:
-    """Names of the packages that came from a folder of this machine, which no version holds."""
-    return [distribution.pin.name for distribution in _distributions(environment) if distribution.folder]
+def folder_packages(environment: str) -> list[str]:
+    """Names of the packages that came from a folder of this machine: no version holds what is in there."""
+    return [distribution.pin.name for distribution in _distributions(environment) if distribution.pin.folder]
+
+
+def linked_packages(environment: str) -> list[str]:
+    """Names of the packages that are used where they lie (editable)."""
+    return [distribution.pin.name for distribution in _distributions(environment) if distribution.linked]
 
 
 def _distributions(environment: str) -> list[Distribution]:
@@ -223,7 +228,7 @@ def fits(versions: Versions | None, manifest: Manifest) -> bool:
     """Whether an environment holds what is held."""
     if versions is None:
         return True
-    return versions.names == packages(manifest) and versions.python == minor(manifest.interpreter.version)
+    return not differences(versions, packages(manifest)) and versions.python == minor(manifest.interpreter.version)
 
 
 def packages(manifest: Manifest) -> Mapping[str, str]:

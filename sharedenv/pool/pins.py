@@ -44,10 +44,10 @@ class Altered(UvFailed):
 
 @frozen
 class Distribution:
-    """One installed package. ``folder``: it comes from a folder of this machine; ``built``: here; ``tags``: of its wheel."""
+    """One installed package. ``linked``: it is used where it lies (editable); ``built``: here; ``tags``: of its wheel."""
 
     pin: Pin
-    folder: bool
+    linked: bool
     built: bool
     tags: frozenset[str]
 
@@ -95,9 +95,11 @@ def _distribution(folder: str) -> Distribution:
         pin = Pin(name, version, git=Git(origin["url"], vcs["commit_id"], subdirectory))
     elif "archive_info" in origin:
         pin = Pin(name, version, url=origin["url"] + (f"#subdirectory={subdirectory}" if subdirectory else ""))
+    elif "dir_info" in origin:
+        pin = Pin(name, version, folder=origin["url"])
     tags = frozenset(line[5:].strip() for line in _read(folder, "WHEEL").splitlines() if line.startswith("Tag: "))
     built = os.path.exists(os.path.join(folder, "uv_build.json"))
-    return Distribution(pin, "dir_info" in origin, built, tags)
+    return Distribution(pin, bool(origin.get("dir_info", {}).get("editable")), built, tags)
 
 
 def versions_in(venv: str, python: str, since: str) -> Versions:
@@ -118,21 +120,21 @@ def record_digest(venv: str, name: str) -> str:
 
 
 def pin_installed(venv: str, python: str, since: str, source: Source) -> Versions | None:
-    """What was just installed, with the file of each package; None where one comes from a folder: that can't be held.
+    """What was just installed, with the file of each package; None where one is used in its folder: that can't be held.
 
     ``python``: the minor version. Where uv can't name a file any more, the digest of the RECORD stands in its place.
     """
     found = distributions(venv)
-    if any(distribution.folder for distribution in found):
+    if any(distribution.linked for distribution in found):
         return None
     known = locate([distribution.pin for distribution in found], source)
     pins = []
     for distribution in found:
-        pin = replace(distribution.pin, url=source.strip(distribution.pin.url))
+        pin = replace(distribution.pin, url=source.strip(distribution.pin.url), folder=source.strip(distribution.pin.folder))
         index, files = known.get(pin.name, ("", ()))
         if files:
             pin = replace(pin, index=index, files=_used(files, distribution))
-        elif not pin.git and not distribution.built:
+        elif not (pin.git or pin.folder or distribution.built):
             pin = replace(pin, record=record_digest(venv, pin.name))
         pins.append(pin)
     return Versions(python, since, tuple(pins))
