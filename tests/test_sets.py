@@ -34,14 +34,21 @@ int rename(const char *from, const char *to) {
     if (getenv("KILL_AT") && strstr(both, getenv("KILL_AT"))) kill(getpid(), SIGKILL);
     return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
 }
+int unlink(const char *path) {
+    char both[8192];
+    snprintf(both, sizeof both, "unlink %s", path);
+    if (getenv("KILL_AT") && strstr(both, getenv("KILL_AT"))) kill(getpid(), SIGKILL);
+    return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
+}
 """
 
 
 @pytest.mark.parametrize(
-    ("instant", "moves"), [(".next", False), (" > {pool}/envs/", False), (" > {pool}/keys/", False), (".next > ", True), (" > {pool}/index/", True)]
+    ("instant", "moves"),
+    [(".next", False), ("unlink {pool}/index/", False), (" > {pool}/envs/", False), (" > {pool}/keys/", False), (".next > ", True), (" > {pool}/index/", True)],
 )
 def test_an_upgrade_that_is_killed_has_moved_all_or_nothing(project: Project, index: Path, tmp_path: Path, instant: str, moves: bool) -> None:
-    """At each rename of it: what it announces, the environment, the link of the key, what is held, what the index knows."""
+    """As it announces, forgets fingerprints, places the environment, turns the link of its key, holds, notes the fingerprint anew."""
     project.script("s.py", ["alpha"], SHOW)
     project.call("build", "s.py")
     make_wheel(index, "alpha", "1.1")
