@@ -34,14 +34,21 @@ int rename(const char *from, const char *to) {
     if (getenv("KILL_AT") && strstr(both, getenv("KILL_AT"))) kill(getpid(), SIGKILL);
     return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
 }
+int unlink(const char *path) {
+    char both[8192];
+    snprintf(both, sizeof both, "unlink %s", path);
+    if (getenv("KILL_AT") && strstr(both, getenv("KILL_AT"))) kill(getpid(), SIGKILL);
+    return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
+}
 """
 
 
 @pytest.mark.parametrize(
-    ("instant", "moves"), [(".next", False), (" > {pool}/envs/", False), (" > {pool}/keys/", False), (".next > ", True), (" > {pool}/index/", True)]
+    ("instant", "moves"),
+    [(".next", False), ("unlink {pool}/index/", False), (" > {pool}/envs/", False), (" > {pool}/keys/", False), (".next > ", True), (" > {pool}/index/", True)],
 )
 def test_an_upgrade_that_is_killed_has_moved_all_or_nothing(project: Project, index: Path, tmp_path: Path, instant: str, moves: bool) -> None:
-    """At each rename of it: what it announces, the environment, the link of the key, what is held, what the index knows."""
+    """As it announces, forgets fingerprints, places the environment, turns the link of its key, holds, notes the fingerprint anew."""
     project.script("s.py", ["alpha"], SHOW)
     project.call("build", "s.py")
     make_wheel(index, "alpha", "1.1")
@@ -141,6 +148,8 @@ def test_a_resume_that_would_mix_is_refused_with_two_ways_out(project: Project, 
     document = json.loads(project.call("status", run, "--json").stdout)
     assert [one["cases"] for one in document["versions"]] == [[1, 2], [3, 4]]
     project.call("prune", "--unused-for", "0s")
+    both = json.loads(project.call("show", "--run", run, "--json").stdout)["versions"]
+    assert [one["packages"] for one in both] == [{"alpha": "1.0"}, {"alpha": "1.1"}] and both == document["versions"]
     told = project.call("show", "--run", run).stdout
     assert re.search(r"alpha +1\.0\n", told) and re.search(r"alpha +1\.1\n", told)
     assert "2 sets" in project.call("status", run).stdout, "for good"
@@ -351,3 +360,34 @@ def test_an_older_sharedenv_reads_what_a_run_writes(project: Project, index: Pat
     }  # fmt: skip
     manifest = json.loads((project.environments[0] / "sharedenv.json").read_text())
     assert list(manifest["notes"]) == ["versions"] and len(manifest["notes"]["versions"]) == 64
+
+
+def test_show_wants_a_run_or_an_environment(project: Project, index: Path) -> None:
+    project.script("s.py", ["alpha"], SHOW)
+    project.call("run", "s.py")
+    for words in ((), ("s.py", "--run", run_of(project))):
+        assert "--run" in project.call("show", *words, status=2).stderr
+    assert "no run 'none' in" in project.call("show", "--run", "none", status=2).stderr
+    assert "hint: sharedenv build --upgrade s.py\n" in project.call("run", "--upgrade", "s.py", status=2).stderr
+
+
+def test_a_disk_that_takes_no_set_runs_nothing(project: Project, index: Path, tmp_path: Path) -> None:
+    """What was computed with what would not be known."""
+    project.copies(2, ["alpha"], BODY)
+    project.call("build", "case*/script.py")
+    library = preloaded(tmp_path, NO_LINK)
+    told = project.call("run", "case*/script.py", env=library, status=3).stderr
+    assert "No space left on device" in told and seen(project) == []
+
+
+NO_LINK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+int link(const char *from, const char *to) { errno = ENOSPC; return -1; }
+int rename(const char *from, const char *to) {
+    if (strstr(to, "/versions/")) { errno = ENOSPC; return -1; }
+    return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
+}
+"""

@@ -43,6 +43,7 @@ def test_an_upgrade_does_not_reach_the_tasks_that_wait(index: Path, on: Submitti
     assert seen(on) == ["1.0"] * 4 and kept(on, run) == ["1.0"] and pins(on) == {"alpha": "1.1"}
     document = json.loads(on.call("status", run, "--json").stdout)
     assert [one["cases"] for one in document["versions"]] == [[1, 2, 3, 4]] and not document["mixed"]
+    assert document["versions"][0]["environments"] == [min(path.name for path in on.environments)]
 
 
 def test_a_task_whose_set_is_gone_says_so_with_one_command(index: Path, on: Submitting) -> None:

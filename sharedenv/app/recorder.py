@@ -104,12 +104,10 @@ class Recorder:
 
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when that fails."""
-        digest = self._digests.get(case.sequence)
-        name = self._prepared[case.key].name if case.key in self._told else ""
-        if digest or name:
-            result = replace(result, digest=digest or "", environment=name)
+        if digest := self._digests.get(case.sequence):
+            result = replace(result, digest=digest)
         trouble = ""
-        if not self._session.append(result):
+        if not self._session.append(result, self._prepared[case.key].name if case.key in self._told else ""):
             self.unwritten.append(result)
             reason = self._session.error.strerror if self._session.error else "unknown"
             trouble = f"the journal {self._session.path} can't be written ({reason}): starting nothing more"

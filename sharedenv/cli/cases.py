@@ -73,6 +73,9 @@ def wanted(
     if given["run_id"] and not (given["resume"] or given["retry_failed"]):
         hint = f"sharedenv {selection.command} --resume --run-id {given['run_id']}"
         raise SharedenvError("--run-id names a run to go on with", hint=hint)
+    if given["upgrade"] and not (given["resume"] or given["retry_failed"]):
+        hint = shlex.join(["sharedenv", "build", "--upgrade", *(selection.arguments or ["case*/script.py"])])
+        raise SharedenvError("--upgrade says with which versions a run goes on; an environment is moved by build", hint=hint)
     cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
     if cwd is not None and not os.path.isdir(cwd):
         raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")

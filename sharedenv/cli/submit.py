@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -209,7 +210,7 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
 
 def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:
     try:
-        sets = put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+        sets = _sets(work, run)
         return submit_array(run, number, work.cases, work.planned if work.run else (), tasks, replace(order, sets=sets), os.environ)
     except cluster.Unclear:
         raise  # the job may be in the queue, and needs the run
@@ -217,6 +218,16 @@ def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Arra
         if work.run is None:
             shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def _sets(work: Work, run: Run) -> Mapping[str, str]:
+    """Puts down the sets of versions that the run has from here on: those of the environments that are there."""
+    try:
+        return put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    except OSError as error:
+        cause = f"{error.strerror}: {error.filename}"
+        hint = shlex.join(["df", "-h", "-i", run.path])
+        raise SharedenvError(f"can't write run {run.id}", cause=cause, hint=hint, exit_code=EXIT_FAILED) from None
 
 
 def _missing(work: Work) -> tuple[str, ...]:

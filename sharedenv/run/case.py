@@ -53,7 +53,7 @@ class Result:
     tail     last lines of its stderr, for what failed
     digest   of the script when it ran, where that is not the plan's
     output   bytes written to stdout
-    environment  name of the environment it ran in, `<key12>-<n>`; "" where there was none
+    environment  name of the environment it ran in, `<key12>-<n>`, once it is read from a journal; "" where there was none
     versions  digest of the set of versions in that; "" in a journal of an older sharedenv
     """
 

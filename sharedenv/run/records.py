@@ -78,9 +78,9 @@ def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | Non
     return cases
 
 
-def encode_result(result: Result, started: Sequence[tuple[int, int]] = ()) -> bytes:
-    """One result as a line, with sequence and process group of the cases that were started meanwhile; what is empty is left out.
-    By hand: each case waits for it, and the encoder takes four times as long.
+def encode_result(result: Result, started: Sequence[tuple[int, int]] = (), environment: str = "") -> bytes:
+    """One result as a line, with the name of its environment, and sequence and process group of the cases that were started
+    meanwhile; what is empty is left out. By hand: each case waits for it, and the encoder takes four times as long.
     """
     text = (
         f'{{"sequence":{result.sequence},"attempt":{result.attempt},"start":{result.start:.3f},"seconds":{result.seconds:.4f},'
@@ -93,8 +93,8 @@ def encode_result(result: Result, started: Sequence[tuple[int, int]] = ()) -> by
         text += f',"tail":{_encode(result.tail)}'
     if result.digest:
         text += f',"digest":{_encode(result.digest)}'
-    if result.environment:
-        text += f',"environment":"{result.environment}"'
+    if environment:
+        text += f',"environment":"{environment}"'
     if started:
         pairs = ",".join(f"[{sequence},{group}]" for sequence, group in started)
         text += f',"started":[{pairs}]'

@@ -57,10 +57,10 @@ class Session:
             started, self._started = self._started, []
             self.write({"started": started, "time": round(time.time(), 3)})
 
-    def append(self, result: Result) -> bool:
-        """Writes one result; False when the disk would not take it (see ``error``)."""
+    def append(self, result: Result, environment: str = "") -> bool:
+        """Writes one result, with the name of its environment; False when the disk would not take it (see ``error``)."""
         started, self._started = self._started, []
-        return self._append(encode_result(result, started))
+        return self._append(encode_result(result, started, environment))
 
     def write(self, record: Mapping[str, Any]) -> bool:
         """Writes one record of another kind."""
