@@ -30,7 +30,7 @@ PATIENCE = 240.0  #: seconds that a command may take
 #: what a command may refuse, since another is at work: a pattern of what it says
 REFUSED = re.compile(
     r"still running: |another process|is of another user|belongs to|others may have written|no earlier run|no run in |nothing to run|"
-    r"has it|gave up waiting|is not built"
+    r"has it|gave up waiting|is not built|was taken away while"
 )
 
 

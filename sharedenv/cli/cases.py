@@ -18,7 +18,7 @@ from sharedenv.cli.arguments import duration
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
 from sharedenv.discover import POOL
-from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run
@@ -119,5 +119,5 @@ def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any]) -> Run:
             f"can't write the journal below {work.layout.runs}",
             cause=error.strerror,
             hint=f"df -h -i {shlex.quote(work.layout.path)}",
-            exit_code=EXIT_FAILED,
+            exit_code=EXIT_USAGE,  # nothing was run: 1 would say that some script failed
         ) from None
