@@ -26,8 +26,10 @@ from sharedenv.run.case import Case
 from sharedenv.run.over import going_on
 from sharedenv.run.runs import list_runs, newest_first
 from sharedenv.run.spool import Spool
+from sharedenv.start.staged import identity
 from tests.conftest import Project
 from tests.faults import mounted, require, wait_for
+from tests.lab import ALICE, BOB, new_lab
 
 
 def layout_in(folder: Path) -> Layout:
@@ -134,6 +136,34 @@ def test_who_waits_is_told_since_when_the_holder_has_it(tmp_path: Path, key: str
     [(holder, since)] = told
     assert holder.startswith(f"pid {os.getpid()} on ")
     assert abs(since - began) < 60
+
+
+def test_no_prune_takes_what_is_being_packed(project: Project, tmp_path: Path) -> None:
+    """Its archive was half made when the files went."""
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    with lease(Layout(str(project.pool)), f"archive-{identity(str(project.environments[0]))}", waiting=lambda *_: None):
+        process = project.start("stage", "--to", str(tmp_path / "local"), "s.py")
+        held = project.environments[0] / "sharedenv.json"
+        wait_for(lambda: str(held) in {os.path.realpath(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()})
+        assert "in use by process" in project.call("prune", "--unused-for", "0s").stdout
+    assert process.wait() == 0
+    assert "removed" in project.call("prune", "--unused-for", "0s").stdout
+    assert "sharedenv build s.py" in project.call("stage", "--to", str(tmp_path / "other"), "s.py", status=3).stderr
+
+
+@pytest.mark.root
+def test_a_colleague_s_unpublished_environment_is_taken_up(offline_env: dict[str, str], wheels: Path) -> None:
+    """Its builder was killed between its last two steps: only they may change the mode of its folder."""
+    with new_lab(offline_env, wheels) as lab:
+        lab.script("s.py")
+        lab.call(ALICE, "build", "--shared-group", "s.py")
+        [environment] = lab.environments
+        environment.chmod(0o755)
+        for path in [*(lab.pool / "keys").iterdir(), *(lab.pool / "index").iterdir()]:
+            path.unlink()
+        assert lab.call(BOB, "exec", "s.py").stdout == "ran\n"
+        assert lab.environments == [environment]
 
 
 TIDIES = """
