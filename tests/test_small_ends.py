@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from sharedenv.errors import SharedenvError
+from sharedenv.pool import archive as archives
 from sharedenv.pool import staging as stagings
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.left import PREFIX, clear_left
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staging import builder_of, sign, staging
+from sharedenv.pool.store import Environment, examine
 from sharedenv.report.output import Output
 from sharedenv.run.case import Case
 from sharedenv.run.over import going_on
@@ -150,6 +153,43 @@ def test_no_prune_takes_what_is_being_packed(project: Project, tmp_path: Path) -
     assert process.wait() == 0
     assert "removed" in project.call("prune", "--unused-for", "0s").stdout
     assert "sharedenv build s.py" in project.call("stage", "--to", str(tmp_path / "other"), "s.py", status=3).stderr
+
+
+def test_an_archive_that_was_never_finished_goes_with_the_next_prune(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made it has signed the folder that it was made in."""
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    layout = Layout(str(project.pool))
+    environment = examine(layout, str(project.environments[0]))
+    assert isinstance(environment, Environment)
+
+    def make() -> None:
+        monkeypatch.setattr(archives, "write_archive", lambda *_: os._exit(0))
+        archives.make_archive(layout, environment, lambda *_: None)
+
+    in_child(make)
+    assert list((project.pool / "tmp").glob("*/archive.tar"))
+    project.call("prune")
+    assert not list((project.pool / "tmp").iterdir())
+    assert not list((project.pool / "locks").iterdir())
+
+
+def test_what_is_left_in_tmp_is_named(project: Project) -> None:
+    """Though nothing tells whether its process lives: files there live for an instant, a folder is signed at once."""
+    project.script("s.py")
+    project.call("build", "s.py")
+    tmp = project.pool / "tmp"
+    (tmp / "failure-0123").touch()
+    (tmp / "000000000000-abcdef").mkdir()
+    (tmp / "000000000000-fedcba").mkdir()
+    (tmp / "000000000000-fedcba/owner.json").touch()
+    before = {str(path) for path in tmp.iterdir()}
+    rubbish = json.loads(project.call("prune", "--json").stdout)["rubbish"]
+    assert {item["path"] for item in rubbish if not item["removed"]} == before
+    for path in before:
+        os.utime(path, (time.time() - 4000,) * 2)
+    project.call("prune")
+    assert not list(tmp.iterdir())
 
 
 @pytest.mark.root
