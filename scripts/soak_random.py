@@ -30,7 +30,7 @@ PATIENCE = 240.0  #: seconds that a command may take
 #: what a command may refuse, since another is at work: a pattern of what it says
 REFUSED = re.compile(
     r"still running: |another process|is of another user|belongs to|others may have written|no earlier run|no run in |nothing to run|"
-    r"has it|gave up waiting|is not built"
+    r"has it|gave up waiting|is not built|was taken away while"
 )
 
 
@@ -167,9 +167,11 @@ def judged(lab: Lab, soak: Soak) -> dict[str, object]:
     unsound = [item for item in json.loads(told)["environments"] if not item["sound"]]
     for item in unsound:
         print(item, file=sys.stderr)
+    named = set()
     for user in (ALICE, BOB):
-        lab.call(user, "prune", "--unused-for", "0s")
-    left = [str(path) for name in ("tmp", "trash", "locks") for path in (lab.pool / name).iterdir()]
+        pruned = json.loads(lab.call(user, "prune", "--unused-for", "0s", "--json").stdout)
+        named |= {item["path"] for item in pruned["rubbish"] if not item["removed"]}
+    left = [str(path) for name in ("tmp", "trash", "locks") for path in (lab.pool / name).iterdir() if str(path) not in named]
     for path in left:
         print(f"left: {path}", file=sys.stderr)
     return {"failures": len(soak.unexpected), "failed": len(failed), "fail verify": len(unsound), "left": len(left)}

@@ -1,7 +1,7 @@
 """The one error that users read."""
 
 EXIT_FAILED = 1  #: some script failed, or an environment asked about is not built or not sound
-EXIT_USAGE = 2  #: wrong usage, bad scripts, or the name of a run or key that is none; nothing was run
+EXIT_USAGE = 2  #: wrong usage, bad scripts, the name of a run or key that is none, or no room for a journal; nothing was run
 EXIT_BUILD = 3  #: an environment could not be built
 EXIT_BUG = 70  #: a bug in sharedenv (EX_SOFTWARE of sysexits)
 EXIT_INTERRUPTED = 130  #: ended by Ctrl-C (128 + SIGINT)

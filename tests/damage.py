@@ -1,6 +1,6 @@
 """A program that puts what isn't a file in the place of each file of a pool, runs commands, and tells what came of them.
 
-Words: the project's folder, kinds of things (see KINDS) and, after `--`, names of files in the pool. One JSON line on stdout a
+Words: the project's folder, kinds of things (see KINDS; none: one for each file, in turn) and, after `--`, names of files in the pool (none: all). One JSON line on stdout a
 command that waited, or ended by a signal, in a bug or without a word for what it couldn't do. Each command is a fork that has all
 imported, with so much memory and time as a sound one never needs; the pool is what it was before, each time.
 """
@@ -145,8 +145,8 @@ def main() -> None:
     import sharedenv.cli.main  # noqa: F401
 
     said = Path(tempfile.mkstemp()[1])
-    for name in names or files_of(pool):
-        for kind in kinds:
+    for number, name in enumerate(names or files_of(pool)):
+        for kind in kinds or [list(KINDS)[number % len(KINDS)]]:
             with damaged(pool, name, kind):
                 told = [(words, *run(words, said)) for words in commands_for(name)]
             for words, status, took, text in told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,34 @@ def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_uma
         mode = next((word.value for word in call.keywords if word.arg in ("opener", "mode")), call.args[-1])
         where = f"{module.name}:{call.lineno}: {ast.unparse(call)}"
         assert ast.unparse(mode) in ("private", "FILE", "FOLDER", "384", "420", "448"), where
+
+
+#: modules of these rooms that open what is no pool's, the user's own files; and pool/private, for those who write
+READS_OTHERS = {"app/project.py", "pool/private.py", "pool/pyenv.py", "run/joblog.py", "run/spool.py"}
+#: what a call may open to read as it likes: the kernel's files, /dev/null, a folder, a descriptor
+NOT_IN_A_POOL = re.compile(r"""f?['"]/proc/|os\.devnull$|['"]\.['"]$|descriptor$|\d$|open_regular\(""")
+
+
+def _reads(call: ast.Call) -> bool:
+    """Whether a call opens a file to read it."""
+    name = ast.unparse(call.func)
+    words = ast.unparse(call)
+    if name == "open":
+        modes = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "mode")]
+        return not any(isinstance(mode, ast.Constant) and set(str(mode.value)) & set("wxa") for mode in modes)
+    return (name in ("os.open", "posix.open") and "O_CREAT" not in words and "O_DIRECTORY" not in words) or name.endswith((".read_bytes", ".read_text"))
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in ("app", "cli", "pool", "run", "slurm")], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_in_a_pool_is_opened_by_one_module(module: Path) -> None:
+    """start/regular: a pipe in the place of a file is not waited for, nothing is read without end."""
+    if str(module.relative_to(PACKAGE)) in READS_OTHERS or module.parent.name == "forkserver":
+        return
+    for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and _reads(node)):
+        assert NOT_IN_A_POOL.match(ast.unparse(call.args[0])), f"{module.name}:{call.lineno}: {ast.unparse(call)}"
+
+
+@pytest.mark.parametrize("module", sorted((PACKAGE / "start").glob("*.py")), ids=lambda path: path.stem)
+def test_a_start_waits_for_no_pipe(module: Path) -> None:
+    for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and ast.unparse(node.func) == "posix.open"):
+        assert {"O_NONBLOCK", "O_CREAT"} & set(re.findall(r"O_[A-Z]+", ast.unparse(call))) or ast.unparse(call.args[1]) == "flags", f"{module.name}:{call.lineno}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,14 +48,11 @@ def trouble(project: Project, kinds: list[str], names: list[str]) -> list[dict[s
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_every_command_goes_on_over_what_is_no_file(project: Project) -> None:
     """Each file of a pool by another kind of thing; all kinds in all places are the next test's."""
-    pool = filled(project)
-    found = []
-    kinds = list(damage.KINDS)
-    for number, name in enumerate(damage.files_of(pool)):
-        found += trouble(project, [kinds[number % len(kinds)]], [name])
-    assert found == []
+    filled(project)
+    assert trouble(project, [], []) == []
 
 
 @pytest.mark.slow
@@ -62,3 +60,36 @@ def test_every_command_goes_on_over_what_is_no_file(project: Project) -> None:
 def test_every_command_over_every_kind_of_thing(project: Project, kind: str) -> None:
     filled(project)
     assert trouble(project, [kind], []) == []
+
+
+@pytest.mark.parametrize("name", ["pool.json", "runs/*/results-local.1.jsonl", "envs/*/sharedenv.json", "locks/*"])
+def test_the_first_files_that_commands_read(project: Project, name: str) -> None:
+    """By the kinds that are waited for, or have no end."""
+    pool = filled(project)
+    [first, *_] = sorted(pool.glob(name))
+    assert trouble(project, ["pipe", "zero", "huge"], [str(first.relative_to(pool))]) == []
+
+
+def test_what_is_in_the_place_of_a_file_is_said(project: Project) -> None:
+    filled(project)
+    [run, *_] = sorted(path for path in (project.pool / "runs").iterdir() if path.name[0] != ".")[::-1]
+    for name, kind, said in (("run.json", "pipe", "it is a pipe"), ("plan.jsonl", "huge", "it has more than 1,024 MB"), ("plan.jsonl", "zero", "it is a link")):
+        kept = run / f"{name}.kept"
+        (run / name).rename(kept)
+        damage.KINDS[kind](str(run / name))
+        assert said in project.call("status", run.name, status=None).stderr
+        (run / name).unlink()
+        kept.rename(run / name)
+    manifest = project.environments[0] / "sharedenv.json"
+    manifest.parent.chmod(0o755)
+    manifest.unlink()
+    os.mkfifo(manifest)
+    assert "its manifest is a pipe" in project.call("verify", status=1).stdout
+    assert "built environment" in project.call("build", "s.py").stderr
+    os.remove(project.pool / "pool.json")
+    os.mkfifo(project.pool / "pool.json")
+    told = project.call("list", status=2).stderr
+    assert "its pool.json is a pipe" in told
+    os.system(told.partition("hint: ")[2])
+    project.call("build", "--rebuild", "s.py")
+    project.call("list")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,19 +16,23 @@ from pathlib import Path
 import pytest
 
 from sharedenv.errors import SharedenvError
+from sharedenv.pool import archive as archives
 from sharedenv.pool import staging as stagings
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.left import PREFIX, clear_left
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staging import builder_of, sign, staging
+from sharedenv.pool.store import Environment, examine
 from sharedenv.report.output import Output
 from sharedenv.run.case import Case
 from sharedenv.run.over import going_on
 from sharedenv.run.runs import list_runs, newest_first
 from sharedenv.run.spool import Spool
+from sharedenv.start.staged import identity
 from tests.conftest import Project
 from tests.faults import mounted, require, wait_for
+from tests.lab import ALICE, BOB, new_lab
 
 
 def layout_in(folder: Path) -> Layout:
@@ -135,6 +141,71 @@ def test_who_waits_is_told_since_when_the_holder_has_it(tmp_path: Path, key: str
     assert abs(since - began) < 60
 
 
+def test_no_prune_takes_what_is_being_packed(project: Project, tmp_path: Path) -> None:
+    """Its archive was half made when the files went."""
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    with lease(Layout(str(project.pool)), f"archive-{identity(str(project.environments[0]))}", waiting=lambda *_: None):
+        process = project.start("stage", "--to", str(tmp_path / "local"), "s.py")
+        held = project.environments[0] / "sharedenv.json"
+        wait_for(lambda: str(held) in {os.path.realpath(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()})
+        assert "in use by process" in project.call("prune", "--unused-for", "0s").stdout
+    assert process.wait() == 0
+    assert "removed" in project.call("prune", "--unused-for", "0s").stdout
+    assert "sharedenv build s.py" in project.call("stage", "--to", str(tmp_path / "other"), "s.py", status=3).stderr
+
+
+def test_an_archive_that_was_never_finished_goes_with_the_next_prune(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made it has signed the folder that it was made in."""
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    layout = Layout(str(project.pool))
+    environment = examine(layout, str(project.environments[0]))
+    assert isinstance(environment, Environment)
+
+    def make() -> None:
+        monkeypatch.setattr(archives, "write_archive", lambda *_: os._exit(0))
+        archives.make_archive(layout, environment, lambda *_: None)
+
+    in_child(make)
+    assert list((project.pool / "tmp").glob("*/archive.tar"))
+    project.call("prune")
+    assert not list((project.pool / "tmp").iterdir())
+    assert not list((project.pool / "locks").iterdir())
+
+
+def test_what_is_left_in_tmp_is_named(project: Project) -> None:
+    """Though nothing tells whether its process lives: files there live for an instant, a folder is signed at once."""
+    project.script("s.py")
+    project.call("build", "s.py")
+    tmp = project.pool / "tmp"
+    (tmp / "failure-0123").touch()
+    (tmp / "000000000000-abcdef").mkdir()
+    (tmp / "000000000000-fedcba").mkdir()
+    (tmp / "000000000000-fedcba/owner.json").touch()
+    before = {str(path) for path in tmp.iterdir()}
+    rubbish = json.loads(project.call("prune", "--json").stdout)["rubbish"]
+    assert {item["path"] for item in rubbish if not item["removed"]} == before
+    for path in before:
+        os.utime(path, (time.time() - 4000,) * 2)
+    project.call("prune")
+    assert not list(tmp.iterdir())
+
+
+@pytest.mark.root
+def test_a_colleague_s_unpublished_environment_is_taken_up(offline_env: dict[str, str], wheels: Path) -> None:
+    """Its builder was killed between its last two steps: only they may change the mode of its folder."""
+    with new_lab(offline_env, wheels) as lab:
+        lab.script("s.py")
+        lab.call(ALICE, "build", "--shared-group", "s.py")
+        [environment] = lab.environments
+        environment.chmod(0o755)
+        for path in [*(lab.pool / "keys").iterdir(), *(lab.pool / "index").iterdir()]:
+            path.unlink()
+        assert lab.call(BOB, "exec", "s.py").stdout == "ran\n"
+        assert lab.environments == [environment]
+
+
 TIDIES = """
 import signal, sys, time
 def tidy(*_):
@@ -229,7 +300,7 @@ def test_a_disk_that_is_full_before_the_journal_runs_nothing(project: Project, t
     require("mount")
     project.script("s.py", body="open('ran', 'x')")
     project.call("build", "s.py")
-    with mounted(project.pool / "runs", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2" if what == "inodes" else "size=4k", "none") as runs:
+    with mounted(project.pool / "runs", "-t", "tmpfs", "-o", "mode=755,size=4k,nr_inodes=2" if what == "inodes" else "mode=755,size=4k", "none") as runs:
         if what == "bytes":
             (runs / "filling").write_bytes(b"x" * 4096)
         done = project.call("run", "s.py", status=2)
@@ -279,8 +350,10 @@ def test_which_runs_are_over_is_noted_and_never_believed_for_one_that_changed(pr
     (runs / ".over").unlink()
     os.mkfifo(runs / ".over")
     assert going_on(str(runs)) == [run.name]
+    shutil.rmtree(run)
+    (runs / ".over").unlink()
     project.call("prune", "--all")
-    assert not project.pool.exists()
+    assert not project.pool.exists(), "the note that it makes keeps no pool"
 
 
 def test_the_last_run_is_the_last_whatever_it_is_called(project: Project) -> None:

@@ -19,7 +19,7 @@ from sharedenv.cli.arguments import duration
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
 from sharedenv.discover import POOL
-from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.plan import Plan
 from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
@@ -148,5 +148,5 @@ def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, order
             f"can't write the journal below {work.layout.runs}",
             cause=error.strerror,
             hint=way_out(work.layout, error),
-            exit_code=EXIT_FAILED,
+            exit_code=EXIT_USAGE,  # nothing was run: 1 would say that some script failed
         ) from None

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import click
 
 from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.options import option
 from sharedenv.cli.scripts import script_options
-from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.archive import Archive, make_archive
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.stage import stage, stage_folder
-from sharedenv.pool.store import Environment
+from sharedenv.pool.store import Environment, enter
 from sharedenv.report.console import Console
 from sharedenv.report.words import duration, size
-from sharedenv.start.access import SHORT
+from sharedenv.start.access import SHORT, Vanished
 from sharedenv.start.staged import VARIABLE
 from sharedenv.start.trust import is_shared, user_name
 
@@ -54,11 +55,35 @@ def stage_all(layout: Layout, environments: Iterable[Environment], folder: str, 
     """Stages environments and tells of each. Raises SharedenvError."""
     for environment in environments:
         name = environment.key[:SHORT]
-        done = stage(environment, folder, functools.partial(archive_of, layout, environment, console))
+        with _held(layout, environment):
+            done = stage(environment, folder, functools.partial(archive_of, layout, environment, console))
         if done.seconds is None:
             console.detail(f"environment {name} is in {folder} already")
         else:
             console.say(f"staged environment {name} to {folder} in {duration(done.seconds)} ({size(environment.manifest.bytes)})")
+
+
+@contextlib.contextmanager
+def _held(layout: Layout, environment: Environment) -> Iterator[None]:
+    """No prune takes the environment while it is packed. Raises SharedenvError when one was faster."""
+    try:
+        descriptor = enter(layout, environment)
+    except Vanished:
+        raise SharedenvError(
+            f"environment {environment.key[:SHORT]} was taken away while it was wanted",
+            cause="a prune, or a build that replaced it, was faster",
+            hint=_again(environment),
+            exit_code=EXIT_BUILD,
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _again(environment: Environment) -> str:
+    scripts = environment.manifest.scripts
+    return shlex.join(["sharedenv", "build", *scripts[:1]]) if scripts else "sharedenv build SCRIPT…"
 
 
 def archive_of(layout: Layout, environment: Environment, console: Console) -> Archive:

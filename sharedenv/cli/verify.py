@@ -46,7 +46,11 @@ def verify_(
     layout, chosen = _chosen(console.pool, names, python)
     results: list[tuple[Found, Verified]] = []
     for item in chosen:
-        results.append((item, verify(layout, item.path)))
+        found = verify(layout, item.path)
+        if not found.sound and not os.path.lexists(item.path):
+            console.detail(f"{item.name} was removed meanwhile")
+            continue
+        results.append((item, found))
         if not as_json:
             _print(*results[-1], console)
     wanted = [(item, result) for item, result in results if item.published]

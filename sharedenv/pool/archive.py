@@ -20,6 +20,7 @@ from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.private import private, readable_as
+from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment
 from sharedenv.start.regular import open_regular
 from sharedenv.start.staged import identity
@@ -60,19 +61,15 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
     with lease(layout, f"archive-{name}", waiting=waiting):
         if found := find_archive(layout, name):
             return found
-        temporary = os.path.join(layout.tmp, f"{name}-{os.urandom(6).hex()}.tar")
-        try:
+        with staging(layout, environment.key) as folder:
+            temporary = os.path.join(folder, "archive.tar")
             with open(temporary, "xb", opener=private) as file:
                 digest = write_archive(environment.path, file)
                 sync_descriptor(file.fileno())
             readable_as(temporary, layout.archives)
             archive = Archive(os.path.join(layout.archives, f"{name}.{digest}.tar"), digest)
             os.rename(temporary, archive.path)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-        return archive
+            return archive
 
 
 def discard_archive(archive: Archive, inode: int) -> None:

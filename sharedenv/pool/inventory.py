@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterable, Mapping
 
 from sharedenv.frozen import frozen
 from sharedenv.start.access import INVENTORY
-from sharedenv.start.regular import MOST, read_regular
+from sharedenv.start.regular import MOST, open_regular, read_regular
 
 SCHEMA = 1
 
@@ -102,16 +101,13 @@ def _hash_batch(root: str, batch: list[str]) -> list[tuple[int, str] | str | OSE
 
 def _hash_entry(path: str) -> tuple[int, str] | str:
     try:
-        # NONBLOCK: a fifo put in the place of a file must not hold us up
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError:
         if os.path.islink(path):
             return os.readlink(path)
         raise
     with open(descriptor, "rb", buffering=0) as file:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            return f"no file: {stat.filemode(found.st_mode)[0]}"
         if found.st_size <= _WHOLE:
             data = file.read()
             return len(data), hashlib.sha256(data).hexdigest()

@@ -157,7 +157,8 @@ def _occupants(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[
         yield policy.doubt or min(policy.needed.values())
     if begun := run_files(layout) - files:
         yield f"run {min(begun).partition('/')[0]} began meanwhile"
-    if any(item.live for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True)):
+    # files in tmp/ live for an instant: a young one is nobody at work
+    if any(item.live and os.path.isdir(item.path) for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True)):
         yield "a build may be at work"
     try:
         others = [name for name in os.listdir(layout.path) if not is_part(name)]

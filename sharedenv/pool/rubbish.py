@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import UNFINISHED, Layout
 from sharedenv.pool.owner import is_here, lives
-from sharedenv.pool.staging import builder_of
+from sharedenv.pool.staging import OWNER, builder_of
 from sharedenv.pool.store import bury, remove_tree
 from sharedenv.pool.undertaker import clear_away, is_abandoned
 from sharedenv.start.access import again
@@ -50,12 +50,13 @@ def _staging(layout: Layout, now: float) -> Iterator[tuple[str, str | None]]:
     for path, found in _entries(layout.tmp):
         age = now - found.st_mtime
         if not stat.S_ISDIR(found.st_mode):
-            if age >= SHORT_LIVED:
-                yield path, "left by a process that ended"
+            yield path, "left by a process that ended" if age >= SHORT_LIVED else None
             continue
         owner = builder_of(path)
         if owner is not None and is_here(owner):
             yield path, None if lives(owner, 0.0) else f"its builder, pid {owner.pid}, has ended"
+        elif owner is None and set(names_in(path)) <= {OWNER}:  # it is signed at once, before anything else is put there
+            yield path, "left by a process that ended" if age >= SHORT_LIVED else None
         elif _lease_is_fresh(layout, os.path.basename(path), now) or now - _newest(path) < SILENCE:
             yield path, None
         else:

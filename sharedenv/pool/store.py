@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -188,7 +189,8 @@ def adopt(layout: Layout, payload: Payload, fits: Callable[[Manifest], bool]) ->
             and fits(found.manifest)
             and completeness(path, found.manifest) is None
         ):
-            _protect(path)
+            with contextlib.suppress(PermissionError):  # a colleague's: then nobody but them can write there anyway
+                _protect(path)
             replace_link(layout, os.path.join(layout.keys, payload.key), f"../envs/{found.name}")
             return found
     return None

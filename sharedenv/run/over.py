@@ -8,6 +8,7 @@ without it, or where it can't be believed, the runs are looked at.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -75,8 +76,9 @@ def _is_over(run: str) -> bool:
         sessions = [name for name in names if name not in _LONELY]
         if not sessions or not all(name.startswith(f"results-{LOCAL}.") for name in sessions):
             return False
+        json.loads(read_regular(os.path.join(run, "run.json"), MOST))  # what can't be read may need anything
         return all(last_line(os.path.join(run, name)).startswith(b'{"ended":"done"') for name in sessions)
-    except OSError:
+    except (OSError, ValueError, RecursionError):
         return False
 
 
