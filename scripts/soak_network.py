@@ -351,7 +351,8 @@ def names(lab: Lab) -> dict[str, object]:
 
 def sound(lab: Lab) -> dict[str, object]:
     """What is left: all sound by every byte, on B; nothing in tmp/ that prune doesn't name."""
-    found = json.loads(lab.sharedenv(1, "verify", "--json").wait(900)[1].strip().splitlines()[-1] or "{}")
+    verify = shlex.join([sys.executable, "-m", "sharedenv", "verify", "--json"])
+    found = json.loads(lab.shell(1, f"{verify} 2>/dev/null").wait(900)[1])
     lab.sharedenv(0, "prune").wait()
     left = [path.name for path in (lab.folder / "brick/project/.sharedenv/tmp").iterdir()]
     bad = [item["name"] for item in found["environments"] if not item["sound"]]

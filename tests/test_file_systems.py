@@ -166,3 +166,21 @@ def test_a_file_of_uvs_cache_that_takes_no_more_names_is_copied(project: Project
         newest = project.environments[-1]
         assert {file.stat().st_nlink for file in newest.glob("lib/*/site-packages/many_*.py")} == {1}
     assert project.call("exec", "s.py", env=env).stdout == "ran\n"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [["-p", "a=rwX", "--chmod-ignore"], ["-p", "g+wD", "--chmod-deny"]], ids=["777", "775"])
+def test_a_pool_that_has_come_to_where_all_is_open_is_not_told_to_chmod(project: Project, tmp_path: Path, options: list[str]) -> None:
+    """A chmod of what others may write is the way out elsewhere, and can't help here."""
+    with bindfs(tmp_path / "odd", *options) as folder:
+        back = Project(tmp_path / "odd.back" / "p", project.env)
+        back.path.mkdir()
+        back.script("s.py", [], "print('ran')")
+        back.call("build", "s.py")
+        there = Project(folder / "p", project.env)
+        told = there.call("run", "s.py", status=2).stderr
+        assert "may write into the pool" in told and "chmod" in told.partition("hint:")[0] and "chmod" not in told.partition("hint:")[2]
+        assert "another file system" in told.partition("hint:")[2]
+        assert "another file system" in findings(there, status=1)["trust"]["hint"]
+    back.pool.chmod(0o777)
+    assert "hint: chmod -R go-w" in back.call("run", "s.py", status=2).stderr

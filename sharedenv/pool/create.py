@@ -15,7 +15,7 @@ from sharedenv.pool.durable import sync_descriptor, sync_folder
 from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
 from sharedenv.pool.mounts import file_system
 from sharedenv.pool.private import FOLDER, make_folders, private
-from sharedenv.pool.trial import lacking, named
+from sharedenv.pool.trial import ANOTHER, lacking, named
 from sharedenv.start.access import again
 
 ELSEWHERE = "take a folder that you can write to: sharedenv --pool DIR/.sharedenv …"  #: a hint where the pool's place is denied
@@ -107,7 +107,7 @@ def _check_file_system(layout: Layout, above: str) -> None:
     raise SharedenvError(
         f"no pool can be made at {layout.path}",
         cause="\n".join([f"{named(file_system(above))} can't do what a pool needs:", *found]),
-        hint="take a folder on another file system: sharedenv --pool DIR/.sharedenv …",
+        hint=ANOTHER,
         exit_code=EXIT_BUILD,
     )
 

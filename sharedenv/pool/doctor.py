@@ -24,7 +24,7 @@ from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
-from sharedenv.pool.trial import TRIALS, Trial, lock_fault, trial_folder, try_out
+from sharedenv.pool.trial import ANOTHER, TRIALS, Trial, lock_fault, no_chmod_helps, trial_folder, try_out
 from sharedenv.script import uv_options
 from sharedenv.start.trust import Distrust, check_folders, check_pool, group_name, is_shared, user_name
 from sharedenv.uv import Uv, cache_folder, find_uv
@@ -232,7 +232,8 @@ def _pool(layout: Layout) -> Iterator[Finding]:
         yield Finding("pool", Level.PROBLEM, ": ".join(filter(None, (error.message, error.cause))), error.hint)
     except Distrust as error:
         told = set()
-        yield Finding("trust", Level.PROBLEM, error.message, error.hint)
+        hint = ANOTHER if (error.hint or "").startswith("chmod ") and no_chmod_helps(layout.path) else error.hint
+        yield Finding("trust", Level.PROBLEM, error.message, hint)
     else:
         if not there:
             yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")

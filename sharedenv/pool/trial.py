@@ -19,6 +19,7 @@ from sharedenv.start.trust import file_fault
 #: says nothing of what a file system can do: no room, no right to write here, a folder that others have removed
 _CIRCUMSTANCES = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
+ANOTHER = "take a folder on another file system: sharedenv --pool DIR/.sharedenv …"  #: the way out
 TRIAL = ".trial."  #: how the folder begins in which is tried
 
 
@@ -66,6 +67,15 @@ def lacking(folder: str) -> list[str]:
     with trial_folder(folder) as path:
         found = [(trial, try_out(trial, path)) for trial in TRIALS if trial.needed]
     return [f"{trial.subject}: {fault}" for trial, fault in found if fault is not None]
+
+
+def no_chmod_helps(folder: str) -> str | None:
+    """Why what is open to others in a folder stays so: its file system has modes of its own. None where a chmod would help."""
+    try:
+        with trial_folder(folder) as path:
+            return try_out(MODES, path)
+    except OSError:
+        return None  # it can't be tried
 
 
 def named(system: FileSystem | None) -> str:
@@ -191,8 +201,9 @@ def lock_fault(path: str) -> str | None:
         return "two holders got the exclusive lock at once"
 
 
+MODES = Trial("modes", "gives and shows the modes of files", _try_modes)
 TRIALS = (
-    Trial("modes", "gives and shows the modes of files", _try_modes),
+    MODES,
     Trial("links", "makes symbolic links, follows them, and renames over them", _try_links),
     Trial("folders", "renames folders", _try_folders),
     Trial("leases", "creates a name once only, and shows when it was touched", _try_leases),
