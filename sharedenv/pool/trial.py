@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -78,6 +79,13 @@ def no_chmod_helps(folder: str) -> str | None:
         return None  # it can't be tried
 
 
+def elsewhere(system: FileSystem | None) -> str:
+    """A hint where a file system can hold no pool."""
+    if system is not None and system.type == "fuse.sshfs":  # of its links the newer ones show none that leads up, or elsewhere
+        return f"sshfs -o no_contain_symlinks HOST:DIR {shlex.quote(system.mount)}, or {ANOTHER}"
+    return ANOTHER
+
+
 def named(system: FileSystem | None) -> str:
     """A file system in words."""
     return f"{system.type}, mounted at {system.mount}," if system else "its file system"
@@ -118,7 +126,8 @@ def _try_modes(folder: str) -> None:
 
 def _try_links(folder: str) -> None:
     target, link = os.path.join(folder, "target"), os.path.join(folder, "link")
-    os.mkdir(target, FOLDER)
+    # a file: where links are shown as what they lead to, one to a folder can't be removed any more
+    os.close(private(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     for text in (f"../{os.path.basename(folder)}/target", target):  # as keys lead to environments, and those to their Python
         with _asked("symlink"):
             os.symlink(text, link + ".new")
