@@ -38,6 +38,7 @@ BRICK = """\
 volume posix
   type storage/posix
   option directory {folder}/brick
+  option gfid2path on
 end-volume
 volume locks
   type features/locks
@@ -117,11 +118,15 @@ class Job:
 
 @dataclass
 class Lab:
-    """Two nodes that see one folder, ``mnt`` by its path on each; ``begin`` has a job's command started on a node."""
+    """Two nodes that see one folder, ``mnt`` by its path on each.
+
+    ``begin`` has the command of a job (its folder) started on a node, ``end`` has all that it started killed.
+    """
 
     name: str
     folder: Path
     begin: Callable[[int, Path], None]
+    end: Callable[[int, Path], None]
     jobs: int = 0
 
     @property
@@ -165,11 +170,6 @@ class Lab:
         """Starts sharedenv on a node."""
         return self.shell(node, shlex.join([sys.executable, "-m", "sharedenv", *words]))
 
-    def kill(self, node: int, job: Job) -> None:
-        """SIGKILL for a job's whole session, on its node."""
-        pid = (job.folder / "pid").read_text().strip()
-        self.shell(node, f"pkill -KILL -s {pid}").wait()
-
     @property
     def environments(self) -> int:
         """How many there are, by what lies behind the nodes' file system."""
@@ -181,6 +181,7 @@ def gluster(folder: Path) -> Iterator[Lab]:
     """GlusterFS with two clients, each mounted on mnt in its own name spaces."""
     (folder / "brick.vol").write_text(BRICK.format(folder=folder))
     (folder / "client.vol").write_text(CLIENT)
+    running: dict[Path, subprocess.Popen[bytes]] = {}
     servers = [subprocess.Popen(["glusterfsd", "-N", "-f", folder / "brick.vol", "-l", folder / "brick.log"])]
     time.sleep(1)
     for node in (0, 1):
@@ -192,10 +193,15 @@ def gluster(folder: Path) -> Iterator[Lab]:
 
     def begin(node: int, job: Path) -> None:
         inside = f"mount --bind {folder}/client{node} {folder}/mnt && hostname node{node} && exec bash {job}/command"
-        subprocess.Popen(["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", inside])
+        argv = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", inside]
+        running[job] = subprocess.Popen(argv)
+
+    def end(_: int, job: Path) -> None:
+        running[job].kill()  # and with it the first process of its name space, and all in it
+        running[job].wait()
 
     try:
-        yield Lab("gluster", folder, begin)
+        yield Lab("gluster", folder, begin, end)
     finally:
         for node in (0, 1):
             subprocess.run(["umount", "-l", folder / f"client{node}"], check=False)
@@ -229,9 +235,9 @@ def nfs(folder: Path) -> Iterator[Lab]:
                  f"node={node + 1}",
                  f"vec0:transport=tap,ifname=t{node}", "con=null", "con0=fd:0,fd:1", f"uml_dir={folder}", f"umid=node{node}", "quiet"],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True))  # fmt: skip
-    end = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not all(b"mounted" in log.read_bytes() for log in logs):
-        assert time.monotonic() < end, "".join(log.read_text(errors="replace") for log in logs)
+        assert time.monotonic() < deadline, "".join(log.read_text(errors="replace") for log in logs)
         time.sleep(0.2)
 
     def begin(node: int, job: Path) -> None:
@@ -240,8 +246,15 @@ def nfs(folder: Path) -> Iterator[Lab]:
         stdin.write(f"{job}\n".encode())
         stdin.flush()
 
+    def end(node: int, job: Path) -> None:
+        (job / "kill").mkdir()
+        (job / "kill/command").write_text(f"pkill -KILL -s $(cat {job}/pid); touch {job}/kill/status\n")
+        begin(node, job / "kill")
+        while not (job / "kill/status").exists():
+            time.sleep(0.05)
+
     try:
-        yield Lab("nfs", folder, begin)
+        yield Lab("nfs", folder, begin, end)
     finally:
         for process in nodes:
             os.killpg(process.pid, 9)
@@ -283,7 +296,7 @@ def kills(lab: Lab) -> dict[str, object]:
         while "building" not in builder.said and not builder.ended:
             time.sleep(0.02)
         time.sleep(random.random())
-        lab.kill(0, builder)
+        lab.end(0, builder.folder)
         began = time.monotonic()
         status, said = lab.sharedenv(1, "exec", f"kill{number}.py").wait()
         waited.append(round(time.monotonic() - began))
@@ -312,7 +325,7 @@ def resume(lab: Lab) -> dict[str, object]:
     brick = lab.folder / "brick/project/many"
     while len(list(brick.glob("case*/ran"))) < 6 and not job.ended:
         time.sleep(0.1)
-    lab.kill(0, job)
+    lab.end(0, job.folder)
     began, refused, status, said = time.monotonic(), 0, 1, ""
     while time.monotonic() - began < 240:
         status, said = lab.sharedenv(1, "run", "-j2", "--resume").wait()
@@ -331,12 +344,15 @@ def names(lab: Lab) -> dict[str, object]:
     for number in range(50):
         lab.script(f"names/{number}.py", "print('ran')\n", f"alpha>=0.0.{number}")
     status, said = lab.sharedenv(0, "build", "names/*.py").wait(900)
-    return {"environments": 50, "failed": status, "words": [said[-2000:]] if status else []}
+    logs = (lab.folder / "brick/project/.sharedenv/logs").glob("*.log")
+    copied = sum("installing again, by copying" in log.read_text() for log in logs)
+    return {"environments": 50, "by copying": copied, "failed": status, "words": [said[-2000:]] if status else []}
 
 
 def sound(lab: Lab) -> dict[str, object]:
     """What is left: all sound by every byte, on B; nothing in tmp/ that prune doesn't name."""
-    found = json.loads(lab.sharedenv(1, "verify", "--json").wait(900)[1].strip().splitlines()[-1] or "{}")
+    verify = shlex.join([sys.executable, "-m", "sharedenv", "verify", "--json"])
+    found = json.loads(lab.shell(1, f"{verify} 2>/dev/null").wait(900)[1])
     lab.sharedenv(0, "prune").wait()
     left = [path.name for path in (lab.folder / "brick/project/.sharedenv/tmp").iterdir()]
     bad = [item["name"] for item in found["environments"] if not item["sound"]]

@@ -107,7 +107,7 @@ def test_a_file_system_that_creates_a_name_twice(project: Project, tmp_path: Pat
 def test_a_file_system_that_lacks_what_a_pool_leans_on(project: Project, subject: str, fault: str) -> None:
     require("strace", root=False)
     found = findings(project, status=1, prefix=["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}"])[subject]
-    assert found["level"] == "problem" and "it does not (" in found["text"] and "on a file system" in found["hint"]
+    assert found["level"] == "problem" and "it does not (" in found["text"] and "on another file system" in found["hint"]
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -166,3 +167,58 @@ def test_a_file_of_uvs_cache_that_takes_no_more_names_is_copied(project: Project
         newest = project.environments[-1]
         assert {file.stat().st_nlink for file in newest.glob("lib/*/site-packages/many_*.py")} == {1}
     assert project.call("exec", "s.py", env=env).stdout == "ran\n"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [["-p", "a=rwX", "--chmod-ignore"], ["-p", "g+wD", "--chmod-deny"]], ids=["777", "775"])
+def test_a_pool_that_has_come_to_where_all_is_open_is_not_told_to_chmod(project: Project, tmp_path: Path, options: list[str]) -> None:
+    """A chmod of what others may write is the way out elsewhere, and can't help here."""
+    with bindfs(tmp_path / "odd", *options) as folder:
+        back = Project(tmp_path / "odd.back" / "p", project.env)
+        back.path.mkdir()
+        back.script("s.py", [], "print('ran')")
+        back.call("build", "s.py")
+        there = Project(folder / "p", project.env)
+        told = there.call("run", "s.py", status=2).stderr
+        assert "may write into the pool" in told and "chmod" in told.partition("hint:")[0] and "chmod" not in told.partition("hint:")[2]
+        assert "another file system" in told.partition("hint:")[2]
+        assert "another file system" in findings(there, status=1)["trust"]["hint"]
+    back.pool.chmod(0o777)
+    assert "hint: chmod -R go-w" in back.call("run", "s.py", status=2).stderr
+
+
+SFTP = "/usr/lib/openssh/sftp-server"
+
+
+@contextmanager
+def sshfs(folder: Path, *options: str) -> Iterator[Path]:
+    """A folder by sshfs, whose server is started directly."""
+    require("sshfs")
+    if not os.path.exists(SFTP):
+        pytest.skip(f"needs {SFTP}")
+    back, command = folder.with_suffix(".back"), folder.with_suffix(".sh")
+    back.mkdir()
+    folder.mkdir()
+    command.write_text(f"#!/bin/sh\nexec {SFTP}\n")
+    command.chmod(0o755)
+    named = [word for option in (f"ssh_command={command}", *options) for word in ("-o", option)]
+    subprocess.run(["sshfs", *named, f"host:{back}", folder], check=True, capture_output=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [["contain_symlinks"], ["follow_symlinks"], ["no_contain_symlinks"]], ids=lambda words: words[0])
+def test_sshfs_holds_a_pool_where_it_shows_links_as_they_are(project: Project, tmp_path: Path, options: list[str]) -> None:
+    with sshfs(tmp_path / "far", *options) as folder:
+        there = Project(folder / "p", project.env)
+        there.script("s.py", [], "print('ran')")
+        if options == ["no_contain_symlinks"]:
+            assert there.call("run", "s.py").stdout == there.call("exec", "s.py").stdout == "ran\n"
+            return
+        told = there.call("run", "s.py", status=3).stderr
+        assert "links: " in told and f"hint: sshfs -o no_contain_symlinks HOST:DIR {folder}, or take" in told
+        assert not there.pool.exists() and findings(there, status=1)["links"]["level"] == "problem"
+        assert [path.name for path in there.path.iterdir()] == ["s.py"]

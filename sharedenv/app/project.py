@@ -20,6 +20,7 @@ from sharedenv.pool.find import find_pool, find_pools, place_for_one, place_pool
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.missing import uncovered_error
+from sharedenv.pool.trial import ANOTHER, no_chmod_helps
 from sharedenv.run.runs import holds_unfinished
 from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import Distrust, check_folders, check_pool
@@ -145,7 +146,10 @@ def trusted(layout: Layout) -> None:
         if check_pool(layout.path, os.environ) is not None:
             check_folders(layout.path, FOLDERS)
     except Distrust as error:
-        raise SharedenvError(error.message, cause=error.cause, hint=error.hint, exit_code=EXIT_USAGE) from None
+        cause, hint = error.cause, error.hint
+        if (hint or "").startswith("chmod ") and (fault := no_chmod_helps(layout.path)):
+            cause, hint = f"{cause}\n{fault}", ANOTHER
+        raise SharedenvError(error.message, cause=cause, hint=hint, exit_code=EXIT_USAGE) from None
 
 
 def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:

@@ -15,7 +15,7 @@ from sharedenv.pool.durable import sync_descriptor, sync_folder
 from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
 from sharedenv.pool.mounts import file_system
 from sharedenv.pool.private import FOLDER, make_folders, private
-from sharedenv.pool.trial import lacking, named
+from sharedenv.pool.trial import elsewhere, lacking, named
 from sharedenv.start.access import again
 from sharedenv.start.regular import NOT_REGULAR, open_regular, read_regular
 
@@ -105,10 +105,11 @@ def _check_file_system(layout: Layout, above: str) -> None:
         while path != above:
             os.rmdir(path)
             path = os.path.dirname(path)
+    system = file_system(above)
     raise SharedenvError(
         f"no pool can be made at {layout.path}",
-        cause="\n".join([f"{named(file_system(above))} can't do what a pool needs:", *found]),
-        hint="take a folder on another file system: sharedenv --pool DIR/.sharedenv …",
+        cause="\n".join([f"{named(system)} can't do what a pool needs:", *found]),
+        hint=elsewhere(system),
         exit_code=EXIT_BUILD,
     )
 

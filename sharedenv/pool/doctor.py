@@ -24,7 +24,7 @@ from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
-from sharedenv.pool.trial import TRIALS, Trial, lock_fault, trial_folder, try_out
+from sharedenv.pool.trial import ANOTHER, TRIALS, Trial, elsewhere, lock_fault, no_chmod_helps, trial_folder, try_out
 from sharedenv.script import uv_options
 from sharedenv.start.trust import Distrust, check_folders, check_pool, group_name, is_shared, user_name
 from sharedenv.uv import Uv, cache_folder, find_uv
@@ -129,7 +129,7 @@ def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Fi
     try:
         with trial_folder(folder) as path:
             for trial in TRIALS:
-                yield _attempt(trial, path)
+                yield _attempt(trial, path, system)
             fault = lock_fault(os.path.join(path, "lock"))
     except OSError as error:
         yield Finding("trials", Level.WARNING, f"can't be made in {folder}: {error.strerror}", f"ls -ld {shlex.quote(folder)}")
@@ -143,13 +143,12 @@ def _tried(where: str, system: FileSystem | None, layout: Layout) -> Iterator[Fi
         yield Finding("locks", Level.GOOD, f"flock holds{f' ({system.locks.value})' if system else ''}")
 
 
-def _attempt(trial: Trial, folder: str) -> Finding:
+def _attempt(trial: Trial, folder: str, system: FileSystem | None) -> Finding:
     fault = try_out(trial, folder)
     if fault is None:
         return Finding(trial.subject, Level.GOOD, trial.does)
     if trial.needed:
-        remedy = "sharedenv --pool DIR/.sharedenv … on a file system that does"
-        return Finding(trial.subject, Level.PROBLEM, f"{trial.does}: it does not ({fault})", remedy)
+        return Finding(trial.subject, Level.PROBLEM, f"{trial.does}: it does not ({fault})", elsewhere(system))
     return Finding(trial.subject, Level.NOTE, f"{trial.does}: it does not ({fault}); {trial.otherwise}")
 
 
@@ -232,7 +231,8 @@ def _pool(layout: Layout) -> Iterator[Finding]:
         yield Finding("pool", Level.PROBLEM, ": ".join(filter(None, (error.message, error.cause))), error.hint)
     except Distrust as error:
         told = set()
-        yield Finding("trust", Level.PROBLEM, error.message, error.hint)
+        hint = ANOTHER if (error.hint or "").startswith("chmod ") and no_chmod_helps(layout.path) else error.hint
+        yield Finding("trust", Level.PROBLEM, error.message, hint)
     else:
         if not there:
             yield Finding("pool", Level.NOTE, f"none at {layout.path} yet", "sharedenv build 'case*/script.py'")

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from sharedenv.start.trust import file_fault
 #: says nothing of what a file system can do: no room, no right to write here, a folder that others have removed
 _CIRCUMSTANCES = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
+ANOTHER = "take a folder on another file system: sharedenv --pool DIR/.sharedenv …"  #: the way out
 TRIAL = ".trial."  #: how the folder begins in which is tried
 
 
@@ -68,6 +70,22 @@ def lacking(folder: str) -> list[str]:
     return [f"{trial.subject}: {fault}" for trial, fault in found if fault is not None]
 
 
+def no_chmod_helps(folder: str) -> str | None:
+    """Why what is open to others in a folder stays so: its file system has modes of its own. None where a chmod would help."""
+    try:
+        with trial_folder(folder) as path:
+            return try_out(MODES, path)
+    except OSError:
+        return None  # it can't be tried
+
+
+def elsewhere(system: FileSystem | None) -> str:
+    """A hint where a file system can hold no pool."""
+    if system is not None and system.type == "fuse.sshfs":  # of its links the newer ones show none that leads up, or elsewhere
+        return f"sshfs -o no_contain_symlinks HOST:DIR {shlex.quote(system.mount)}, or {ANOTHER}"
+    return ANOTHER
+
+
 def named(system: FileSystem | None) -> str:
     """A file system in words."""
     return f"{system.type}, mounted at {system.mount}," if system else "its file system"
@@ -108,7 +126,8 @@ def _try_modes(folder: str) -> None:
 
 def _try_links(folder: str) -> None:
     target, link = os.path.join(folder, "target"), os.path.join(folder, "link")
-    os.mkdir(target, FOLDER)
+    # a file: where links are shown as what they lead to, one to a folder can't be removed any more
+    os.close(private(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     for text in (f"../{os.path.basename(folder)}/target", target):  # as keys lead to environments, and those to their Python
         with _asked("symlink"):
             os.symlink(text, link + ".new")
@@ -191,8 +210,9 @@ def lock_fault(path: str) -> str | None:
         return "two holders got the exclusive lock at once"
 
 
+MODES = Trial("modes", "gives and shows the modes of files", _try_modes)
 TRIALS = (
-    Trial("modes", "gives and shows the modes of files", _try_modes),
+    MODES,
     Trial("links", "makes symbolic links, follows them, and renames over them", _try_links),
     Trial("folders", "renames folders", _try_folders),
     Trial("leases", "creates a name once only, and shows when it was touched", _try_leases),

@@ -50,7 +50,7 @@ def refresh(folder: str) -> None:
     opens the folder asks the server (close-to-open).
     """
     try:
-        posix.close(posix.open(folder, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
+        posix.close(posix.open(folder, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NONBLOCK | posix.O_CLOEXEC))
     except OSError:
         pass
 
