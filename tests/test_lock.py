@@ -16,6 +16,7 @@ import pytest
 from sharedenv.project_lock import LockError, parse_project_lock
 from sharedenv.start.environ import platform_tag
 from tests.conftest import Project
+from tests.slurm import Cluster
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_drift import change
 from tests.test_held import PASSWORD, SHOW, USER, damage, index, purge, serving
@@ -468,3 +469,29 @@ def test_no_credential_is_in_the_lock_and_all_are_used(project: Project, tmp_pat
         shutil.rmtree(tmp_path / "cache")
         project.call("prune", "--all")
         assert project.call("exec", "s.py").stdout == "1.0\n"
+
+
+def test_a_locked_pool_is_refused_by_a_sharedenv_that_holds_nothing(project: Project) -> None:
+    """It would resolve anew: format 2 tells it to be upgraded."""
+    project.script("s.py", ["alpha"], SHOW)
+    project.call("lock", "s.py")
+    project.call("build", "s.py")
+    assert json.loads((project.pool / "pool.json").read_text())["format"] == 2
+    document = json.loads(project.call("key", "--json", "s.py").stdout)["payloads"]
+    assert all("sharedenv.lock" in payload for payload in document.values())
+    lock_file(project).unlink()
+    document = json.loads(project.call("key", "--json", "s.py").stdout)["payloads"]
+    assert all(set(payload) == {"schema", "requires-python", "dependencies", "tool.uv", "lock", "python", "settings", "platform"} for payload in document.values())
+
+
+def test_submit_under_a_lock(project: Project, index: Path, cluster: Cluster) -> None:
+    project.env |= {**cluster.env, "TMPDIR": str(project.path.parent)}
+    project.copies(4, ["alpha"], SHOW)
+    project.call("lock", "case*/script.py")
+    make_wheel(index, "alpha", "1.1")
+    project.call("submit", "case*/script.py", "--capture", "out", "--wait")
+    assert [(project.path / f"case{number}/out").read_text() for number in range(1, 5)] == ["1.0\n"] * 4
+    project.script("other.py", ["alpha<9"], SHOW)
+    assert "not covered by sharedenv.lock" in project.call("submit", "other.py", status=3).stderr
+    project.call("submit", "--no-lock", "other.py", "--capture", "out", "--wait")
+    assert (project.path / "out").read_text() == "1.1\n"
