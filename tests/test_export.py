@@ -104,7 +104,8 @@ def test_a_commit_and_a_folder(project: Project, tmp_path: Path) -> None:
     project.script("s.py", [f"lib @ git+file://{lib}@{commit}", "alpha"], PRINT_LIB)
     project.script("t.py", ["lib", "alpha"], PRINT_LIB, extra=f'[tool.uv.sources]\nlib = {{ path = "{lib}" }}')
     project.call("build", "s.py", "t.py")
-    text = project.call("export", "s.py", "-o", "requirements.txt") and (project.path / "requirements.txt").read_text()
+    project.call("export", "s.py", "-o", "requirements.txt")
+    text = (project.path / "requirements.txt").read_text()
     assert f"lib @ git+file://{lib}@{commit}\n" in text and "alpha==2.0  # sha256:" in text and "--hash" not in text
     python = fresh(project, "venv")
     uv(project, "pip", "install", "--python", str(python), "-r", "requirements.txt")
@@ -136,5 +137,6 @@ def test_indexes_beside_that_of_most_packages_are_named() -> None:
     pins = (Pin("a", "1", "https://one.org", files), Pin("b", "1+cpu", "https://two.org", files), Pin("c", "1", "https://one.org", files))
     text = requirements_text(Versions("3.11", "", pins), "head", str)
     assert text.splitlines()[:2] == ["# head", "--extra-index-url https://two.org"] and "b==1+cpu \\\n" in text
-    pins = (*pins, Pin("d", "1", git=Git("https://x.org/d", "2" * 40)))
-    assert f"c==1  # sha256:{'1' * 64}\nd @ git+https://x.org/d@{'2' * 40}\n" in requirements_text(Versions("3.11", "", pins), "head", str)
+    commit = Pin("d", "1", git=Git("https://x.org/d", "2" * 40))
+    text = requirements_text(Versions("3.11", "", (*pins, commit)), "head", str)
+    assert f"c==1  # sha256:{'1' * 64}\nd @ git+https://x.org/d@{'2' * 40}\n" in text

@@ -198,13 +198,18 @@ def test_from_a_cases_folder_the_lock_above_counts(project: Project) -> None:
         assert project.pool.is_dir() and not (project.path / "case1/.sharedenv").exists()
 
 
-def test_a_lock_in_a_folder_below_is_that_folders(project: Project) -> None:
+def test_a_lock_between_a_script_and_its_pool_is_no_silent_matter(project: Project) -> None:
     project.script("s.py", ["alpha"], SHOW)
-    project.script("below/s.py", ["alpha"], SHOW)
-    project.call("run", "s.py", "below/s.py")
+    project.script("below/case1/s.py", ["alpha<2"], SHOW)
+    project.call("run", "s.py")
     (project.path / "below/sharedenv.lock").write_text("version = 1\n")
-    for command, status in (("exec", 125), ("run", 3)):
-        assert "not covered by sharedenv.lock" in project.call(command, "s.py", cwd=project.path / "below", status=status).stderr
+    for command, status in (("exec", 125), ("run", 3), ("build", 3)):
+        told = project.call(command, "below/case1/s.py", status=status).stderr
+        assert "error: the sharedenv.lock in below would not count for below/case1/s.py\n" in told and "hint: sharedenv init below\n" in told
+    project.call("init", "below")
+    assert "not covered by below/sharedenv.lock" in project.call("exec", "below/case1/s.py", status=125).stderr
+    project.call("lock", "below/case1/s.py")
+    assert project.call("exec", "below/case1/s.py").stdout == "1.1\n"
     assert project.call("exec", "s.py").stdout == "2.0\n"
 
 
