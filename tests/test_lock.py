@@ -165,6 +165,9 @@ def test_key_and_status_of_what_is_not_covered(project: Project) -> None:
     assert key(project, "s.py") != key(project, "--no-lock", "s.py")
     assert "sharedenv.lock: " in project.call("key", "--diff", "s.py", "t.py").stdout
     assert "sharedenv.lock   sha256:" in project.call("key", "--explain", "s.py").stdout
+    project.call("build", "s.py")
+    [shown] = re.findall(r"versions: +those of sharedenv.lock \((\w{12})\)\n", project.call("show", "s.py").stdout)
+    assert shown in project.call("export", "s.py").stdout.splitlines()[0]
 
 
 def test_a_variable_passes_it_by_and_leaves_no_trace(project: Project) -> None:

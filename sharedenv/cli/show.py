@@ -114,15 +114,14 @@ def _held(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
     if why := not_held(manifest.payload):
         return [("versions", why), never]
     held = read_held(layout, manifest.payload.key)
-    if NAME in manifest.payload.document:
-        return [("versions", f"of {NAME} ({manifest.payload.document[NAME][7:][:SHORT]})"), never]
     if held is None:
         return [("versions", "not held yet; the next build of it holds them")]
     if not fits(held, manifest):
         return [("versions", f"others are held since {held.since} ({held.digest[:SHORT]})")]
     loose = sum(not pin.is_known for pin in held.pins)
     without = f", {count(loose, 'package')} by name and version alone" if loose else ""
-    return [("versions", f"held since {held.since} ({held.digest[:SHORT]}){without}"), never]
+    how = f"those of {NAME}" if NAME in manifest.payload.document else f"held since {held.since}"
+    return [("versions", f"{how} ({held.digest[:SHORT]}){without}"), never]
 
 
 def _users(manifest: Manifest) -> str:
