@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from tests.conftest import Project
 from tests.slurm import Cluster
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_drift import change
-from tests.test_held import PASSWORD, SHOW, USER, damage, index, purge, serving
+from tests.test_held import PASSWORD, SHOW, USER, damage, index, purge, serving, source_archive
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -503,3 +504,18 @@ def test_submit_under_a_lock(project: Project, index: Path, cluster: Cluster) ->
     assert "not covered by sharedenv.lock" in project.call("submit", "other.py", status=3).stderr
     project.call("submit", "--no-lock", "other.py", "--capture", "out", "--wait")
     assert (project.path / "out").read_text() == "1.1\n"
+
+
+def test_a_source_is_locked_by_its_bytes_and_gives_way_to_a_wheel(project: Project, index: Path) -> None:
+    archive = source_archive(index, "1")
+    project.script("s.py", ["lib"], PRINT_LIB)
+    project.call("lock", "s.py")
+    [entry] = scripts(project)
+    assert entry[HERE][MINOR]["lib"] == {"version": "1", "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    source_archive(index, "2")
+    assert project.call("exec", "s.py").stdout == "1\n"
+    wheel = make_wheel(index, "lib", "2", modules={"lib.py": "VALUE = 'wheel'\n"})
+    project.call("lock", "--upgrade", "s.py")
+    [entry] = scripts(project)
+    assert entry[HERE][MINOR]["lib"] == {"version": "2", "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest()}
+    assert project.call("exec", "s.py").stdout == "wheel\n"
