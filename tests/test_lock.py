@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sharedenv.project_lock import LockError, parse_project_lock
+from sharedenv.project_lock import Entry, LockError, ProjectLock, parse_project_lock
 from sharedenv.start.environ import platform_tag
+from sharedenv.versions import File, Git, Pin, Versions
 from tests.conftest import Project
 from tests.slurm import Cluster
 from tests.test_canonical import PRINT_LIB, make_library
@@ -305,6 +308,35 @@ def test_it_is_the_same_for_all_spellings_and_machines(project: Project, index: 
     make_wheel(index, "alpha", "1.1")
     assert project.call("run", "t.py", env={"UV_PRERELEASE": "allow", "UV_PYTHON": MINOR}).stdout == "1.0\n"
     assert len(scripts(project)) == 1
+
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+_VALUES = st.recursive(
+    st.booleans() | st.integers(-5, 2**63) | _TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3), max_leaves=6
+)
+_HASH = st.sampled_from(["0" * 64, "ab" * 32])
+_PINS = st.builds(
+    Pin, st.from_regex(r"[a-z0-9](-?[a-z0-9]){0,5}", fullmatch=True), st.from_regex(r"[0-9]\.[0-9](\+cpu)?", fullmatch=True),
+    files=st.lists(st.builds(File, st.just(""), st.just(""), _HASH), max_size=2, unique=True).map(lambda files: tuple(sorted(files, key=lambda file: file.sha256))),
+    git=st.none() | st.builds(Git, _TEXT.map("https://{}".format), st.just("1" * 40), st.sampled_from(["", "sub"])),
+)  # fmt: skip
+_TABLES = st.builds(
+    Versions, st.just("3.11"), st.just(""), st.lists(_PINS, max_size=3, unique_by=lambda pin: pin.name).map(lambda pins: tuple(sorted(pins, key=lambda pin: pin.name)))
+)
+_ENTRIES = st.builds(
+    lambda requires, dependencies, options, table: Entry(
+        {"requires-python": requires, "dependencies": dependencies, "tool.uv": options}, "3.11", {(HERE, "3.11"): table}
+    ),
+    _TEXT, st.lists(_TEXT, max_size=3), st.dictionaries(_TEXT, _VALUES, max_size=3), _TABLES,
+)  # fmt: skip
+
+
+@given(st.lists(_ENTRIES, max_size=3))
+def test_what_is_written_is_what_is_read(entries: list[Entry]) -> None:
+    """Whatever scripts ask for: the entries are the same, their ids, and the bytes written again."""
+    lock = ProjectLock().with_entries(entries)
+    found = parse_project_lock(lock.text)
+    assert found.entries == lock.entries and found.text == lock.text
 
 
 @pytest.mark.parametrize("pair", [(["alpha"], ["gamma"]), (["alpha>=1"], ["alpha<9"]), (["gamma"], ["alpha", "gamma"])], ids=str)
