@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharedenv.project_lock import Entry, LockError, ProjectLock, parse_project_lock
@@ -331,6 +331,7 @@ _ENTRIES = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(_ENTRIES, max_size=3))
 def test_what_is_written_is_what_is_read(entries: list[Entry]) -> None:
     """Whatever scripts ask for: the entries are the same, their ids, and the bytes written again."""
