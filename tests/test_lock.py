@@ -469,6 +469,7 @@ def test_a_branch_is_locked_at_its_commit(project: Project, tmp_path: Path) -> N
     for command in (("build", "s.py"), ("build", "--rebuild", "s.py"), ("run", "s.py")):
         project.call(*command)
         assert project.call("exec", "s.py").stdout == first
+    assert len(project.environments) == 2, "what is locked does not drift: --rebuild alone has built"
     assert commit[:12] in project.call("lock", "--upgrade", "s.py").stderr
     assert project.call("exec", "s.py").stdout != first
 
