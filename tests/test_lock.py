@@ -362,6 +362,25 @@ def test_two_branches_that_lock_different_scripts_merge(project: Project, index:
     project.call("lock", "--check", "base.py", "one.py", "two.py")
 
 
+def test_most_pairs_of_branches_merge(tmp_path: Path) -> None:
+    """Into a file with two entries, of one entry each: what keeps them apart are the numbered lines."""
+
+    def entry(name: str) -> Entry:
+        return Entry({"requires-python": "", "dependencies": [name], "tool.uv": {}}, "3.11", {(HERE, "3.11"): Versions("3.11", "", (Pin(name, "1.0"),))})
+
+    base = ProjectLock().with_entries([entry("one"), entry("two")])
+    clean = 0
+    for number in range(40):
+        sides = [base.with_entries([entry(f"{side}{number}")]) for side in ("ours", "theirs")]
+        for name, lock in zip(("ours", "base", "theirs"), (sides[0], base, sides[1]), strict=True):
+            (tmp_path / name).write_text(lock.text)
+        merged = subprocess.run(["git", "merge-file", "-p", "ours", "base", "theirs"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        if merged.returncode == 0:
+            clean += 1
+            assert parse_project_lock(merged.stdout) == sides[0].with_entries(sides[1].entries.values())
+    assert clean >= 35
+
+
 def test_check_changes_nothing_and_says_what_is_missing(project: Project) -> None:
     project.script("s.py", ["alpha"])
     told = project.call("lock", "--check", "s.py", status=1).stderr
