@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
+from functools import lru_cache
 from typing import Any
 
 from sharedenv.frozen import frozen
@@ -130,6 +131,7 @@ def digest(versions: Versions) -> str:
     return sha256(f"{versions.python}\n{''.join(_packages(versions))}".encode()).hexdigest()
 
 
+@lru_cache(maxsize=2)  # one command may look at it for each script that it notes in the index
 def parse_project_lock(text: str) -> ProjectLock:
     """A sharedenv.lock from its text. Raises LockError."""
     if re.search(r"^(<{7}|={7}|>{7})( |$)", text, re.MULTILINE):

@@ -137,5 +137,6 @@ def test_indexes_beside_that_of_most_packages_are_named() -> None:
     pins = (Pin("a", "1", "https://one.org", files), Pin("b", "1+cpu", "https://two.org", files), Pin("c", "1", "https://one.org", files))
     text = requirements_text(Versions("3.11", "", pins), "head", str)
     assert text.splitlines()[:2] == ["# head", "--extra-index-url https://two.org"] and "b==1+cpu \\\n" in text
-    more = (*pins, Pin("d", "1", git=Git("https://x.org/d", "2" * 40)))
-    assert f"c==1  # sha256:{'1' * 64}\nd @ git+https://x.org/d@{'2' * 40}\n" in requirements_text(Versions("3.11", "", more), "head", str)
+    commit = Pin("d", "1", git=Git("https://x.org/d", "2" * 40))
+    text = requirements_text(Versions("3.11", "", (*pins, commit)), "head", str)
+    assert f"c==1  # sha256:{'1' * 64}\nd @ git+https://x.org/d@{'2' * 40}\n" in text

@@ -93,6 +93,20 @@ def test_a_pipe_in_the_place_of_a_manifest_or_an_inventory_holds_nobody_up(built
     assert "is a pipe" in told.stdout + told.stderr
 
 
+def test_under_a_sharedenv_lock_it_is_as_fast_and_an_edit_of_it_is_seen(built: Project) -> None:
+    built.call("lock", "case1/script.py")
+    assert "click" in _loaded(built, "exec", "--no-build", "case1/script.py"), "another key"
+    built.call("build", "case1/script.py")
+    for command in ("exec", "which", "activate"):
+        assert "click" not in _loaded(built, command, "case2/script.py"), command
+    lock = built.path / "sharedenv.lock"
+    text = lock.read_text()
+    lock.write_text(text + "# edited\n")
+    assert "click" in _loaded(built, "exec", "case1/script.py")
+    lock.write_text(text)
+    assert "click" not in _loaded(built, "exec", "case1/script.py")
+
+
 def test_what_the_pool_has_not_seen_goes_the_full_way_once(built: Project) -> None:
     built.script("case3/script.py", [], "print('spelt differently')", requires_python=" >= 3.8")
     assert "click" in _loaded(built, "which", "case3/script.py")
@@ -272,7 +286,7 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
     start = max(index for index, line in enumerate(ours) if "openat(" in line and f'"{command}-python"' in line)  # Python's, behind the shell's
     last = max(index for index, line in enumerate(ours) if "execve(" in line)
     about_the_pool = [line for line in ours[start:last] if str(built.path) in line]
-    assert len(about_the_pool) <= 22, "\n".join(about_the_pool)
+    assert len(about_the_pool) <= 23, "\n".join(about_the_pool)
     (tmp_path / "empty").write_text("#!/bin/bash -p\n")
     (tmp_path / "empty").chmod(0o755)
     bash = calls(str(tmp_path / "empty"))

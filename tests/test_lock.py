@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sharedenv.project_lock import LockError, parse_project_lock
+from sharedenv.project_lock import Entry, LockError, ProjectLock, parse_project_lock
 from sharedenv.start.environ import platform_tag
+from sharedenv.versions import File, Git, Pin, Versions
 from tests.conftest import Project
+from tests.slurm import Cluster
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_drift import change
-from tests.test_held import PASSWORD, SHOW, USER, damage, index, purge, serving
+from tests.test_held import PASSWORD, SHOW, USER, damage, index, purge, serving, source_archive
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -164,6 +169,9 @@ def test_key_and_status_of_what_is_not_covered(project: Project) -> None:
     assert key(project, "s.py") != key(project, "--no-lock", "s.py")
     assert "sharedenv.lock: " in project.call("key", "--diff", "s.py", "t.py").stdout
     assert "sharedenv.lock   sha256:" in project.call("key", "--explain", "s.py").stdout
+    project.call("build", "s.py")
+    [shown] = re.findall(r"versions: +those of sharedenv.lock \((\w{12})\)\n", project.call("show", "s.py").stdout)
+    assert shown in project.call("export", "s.py").stdout.splitlines()[0]
 
 
 def test_a_variable_passes_it_by_and_leaves_no_trace(project: Project) -> None:
@@ -197,13 +205,18 @@ def test_from_a_cases_folder_the_lock_above_counts(project: Project) -> None:
         assert project.pool.is_dir() and not (project.path / "case1/.sharedenv").exists()
 
 
-def test_a_lock_in_a_folder_below_is_that_folders(project: Project) -> None:
+def test_a_lock_between_a_script_and_its_pool_is_no_silent_matter(project: Project) -> None:
     project.script("s.py", ["alpha"], SHOW)
-    project.script("below/s.py", ["alpha"], SHOW)
-    project.call("run", "s.py", "below/s.py")
+    project.script("below/case1/s.py", ["alpha<2"], SHOW)
+    project.call("run", "s.py")
     (project.path / "below/sharedenv.lock").write_text("version = 1\n")
-    for command, status in (("exec", 125), ("run", 3)):
-        assert "not covered by sharedenv.lock" in project.call(command, "s.py", cwd=project.path / "below", status=status).stderr
+    for command, status in (("exec", 125), ("run", 3), ("build", 3)):
+        told = project.call(command, "below/case1/s.py", status=status).stderr
+        assert "error: the sharedenv.lock in below would not count for below/case1/s.py\n" in told and "hint: sharedenv init below\n" in told
+    project.call("init", "below")
+    assert "not covered by below/sharedenv.lock" in project.call("exec", "below/case1/s.py", status=125).stderr
+    project.call("lock", "below/case1/s.py")
+    assert project.call("exec", "below/case1/s.py").stdout == "1.1\n"
     assert project.call("exec", "s.py").stdout == "2.0\n"
 
 
@@ -297,6 +310,36 @@ def test_it_is_the_same_for_all_spellings_and_machines(project: Project, index: 
     assert len(scripts(project)) == 1
 
 
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+_VALUES = st.recursive(
+    st.booleans() | st.integers(-5, 2**63) | _TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3), max_leaves=6
+)
+_HASH = st.sampled_from(["0" * 64, "ab" * 32])
+_PINS = st.builds(
+    Pin, st.from_regex(r"[a-z0-9](-?[a-z0-9]){0,5}", fullmatch=True), st.from_regex(r"[0-9]\.[0-9](\+cpu)?", fullmatch=True),
+    files=st.lists(st.builds(File, st.just(""), st.just(""), _HASH), max_size=2, unique=True).map(lambda files: tuple(sorted(files, key=lambda file: file.sha256))),
+    git=st.none() | st.builds(Git, _TEXT.map("https://{}".format), st.just("1" * 40), st.sampled_from(["", "sub"])),
+)  # fmt: skip
+_TABLES = st.builds(
+    Versions, st.just("3.11"), st.just(""), st.lists(_PINS, max_size=3, unique_by=lambda pin: pin.name).map(lambda pins: tuple(sorted(pins, key=lambda pin: pin.name)))
+)
+_ENTRIES = st.builds(
+    lambda requires, dependencies, options, table: Entry(
+        {"requires-python": requires, "dependencies": dependencies, "tool.uv": options}, "3.11", {(HERE, "3.11"): table}
+    ),
+    _TEXT, st.lists(_TEXT, max_size=3), st.dictionaries(_TEXT, _VALUES, max_size=3), _TABLES,
+)  # fmt: skip
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(_ENTRIES, max_size=3))
+def test_what_is_written_is_what_is_read(entries: list[Entry]) -> None:
+    """Whatever scripts ask for: the entries are the same, their ids, and the bytes written again."""
+    lock = ProjectLock().with_entries(entries)
+    found = parse_project_lock(lock.text)
+    assert found.entries == lock.entries and found.text == lock.text
+
+
 @pytest.mark.parametrize("pair", [(["alpha"], ["gamma"]), (["alpha>=1"], ["alpha<9"]), (["gamma"], ["alpha", "gamma"])], ids=str)
 def test_two_branches_that_lock_different_scripts_merge(project: Project, index: Path, pair: tuple[list[str], list[str]]) -> None:
     make_wheel(index, "gamma", "1.0")
@@ -317,6 +360,25 @@ def test_two_branches_that_lock_different_scripts_merge(project: Project, index:
     assert len(scripts(project)) == 3
     assert lock_file(project).read_text() == parse_project_lock(lock_file(project).read_text()).text
     project.call("lock", "--check", "base.py", "one.py", "two.py")
+
+
+def test_most_pairs_of_branches_merge(tmp_path: Path) -> None:
+    """Into a file with two entries, of one entry each: what keeps them apart are the numbered lines."""
+
+    def entry(name: str) -> Entry:
+        return Entry({"requires-python": "", "dependencies": [name], "tool.uv": {}}, "3.11", {(HERE, "3.11"): Versions("3.11", "", (Pin(name, "1.0"),))})
+
+    base = ProjectLock().with_entries([entry("one"), entry("two")])
+    clean = 0
+    for number in range(40):
+        sides = [base.with_entries([entry(f"{side}{number}")]) for side in ("ours", "theirs")]
+        for name, lock in zip(("ours", "base", "theirs"), (sides[0], base, sides[1]), strict=True):
+            (tmp_path / name).write_text(lock.text)
+        merged = subprocess.run(["git", "merge-file", "-p", "ours", "base", "theirs"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        if merged.returncode == 0:
+            clean += 1
+            assert parse_project_lock(merged.stdout) == sides[0].with_entries(sides[1].entries.values())
+    assert clean >= 35
 
 
 def test_check_changes_nothing_and_says_what_is_missing(project: Project) -> None:
@@ -426,6 +488,7 @@ def test_a_branch_is_locked_at_its_commit(project: Project, tmp_path: Path) -> N
     for command in (("build", "s.py"), ("build", "--rebuild", "s.py"), ("run", "s.py")):
         project.call(*command)
         assert project.call("exec", "s.py").stdout == first
+    assert len(project.environments) == 2, "what is locked does not drift: --rebuild alone has built"
     assert commit[:12] in project.call("lock", "--upgrade", "s.py").stderr
     assert project.call("exec", "s.py").stdout != first
 
@@ -468,3 +531,44 @@ def test_no_credential_is_in_the_lock_and_all_are_used(project: Project, tmp_pat
         shutil.rmtree(tmp_path / "cache")
         project.call("prune", "--all")
         assert project.call("exec", "s.py").stdout == "1.0\n"
+
+
+def test_a_locked_pool_is_refused_by_a_sharedenv_that_holds_nothing(project: Project) -> None:
+    """It would resolve anew: format 2 tells it to be upgraded."""
+    project.script("s.py", ["alpha"], SHOW)
+    project.call("lock", "s.py")
+    project.call("build", "s.py")
+    assert json.loads((project.pool / "pool.json").read_text())["format"] == 2
+    document = json.loads(project.call("key", "--json", "s.py").stdout)["payloads"]
+    assert all("sharedenv.lock" in payload for payload in document.values())
+    lock_file(project).unlink()
+    document = json.loads(project.call("key", "--json", "s.py").stdout)["payloads"]
+    assert all(set(payload) == {"schema", "requires-python", "dependencies", "tool.uv", "lock", "python", "settings", "platform"} for payload in document.values())
+
+
+def test_submit_under_a_lock(project: Project, index: Path, cluster: Cluster) -> None:
+    project.env |= {**cluster.env, "TMPDIR": str(project.path.parent)}
+    project.copies(4, ["alpha"], SHOW)
+    project.call("lock", "case*/script.py")
+    make_wheel(index, "alpha", "1.1")
+    project.call("submit", "case*/script.py", "--capture", "out", "--wait")
+    assert [(project.path / f"case{number}/out").read_text() for number in range(1, 5)] == ["1.0\n"] * 4
+    project.script("other.py", ["alpha<9"], SHOW)
+    assert "not covered by sharedenv.lock" in project.call("submit", "other.py", status=3).stderr
+    project.call("submit", "--no-lock", "other.py", "--capture", "out", "--wait")
+    assert (project.path / "out").read_text() == "1.1\n"
+
+
+def test_a_source_is_locked_by_its_bytes_and_gives_way_to_a_wheel(project: Project, index: Path) -> None:
+    archive = source_archive(index, "1")
+    project.script("s.py", ["lib"], PRINT_LIB)
+    project.call("lock", "s.py")
+    [entry] = scripts(project)
+    assert entry[HERE][MINOR]["lib"] == {"version": "1", "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    source_archive(index, "2")
+    assert project.call("exec", "s.py").stdout == "1\n"
+    wheel = make_wheel(index, "lib", "2", modules={"lib.py": "VALUE = 'wheel'\n"})
+    project.call("lock", "--upgrade", "s.py")
+    [entry] = scripts(project)
+    assert entry[HERE][MINOR]["lib"] == {"version": "2", "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest()}
+    assert project.call("exec", "s.py").stdout == "wheel\n"

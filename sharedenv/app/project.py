@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sharedenv import discover
-from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format
-from sharedenv.pool.find import find_pool, find_pools, place_for_one, place_pool, several_pools
+from sharedenv.pool.find import find_pool, find_pools, lock_passed_over, place_for_one, place_pool, several_pools
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.missing import uncovered_error
 from sharedenv.pool.trial import ANOTHER, no_chmod_helps
+from sharedenv.project_lock import NAME
 from sharedenv.run.runs import holds_unfinished
 from sharedenv.start.environ import current_folder
 from sharedenv.start.trust import Distrust, check_folders, check_pool
@@ -120,6 +121,14 @@ def open_projects(pool: str | None, selection: Selection) -> tuple[Sequence[str]
 def _opened(project: Project) -> Project:
     trusted(project.layout)
     check_format(project.layout)
+    if not project.no_lock and (found := lock_passed_over(project.paths, project.layout.root)):
+        script, folder = (os.path.relpath(path, current_folder(os.environ)) for path in found)
+        raise SharedenvError(
+            f"the {NAME} in {folder} would not count for {script}",
+            cause=f"the one that counts lies at the project's root, which is {project.layout.root}: its pool is there",
+            hint=shlex.join(["sharedenv", "init", folder]),
+            exit_code=EXIT_BUILD,
+        )
     return project
 
 

@@ -126,8 +126,6 @@ def _versions(layout: Layout, item: Found, manifest: Manifest) -> str:
     if why := not_held(manifest.payload):
         return why
     held = read_held(layout, manifest.payload.key)
-    if NAME in manifest.payload.document:
-        return f"of {NAME} ({manifest.payload.document[NAME][7:][:SHORT]})"
     if held is None and (linked := linked_packages(item.path)):
         return f"not held: {', '.join(linked)} may be edited in place"
     if held is None:
@@ -136,7 +134,8 @@ def _versions(layout: Layout, item: Found, manifest: Manifest) -> str:
         return f"others are held since {held.since} ({held.digest[:SHORT]})"
     loose = sum(not pin.is_known for pin in held.pins)
     without = f", {count(loose, 'package')} by name and version alone" if loose else ""
-    return f"held since {held.since} ({held.digest[:SHORT]}){without}"
+    how = f"those of {NAME}" if NAME in manifest.payload.document else f"held since {held.since}"
+    return f"{how} ({held.digest[:SHORT]}){without}"
 
 
 def _users(manifest: Manifest) -> str:

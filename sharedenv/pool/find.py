@@ -184,9 +184,35 @@ def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
             hint=_build_above(scripts),
             exit_code=EXIT_USAGE,
         )
-    edge = edge_above(cwd)
-    root = edge if edge is not None and os.path.lexists(os.path.join(edge, NAME)) else cwd
-    return Layout(os.path.join(root, FOLDER))
+    edge = _edge(cwd)
+    locked = edge is not None and edge not in _crowded(os.environ) and os.path.lexists(os.path.join(edge, NAME))
+    return Layout(os.path.join(edge if edge is not None and locked else cwd, FOLDER))
+
+
+def lock_passed_over(scripts: Sequence[str], root: str) -> tuple[str, str] | None:
+    """A script, and the folder of a sharedenv.lock between it and its project's root, where nobody would look at it; None for none."""
+    seen = {root}
+    for script in scripts:
+        folder = os.path.dirname(script)
+        while folder not in seen and folder.startswith(root):
+            if os.access(os.path.join(folder, NAME), os.F_OK, follow_symlinks=False):
+                return script, folder
+            seen.add(folder)
+            folder = os.path.dirname(folder)
+    return None
+
+
+def _edge(folder: str) -> str | None:
+    """The nearest folder, this one included, that holds what a project's own folder holds, or a sharedenv.lock; None for none."""
+    edge, at = edge_above(folder), folder
+    while at not in (edge, os.path.dirname(at)) and not os.path.lexists(os.path.join(at, NAME)):
+        at = os.path.dirname(at)
+    return at if os.path.lexists(os.path.join(at, NAME)) else edge
+
+
+def _crowded(environ: Mapping[str, str]) -> set[str]:
+    """Folders whose pools are not found from below."""
+    return {"/", "/tmp", os.path.normpath(environ.get("HOME") or "/")}
 
 
 def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:
@@ -196,8 +222,8 @@ def place_for_one(script: str, here: str, environ: Mapping[str, str]) -> Layout:
     none that looks like the folder of a case, with another copy beside it: each case would get a pool of its own.
     """
     folder = os.path.dirname(script)
-    crowded = {"/", "/tmp", os.path.normpath(environ.get("HOME") or "/")} - {folder}  # a pool there is not found from below
-    if (edge := edge_above(folder)) is not None and edge not in crowded:
+    crowded = _crowded(environ) - {folder}
+    if (edge := _edge(folder)) is not None and edge not in crowded:
         return Layout(os.path.join(edge, FOLDER))
     if here != folder and os.path.commonpath([here, folder]) == here:
         return Layout(os.path.join(here, FOLDER))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".sharedenv"
 MARKER = "pool.json"  #: in a pool: which format it has, how it was made
-EDGES = (".git", "uv.toml", "pyproject.toml", ".python-version", "sharedenv.lock")  #: what a project's own folder holds
+EDGES = (".git", "uv.toml", "pyproject.toml", ".python-version")  #: what a project's own folder holds
 _BY_INIT = b'"init": true'  #: in pool.json of a pool that `sharedenv init` made
 
 
