@@ -20,8 +20,9 @@ from sharedenv.pool.find import find_pool, find_pools, place_for_one, place_pool
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.run.runs import holds_unfinished
+from sharedenv.start.distrust import Distrust, check_folders
 from sharedenv.start.environ import current_folder
-from sharedenv.start.trust import Distrust, check_folders, check_pool
+from sharedenv.start.trust import check_pool
 
 if TYPE_CHECKING:
     from sharedenv.settings import Settings

@@ -26,8 +26,9 @@ from sharedenv.pool.rubbish import clear_rubbish
 from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
 from sharedenv.script import uv_options
-from sharedenv.start.access import NO_FLOCK
-from sharedenv.start.trust import Distrust, check_folders, check_pool, group_name, is_shared, user_name
+from sharedenv.start.access import is_without_flock
+from sharedenv.start.distrust import Distrust, check_folders, group_name, user_name
+from sharedenv.start.trust import check_pool, is_shared
 from sharedenv.uv import Uv, cache_folder, find_uv
 
 LITTLE_SPACE = 2 * 10**9  #: bytes: a handful of scientific packages
@@ -185,7 +186,7 @@ def _try_locks(name: str) -> str | None:
         try:
             fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in NO_FLOCK:
+            if is_without_flock(error):
                 return error.strerror or str(error.errno)
             raise
         try:

@@ -19,7 +19,7 @@ from sharedenv.pool.inventory import InventoryError
 from sharedenv.pool.private import FILE, make_folders, readable_as
 from sharedenv.pool.store import Environment, remove_tree
 from sharedenv.pool.unpack import unpack
-from sharedenv.start.access import NO_FLOCK, SHORT
+from sharedenv.start.access import SHORT, is_without_flock
 from sharedenv.start.staged import copy_fault, identity
 
 _ELSEWHERE = "sharedenv stage --to DIR … with a folder on another disk, or run from the pool"
@@ -175,7 +175,7 @@ def _turn(path: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
-            if error.errno not in NO_FLOCK:
+            if not is_without_flock(error):
                 raise
         yield
     finally:
