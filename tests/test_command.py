@@ -67,7 +67,7 @@ class Installer:
         self.wheel = wheel
         self.folder = folder
         self.env = {**env, "PIP_NO_INDEX": "1", "PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        self.env.pop("PYTHONPATH")
+        self.env.pop("PYTHONPATH", None)
 
     def copy(self, name: str = "tool") -> Path:
         """A virtual environment as `venv` makes it, copied from the one of all tests: a second of pip less."""
