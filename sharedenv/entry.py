@@ -178,7 +178,7 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     from sharedenv.start.block import BlockError, find_block
     from sharedenv.start.environ import current_folder
     from sharedenv.start.fingerprint import fingerprint, read_script, surroundings
-    from sharedenv.start.trust import Distrust, check_pool, environment_fault
+    from sharedenv.start.trust import check_pool, environment_fault
 
     if not all(map(_is_plain, scripts)):
         return None
@@ -190,10 +190,7 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     pool = _pool(paths, here, environ)
     if pool is None:
         return None
-    try:
-        trusted = check_pool(pool, environ)
-    except (Distrust, OSError):
-        return None
+    trusted = check_pool(pool, environ)
     around = surroundings(pool.rpartition("/")[0] or "/", environ)
     if trusted is None or around is None:
         return None

@@ -113,7 +113,6 @@ class Ready:
         # the block stands behind the script, so that its lines keep their numbers
         self.place = Place(project.path / "cases", "\n# /// script\n# dependencies = []\n# ///\n")
         self.place.lay_out(which)
-        self.log = project.path / "log.txt"
         entry = project.path.parent / "sharedenv.py"
         entry.write_text(
             f"import sys\nsys.path.insert(0, {project.env['PYTHONPATH']!r})\nfrom sharedenv.__main__ import main\nsys.exit(main())\n"
@@ -138,21 +137,26 @@ def test_exec_is_like_the_python_itself(project: Project, python: str) -> None:
 
 
 @three_pythons
-@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["run", "run --preload"])
-def test_run_is_like_the_python_itself(project: Project, python: str, options: list[str]) -> None:
+def test_run_is_like_the_python_itself(project: Project, python: str) -> None:
+    """Without and with `--preload`: both are compared with one round of all scripts in the bare Python."""
     which = [sample for sample in samples() if sample.name not in NOT_OF_EXEC and not sample.arguments and not sample.variables]
     ready = Ready(project, python, which)
     place = ready.place
     expected = run_bare(place, which, lambda sample: [ready.python, place.script(sample)], ready.inside, piped=True)
-    place.lay_out(which)
-    command = [*ready.ours, "run", "-j2", *options, "--capture", "seen.txt", "--joblog", str(ready.log)]
+    _compare(expected, _run(project, ready, which), {})
+    _compare(expected, _run(project, ready, which, "--preload"), DIFFERENT_WITH_PRELOAD if version_of(python) < (3, 12) else {})
+
+
+def _run(project: Project, ready: Ready, which: list[Sample], *options: str) -> dict[str, Seen]:
+    ready.place.lay_out(which)
+    log = project.path / f"log{''.join(options)}.txt"
+    command = [*ready.ours, "run", "-j2", *options, "--capture", "seen.txt", "--joblog", str(log)]
     done = subprocess.run([*command, "cases/*/script.py"], cwd=project.path, env=ready.env, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    rows = [line.split("\t") for line in ready.log.read_text().splitlines()[1:]]
+    rows = [line.split("\t") for line in log.read_text().splitlines()[1:]]
     status = {Path(row[8].split()[1]).parent.name: -int(row[7]) or int(row[6]) for row in rows}
     found = {}
     for sample in which:
-        files = place.left_behind(sample)
+        files = ready.place.left_behind(sample)
         found[sample.name] = Seen(without_addresses(files.pop("seen.txt")), b"", status[sample.name], files)
-    known = DIFFERENT_WITH_PRELOAD if options and version_of(python) < (3, 12) else {}
-    _compare(expected, found, known)
+    return found

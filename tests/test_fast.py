@@ -17,10 +17,9 @@ from tests.conftest import Project
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sharedenv"
 
-#: what is loaded beyond what the interpreter itself has at its start, exactly; each costs a start six file-system calls
+#: what is loaded beyond what the interpreter itself has at its start, exactly; each costs a start two file-system calls, at least
 LOADED = {
     "_sha2" if sys.version_info >= (3, 12) else "_sha256",
-    "errno",
     "fcntl",
     "sharedenv",
     "sharedenv.entry",
@@ -72,7 +71,7 @@ def _loaded(project: Project, *arguments: str) -> set[str]:
 @pytest.mark.parametrize("command", [("exec", "case1/script.py", "a"), ("which", "case1/script.py", "case2/script.py"), ("activate", "case2/script.py")])
 def test_what_the_fast_way_loads(built: Project, command: tuple[str, ...]) -> None:
     loaded = _loaded(built, *command)
-    optional = {"errno", "fcntl", "_sha2", "_sha256"}  # some Pythons have them built in, or loaded
+    optional = {"fcntl", "_sha2", "_sha256"}  # some Pythons have them built in, or loaded
     assert loaded - optional == (FROM_SOURCE | MORE.get(command[0], set())) - optional
     assert "__future__" not in loaded and loaded <= FROM_SOURCE | MORE.get(command[0], set())
 
@@ -273,7 +272,7 @@ def _installed(folder: Path) -> Path:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_path: Path) -> None:
     script = str(built.path / "case1" / "script.py")
-    env = {name: value for name, value in built.env.items() if name not in {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}} | {"SHLVL": "1"}
+    env = {name: value for name, value in built.env.items() if name not in {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "LC_ALL"}} | {"SHLVL": "1"}
 
     def calls(*argv: str) -> list[str]:
         log = tmp_path / "strace"
@@ -283,14 +282,16 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
 
     calls(str(command), "exec", script)  # compiles
     ours = calls(str(command), "exec", script)
-    start = max(index for index, line in enumerate(ours) if "openat(" in line and f'"{command}-python"' in line)  # Python's, behind the shell's
+    start = min(index for index, line in enumerate(ours) if '/sharedenv/' in line and "/site-packages/" in line)  # Python has started
     last = max(index for index, line in enumerate(ours) if "execve(" in line)
     about_the_pool = [line for line in ours[start:last] if str(built.path) in line]
     assert len(about_the_pool) <= 23, "\n".join(about_the_pool)
     (tmp_path / "empty").write_text("#!/bin/bash -p\n")
     (tmp_path / "empty").chmod(0o755)
     bash = calls(str(tmp_path / "empty"))
-    assert last - len(bash) <= 200, "\n".join(ours[len(bash) : last])
+    assert last - len(bash) <= 168, "\n".join(ours[len(bash) : last])
+    assert last <= 185, "the shell's own start included"
+    assert last - start <= 63, "\n".join(ours[start:last])
     bare = calls(str(built.environments[0] / "bin" / "python"), script)
     assert start - len(bash) - len(bare) <= 10, "what the command itself looks at"
     assert len(ours) - last <= len(bare), "the script starts as it does without us"
@@ -302,12 +303,30 @@ def test_what_a_start_of_the_command_loads(built: Project, command: Path) -> Non
     env = {**built.env, "PYTHONDONTWRITEBYTECODE": ""}
     subprocess.run([command, "which", "case1/script.py"], cwd=built.path, env=env, check=True, stdout=subprocess.DEVNULL)
     python = [str(command.parent / "python"), "-I", "-S"]
+    [text] = re.findall("^_sharedenv_text='(.*?)'$", command.read_text(), re.MULTILINE | re.DOTALL)
     plain, ours = (
         set(re.findall(r"\| +([\w.]+)$", subprocess.run([*python, "-X", "importtime", *rest], cwd=built.path, env=env, capture_output=True, text=True, check=True).stderr, re.MULTILINE))
-        for rest in (["-c", ""], [f"{command}-python", "which", "case1/script.py"])
+        for rest in (["-c", ""], ["-c", text, str(command), "which", "case1/script.py"])
     )
     assert not {"os", "site"} & ours
-    assert ours - plain - {"errno", "fcntl", "_sha2", "_sha256", "_stat", "time"} == {name for name in LOADED if "." in name or name == "sharedenv"} | {"sharedenv.start.uv_variables"}
+    assert ours - plain - {"fcntl", "_sha2", "_sha256"} == {name for name in LOADED if "." in name or name == "sharedenv"} | {"sharedenv.start.uv_variables"}
+
+
+def test_what_is_compiled_counts_for_its_own_source_alone(built: Project, command: Path) -> None:
+    """Of another Python, half written, or of a source that has been changed since: Python's own way, which compiles anew."""
+    expected = _which(command, built)
+    [compiled] = command.parent.parent.glob("lib/python*/site-packages/sharedenv/start/__pycache__/find_pool.*.pyc")
+    whole = compiled.read_bytes()
+    for damaged in (whole[:10], b"", b"\0\0\0\0" + whole[4:], whole[:4] + b"\1\0\0\0" + whole[8:], whole[:8] + b"\0" * 500):
+        compiled.write_bytes(damaged)
+        assert _which(command, built) == expected, damaged[:16]
+    compiled.unlink()
+    compiled.mkdir()
+    assert _which(command, built) == expected
+    source = compiled.parent.parent / "find_pool.py"
+    source.write_text(source.read_text() + "raise SystemExit('another source')\n")
+    done = subprocess.run([command, "which", "case1/script.py"], cwd=built.path, env={**built.env, "PYTHONPATH": ""}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "another source\n")
 
 
 def test_the_command_goes_the_same_ways_from_the_sources_and_from_the_wheel(built: Project, command: Path) -> None:

@@ -18,7 +18,7 @@ from sharedenv.pool.mounts import FileSystem, Locks, find_mount
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.prune import DAY, HOUR, Policy, decide
 from sharedenv.pool.survey import Found
-from sharedenv.start.trust import user_name
+from sharedenv.start.distrust import user_name
 from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import bound, mounted, preloaded, require, wait_for
 from tests.test_verify import module

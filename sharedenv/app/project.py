@@ -23,8 +23,9 @@ from sharedenv.pool.missing import uncovered_error
 from sharedenv.pool.trial import ANOTHER, no_chmod_helps
 from sharedenv.project_lock import NAME
 from sharedenv.run.runs import holds_unfinished
+from sharedenv.start.distrust import Distrust, check_folders
 from sharedenv.start.environ import current_folder
-from sharedenv.start.trust import Distrust, check_folders, check_pool
+from sharedenv.start.trust import check_pool
 
 if TYPE_CHECKING:
     from sharedenv.settings import Settings

@@ -24,8 +24,8 @@ from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size
 from sharedenv.start.access import SHORT
+from sharedenv.start.distrust import user_name
 from sharedenv.start.environ import current_folder
-from sharedenv.start.trust import user_name
 
 
 @contrary("run_id", "python", why="a run has its environments")

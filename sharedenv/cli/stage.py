@@ -24,8 +24,9 @@ from sharedenv.pool.store import Environment, enter
 from sharedenv.report.console import Console
 from sharedenv.report.words import duration, size
 from sharedenv.start.access import SHORT, Vanished
+from sharedenv.start.distrust import user_name
 from sharedenv.start.staged import VARIABLE
-from sharedenv.start.trust import is_shared, user_name
+from sharedenv.start.trust import is_shared
 
 _ELSEWHERE = "stage once where the pool can be written (a login node), which makes the archive; or run from the pool"
 

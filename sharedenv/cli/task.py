@@ -31,8 +31,9 @@ from sharedenv.run.runs import open_run
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
 from sharedenv.slurm.task import Assignment, assignment, prepare_all
+from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
-from sharedenv.start.trust import Distrust, check_pool
+from sharedenv.start.trust import check_pool
 
 
 def main() -> int:

@@ -26,7 +26,8 @@ from sharedenv.pool.store import Unusable, environments
 from sharedenv.pool.survey import survey
 from sharedenv.pool.trial import ANOTHER, TRIALS, Trial, elsewhere, lock_fault, no_chmod_helps, trial_folder, try_out
 from sharedenv.script import uv_options
-from sharedenv.start.trust import Distrust, check_folders, check_pool, group_name, is_shared, user_name
+from sharedenv.start.distrust import Distrust, check_folders, group_name, user_name
+from sharedenv.start.trust import check_pool, is_shared
 from sharedenv.uv import Uv, cache_folder, find_uv
 
 LITTLE_SPACE = 2 * 10**9  #: bytes: a handful of scientific packages

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from sharedenv.frozen import frozen
 from sharedenv.pool.owner import is_alive
-from sharedenv.start.access import MANIFEST, NO_FLOCK
+from sharedenv.start.access import MANIFEST, is_without_flock
 from sharedenv.start.regular import NOT_REGULAR, open_regular
 
 
@@ -57,7 +57,7 @@ def claimed(environment: str) -> Iterator[Claim]:
         except BlockingIOError:
             claim = Claim(taken=False, missing=False)
         except OSError as error:
-            if error.errno not in (*NO_FLOCK, errno.EBADF):
+            if error.errno != errno.EBADF and not is_without_flock(error):
                 raise
             claim = Claim(taken=True, missing=True)
         yield claim

@@ -16,7 +16,8 @@ from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.rubbish import OVER, REMOVED, Rubbish, clear_rubbish, names_in
 from sharedenv.pool.store import bury, published, remove_tree, replace_link
 from sharedenv.pool.survey import Found, survey
-from sharedenv.start.trust import ROOT, user_name
+from sharedenv.start.distrust import user_name
+from sharedenv.start.trust import ROOT
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -14,7 +14,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.mounts import FileSystem
 from sharedenv.pool.private import FOLDER, private
 from sharedenv.pool.store import remove_tree
-from sharedenv.start.access import NO_FLOCK
+from sharedenv.start.access import is_without_flock
 from sharedenv.start.trust import file_fault
 
 #: says nothing of what a file system can do: no room, no right to write here, a folder that others have removed
@@ -200,7 +200,7 @@ def lock_fault(path: str) -> str | None:
         try:
             fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in NO_FLOCK:
+            if is_without_flock(error):
                 return error.strerror or str(error.errno)
             raise
         try:

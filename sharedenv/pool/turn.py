@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sharedenv.start.access import NO_FLOCK
+from sharedenv.start.access import is_without_flock
 from sharedenv.start.regular import NOT_REGULAR, open_regular
 from sharedenv.start.trust import file_fault
 
@@ -68,7 +68,7 @@ def _wait(descriptor: int, sign: Callable[[], object]) -> None:
         except BlockingIOError:
             pass
         except OSError as error:
-            if error.errno not in NO_FLOCK:
+            if not is_without_flock(error):
                 raise
             return
         else:

@@ -4,8 +4,6 @@ One protocol for all who start something (exec, which, activate, run, a task of 
 Imports next to nothing (see environ): every start pays for it.
 """
 
-import _stat as stat
-import errno
 import fcntl
 import posix
 import time
@@ -17,7 +15,10 @@ if TYPE_CHECKING:
 
     _Read = TypeVar("_Read")
 
-OTHERS = stat.S_IWGRP | stat.S_IWOTH  #: the right to write that no file of a pool gives
+# Of st_mode, as importlib has them, too; and below some of errno where a call has failed: a start would pay for all of their names.
+KIND, IS_FILE, IS_FOLDER, IS_LINK = 0o170000, 0o100000, 0o040000, 0o120000
+GROUP, ALL = 0o020, 0o002  #: the right to write, of the group and of all
+OTHERS = GROUP | ALL  #: the right to write that no file of a pool gives
 MANIFEST = "sharedenv.json"  #: in each environment
 INVENTORY = "sharedenv.inventory"  #: beside it
 VERSIONS = "versions"  #: the note of a manifest that holds the digest of what was installed
@@ -25,7 +26,6 @@ SHORT = 12  #: digits of a key that stand for it in names and messages; a short 
 _PLACE = b'\n  "place": "'  # so far in, it can only be one of the notes
 _NOTED = f'\n  "{VERSIONS}": "'.encode()
 USED_INTERVAL = 3600.0  #: seconds: last use is noted at most this often
-REPLACED = (errno.ESTALE, errno.ENOENT)  #: what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
 
 
 def again(read: "Callable[[], _Read]", folder: str = "") -> "_Read":
@@ -36,7 +36,10 @@ def again(read: "Callable[[], _Read]", folder: str = "") -> "_Read":
     try:
         return read()
     except OSError as error:
-        if error.errno not in REPLACED:
+        import errno  # noqa: PLC0415
+
+        # what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
+        if error.errno not in (errno.ESTALE, errno.ENOENT):
             raise
     if folder:
         refresh(folder)
@@ -110,8 +113,12 @@ def _touch(path: str) -> None:
     posix.close(posix.open(path, posix.O_CREAT | posix.O_EXCL | posix.O_WRONLY | posix.O_CLOEXEC, 0o644))
 
 
-#: what a file system without flock answers (ENOSYS, ENOLCK, ENOTSUP, and the kernel's ENOTSUPP, which has no name here)
-NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, 524)
+def is_without_flock(error: OSError) -> bool:
+    """Whether this is what a file system without flock answers."""
+    import errno  # noqa: PLC0415
+
+    # the last is the kernel's ENOTSUPP, which has no name here
+    return error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, 524)
 
 
 class Vanished(Exception):
@@ -153,7 +160,7 @@ def hold(environment: str) -> int:
         posix.close(descriptor)
         raise Vanished from None
     except OSError as error:
-        if error.errno not in NO_FLOCK:
+        if not is_without_flock(error):
             posix.close(descriptor)
             error.filename = path
             raise
@@ -189,7 +196,7 @@ def as_built(descriptor: int, environment: str, key: str = "") -> bytes | None:
     except (OSError, ValueError):
         return None
     recorded = [f'"identity": "{identity(python)}"', f'"libc": "{libc}"', *([f'"key": "{key}"'] if key else [])]
-    return manifest if stat.S_ISREG(python.st_mode) and all(entry.encode() in manifest for entry in recorded) else None
+    return manifest if python.st_mode & KIND == IS_FILE and all(entry.encode() in manifest for entry in recorded) else None
 
 
 def read_open(descriptor: int) -> bytes:

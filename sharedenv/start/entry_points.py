@@ -6,11 +6,10 @@ place, in a folder in TMPDIR that comes first on PATH. The full way makes it, on
 nothing (see environ), and is loaded only where the place differs.
 """
 
-import _stat as stat
 import posix
 import time
 
-from sharedenv.start.access import noted_place
+from sharedenv.start.access import IS_FOLDER, KIND, noted_place
 from sharedenv.start.environ import encoded
 from sharedenv.start.fingerprint import sha256
 
@@ -48,7 +47,7 @@ def is_ours(folder: str) -> "posix.stat_result | None":
         found = posix.lstat(folder)
     except OSError:
         return None
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == posix.geteuid() and not found.st_mode & 0o077
+    ours = found.st_mode & KIND == IS_FOLDER and found.st_uid == posix.geteuid() and not found.st_mode & 0o077
     return found if ours else None
 
 

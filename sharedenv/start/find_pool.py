@@ -4,8 +4,9 @@ The same script has the same pool from wherever it is called and whoever is name
 at each folder, and nothing but its own path decides among them.
 """
 
-import _stat as stat
 import posix
+
+from sharedenv.start.access import IS_FOLDER, IS_LINK, KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _is_edge(folder: str) -> bool:
 def _is_folder_or_link(path: str) -> bool:
     # a link counts wherever it leads: on a disk that is not mounted it is still the project's pool, and no other one is
     try:
-        mode = posix.lstat(path).st_mode
+        kind = posix.lstat(path).st_mode & KIND
     except OSError:
         return False
-    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+    return kind in (IS_FOLDER, IS_LINK)
