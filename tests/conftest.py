@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -47,7 +48,7 @@ class Project:
         """A folder for PATH that holds the command `sharedenv` of this checkout."""
         folder = self.path.parent / "bin"
         folder.mkdir(exist_ok=True)
-        (folder / "sharedenv").write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
+        (folder / "sharedenv").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m sharedenv "$@"\n')
         (folder / "sharedenv").chmod(0o755)
         return folder
 

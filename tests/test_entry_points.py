@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -78,7 +79,7 @@ def expected(project: Project) -> str:
 
 def seen(project: Project, way: str) -> str:
     if way == "activate":
-        return project.shell(f'eval "$({sys.executable} -m sharedenv activate --shell sh case1/script.py)" && python case1/script.py')
+        return project.shell(f'eval "$({shlex.quote(sys.executable)} -m sharedenv activate --shell sh case1/script.py)" && python case1/script.py')
     if way == "preload":  # the first of them may go the plain way
         return project.call("run", "-j1", "--preload", "case1/script.py", "case2/script.py").stdout
     return project.call(way, "case1/script.py").stdout

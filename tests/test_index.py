@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def loaded(project: Project, *arguments: str) -> set[str]:
     probe = project.path.parent / "probe.py"
     probe.write_text(PROBE)
     words = " ".join(f"'{word}'" for word in arguments)
-    return set(project.shell(f"{sys.executable} {probe} {words}").partition("LOADED ")[2].split())
+    return set(project.shell(f"{shlex.quote(sys.executable)} {probe} {words}").partition("LOADED ")[2].split())
 
 
 def parsed(project: Project, *arguments: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -216,7 +217,7 @@ def test_jobs_that_count_from_the_cpus_are_refused(project: Project, jobs: str) 
     for command in ("run", "submit", "build"):
         said = f"'{jobs}' counts from the number of CPUs, as GNU parallel does: give the number itself, as -j \"$(nproc)\""
         assert said in project.call(command, "-j", jobs, "s.py", status=2).stderr
-    project.shell(f'{sys.executable} -m sharedenv run -j "$(nproc)" s.py')
+    project.shell(f'{shlex.quote(sys.executable)} -m sharedenv run -j "$(nproc)" s.py')
 
 
 def test_the_line_about_a_build_says_why(project: Project) -> None:
