@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,18 @@ def four(project: Project) -> Project:
     project.env["UV_FIND_LINKS"] = str(folder)
     project.env["PATH"] = f"{project.command}:{project.env['PATH']}"
     return project
+
+
+@contextmanager
+def opened(environment: Path) -> Iterator[None]:
+    """Lets a test edit an environment as root could, or a purge: its folders, which are read-only, are its owner's to write in the body."""
+    modes = {folder: os.stat(folder).st_mode for folder, _, _ in os.walk(environment)}
+    for folder, mode in modes.items():
+        os.chmod(folder, mode | 0o200)
+    yield
+    for folder, mode in modes.items():
+        with suppress(FileNotFoundError):
+            os.chmod(folder, mode)
 
 
 def make_removable(folder: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.start.access import noted_place
-from tests.conftest import UNPRIVILEGED, Project, make_removable
+from tests.conftest import UNPRIVILEGED, Project, make_removable, opened
 from tests.faults import mounted, require
 from tests.wheels import make_wheel
 
@@ -135,7 +135,8 @@ def test_a_project_that_stands_elsewhere(how: str, commands: Project) -> None:
     else:
         original = commands.path
         commands.path = Path(shutil.copytree(original, original.parent / "copy", symlinks=True))
-        shutil.rmtree(original / ".sharedenv" / "envs" / before.name / "lib")  # it may be gone, too, or broken
+        with opened(original / ".sharedenv" / "envs" / before.name):
+            shutil.rmtree(original / ".sharedenv" / "envs" / before.name / "lib")  # it may be gone, too, or broken
     for way in ("exec", "exec", "run", "preload", "activate"):
         assert seen(commands, way) in (told, told * 2), way
     [folder] = folders(commands)
@@ -282,7 +283,8 @@ def test_who_finds_its_number_taken_writes_them_for_the_next(commands: Project) 
     key = commands.call("key", "case1/script.py").stdout[:12]
     commands.call("build", "case1/script.py")
     [environment] = commands.environments
-    environment.rename(commands.path / "away")
+    with opened(environment):
+        environment.rename(commands.path / "away")
     (commands.pool / "envs" / f"{key}-1").write_text("in the way")
     commands.call("build", "case1/script.py", prefix=UNPRIVILEGED)
     (environment,) = (path for path in commands.environments if path.is_dir())

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import Project, opened
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sharedenv"
@@ -87,8 +87,9 @@ def test_copies_of_a_script_that_was_built_take_the_fast_way(built: Project) -> 
 def test_a_pipe_in_the_place_of_a_manifest_or_an_inventory_holds_nobody_up(built: Project, command: tuple[str, ...]) -> None:
     [environment] = built.environments
     name = "sharedenv.inventory" if command == ("verify",) else "sharedenv.json"
-    (environment / name).unlink()
-    os.mkfifo(environment / name)
+    with opened(environment):
+        (environment / name).unlink()
+        os.mkfifo(environment / name)
     told = built.call(*command, "case1/script.py", status=None, prefix=("timeout", "20"))
     assert told.returncode in (1, 3, 125) and "Traceback" not in told.stderr
     assert "is damaged" in told.stdout + told.stderr or "has been changed" in told.stdout

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.conftest import Project
+from tests.conftest import Project, opened
 
 #: says afterwards what was loaded
 PROBE = """
@@ -156,7 +156,8 @@ def test_build_and_prune_go_by_the_scripts_alone(project: Project) -> None:
     link.unlink()
     link.symlink_to(f"../envs/{wrong.name}")
     shutil.rmtree(project.pool / "keys" / json.loads((wrong / "sharedenv.json").read_text())["key"], ignore_errors=True)
-    next(wrong.glob("lib/*/site-packages/gamma.py")).unlink()
+    with opened(wrong):
+        next(wrong.glob("lib/*/site-packages/gamma.py")).unlink()
     assert "not what the index of the pool says" in project.call("run", "a.py", status=3).stderr
 
 

@@ -48,7 +48,7 @@ def test_scripts_that_are_ready_do_not_wait_for_a_build(project: Project) -> Non
     uv = project.path / "bin" / "uv"
     uv.parent.mkdir()
     real = subprocess.run(["which", "uv"], env=project.env, capture_output=True, text=True, check=True).stdout.strip()
-    uv.write_text(f"#!/bin/sh\nwhile ! test -e {project.path}/ran; do sleep 0.05; done\nexec {real} \"$@\"\n")
+    uv.write_text(f"#!/bin/sh\nwhile ! test -e {project.path}/ran; do sleep 0.05; done\nexec {shlex.quote(real)} \"$@\"\n")
     uv.chmod(0o755)
     done = project.call("run", "-j1", "b/script.py", "a/script.py", env={"SHAREDENV_UV": str(uv)})
     assert done.stdout == "2.0\n"
