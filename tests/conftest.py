@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -151,7 +153,17 @@ def wheels(shared_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def clean_env(shared_folder: Path) -> dict[str, str]:
+def scratch() -> Iterator[Path]:
+    """The TMPDIR of all that is started: who is killed leaves folders there. It goes when the tests have ended."""
+    folder = Path(tempfile.mkdtemp(prefix="sharedenv-tests-"))
+    folder.chmod(0o1777)  # some tests start other users' processes
+    yield folder
+    make_removable(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def clean_env(shared_folder: Path, scratch: Path) -> dict[str, str]:
     """The environment of a user on a quiet machine: own HOME, own uv cache, one real Python on PATH, nothing else."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_LEAKING)}
     home = shared_folder / "home"
@@ -159,6 +171,7 @@ def clean_env(shared_folder: Path) -> dict[str, str]:
     python = Path(sys.base_prefix, "bin")
     env.update(
         HOME=str(home),
+        TMPDIR=str(scratch),
         UV_CACHE_DIR=str(shared_folder / "uv-cache"),
         UV_PYTHON_DOWNLOADS="never",
         PATH=os.pathsep.join([sysconfig.get_path("scripts"), str(python), "/usr/bin", "/bin", "/usr/sbin", "/sbin"]),
