@@ -90,7 +90,8 @@ def test_what_goes_with_a_payload_unseen_is_there_for_a_rebuild(project: Project
     project.shell("uv lock --quiet --script case1/script.py")
     assert project.call("run", "case1/script.py").stdout == "1.1\n"
     (module,) = project.environments[0].glob("lib/*/site-packages/alpha.py")
-    module.unlink()
+    with opened(module.parent):
+        module.unlink()
     done = project.call("run", "case1/script.py")
     assert done.stdout == "1.1\n"
     assert "alpha.py is gone" in done.stderr
@@ -165,7 +166,8 @@ def test_an_error_in_the_settings_comes_before_a_run_is_begun(project: Project) 
     project.script("a.py", ["alpha"])
     project.call("run", "a.py")
     (module,) = project.environments[0].glob("lib/*/site-packages/alpha.py")
-    module.unlink()
+    with opened(module.parent):
+        module.unlink()
     user = project.path.parent / "config" / "uv" / "uv.toml"
     user.parent.mkdir(parents=True)
     user.write_text("bogus = [\n")
