@@ -43,7 +43,9 @@ ODD = {"a.b": "1", "BASH_FUNC_f%%": "() { :; }"}  #: variables that a shell drop
 
 @pytest.fixture
 def commands(project: Project, tmp_path: Path) -> Iterator[Project]:
-    """A project with one script, of a package that brings commands of every kind; its path is short: a long one fits no first line."""
+    """A project with one script, of a package that brings commands of every kind; its path is short, those of caches and
+    copies too, however long TMPDIR is: a long one fits no first line.
+    """
     short = Path(tempfile.mkdtemp(dir="/tmp"))
     project.path = short / "project"
     project.path.mkdir()
@@ -59,8 +61,8 @@ def commands(project: Project, tmp_path: Path) -> Iterator[Project]:
             "commands-1.0.dist-info/entry_points.txt": "[console_scripts]\ncmd-console = commands:main\n[gui_scripts]\ncmd-window = commands:main\n",
         },
     )
-    (tmp_path / "tmp").mkdir()
-    project.env.update(UV_FIND_LINKS=str(tmp_path / "found"), TMPDIR=str(tmp_path / "tmp"), **ODD)
+    (short / "tmp").mkdir()
+    project.env.update(UV_FIND_LINKS=str(tmp_path / "found"), UV_CACHE_DIR=str(short / "cache"), TMPDIR=str(short / "tmp"), **ODD)
     project.script("case1/script.py", ["commands"], BODY)
     project.script("case2/script.py", ["commands"], BODY)
     yield project
@@ -111,15 +113,16 @@ def test_every_way_shows_them_what_uv_run_shows(commands: Project) -> None:
     assert "1 of 1 environment sound" in commands.call("verify").stderr
 
 
-def test_a_staged_copy_has_its_own(commands: Project, tmp_path: Path) -> None:
+def test_a_staged_copy_has_its_own(commands: Project) -> None:
+    local = commands.path.parent / "local"
     told = expected(commands)
     commands.call("build", "case1/script.py")
     moved(commands)
-    commands.call("stage", "--to", str(tmp_path / "local"), "case1/script.py")
-    commands.env["SHAREDENV_STAGE"] = str(tmp_path / "local")
+    commands.call("stage", "--to", str(local), "case1/script.py")
+    commands.env["SHAREDENV_STAGE"] = str(local)
     for way in ("exec", "run", "preload", "activate"):
         assert seen(commands, way) in (told, told * 2), way
-    [copy] = [path for path in (tmp_path / "local").iterdir() if path.is_dir()]
+    [copy] = [path for path in local.iterdir() if path.is_dir()]
     assert first_line(copy) == f"#!{copy}/bin/python"
     assert not folders(commands)
 
