@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,9 @@ import pytest
 
 from tests.slurm import Cluster, require_slurm, running_cluster
 from tests.wheels import make_index, make_wheel
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `scripts/test &`: what is started would never hear a Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: variables of this machine that would change what a test sees
 _LEAKING = ("UV_", "SHAREDENV_", "SLURM_", "PBS_", "LSB_", "SGE_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON", "XDG_")
@@ -47,7 +55,7 @@ class Project:
         """A folder for PATH that holds the command `sharedenv` of this checkout."""
         folder = self.path.parent / "bin"
         folder.mkdir(exist_ok=True)
-        (folder / "sharedenv").write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
+        (folder / "sharedenv").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m sharedenv "$@"\n')
         (folder / "sharedenv").chmod(0o755)
         return folder
 
@@ -149,7 +157,17 @@ def wheels(shared_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def clean_env(shared_folder: Path) -> dict[str, str]:
+def scratch() -> Iterator[Path]:
+    """The TMPDIR of all that is started: who is killed leaves folders there. It goes when the tests have ended."""
+    folder = Path(tempfile.mkdtemp(prefix="sharedenv-tests-"))
+    folder.chmod(0o1777)  # some tests start other users' processes
+    yield folder
+    make_removable(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def clean_env(shared_folder: Path, scratch: Path) -> dict[str, str]:
     """The environment of a user on a quiet machine: own HOME, own uv cache, one real Python on PATH, nothing else."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_LEAKING)}
     home = shared_folder / "home"
@@ -157,6 +175,7 @@ def clean_env(shared_folder: Path) -> dict[str, str]:
     python = Path(sys.base_prefix, "bin")
     env.update(
         HOME=str(home),
+        TMPDIR=str(scratch),
         UV_CACHE_DIR=str(shared_folder / "uv-cache"),
         UV_PYTHON_DOWNLOADS="never",
         PATH=os.pathsep.join([sysconfig.get_path("scripts"), str(python), "/usr/bin", "/bin", "/usr/sbin", "/sbin"]),
@@ -193,6 +212,18 @@ def four(project: Project) -> Project:
     project.env["UV_FIND_LINKS"] = str(folder)
     project.env["PATH"] = f"{project.command}:{project.env['PATH']}"
     return project
+
+
+@contextmanager
+def opened(environment: Path) -> Iterator[None]:
+    """Lets a test edit an environment as root could, or a purge: its folders, which are read-only, are its owner's to write in the body."""
+    modes = {folder: os.stat(folder).st_mode for folder, _, _ in os.walk(environment)}
+    for folder, mode in modes.items():
+        os.chmod(folder, mode | 0o200)
+    yield
+    for folder, mode in modes.items():
+        with suppress(FileNotFoundError):
+            os.chmod(folder, mode)
 
 
 def make_removable(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import sysconfig
 import tarfile
@@ -19,7 +20,7 @@ def wrapper(path: Path, *, marks: Path | None = None) -> Path:
     """A program that becomes this machine's Python and takes itself for what it was started as; ``marks``: a file it adds a line to."""
     path.parent.mkdir(parents=True, exist_ok=True)
     note = f"echo started >> '{marks}'\n" if marks else ""
-    path.write_text(f'#!/bin/bash\n{note}exec -a "$0" {BASE} "$@"\n')
+    path.write_text(f'#!/bin/bash\n{note}exec -a "$0" {shlex.quote(str(BASE))} "$@"\n')
     path.chmod(0o755)
     return path
 

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,7 @@ def test_a_script_runs_in_its_environment(program: str, project: Project) -> Non
     project.script("case1/script.py", ["tool"], "import tool; print('imported')")
     command = "sharedenv -q activate case1/script.py"
     env = {**project.env, "SHELL": "/bin/bash" if program in ("tcsh", "fish") else "/bin/tcsh", "HOME": str(project.path)}
-    env["PATH"] = f"{_bin(project)}:{env['PATH']}"
+    env["PATH"] = f"{project.command}:{env['PATH']}"
     for _ in range(2):
         done = shell(program, f"{EVALUATIONS[program].format(command)}\npython case1/script.py\ntool", env, project.path)
         assert done.returncode == 0, done.stderr
@@ -97,7 +96,7 @@ def test_a_job_script_ends_when_there_is_no_environment(program: str, project: P
     """Without `set -e` too: the job must not go on with another Python."""
     project.script("case1/script.py", ["alpha"])
     env = {**project.env, "SHELL": shutil.which(program) or "/bin/none", "HOME": str(project.path)}
-    env["PATH"] = f"{_bin(project)}:{env['PATH']}"
+    env["PATH"] = f"{project.command}:{env['PATH']}"
     for command in ("sharedenv activate --no-build case1/script.py", "sharedenv activate missing.py"):
         code = f"{EVALUATIONS[program].format(command)}\necho went on"
         done = shell(program, ("set +e; " if program in ("bash", "dash", "zsh") else "") + code, env, project.path)
@@ -126,7 +125,7 @@ def test_a_job_script_ends_whatever_fails(program: str, project: Project) -> Non
     os.truncate(project.script("large.py", []), 2 << 30)
     project.call("build", "case1/script.py")
     env = {**project.env, "SHELL": shutil.which(program) or "/bin/none", "HOME": str(project.path)}
-    env["PATH"] = f"{_bin(project)}:{env['PATH']}"
+    env["PATH"] = f"{project.command}:{env['PATH']}"
     for what, (words, variables) in FAILURES.items() if program == "bash" else list(FAILURES.items())[:1]:
         before = {"no memory": "ulimit -v 300000", "the folder is gone": 'mkdir "$PWD/gone"; cd "$PWD/gone"; rmdir "$PWD"'}.get(what, ":")
         code = f"{before}\n{EVALUATIONS[program].format(shlex.join(['sharedenv', 'activate', *words]))}\necho went on"
@@ -200,15 +199,3 @@ def test_the_shell_is_known_from_its_name(path: str, kind: str) -> None:
     assert shell_of({"SHELL": path}) == kind
     assert shell_of({"SHELL": path}, "/usr/bin/python3") == kind
     assert shell_of({"SHELL": path}, "/usr/bin/tcsh") == "csh"
-
-
-def _bin(project: Project) -> Path:
-    """A folder with the command `sharedenv` of this checkout."""
-    folder = project.path.parent / "bin"
-    folder.mkdir(exist_ok=True)
-    command = folder / "sharedenv"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m sharedenv "$@"\n')
-    command.chmod(0o755)
-    return folder
-
-

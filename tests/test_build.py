@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.pool.owner import is_alive
-from tests.conftest import Project
+from tests.conftest import Project, opened
 from tests.faults import preloaded
 
 
@@ -279,7 +279,8 @@ def test_who_is_ended_takes_uv_along(project: Project, tmp_path: Path, command: 
     project.script("a.py", ["alpha"])
     if command[0] == "verify":
         project.call("build", "a.py")
-        next(project.environments[0].rglob("alpha.py")).unlink()
+        with opened(project.environments[0]):
+            next(project.environments[0].rglob("alpha.py")).unlink()
     ended_with_uv(project, tmp_path, command, number, {})
 
 
@@ -287,7 +288,8 @@ def test_a_signal_that_comes_while_uv_starts_takes_it_along(project: Project, tm
     """Raised where it was started, before its number was noted: nobody knew of it any more."""
     project.script("a.py", ["alpha"])
     project.call("build", "a.py")
-    next(project.environments[0].rglob("alpha.py")).unlink()
+    with opened(project.environments[0]):
+        next(project.environments[0].rglob("alpha.py")).unlink()
     ended_with_uv(project, tmp_path, ["verify", "--repair"], signal.SIGTERM, preloaded(tmp_path, SLOW))
 
 
@@ -310,7 +312,7 @@ def test_a_run_that_is_ended_while_it_builds_again_what_was_just_pruned_takes_uv
 ) -> None:
     project.script("a.py", ["alpha"])
     project.call("build", "a.py")
-    prune = f"rm -rf '{project.pool}/envs'/* '{project.pool}/keys'/*"
+    prune = f"chmod -R u+w '{project.pool}/envs'; rm -rf '{project.pool}/envs'/* '{project.pool}/keys'/*"
     ended_with_uv(project, tmp_path, ["run", "a.py"], number, {**preloaded(tmp_path, PRUNED), "PRUNE": prune})
     assert "1 not run" in project.call("status").stdout
 

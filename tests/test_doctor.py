@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import UNPRIVILEGED, Project
+from tests.conftest import UNPRIVILEGED, Project, opened
 from tests.faults import bound, mounted, preloaded, require
 
 
@@ -57,7 +57,8 @@ def test_what_is_wrong_comes_with_its_remedy(project: Project) -> None:
     project.script("s.py", ["alpha"])
     project.call("build", "s.py")
     (project.pool / "trash" / "left").mkdir()
-    (project.environments[0] / "sharedenv.json").unlink()
+    with opened(project.environments[0]):
+        (project.environments[0] / "sharedenv.json").unlink()
     os.chmod(project.pool, 0o777)
     found = findings(project, status=1, env={"SHAREDENV_UV": "/nonexistent", "TMPDIR": "/nowhere"})
     assert found["uv"]["level"] == "problem"

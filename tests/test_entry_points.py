@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.start.access import noted_place
-from tests.conftest import UNPRIVILEGED, Project, make_removable
+from tests.conftest import UNPRIVILEGED, Project, make_removable, opened
 from tests.faults import mounted, require
 from tests.wheels import make_wheel
 
@@ -42,7 +43,9 @@ ODD = {"a.b": "1", "BASH_FUNC_f%%": "() { :; }"}  #: variables that a shell drop
 
 @pytest.fixture
 def commands(project: Project, tmp_path: Path) -> Iterator[Project]:
-    """A project with one script, of a package that brings commands of every kind; its path is short: a long one fits no first line."""
+    """A project with one script, of a package that brings commands of every kind; its path is short, those of caches and
+    copies too, however long TMPDIR is: a long one fits no first line.
+    """
     short = Path(tempfile.mkdtemp(dir="/tmp"))
     project.path = short / "project"
     project.path.mkdir()
@@ -58,8 +61,8 @@ def commands(project: Project, tmp_path: Path) -> Iterator[Project]:
             "commands-1.0.dist-info/entry_points.txt": "[console_scripts]\ncmd-console = commands:main\n[gui_scripts]\ncmd-window = commands:main\n",
         },
     )
-    (tmp_path / "tmp").mkdir()
-    project.env.update(UV_FIND_LINKS=str(tmp_path / "found"), TMPDIR=str(tmp_path / "tmp"), **ODD)
+    (short / "tmp").mkdir()
+    project.env.update(UV_FIND_LINKS=str(tmp_path / "found"), UV_CACHE_DIR=str(short / "cache"), TMPDIR=str(short / "tmp"), **ODD)
     project.script("case1/script.py", ["commands"], BODY)
     project.script("case2/script.py", ["commands"], BODY)
     yield project
@@ -78,7 +81,7 @@ def expected(project: Project) -> str:
 
 def seen(project: Project, way: str) -> str:
     if way == "activate":
-        return project.shell(f'eval "$({sys.executable} -m sharedenv activate --shell sh case1/script.py)" && python case1/script.py')
+        return project.shell(f'eval "$({shlex.quote(sys.executable)} -m sharedenv activate --shell sh case1/script.py)" && python case1/script.py')
     if way == "preload":  # the first of them may go the plain way
         return project.call("run", "-j1", "--preload", "case1/script.py", "case2/script.py").stdout
     return project.call(way, "case1/script.py").stdout
@@ -110,15 +113,16 @@ def test_every_way_shows_them_what_uv_run_shows(commands: Project) -> None:
     assert "1 of 1 environment sound" in commands.call("verify").stderr
 
 
-def test_a_staged_copy_has_its_own(commands: Project, tmp_path: Path) -> None:
+def test_a_staged_copy_has_its_own(commands: Project) -> None:
+    local = commands.path.parent / "local"
     told = expected(commands)
     commands.call("build", "case1/script.py")
     moved(commands)
-    commands.call("stage", "--to", str(tmp_path / "local"), "case1/script.py")
-    commands.env["SHAREDENV_STAGE"] = str(tmp_path / "local")
+    commands.call("stage", "--to", str(local), "case1/script.py")
+    commands.env["SHAREDENV_STAGE"] = str(local)
     for way in ("exec", "run", "preload", "activate"):
         assert seen(commands, way) in (told, told * 2), way
-    [copy] = [path for path in (tmp_path / "local").iterdir() if path.is_dir()]
+    [copy] = [path for path in local.iterdir() if path.is_dir()]
     assert first_line(copy) == f"#!{copy}/bin/python"
     assert not folders(commands)
 
@@ -134,7 +138,8 @@ def test_a_project_that_stands_elsewhere(how: str, commands: Project) -> None:
     else:
         original = commands.path
         commands.path = Path(shutil.copytree(original, original.parent / "copy", symlinks=True))
-        shutil.rmtree(original / ".sharedenv" / "envs" / before.name / "lib")  # it may be gone, too, or broken
+        with opened(original / ".sharedenv" / "envs" / before.name):
+            shutil.rmtree(original / ".sharedenv" / "envs" / before.name / "lib")  # it may be gone, too, or broken
     for way in ("exec", "exec", "run", "preload", "activate"):
         assert seen(commands, way) in (told, told * 2), way
     [folder] = folders(commands)
@@ -281,7 +286,8 @@ def test_who_finds_its_number_taken_writes_them_for_the_next(commands: Project) 
     key = commands.call("key", "case1/script.py").stdout[:12]
     commands.call("build", "case1/script.py")
     [environment] = commands.environments
-    environment.rename(commands.path / "away")
+    with opened(environment):
+        environment.rename(commands.path / "away")
     (commands.pool / "envs" / f"{key}-1").write_text("in the way")
     commands.call("build", "case1/script.py", prefix=UNPRIVILEGED)
     (environment,) = (path for path in commands.environments if path.is_dir())

@@ -12,7 +12,7 @@ import pytest
 
 from sharedenv.pool.check import Contents, required_glibc
 from sharedenv.pool.health import glibc_fault
-from tests.conftest import UNPRIVILEGED, Project
+from tests.conftest import UNPRIVILEGED, Project, opened
 from tests.test_verify import module
 
 
@@ -117,13 +117,16 @@ def test_the_same_version_in_another_file_is_no_change(project: Project, tmp_pat
 def test_a_purged_file_is_found_by_build_and_by_run(project: Project) -> None:
     project.script("s.py", ["beta"], "import alpha; print('ran')")
     project.call("build", "s.py")
-    module(project.environments[0]).unlink()
+    with opened(project.environments[0]):
+        module(project.environments[0]).unlink()
     told = project.call("build", "s.py")
     assert "alpha.py is gone" in told.stderr
-    module(project.environments[1]).unlink()
+    with opened(project.environments[1]):
+        module(project.environments[1]).unlink()
     assert "ran" in project.call("run", "s.py").stdout
     assert len(project.environments) == 3
-    module(project.environments[2]).unlink()  # after it has run well, too
+    with opened(project.environments[2]):
+        module(project.environments[2]).unlink()  # after it has run well, too
     told = project.call("run", "--no-build", "s.py", status=3)
     assert "alpha.py is gone" in told.stderr
     assert "ran" in project.call("run", "s.py").stdout

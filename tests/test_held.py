@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -294,7 +295,7 @@ def slow_builder(project: Project, folder: Path, *options: str, step: str = "pip
     uv = folder / "uv"
     real = shutil.which("uv", path=project.env["PATH"])
     wait = f"touch {folder}/there; while [ ! -e {folder}/go ]; do sleep 0.05; done"
-    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" {step} "* && ! -e {folder}/there ]]; then {wait}; fi\nexec {real} "$@"\n')
+    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" {step} "* && ! -e {folder}/there ]]; then {wait}; fi\nexec {shlex.quote(str(real))} "$@"\n')
     uv.chmod(0o755)
     slow = project.start("build", *options, "s.py", env={"SHAREDENV_UV": str(uv)})
     wait_for((folder / "there").exists)
@@ -530,7 +531,7 @@ def test_what_is_built_here_is_built_again_from_the_same_source(project: Project
 def test_where_no_source_is_known_the_files_are_compared(project: Project, index: Path, tmp_path: Path) -> None:
     uv = tmp_path / "uv"
     real = shutil.which("uv", path=project.env["PATH"])
-    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" pip compile "* ]]; then exit 1; fi\nexec {real} "$@"\n')
+    uv.write_text(f'#!/bin/bash\nif [[ " $* " == *" pip compile "* ]]; then exit 1; fi\nexec {shlex.quote(str(real))} "$@"\n')
     uv.chmod(0o755)
     project.script("s.py", ["alpha"], SHOW)
     project.call("build", "s.py", env={"SHAREDENV_UV": str(uv)})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
-from tests.conftest import Project
+from tests.conftest import Project, opened
 
 #: says afterwards what was loaded
 PROBE = """
@@ -32,7 +33,7 @@ def loaded(project: Project, *arguments: str) -> set[str]:
     probe = project.path.parent / "probe.py"
     probe.write_text(PROBE)
     words = " ".join(f"'{word}'" for word in arguments)
-    return set(project.shell(f"{sys.executable} {probe} {words}").partition("LOADED ")[2].split())
+    return set(project.shell(f"{shlex.quote(sys.executable)} {probe} {words}").partition("LOADED ")[2].split())
 
 
 def parsed(project: Project, *arguments: str) -> str:
@@ -89,7 +90,8 @@ def test_what_goes_with_a_payload_unseen_is_there_for_a_rebuild(project: Project
     project.shell("uv lock --quiet --script case1/script.py")
     assert project.call("run", "case1/script.py").stdout == "1.1\n"
     (module,) = project.environments[0].glob("lib/*/site-packages/alpha.py")
-    module.unlink()
+    with opened(module.parent):
+        module.unlink()
     done = project.call("run", "case1/script.py")
     assert done.stdout == "1.1\n"
     assert "alpha.py is gone" in done.stderr
@@ -155,7 +157,8 @@ def test_build_and_prune_go_by_the_scripts_alone(project: Project) -> None:
     link.unlink()
     link.symlink_to(f"../envs/{wrong.name}")
     shutil.rmtree(project.pool / "keys" / json.loads((wrong / "sharedenv.json").read_text())["key"], ignore_errors=True)
-    next(wrong.glob("lib/*/site-packages/gamma.py")).unlink()
+    with opened(wrong):
+        next(wrong.glob("lib/*/site-packages/gamma.py")).unlink()
     assert "not what the index of the pool says" in project.call("run", "a.py", status=3).stderr
 
 
@@ -163,7 +166,8 @@ def test_an_error_in_the_settings_comes_before_a_run_is_begun(project: Project) 
     project.script("a.py", ["alpha"])
     project.call("run", "a.py")
     (module,) = project.environments[0].glob("lib/*/site-packages/alpha.py")
-    module.unlink()
+    with opened(module.parent):
+        module.unlink()
     user = project.path.parent / "config" / "uv" / "uv.toml"
     user.parent.mkdir(parents=True)
     user.write_text("bogus = [\n")

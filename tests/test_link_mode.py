@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_other_modes_are_the_users(project: Project, env: dict[str, str], file: 
 def linked(cached: Project) -> Project:
     """A pool as an older sharedenv made it: its one environment is links into uv's cache."""
     uv = cached.path.parent / "uv-that-links"
-    uv.write_text(f'#!/bin/sh\ncase " $* " in *" sync "*) exec {UV} "$@" --link-mode symlink;; esac\nexec {UV} "$@"\n')
+    uv.write_text(f'#!/bin/sh\ncase " $* " in *" sync "*) exec {shlex.quote(str(UV))} "$@" --link-mode symlink;; esac\nexec {shlex.quote(str(UV))} "$@"\n')
     uv.chmod(0o755)
     cached.script("s.py", ["alpha", "tool"], "import alpha; print('ran')")
     cached.call("build", "s.py", env={"SHAREDENV_UV": str(uv)})

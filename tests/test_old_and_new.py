@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def _uv_that_knows_no(option: str, project: Project, tmp_path: Path) -> dict[str
         f'#!/bin/sh\ncase "$1" in --version) echo "uv 0.9.0"; exit;; esac\n'
         f'if grep -qs "^\\(# \\)\\?{option} =" script.py uv.toml; then\n'
         f'  echo "error: TOML parse error at line 3, column 1" >&2\n  echo "unknown field \\`{option}\\`" >&2\n'
-        f'  grep -qs "^{option} =" uv.toml && echo "Failed to parse: uv.toml" >&2\n  exit 2\nfi\nexec {real} "$@"\n'
+        f'  grep -qs "^{option} =" uv.toml && echo "Failed to parse: uv.toml" >&2\n  exit 2\nfi\nexec {shlex.quote(real)} "$@"\n'
     )
     uv.chmod(0o755)
     return {"SHAREDENV_UV": str(uv)}

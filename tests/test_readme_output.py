@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sharedenv.slurm.status import Standing
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands, read, section
 
-ROOT = Path(__file__).parent.parent
+COST = shlex.join([sys.executable, str(Path(__file__).parent.parent / "scripts" / "cost_of_copies.py")])
 
 #: the demo's script, as far as it goes without the four themselves; one is larger than all who started it, or no memory is told
 BODY = """
@@ -45,11 +46,11 @@ def test_what_it_saved(four: Project) -> None:
     four.copies(2, dependencies, BODY)
     four.shell("sharedenv run 'case*/script.py'")
     four.env["UV_CACHE_DIR"] = str(four.path.parent / "cache")  # where other tests make no environments meanwhile
-    printed = four.shell(f"{sys.executable} {ROOT}/scripts/cost_of_copies.py case1/script.py case2/script.py --copies 100")
+    printed = four.shell(f"{COST} case1/script.py case2/script.py --copies 100")
     shown = [re.sub(" +", " ", line) for line in table.splitlines()]
     assert_printed(shown, re.sub(" +", " ", printed))
     again = four.shell(
-        f"{sys.executable} {ROOT}/scripts/cost_of_copies.py case1/script.py --copies 100", {"PYTHONDONTWRITEBYTECODE": "1"}
+        f"{COST} case1/script.py --copies 100", {"PYTHONDONTWRITEBYTECODE": "1"}
     )
     [entries, entries_again] = [re.findall("directory entries +([0-9,]+)", text) for text in (printed, again)]
     assert entries == entries_again, "bytecode counts, whatever a container sets"

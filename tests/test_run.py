@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def test_scripts_that_are_ready_do_not_wait_for_a_build(project: Project) -> Non
     uv = project.path / "bin" / "uv"
     uv.parent.mkdir()
     real = subprocess.run(["which", "uv"], env=project.env, capture_output=True, text=True, check=True).stdout.strip()
-    uv.write_text(f"#!/bin/sh\nwhile ! test -e {project.path}/ran; do sleep 0.05; done\nexec {real} \"$@\"\n")
+    uv.write_text(f"#!/bin/sh\nwhile ! test -e {project.path}/ran; do sleep 0.05; done\nexec {shlex.quote(real)} \"$@\"\n")
     uv.chmod(0o755)
     done = project.call("run", "-j1", "b/script.py", "a/script.py", env={"SHAREDENV_UV": str(uv)})
     assert done.stdout == "2.0\n"
@@ -202,7 +203,7 @@ def test_jobs_that_count_from_the_cpus_are_refused(project: Project, jobs: str) 
     for command in ("run", "submit", "build"):
         said = f"'{jobs}' counts from the number of CPUs, as GNU parallel does: give the number itself, as -j \"$(nproc)\""
         assert said in project.call(command, "-j", jobs, "s.py", status=2).stderr
-    project.shell(f'{sys.executable} -m sharedenv run -j "$(nproc)" s.py')
+    project.shell(f'{shlex.quote(sys.executable)} -m sharedenv run -j "$(nproc)" s.py')
 
 
 def test_the_line_about_a_build_says_why(project: Project) -> None:

@@ -63,7 +63,7 @@ def test_the_loop_has_short_slices_and_what_it_starts_the_usual_ones(first: str)
     "first",
     [
         "os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))",
-        pytest.param("os.nice(-5)", marks=pytest.mark.skipif(os.getuid() != 0, reason="a priority of its own needs root")),
+        pytest.param("os.setpriority(os.PRIO_PROCESS, 0, -5)", marks=pytest.mark.skipif(os.getuid() != 0, reason="a priority of its own needs root")),
     ],
 )
 def test_who_has_chosen_a_policy_or_a_priority_keeps_it(first: str) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -870,7 +871,7 @@ def test_srun_with_a_task_prolog(on: Submitting, tmp_path: Path) -> None:
     on.script("case1/script.py", ["tool"])
     on.call("build", "case1/script.py")
     prolog = tmp_path / "prolog.sh"
-    prolog.write_text(f"#!/bin/sh\ncd {on.path}\nexec {_python(on)} -m sharedenv activate --no-build --taskprolog case1/script.py\n")
+    prolog.write_text(f"#!/bin/sh\ncd {on.path}\nexec {shlex.quote(_python(on))} -m sharedenv activate --no-build --taskprolog case1/script.py\n")
     prolog.chmod(0o755)
     done = subprocess.run(
         ["srun", f"--task-prolog={prolog}", "-n", "2", "tool"],
@@ -896,7 +897,10 @@ def _python(on: Submitting) -> str:
 def _path_without_slurm(on: Submitting) -> str:
     folder = on.path.parent / "no-slurm"
     folder.mkdir(exist_ok=True)
-    for program in ("sh", "bash", "env", "ldd"):
+    rest = on.env["PATH"].split(os.pathsep)[:2]
+    # Debian's Python lies beside Slurm
+    python = [] if all(shutil.which("squeue", path=entry) is None for entry in rest) else ["python3", f"python3.{sys.version_info.minor}"]
+    for program in ("sh", "bash", "env", "ldd", *python):
         if (found := shutil.which(program)) and not (folder / program).exists():
             (folder / program).symlink_to(found)
-    return os.pathsep.join([str(folder), *on.env["PATH"].split(os.pathsep)[:2]])
+    return os.pathsep.join([str(folder), *(entry for entry in rest if shutil.which("squeue", path=entry) is None)])

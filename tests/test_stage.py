@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import UNPRIVILEGED, Project
+from tests.conftest import UNPRIVILEGED, Project, opened
 
 SHOW = "import sys, tool; print(sys.prefix, tool.__file__)"
 
@@ -171,7 +171,9 @@ def test_a_folder_can_be_shared(project: Project, tmp_path: Path) -> None:
     project.call("stage", "case1/script.py", "--to", str(local), prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"])
     (lock,) = local.glob("*.lock")
     assert lock.stat().st_mode & 0o777 == 0o640
-    copies(local)[0].rename(tmp_path / "away")
+    [copy] = copies(local)
+    with opened(copy):
+        copy.rename(tmp_path / "away")
     lock.chmod(0o444)
     project.call("stage", "case1/script.py", "--to", str(local), prefix=UNPRIVILEGED)
     assert len(copies(local)) == 1

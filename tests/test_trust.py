@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import UNPRIVILEGED, Project
+from tests.conftest import UNPRIVILEGED, Project, opened
 from tests.faults import as_nobody, require, wait_for
 from tests.test_build_faults import BUILD, HOLDER
 from tests.test_verify import module as module_of
@@ -228,8 +228,9 @@ def test_a_manifest_that_lies_is_not_believed(project: Project) -> None:
         manifest.write_bytes(text.encode("utf-8", "surrogateescape"))
         full_way(project)
         assert project.call("exec", "--no-build", "s.py", status=125).stderr.startswith("error:"), text
-    manifest.unlink()
-    manifest.symlink_to(other / "sharedenv.json")
+    with opened(manifest.parent):
+        manifest.unlink()
+        manifest.symlink_to(other / "sharedenv.json")
     assert "its manifest is a link" in project.call("exec", "--no-build", "s.py", status=125).stderr
     assert project.call("exec", "s.py").stdout == "ran\n"
     project.call("list")

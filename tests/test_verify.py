@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Project
+from tests.conftest import Project, opened
 
 
 def built(project: Project, *dependencies: str) -> Path:
@@ -26,8 +26,9 @@ def module(environment: Path, name: str = "alpha.py") -> Path:
 
 def replace(path: Path, text: str) -> None:
     """Another file in its place: its inode is uv's cache, which other tests use."""
-    path.unlink()
-    path.write_text(text)
+    with opened(path.parent):
+        path.unlink()
+        path.write_text(text)
 
 
 def result(project: Project, *arguments: str, status: int = 1) -> dict[str, Any]:
@@ -51,10 +52,11 @@ def test_what_changed_is_missing_or_was_added_is_named(project: Project) -> None
     environment = built(project, "alpha", "tool")
     site = module(environment).parent
     size = module(environment).stat().st_size
-    replace(module(environment), "x" * size)  # the same size: only the hash tells
-    (environment / "bin" / "tool").unlink()
-    (site / "added.py").write_text("import os\n")
-    (site / "folder").mkdir()
+    with opened(environment):
+        replace(module(environment), "x" * size)  # the same size: only the hash tells
+        (environment / "bin" / "tool").unlink()
+        (site / "added.py").write_text("import os\n")
+        (site / "folder").mkdir()
     found = result(project)
     inside = site.relative_to(environment)
     assert found["changed"] == [f"{inside}/alpha.py"]
@@ -71,21 +73,24 @@ def test_a_link_or_a_fifo_in_the_place_of_a_file_is_a_change_and_is_not_followed
     environment = built(project, "alpha", "tool")
     copy = tmp_path / "same"
     shutil.copy(module(environment), copy)
-    module(environment).unlink()
-    module_path = next(environment.glob("lib/python*/site-packages")) / "alpha.py"
-    module_path.symlink_to(copy)  # the same bytes behind it, and still not what was built
-    (environment / "bin" / "tool").unlink()
-    os.mkfifo(environment / "bin" / "tool")
+    with opened(environment):
+        module(environment).unlink()
+        module_path = next(environment.glob("lib/python*/site-packages")) / "alpha.py"
+        module_path.symlink_to(copy)  # the same bytes behind it, and still not what was built
+        (environment / "bin" / "tool").unlink()
+        os.mkfifo(environment / "bin" / "tool")
     assert len(result(project)["changed"]) == 2
 
 
 def test_bytecode_that_python_added_is_no_fault_and_other_additions_are(project: Project) -> None:
     environment = built(project)
     cache = module(environment).parent / "__pycache__"
-    (cache / "alpha.cpython-311.opt-1.pyc").write_bytes(b"")
+    with opened(cache):
+        (cache / "alpha.cpython-311.opt-1.pyc").write_bytes(b"")
     found = result(project, status=0)
     assert found["bytecode_added"] == 1
-    (cache / "stranger.cpython-311.pyc").write_bytes(b"")
+    with opened(cache):
+        (cache / "stranger.cpython-311.pyc").write_bytes(b"")
     assert result(project)["unrecorded"] == [str((cache / "stranger.cpython-311.pyc").relative_to(environment))]
 
 
@@ -95,9 +100,11 @@ def test_inventory_and_manifest_guard_each_other(project: Project) -> None:
     original = inventory.read_text()
     inventory.write_text(original.replace('"links"', '"links" '))
     assert result(project)["faults"] == ["its inventory has been changed"]
-    inventory.unlink()
+    with opened(environment):
+        inventory.unlink()
     assert result(project)["faults"] == ["its inventory is gone"]
-    inventory.write_text(original)
+    with opened(environment):
+        inventory.write_text(original)
     manifest = environment / "sharedenv.json"
     manifest.write_text(manifest.read_text().replace('"alpha"', '"omega"'))
     assert result(project)["faults"] == ["its manifest has been changed: payload and key differ"]
@@ -146,7 +153,8 @@ def test_repair_goes_past_a_cache_that_was_edited_through_a_hard_link(project: P
 
 def test_repair_says_what_to_do_when_the_manifest_is_gone(project: Project) -> None:
     environment = built(project)
-    (environment / "sharedenv.json").unlink()
+    with opened(environment):
+        (environment / "sharedenv.json").unlink()
     told = project.call("verify", "--repair", status=3)
     assert "can't be built anew from its manifest" in told.stderr
     assert "hint: sharedenv build 'case*/script.py'" in told.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ BY_NAME = [
     "echo mid | tee /dev/stderr",
     "echo mid >/dev/fd/1; echo mid >/proc/self/fd/2",
     "echo mid | dd of=/dev/stdout status=none; echo mid | dd of=/dev/stderr status=none",
-    f"{sys.executable} -c \"for name in 'out', 'err': open('/dev/std' + name, 'w').write('mid\\n')\"",
+    f"{shlex.quote(sys.executable)} -c \"for name in 'out', 'err': open('/dev/std' + name, 'w').write('mid\\n')\"",
     """awk 'BEGIN { print "mid" >"/dev/stdout"; fflush(); system("echo mid >/dev/stderr") }'""",
 ]
 WRITES_BETWEEN = (
