@@ -14,7 +14,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
-from sharedenv.run.claims.blocks import STOP
+from sharedenv.run.claims.blocks import STOP, TOKENS
 from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import fold
@@ -71,7 +71,8 @@ def refuse_joining(run: Run) -> None:
             cause="it was begun as the run of one process; `sharedenv plan` makes one for many",
             hint=f"sharedenv run --resume --run-id {run.id}",
         )
-    if DiskFolder(run.path).exists(STOP):
+    folder = DiskFolder(run.path)
+    if folder.exists(STOP) and folder.exists(TOKENS):  # a list that is closed has nothing to offer anyway
         raise SharedenvError(
             f"run {run.id} was told to stop",
             cause="by `sharedenv cancel`, or by a failure under --fail-fast",
