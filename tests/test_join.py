@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
+from tests.faults import bound, other_host, require
 
 #: says in a file of its own that it has begun, then takes its time
 BODY = """
@@ -132,6 +133,30 @@ def test_who_sleeps_for_longer_than_the_takeover_begins_nothing_afterwards_that_
     sleeper.communicate(timeout=60)
     assert begun(project) == Counter({f"case{number}": 1 for number in range(1, 41)})
     assert "40 succeeded" in project.call("status", run).stdout
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_two_mounts_of_one_folder_on_two_hosts_of_which_one_dies(project: Project, tmp_path: Path) -> None:
+    """Locks are local to each mount and process numbers to each host: what a dead host had claimed is taken after a time of silence."""
+    require("bindfs", "unshare")
+    run = plan(project, 40, seconds=0.3)
+    with bound(project.path, tmp_path / "m1") as one, bound(project.path, tmp_path / "m2") as two:
+        join = ("join", run, "-j2", "--takeover", "7")
+        first, second = (
+            project.start(*join, prefix=other_host(host), cwd=folder, start_new_session=True)
+            for host, folder in (("node1", one), ("node2", two))
+        )
+        wait_for(lambda: len(begun(project)) >= 12)
+        stdout = project.call("status", run).stdout
+        os.killpg(first.pid, signal.SIGKILL)
+        second.communicate(timeout=120)
+    assert re.search(r"node1, process \d+: case", stdout)
+    assert re.search(r"node2, process \d+: case", stdout)
+    assert second.returncode == 0
+    times = begun(project)
+    assert max(times.values()) == 1
+    assert len(times) >= 38  # but for what it had taken and was about to start
 
 
 def test_workers_that_join_and_leave_at_random(project: Project) -> None:
