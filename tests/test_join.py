@@ -335,6 +335,26 @@ def test_a_missing_environment_is_an_error_before_anything_is_claimed(project: P
     assert len(begun(project)) == 3
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_what_workers_are_at_work_on_nobody_else_begins(project: Project, command: str) -> None:
+    run = plan(project, 3, seconds=60)
+    assert project.call("plan", "case*/script.py").stdout  # nobody lives yet
+    worker = project.start("join", run, "-j1")
+    wait_for(lambda: len(begun(project)) == 1)
+    refused = project.call(command, "case2/script.py", "case1/script.py", status=2)
+    assert f"run {run} works on 2 scripts of these" in refused.stderr
+    assert f"process {worker.pid} on" in refused.stderr
+    assert f"hint: sharedenv join {run}, or --insist" in refused.stderr
+    project.script("other/script.py")
+    project.call(command, "other/script.py")
+    project.call("plan", "case2/script.py", "--", "1")  # with other arguments it is another case
+    project.call("plan", "--insist", "case2/script.py")
+    worker.kill()
+    worker.wait()
+    project.call("cancel", run)
+    project.call("plan", "case2/script.py")
+
+
 def test_what_can_not_be_joined_says_so(project: Project) -> None:
     project.copies(2)
     project.call("run", "case*/script.py")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from sharedenv.app.recorder import Display, Recorder
-from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
@@ -108,7 +108,11 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
 
 @contextlib.contextmanager
 def _session(run: Run, worker: str, jobs: int) -> Iterator[Session]:
-    session = run.join(worker, jobs)
+    try:
+        session = run.join(worker, jobs)
+    except OSError as error:
+        cause = f"{error.strerror}: {error.filename}"
+        raise SharedenvError(f"can't work on run {run.id} here", cause=cause, hint=f"df -h -i {run.path}", exit_code=EXIT_FAILED) from None
     try:
         yield session
     except BaseException as error:

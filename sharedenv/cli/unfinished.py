@@ -14,6 +14,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.run.journal import Run
+from sharedenv.run.listing import waits_for_workers
 from sharedenv.run.runs import list_runs
 from sharedenv.run.standing import Standing, stand
 from sharedenv.slurm.arrays import list_arrays
@@ -45,7 +46,8 @@ def hidden_run(layout: Layout, last: Run, console: Console, *, queued_only: bool
             look = console.in_pool(f"sharedenv status {run.id}")
             return f"run {run.id} may have a job in the queue, Slurm doesn't say: {look}"
         if left and not one.standing.alive and run.count > last.count and not queued_only:
-            go_on = console.in_pool(f"sharedenv {'submit' if one.submitted else 'run'} --resume --run-id {run.id}")
+            command = f"{'submit' if one.submitted else 'run'} --resume --run-id"
+            go_on = console.in_pool(f"sharedenv {'join' if waits_for_workers(run) else command} {run.id}")
             return f"run {run.id} is unfinished ({left:,} left to run): {go_on}"
     return None
 
