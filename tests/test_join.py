@@ -52,6 +52,16 @@ def folder(project: Project, run: str) -> Path:
     return project.pool / "runs" / run
 
 
+def holds(project: Project, run: str, pid: int | None = None, host: str = "") -> bool:
+    """Whether the worker of this number, or on this host, has claimed what it has not begun."""
+    for journal in folder(project, run).glob("results-worker.*"):
+        first = journal.read_text().partition("\n")[0]
+        if first and (owner := json.loads(first)["owner"]) and (owner["pid"] == pid or owner["host"] == host):
+            worker = journal.name.removeprefix("results-").removesuffix(".1.jsonl")
+            return any(token.name.endswith(f"-{worker}") for token in folder(project, run).glob("tokens/*"))
+    return False
+
+
 def test_two_workers_run_each_script_once_and_leave_two_files_besides_the_plan(project: Project) -> None:
     run = plan(project, 30)
     workers = [project.start("join", run, "-j2") for _ in range(2)]
@@ -87,7 +97,7 @@ def test_status_names_each_worker_and_what_it_is_at_work_on(project: Project) ->
 def test_a_worker_that_is_told_to_end_gives_back_what_it_has_not_begun(project: Project) -> None:
     run = plan(project, 12, seconds=0.5)
     first = project.start("join", run, "-j1")
-    wait_for(lambda: len(begun(project)) == 3)
+    wait_for(lambda: len(begun(project)) >= 3 and holds(project, run, first.pid))
     first.terminate()
     _, stderr = first.communicate(timeout=60)
     assert first.returncode == 130
@@ -123,8 +133,9 @@ def test_whenever_workers_are_killed_each_script_begins_once_and_what_is_lost_is
 def test_who_sleeps_for_longer_than_the_takeover_begins_nothing_afterwards_that_another_has_taken(project: Project) -> None:
     run = plan(project, 40, seconds=0.3)
     sleeper = project.start("join", run, "-j2", "--takeover", "1")
-    wait_for(lambda: len(begun(project)) >= 4)
+    wait_for(lambda: len(begun(project)) >= 5 and holds(project, run, sleeper.pid))
     os.kill(sleeper.pid, signal.SIGSTOP)
+    assert holds(project, run, sleeper.pid)
     other = project.start("join", run, "-j4", "--takeover", "1")
     other.communicate(timeout=120)
     assert other.returncode == 0
@@ -140,23 +151,25 @@ def test_who_sleeps_for_longer_than_the_takeover_begins_nothing_afterwards_that_
 def test_two_mounts_of_one_folder_on_two_hosts_of_which_one_dies(project: Project, tmp_path: Path) -> None:
     """Locks are local to each mount and process numbers to each host: what a dead host had claimed is taken after a time of silence."""
     require("bindfs", "unshare")
-    run = plan(project, 40, seconds=0.3)
+    run = plan(project, 60, seconds=0.3)
     with bound(project.path, tmp_path / "m1") as one, bound(project.path, tmp_path / "m2") as two:
         join = ("join", run, "-j2", "--takeover", "7")
         first, second = (
             project.start(*join, prefix=other_host(host), cwd=folder, start_new_session=True)
             for host, folder in (("node1", one), ("node2", two))
         )
-        wait_for(lambda: len(begun(project)) >= 12)
+        wait_for(lambda: len(begun(project)) >= 10 and holds(project, run, host="node2"))
         stdout = project.call("status", run).stdout
+        wait_for(lambda: holds(project, run, host="node1"))
         os.killpg(first.pid, signal.SIGKILL)
+        assert holds(project, run, host="node1")
         second.communicate(timeout=120)
     assert re.search(r"node1, process \d+: case", stdout)
     assert re.search(r"node2, process \d+: case", stdout)
     assert second.returncode == 0
     times = begun(project)
     assert max(times.values()) == 1
-    assert len(times) >= 38  # but for what it had taken and was about to start
+    assert len(times) >= 58  # but for what it had taken and was about to start
 
 
 def test_workers_that_join_and_leave_at_random(project: Project) -> None:

@@ -164,7 +164,7 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
 def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -> None:
     """Refuses what the workers of another run have (SharedenvError), and tells of a run of one process that has it."""
     if not insist:
-        refuse_living(work.layout, work.cases, work.run and work.run.id)
+        refuse_living(work.layout, work.cases, work.run.id if work.run else None)
     if work.run is None and asked.share is None and (other := unended_run(work.layout.runs)) is not None:
         from sharedenv.cli.beside import check_beside  # noqa: PLC0415 - the last run has ended, most times
 
