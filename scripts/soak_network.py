@@ -186,7 +186,7 @@ def gluster(folder: Path) -> Iterator[Lab]:
     time.sleep(1)
     for node in (0, 1):
         (folder / f"client{node}").mkdir()
-        argv = ["glusterfs", "-N", "-f", folder / "client.vol", "-l", folder / f"{node}.log", folder / f"client{node}"]
+        argv: list[str | Path] = ["glusterfs", "-N", "-f", folder / "client.vol", "-l", folder / f"{node}.log", folder / f"client{node}"]
         servers.append(subprocess.Popen(argv))
     while any(not os.path.ismount(folder / f"client{node}") for node in (0, 1)):
         time.sleep(0.1)
@@ -221,7 +221,8 @@ def nfs(folder: Path) -> Iterator[Lab]:
     os.symlink("/usr/lib/uml/modules", folder / "modules/lib/modules")
     for words in ("link add br0 type bridge", "addr add 10.9.0.1/24 dev br0", "link set br0 up"):
         subprocess.run(["ip", *words.split()], check=True)
-    argv = ["ganesha.nfsd", "-F", "-f", folder / "ganesha.conf", "-L", folder / "ganesha.log", "-p", folder / "ganesha.pid"]
+    files = ("-f", folder / "ganesha.conf", "-L", folder / "ganesha.log", "-p", folder / "ganesha.pid")
+    argv: list[str | Path] = ["ganesha.nfsd", "-F", *files]
     server = subprocess.Popen(argv)
     time.sleep(4)
     nodes, logs = [], []

@@ -177,6 +177,7 @@ class Simulated(Actor):
         self.finished: list[tuple[float, Begun]] = []
         self.others: dict[str, Simulated] = {}
         self.calls_before_first = 0
+        self.leaves = False  # after its first case
         self._seen: dict[str, float] = {}
         self.claims = Claims(MemoryFolder(lab, self), name, jobs, len(seconds), self, lambda: lab.now, self.sleep)
 
@@ -195,6 +196,8 @@ class Simulated(Actor):
                     self.calls_before_first = lab.calls[self.name]
                 self.begun.append((lab.now, begun))
                 heapq.heappush(ends, (lab.now + self.seconds[begun.position], lab.random.random(), begun))
+            if self.leaves and self.begun:
+                return
             if not ends and not claims.left:
                 return
             until = min([lab.now + 0.5, *([ends[0][0]] if ends else []), *([claims.due] if len(ends) < self.jobs and claims.due > lab.now else [])])

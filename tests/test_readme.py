@@ -42,7 +42,7 @@ def test_every_long_option_has_its_variable() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name != "version":
                 long = max(parameter.opts, key=len)
-                without = long == "--stage" or (command.name == "prune" and long in ("--all", "--keep"))
+                without = long == "--stage" or (command.name, long) in {("prune", "--all"), ("prune", "--keep"), ("status", "--joblog")}
                 variable = None if without else "SHAREDENV_" + long[2:].upper().replace("-", "_")
                 assert parameter.envvar == variable, f"{command.name} {long}"
 

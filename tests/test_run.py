@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.cli.run import default_jobs
+from sharedenv.cli.jobs import default_jobs
 from tests.conftest import Project
 from tests.faults import ignoring, limited_to, mounted
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable, Iterator
 
 from sharedenv.app.recorder import Display, Recorder
-from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
-from sharedenv.run.claims.blocks import STOP
+from sharedenv.run.claims.blocks import STOP, TOKENS
 from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import fold
@@ -72,7 +72,8 @@ def refuse_joining(run: Run) -> None:
             cause="it was begun as the run of one process; `sharedenv plan` makes one for many",
             hint=f"sharedenv run --resume --run-id {run.id}",
         )
-    if DiskFolder(run.path).exists(STOP):
+    folder = DiskFolder(run.path)
+    if folder.exists(STOP) and folder.exists(TOKENS):  # a list that is closed has nothing to offer anyway
         raise SharedenvError(
             f"run {run.id} was told to stop",
             cause="by `sharedenv cancel`, or by a failure under --fail-fast",
@@ -93,6 +94,7 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
         recorder = _Recorder(display, session, source, run.asked.created, fail_fast=terms.fail_fast)
         batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder)
         for key, prepared in ready.items():
+            recorder.ready(key, prepared)
             batch.deliver(key, prepared)
         session.keep()
         try:
@@ -108,7 +110,11 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
 
 @contextlib.contextmanager
 def _session(run: Run, worker: str, jobs: int) -> Iterator[Session]:
-    session = run.join(worker, jobs)
+    try:
+        session = run.join(worker, jobs)
+    except OSError as error:
+        cause = f"{error.strerror}: {error.filename}"
+        raise SharedenvError(f"can't work on run {run.id} here", cause=cause, hint=f"df -h -i {run.path}", exit_code=EXIT_FAILED) from None
     try:
         yield session
     except BaseException as error:
@@ -129,7 +135,7 @@ def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[
         ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, None, display.warn)
     except SharedenvError as error:
         message = error.message.replace("a task", "a worker")
-        raise SharedenvError(message, cause=error.cause, hint=_build_hint(run), exit_code=EXIT_BUILD) from None
+        raise SharedenvError(message, cause=error.cause, hint=error.hint or _build_hint(run), exit_code=EXIT_BUILD) from None
     for key, prepared in ready.items():
         try:
             ended = capture([prepared.python, "-c", ""], env=prepared.variables, cwd="/")

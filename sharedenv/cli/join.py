@@ -13,8 +13,8 @@ from sharedenv.app.join import Manner, Part, refuse_joining
 from sharedenv.app.join import join as work_on
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
+from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import option, runs
-from sharedenv.cli.run import default_jobs
 from sharedenv.cli.runs import pool_of_runs
 from sharedenv.cli.scripts import in_pool_of
 from sharedenv.cli.status import tell_run

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sharedenv.app.guards import refuse_living
 from sharedenv.app.plan import known_durations, longest_first
 from sharedenv.app.project import Selection
 from sharedenv.app.sets import put_down_all
@@ -28,7 +29,7 @@ from sharedenv.run.terms import Terms
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call
-_ONCE = frozenset({"from_file", "null", "cwd", "joblog", "order", "fail_fast"})
+_ONCE = frozenset({"from_file", "null", "cwd", "joblog", "order", "fail_fast", "insist"})
 _ORDERS = ("longest", "given")
 
 
@@ -55,6 +56,8 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     check_outputs(work.cases, given["capture"], joblog)
     tell_strays(work.project, console)
     warned(work.plan, console)
+    if not given["insist"]:
+        refuse_living(work.layout, work.cases)
     if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
         return EXIT_BUILD
     make_pool(work.layout, console)

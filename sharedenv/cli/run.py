@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sharedenv.app.execute import Ended, execute, needed
+from sharedenv.app.guards import refuse_living
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
@@ -19,6 +19,7 @@ from sharedenv.cli.beside import Beside
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, choose_sets, kept_journal, resume_options, wanted
 from sharedenv.cli.given import inherit, repeated
+from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 #: how its scripts are run
 _ONCE = frozenset({
     "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
-    "lost_too",
+    "lost_too", "insist",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
@@ -102,9 +103,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.warn(text)
     if given["dry_run"]:
         return _dry_run(work, console)
-    beside = None if again or asked.share is not None else Beside(work.layout.runs, work.cases, console)
-    if beside:
-        beside.look()
+    beside = _look_beside(work, asked, console, insist=given["insist"])
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough, strict=build_options.strict)
@@ -162,6 +161,17 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
         return None
     _refuse_queued(found.run)
     return found
+
+
+def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -> Beside | None:
+    """Refuses what the workers of another run have (SharedenvError), and tells of runs of one process that have it; who looks again."""
+    if not insist:
+        refuse_living(work.layout, work.cases, work.run.id if work.run else None)
+    if work.run is not None or asked.share is not None:
+        return None
+    beside = Beside(work.layout.runs, work.cases, console)
+    beside.look()
+    return beside
 
 
 def _refuse_queued(run: Run) -> None:
@@ -244,28 +254,6 @@ def _options(given: Mapping[str, Any]) -> Options:
         capture=given["capture"],
         hesitation=1.0 if "SLURM_JOB_ID" in os.environ else 0.0,
     )
-
-
-def default_jobs(environ: Mapping[str, str]) -> int:
-    """SLURM_CPUS_PER_TASK, or the CPUs that this process may use: in a job no more than the job has here, for each of a step's tasks."""
-    if (given := _number(environ, "SLURM_CPUS_PER_TASK")) is not None:
-        return given
-    try:
-        here = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        here = os.cpu_count() or 1
-    # not every cluster binds a job to its CPUs
-    if "SLURM_JOB_ID" not in environ or (ours := _number(environ, "SLURM_CPUS_ON_NODE")) is None:
-        return here
-    # `srun -n 6`: 4(x1),2 are its tasks on each node
-    beside = [int(number) for number in re.findall(r"(?:^|,)(\d+)", environ.get("SLURM_STEP_TASKS_PER_NODE", ""), re.ASCII)]
-    return min(here, max(1, ours // max([1, *beside])))
-
-
-def _number(environ: Mapping[str, str], name: str) -> int | None:
-    """A variable of Slurm's that holds a number above 0; None for anything else."""
-    given = environ.get(name, "")
-    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else None
 
 
 def _tag(here: str) -> Any:

@@ -48,7 +48,8 @@ ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
 @option("-0", "--null", is_flag=True, needs=("ended",), help="With --list, names end with NUL instead of a newline.")
-@option("--joblog", metavar="FILE", help="Write GNU parallel's log of the run, of all who worked on it.")
+# SHAREDENV_JOBLOG is for who runs scripts: looking at a run must not write over what he writes
+@option("--joblog", envvar=None, metavar="FILE", help="Write GNU parallel's log of the run, of all who worked on it.")
 @json_option
 @click.pass_obj
 def status(

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from sharedenv.app.execute import require_all
+from sharedenv.app.guards import refuse_living
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
@@ -44,6 +45,7 @@ from sharedenv.start.environ import current_folder
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
     "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast", "wait",
+    "insist",
 })
 
 
@@ -102,6 +104,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     else:
         order = _order(given, here, console)
         work = new_work(console.pool, asked, here)
+        if not given["insist"]:
+            refuse_living(work.layout, work.cases)
     _tell(work, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)

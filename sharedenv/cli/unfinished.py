@@ -15,6 +15,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.journal import Run
+from sharedenv.run.listing import waits_for_workers
 from sharedenv.run.over import going_on
 from sharedenv.run.runs import list_runs, open_run
 from sharedenv.run.standing import Standing, stand
@@ -47,7 +48,8 @@ def hidden_run(layout: Layout, last: Run, console: Console, *, queued_only: bool
             look = console.in_pool(f"sharedenv status {run.id}")
             return f"run {run.id} may have a job in the queue, Slurm doesn't say: {look}"
         if left and not one.standing.alive and run.count > last.count and not queued_only:
-            go_on = console.in_pool(f"sharedenv {'submit' if one.submitted else 'run'} --resume --run-id {run.id}")
+            command = f"{'submit' if one.submitted else 'run'} --resume --run-id"
+            go_on = console.in_pool(f"sharedenv {'join' if waits_for_workers(run) else command} {run.id}")
             return f"run {run.id} is unfinished ({left:,} left to run): {go_on}"
     return None
 

@@ -29,7 +29,8 @@ from sharedenv.run.claims.pace import Pace
 
 PATIENCE = 3.0  #: seconds that a case waits in a block beyond what was reckoned, before others get it
 _LOOK, _LONGEST = 0.5, 5.0  # seconds between two looks whether something is left: the first, and at most
-_PAUSE, _LONGEST_PAUSE = 0.03, 2.0  # seconds: the same of tries to claim that others have won
+_PAUSE, _LONGEST_PAUSE = 0.03, 4.0  # seconds: the same of tries to claim that others have won
+_FIRST_PAUSE = 0.5  # the first of a worker who has claimed nothing yet
 
 
 @frozen
@@ -237,8 +238,10 @@ class Claims:
                 self._serial += 1
                 self.claimed += 1
                 return self._hold(block, 0)
+            if not self._joined:  # many begin at once, then
+                longest = max(longest, _FIRST_PAUSE)
             self._pause(self._random.uniform(0, longest))
-            longest = min(_LONGEST_PAUSE, 4 * longest)
+            longest = min(_LONGEST_PAUSE, 2 * longest)
             self._seek(_CLAIMS.last(self._folder, block.number))
         return False
 

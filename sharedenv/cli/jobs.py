@@ -1,0 +1,29 @@
+"""How many scripts run at a time where the user doesn't say."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+
+def default_jobs(environ: Mapping[str, str]) -> int:
+    """SLURM_CPUS_PER_TASK, or the CPUs that this process may use: in a job no more than the job has here, for each of a step's tasks."""
+    if (given := _number(environ, "SLURM_CPUS_PER_TASK")) is not None:
+        return given
+    try:
+        here = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        here = os.cpu_count() or 1
+    # not every cluster binds a job to its CPUs
+    if "SLURM_JOB_ID" not in environ or (ours := _number(environ, "SLURM_CPUS_ON_NODE")) is None:
+        return here
+    # `srun -n 6`: 4(x1),2 are its tasks on each node
+    beside = [int(number) for number in re.findall(r"(?:^|,)(\d+)", environ.get("SLURM_STEP_TASKS_PER_NODE", ""), re.ASCII)]
+    return min(here, max(1, ours // max([1, *beside])))
+
+
+def _number(environ: Mapping[str, str], name: str) -> int | None:
+    """A variable of Slurm's that holds a number above 0; None for anything else."""
+    given = environ.get(name, "")
+    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else None
