@@ -18,6 +18,7 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -395,6 +396,7 @@ def main() -> int:
         os.environ["SHAREDENV_SOAK_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, *sys.argv])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and nodes end with this
     results = [soak(name, labs[name]) for name in wanted]  # all of them, whatever fails
     return int(any(results))
 
