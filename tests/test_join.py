@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.faults import bound, other_host, require
+from tests.test_prune import age
 
 #: says in a file of its own that it has begun, then takes its time
 BODY = """
@@ -379,10 +380,12 @@ def test_what_can_not_be_joined_says_so(project: Project) -> None:
 
 def test_prune_keeps_what_a_plan_waits_for(project: Project) -> None:
     plan(project, 2)
-    for path in (project.pool / "used").iterdir():
-        os.utime(path, (time.time() - 90 * 86400,) * 2)
+    age(project, 90)
     (run_json,) = (project.pool / "runs").glob("*/run.json")
     run_json.write_text(re.sub(r'"created":[\d.]+', f'"created":{time.time() - 5000}', run_json.read_text()))
     project.call("prune", "--unused-for", "1d")
     assert len(project.environments) == 1
+    project.call("cancel")
+    project.call("prune", "--unused-for", "1d")
+    assert not project.environments
 
