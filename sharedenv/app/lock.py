@@ -24,6 +24,7 @@ from sharedenv.pool.resolve import Resolver, staying, with_sources_of
 from sharedenv.project_lock import ASKED, NAME, Entry, NotLocked, ProjectLock, identify
 from sharedenv.settings import Settings, read_project_lock
 from sharedenv.start.environ import current_folder
+from sharedenv.start.regular import read_regular
 from sharedenv.uv import TARGETS, find_uv
 from sharedenv.versions import Versions, VersionsError, moved
 
@@ -254,8 +255,7 @@ def _write(path: str, done: Sequence[Locked]) -> bool:
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+    return read_regular(path).decode()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 
+from sharedenv.start.regular import open_regular
+
 #: what is answered where a file or a folder can't be put on disk by itself; any other answer means that data is lost
 _CAN_NOT = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -64,7 +66,7 @@ def _sync_file_system(path: str) -> bool:
 
 
 def _sync_file(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     try:
         sync_descriptor(descriptor)
     except OSError as error:

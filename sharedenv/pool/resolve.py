@@ -21,6 +21,7 @@ from sharedenv.pool.pins import Source, locate, write_text
 from sharedenv.pool.private import FOLDER, private
 from sharedenv.problems import shown
 from sharedenv.secret import redact
+from sharedenv.start.regular import open_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.uv import TARGETS, UvFailed, gist, resolve_pylock
 from sharedenv.versions import File, Pin, Versions, VersionsError, pins_of_pylock, pip_config, script_text
@@ -68,7 +69,7 @@ class Resolver:
             if platform != self.work.settings.platform:
                 flags += ["--python-platform", TARGETS[platform]]
             resolve_pylock(source.uv, project, output, flags, source.environ, source.log)
-            with open(output, encoding="utf-8") as file:
+            with open(open_regular(output), encoding="utf-8") as file:
                 try:
                     pins = pins_of_pylock(file.read(), source.strip)
                 except VersionsError:

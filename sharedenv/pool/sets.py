@@ -12,6 +12,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, examine, generations, published
 from sharedenv.start import access
 from sharedenv.start.access import VERSIONS
+from sharedenv.start.regular import read_regular
 
 _HEAD = 400  # bytes of held versions, in which their digest stands
 
@@ -69,8 +70,7 @@ def set_text(layout: Layout, environment: Environment) -> bytes:
     """The set of an environment as TOML: as it is held, with the files of packages, else as the environment tells it."""
     minor = ".".join(environment.manifest.interpreter.version.split(".")[:2])
     try:
-        with open(os.path.join(layout.versions, f"{environment.key}-{minor}.toml"), "rb") as file:
-            held = file.read()
+        held = read_regular(os.path.join(layout.versions, f"{environment.key}-{minor}.toml"))
     except OSError:
         held = b""
     if (digest := set_of(environment)) == digest_in(held):

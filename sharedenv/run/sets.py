@@ -14,6 +14,7 @@ from sharedenv.frozen import frozen
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.sets import digest_in
 from sharedenv.run.case import Case, Result
+from sharedenv.start.regular import read_regular
 
 if TYPE_CHECKING:
     from sharedenv.versions import Versions
@@ -70,8 +71,7 @@ def sets_of(run: str) -> dict[str, Versions]:
     found = {}
     for name in _names(run):
         try:
-            with open(os.path.join(run, _FOLDER, name), encoding="utf-8") as file:
-                versions = parse_versions(file.read())
+            versions = parse_versions(read_regular(os.path.join(run, _FOLDER, name)).decode())
         except (VersionsError, UnicodeDecodeError):
             continue
         found[versions.digest] = versions
@@ -114,8 +114,7 @@ def _numbered(run: str) -> dict[str, tuple[int, str]]:
     for name in _names(run):
         key, _, number = name.removesuffix(".toml").rpartition("-")
         if number.isdigit() and int(number) > found.get(key, (0, ""))[0]:
-            with open(os.path.join(run, _FOLDER, name), "rb") as file:
-                found[key] = (int(number), digest_in(file.read()))
+            found[key] = (int(number), digest_in(read_regular(os.path.join(run, _FOLDER, name))))
     return found
 
 

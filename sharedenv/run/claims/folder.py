@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from sharedenv.pool.private import FILE
+from sharedenv.start.regular import open_regular
 
 Answer = TypeVar("Answer")
 _GONE = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR)
@@ -100,7 +101,7 @@ class DiskFolder:
         found = _unless_gone(lambda: _read(self._path + name))
         if found is None and sure:
             # to look at the folder drops what this node remembers of names that were not there
-            _unless_gone(lambda: os.close(os.open(os.path.dirname(self._path + name), os.O_RDONLY | os.O_CLOEXEC)))
+            _unless_gone(lambda: os.close(os.open(os.path.dirname(self._path + name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)))
             found = _unless_gone(lambda: _read(self._path + name))
         return found
 
@@ -119,7 +120,7 @@ class DiskFolder:
 
 
 def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(path)
     try:
         return os.read(descriptor, 4096)
     finally:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sharedenv.pool.owner import Owner, is_here, lives, owner_of
 from sharedenv.run.journal import says_its_end
+from sharedenv.start.regular import open_regular
 
 TAKEOVER = 180.0  #: seconds without a sign after which a worker's block may be taken: a hung mount, a suspended job may take long
 _FIRST = 4096  # bytes, in which the line is that says who writes
@@ -56,7 +57,7 @@ class Heartbeats:
     def _look(self, worker: str) -> float:
         """The time of its file, 0 where there is none: a stat might come from a cache."""
         try:
-            with open(self._file(worker), "rb") as file:
+            with open(open_regular(self._file(worker)), "rb") as file:
                 if worker not in self._owners:
                     self._owners[worker] = owner_of(json.loads(file.read(_FIRST).partition(b"\n")[0])["owner"])
                 return os.fstat(file.fileno()).st_mtime
