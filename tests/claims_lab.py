@@ -28,7 +28,7 @@ class Lab:
         self.random = random.Random(seed)
         self.now = 0.0
         self.calls: Counter[str] = Counter()
-        self.files: dict[str, bytes] = {}
+        self.files: dict[str, bytearray] = {}  # two names of one file are one bytearray
         self.latency = latency
         self._waiting: list[tuple[float, float, Actor]] = []
         self._turn = threading.Semaphore(0)
@@ -97,8 +97,8 @@ class Actor:
 class MemoryFolder:
     """The lab's files, as an actor sees them (`Folder`)."""
 
-    def __init__(self, lab: Lab, actor: Actor, holders: dict[tuple[str, int], list[str]] | None = None) -> None:
-        self._lab, self._actor, self._holders = lab, actor, holders
+    def __init__(self, lab: Lab, actor: Actor) -> None:
+        self._lab, self._actor = lab, actor
 
     def _call(self, name: str, many: int = 1) -> None:
         self._lab.calls[self._actor.name] += many
@@ -108,15 +108,16 @@ class MemoryFolder:
 
     def create(self, name: str, data: bytes) -> None:
         self._call("create")  # open, write, fsync, close: others may see it half written
-        self._lab.files[name] = b""
+        file = self._lab.files.setdefault(name, bytearray())
+        file[:] = b""
         self._call("create", 3)
-        self._lab.files[name] = data
+        file[:] = data
         self._actor.touch()
 
     def mark(self, name: str) -> bool:
         self._call("mark", 2)
         there = name in self._lab.files
-        self._lab.files.setdefault(name, b"")
+        self._lab.files.setdefault(name, bytearray())
         self._actor.touch()
         return not there
 
@@ -146,7 +147,7 @@ class MemoryFolder:
     def read(self, name: str, *, sure: bool = False) -> bytes | None:  # noqa: ARG002 - the protocol's signature
         there = name in self._lab.files
         self._call("read", 3 if there else 1)
-        return self._lab.files.get(name)
+        return bytes(self._lab.files[name]) if name in self._lab.files else None
 
     def exists(self, name: str) -> bool:
         self._call("exists")
@@ -170,7 +171,17 @@ class Simulated(Actor):
     lies     chance that it takes one who lives for gone
     """
 
-    def __init__(self, lab: Lab, name: str, jobs: int, seconds: Sequence[float], *, fails: Mapping[int, int] | None = None, lies: float = 0.0) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        name: str,
+        jobs: int,
+        seconds: Sequence[float],
+        *,
+        fails: Mapping[int, int] | None = None,
+        lies: float = 0.0,
+        folder: type[MemoryFolder] = MemoryFolder,
+    ) -> None:
         super().__init__(lab, name)
         self.jobs, self.seconds, self.fails, self.lies = jobs, seconds, fails or {}, lies
         self.begun: list[tuple[float, Begun]] = []
@@ -179,7 +190,8 @@ class Simulated(Actor):
         self.calls_before_first = 0
         self.leaves = False  # after its first case
         self._seen: dict[str, float] = {}
-        self.claims = Claims(MemoryFolder(lab, self), name, jobs, len(seconds), self, lambda: lab.now, self.sleep)
+        self.folder = folder(lab, self)
+        self.claims = Claims(self.folder, name, jobs, len(seconds), self, lambda: lab.now, self.sleep)
 
     def gone(self, worker: str) -> bool:
         other = self.others[worker]

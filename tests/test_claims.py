@@ -11,7 +11,7 @@ import pytest
 from sharedenv.run.claims.blocks import Block, Offer, Token, decode_block, decode_offer, decode_token
 from sharedenv.run.claims.pace import Pace
 from sharedenv.run.claims.suspicion import Suspicion
-from tests.claims_lab import Lab, Simulated, list_scheduled, work
+from tests.claims_lab import Lab, MemoryFolder, Simulated, list_scheduled, work
 
 
 def check(workers: list[Simulated], total: int, fails: dict[int, int]) -> None:
@@ -157,3 +157,35 @@ def test_what_two_hundred_workers_call_who_join_at_once_before_their_first_case(
     assert all(len(worker.begun) == 1 for worker in workers)
     assert max(worker.calls_before_first for worker in workers) <= 60
     assert sum(worker.calls_before_first for worker in workers) <= 12_000
+
+
+class Forgetful(MemoryFolder):
+    """A network file system that loses the answer to a link, sends it again, and for a while doesn't show what is there."""
+
+    blind = False
+    lost = 0
+
+    def link(self, source: str, name: str) -> bool:
+        made = super().link(source, name)
+        if made and name.startswith("claims/") and self._lab.random.random() < 0.3:
+            self.lost += 1
+            self.blind = self._lab.random.random() < 0.5
+            return False
+        return made
+
+    def read(self, name: str, *, sure: bool = False) -> bytes | None:
+        found = super().read(name, sure=sure)
+        if self.blind and sure and name.startswith("claims/"):
+            self.blind = False
+            return None
+        return found
+
+
+@pytest.mark.parametrize("seed", range(200, 230))
+def test_a_claim_whose_answer_was_lost_is_still_a_claim_of_who_made_it(seed: int) -> None:
+    lab = Lab(seed)
+    seconds = [0.2] * 40
+    workers = [Simulated(lab, f"w{number}", 2, seconds, folder=Forgetful) for number in range(3)]
+    work(lab, workers)
+    check(workers, 40, {})
+    assert sum(worker.folder.lost for worker in workers if isinstance(worker.folder, Forgetful))

@@ -224,16 +224,19 @@ class Claims:
         return self._hold(block, token.begun, offered=True, potato=slow or block.size - token.begun > self.pace.wanted)
 
     def _claim(self) -> bool:
-        longest = _PAUSE
-        self._seek(_CLAIMS.last(self._folder, self._last))
-        while self._end < self._total:
+        longest, token = _PAUSE, ""
+        while self._seek() and self._end < self._total:
             slots = self._slots if self._joined else self._slots + self._jobs
             size = self.pace.size(self._total - self._end, max(slots, 1))
             block = Block(self._last + 1, self._me, self._serial, self._end, self._end + size, slots)
             token = block.token(0, self._me)
             self._folder.create(token, block.encode())
-            # one that is there already may be ours: an answer is lost on the way, and the call sent again
-            if self._folder.link(token, _CLAIMS.at(block.number)) or self._seek(block.number) == block:
+            claimed = self._folder.link(token, _CLAIMS.at(block.number))
+            found = block if claimed else self._read(block.number)
+            if found is None:  # whose it is can't be seen yet: what may be a claim is left as it is, for `_search` to find
+                self._serial += 1
+                return False
+            if found == block:
                 self._last, self._end, self._slots, self._joined = block.number, block.end, slots, True
                 self._serial += 1
                 self.claimed += 1
@@ -242,25 +245,30 @@ class Claims:
                 longest = max(longest, _FIRST_PAUSE)
             self._pause(self._random.uniform(0, longest))
             longest = min(_LONGEST_PAUSE, 2 * longest)
-            self._seek(_CLAIMS.last(self._folder, block.number))
+        if token:
+            self._folder.remove(token)  # it was made for a claim that others have won
         return False
 
-    def _seek(self, number: int) -> Block | None:
-        """Reads the claim of this number, which is there, if it is news."""
-        if number <= self._last:
-            return None
+    def _seek(self) -> bool:
+        """Finds the last claim; False where it is there, and this node can't see yet what it says."""
+        number = _CLAIMS.last(self._folder, self._last)
+        return number == self._last or self._read(number) is not None
+
+    def _read(self, number: int) -> Block | None:
+        """Reads a claim that is there and was not known; one that is there already may be ours, when an answer is lost on the way and
+        the call sent again.
+        """
         block = decode_block(self._folder.read(_CLAIMS.at(number), sure=True))
-        if block is None:  # the list is gone, or this node can't see the file yet
-            raise FileNotFoundError(_CLAIMS.at(number))
-        self._last, self._end, self._slots = number, block.end, block.slots
+        if block is not None:
+            self._last, self._end, self._slots = number, block.end, block.slots
         return block
 
     def _search(self) -> bool:
         """Looks for cases that nobody will begin otherwise: let go and not found, or of a worker who is gone."""
         waiting = False
         for token in filter(None, map(decode_token, self._folder.names(TOKENS))):
-            if token.holder != self._me and self._may_wait(token):
-                if (token.holder == FREE or self._liveness.gone(token.holder)) and self._take(token):
+            if self._may_wait(token):
+                if (token.holder in (FREE, self._me) or self._liveness.gone(token.holder)) and self._take(token):
                     return True
                 waiting = True
         self.over = not waiting

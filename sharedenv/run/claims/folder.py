@@ -58,10 +58,11 @@ class DiskFolder:
         self._path = path + "/"
 
     def create(self, name: str, data: bytes) -> None:
-        """By one write, and fsync."""
+        """By one write, and fsync: what a full disk has not taken whole is never linked."""
         descriptor = os.open(self._path + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE)
         try:
-            os.write(descriptor, data)
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path + name)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
