@@ -75,7 +75,8 @@ def test_the_reference_is_what_the_commands_say() -> None:
 
 
 def test_lines_of_pages_are_not_longer_than_editors_are_wide() -> None:
-    long = {f"{name}:{number}" for name in PAGES for number, line in enumerate(read(name).splitlines(), 1)
+    # the reference is made from the commands, a line an option
+    long = {f"{name}:{number}" for name in PAGES.keys() - {"reference"} for number, line in enumerate(read(name).splitlines(), 1)
             if len(line) > 160 and not line.startswith("|") and "](" not in line}
     assert not long
 

@@ -63,6 +63,15 @@ def holds(project: Project, run: str, pid: int | None = None, host: str = "") ->
     return False
 
 
+def test_what_the_page_shows_first(project: Project) -> None:
+    project.copies(3, [], "print('done')")
+    told = project.call("plan", "case*/script.py")
+    run = told.stdout.strip()
+    where = "to work on it, here or on any machine that sees this disk"
+    assert f"planned 3 scripts: run {run}; {where}: sharedenv join {run}\n" in told.stderr
+    assert project.call("join", run).stdout == "done\n" * 3
+
+
 def test_two_workers_run_each_script_once_and_leave_two_files_besides_the_plan(project: Project) -> None:
     run = plan(project, 30)
     workers = [project.start("join", run, "-j2") for _ in range(2)]

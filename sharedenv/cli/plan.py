@@ -50,7 +50,8 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     """
     console: Console = context.obj
     here = current_folder(os.environ)
-    asked = wanted(selection, script_arguments(context), {**given, "run_id": None, "resume": False, "retry_failed": False}, here)
+    new = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
+    asked = wanted(selection, script_arguments(context), {**given, **new}, here)
     work = new_work(console.pool, asked, here)
     joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog)
