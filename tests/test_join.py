@@ -390,6 +390,26 @@ def test_who_ends_while_others_work_is_not_the_last(project: Project) -> None:
     slow.communicate(timeout=60)
 
 
+@pytest.mark.parametrize("kept", [0, 8, 20])
+def test_an_index_that_is_cut_off_is_damage_and_no_bug(project: Project, kept: int) -> None:
+    run = plan(project, 3)
+    os.truncate(folder(project, run) / "plan.index", kept)
+    told = project.call("join", run, status=1).stderr
+    assert f"error: run {run} can't be read\n  cause: its plan is damaged: " in told
+    assert "plan.index is cut off" in told
+    assert not begun(project)
+
+
+def test_who_can_claim_nothing_says_why(project: Project) -> None:
+    run = plan(project, 2)
+    place = folder(project, run) / "tokens"
+    place.rmdir()
+    os.mkfifo(place)
+    told = project.call("join", run, status=1).stderr
+    assert told.count("nothing can be claimed (Not a directory): starting nothing more") == 1
+    assert not begun(project)
+
+
 def test_what_can_not_be_joined_says_so(project: Project) -> None:
     project.copies(2)
     project.call("run", "case*/script.py")
