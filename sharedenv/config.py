@@ -9,6 +9,7 @@ builds: a pool is shared by people, and by nodes whose files may differ.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from sharedenv.frozen import frozen
 from sharedenv.readers import Place, is_url
 from sharedenv.script import MAX_DEPTH, check_values
 from sharedenv.secret import keep_aside
-from sharedenv.start.regular import open_regular
+from sharedenv.start.regular import read_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 
@@ -96,8 +97,7 @@ def read_user_config(environ: Mapping[str, str], *, mirror: bool) -> Config:
 def read_text(path: str) -> str | None:
     """The text of a file, or None when there is none. Raises SharedenvError."""
     try:
-        with open(open_regular(path, follow=True), encoding="utf-8") as file:
-            return file.read()
+        return io.StringIO(read_regular(path, follow=True).decode(), newline=None).read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -77,13 +77,17 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
 
 def read_project_lock(root: str) -> ProjectLock | None:
     """The sharedenv.lock of a project, or None. Raises SharedenvError (exit status 3)."""
-    text = read_text(os.path.join(root, NAME))
+    place = os.path.join(root, NAME)
+    text = read_text(place)
     if text is None:
+        if os.path.islink(place):  # to go on without it would take other versions without a word
+            hint = shlex.join(["ls", "-l", place])
+            raise SharedenvError(f"can't read {place}", cause=f"it is a link to {os.readlink(place)}, which is not there", hint=hint)
         return None
     try:
         return parse_project_lock(text)
     except LockError as error:
-        path = shlex.quote(os.path.relpath(os.path.join(root, NAME)))
+        path = shlex.quote(os.path.relpath(place))
         hint = "pip install --upgrade sharedenv" if error.newer else f"git diff -- {path}" if error.merging else f"git checkout -- {path}"
         raise SharedenvError(f"can't use {path}", cause=str(error), hint=hint, exit_code=EXIT_BUILD) from None
 

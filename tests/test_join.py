@@ -72,7 +72,7 @@ def test_what_the_page_shows_first(project: Project) -> None:
     assert project.call("join", run).stdout == "done\n" * 3
 
 
-def test_two_workers_run_each_script_once_and_leave_two_files_besides_the_plan(project: Project) -> None:
+def test_two_workers_run_each_script_once_and_leave_two_files_besides_plan_and_versions(project: Project) -> None:
     run = plan(project, 30)
     workers = [project.start("join", run, "-j2") for _ in range(2)]
     said = [worker.communicate(timeout=120) for worker in workers]
@@ -81,7 +81,7 @@ def test_two_workers_run_each_script_once_and_leave_two_files_besides_the_plan(p
     lines = [line for stdout, _ in said for line in stdout.splitlines()]
     assert sorted(lines) == sorted(f"said case{number}" for number in range(1, 31))
     assert all(len(stdout.splitlines()) for stdout, _ in said), "one of them did nothing"
-    assert {path.name.partition(".")[0] for path in folder(project, run).iterdir()} == {"claims", "plan", "results-worker", "run"}
+    assert {path.name.partition(".")[0] for path in folder(project, run).iterdir()} == {"claims", "plan", "results-worker", "run", "versions"}
     assert not list((project.pool / "runs" / ".living").iterdir())
     stdout = project.call("status", run).stdout
     assert "done, every script succeeded" in stdout
@@ -376,6 +376,47 @@ def test_what_workers_are_at_work_on_nobody_else_begins(project: Project, comman
     worker.wait()
     project.call("cancel", run)
     project.call("plan", "case2/script.py")
+
+
+def test_who_is_left_when_the_others_have_died_is_the_last(project: Project) -> None:
+    run = plan(project, 4, "--joblog", "log", seconds=2)
+    first = project.start("join", run, "-j1")
+    wait_for(lambda: len(begun(project)) == 1)
+    first.kill()
+    first.wait()
+    done = project.call("join", run, "-j3")
+    assert f"nothing is left to begin; run {run} has ended: sharedenv status {run}" in done.stderr
+    assert len((project.path / "log").read_text().splitlines()) == 4  # a head and three: what was lost has no line
+    project.call("run", "--resume", "--run-id", run, status=None)
+    assert f"run {run} has ended" in project.call("join", run).stderr
+
+
+def test_who_ends_while_others_work_is_not_the_last(project: Project) -> None:
+    run = plan(project, 2, seconds=3)
+    slow = project.start("join", run, "-j2")
+    wait_for(lambda: len(begun(project)) == 2)
+    assert f"run {run} goes on elsewhere" in project.call("join", run).stderr
+    slow.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("kept", [0, 8, 20])
+def test_an_index_that_is_cut_off_is_damage_and_no_bug(project: Project, kept: int) -> None:
+    run = plan(project, 3)
+    os.truncate(folder(project, run) / "plan.index", kept)
+    told = project.call("join", run, status=1).stderr
+    assert f"error: run {run} can't be read\n  cause: its plan is damaged: " in told
+    assert "plan.index is cut off" in told
+    assert not begun(project)
+
+
+def test_who_can_claim_nothing_says_why(project: Project) -> None:
+    run = plan(project, 2)
+    place = folder(project, run) / "tokens"
+    place.rmdir()
+    os.mkfifo(place)
+    told = project.call("join", run, status=1).stderr
+    assert told.count("nothing can be claimed (Not a directory): starting nothing more") == 1
+    assert not begun(project)
 
 
 def test_what_can_not_be_joined_says_so(project: Project) -> None:

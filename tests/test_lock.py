@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -572,3 +573,41 @@ def test_a_source_is_locked_by_its_bytes_and_gives_way_to_a_wheel(project: Proje
     [entry] = scripts(project)
     assert entry[HERE][MINOR]["lib"] == {"version": "2", "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest()}
     assert project.call("exec", "s.py").stdout == "wheel\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("pipe", "it is a pipe"),
+        ("zero", "it is a device"),
+        ("huge", "it has more than 16 MB"),
+        ("nothing", "it is a link to ../gone/sharedenv.lock, which is not there"),
+        ("loop", "Too many levels of symbolic links"),
+    ],
+)
+def test_what_lies_in_its_place_is_an_error_and_never_passed_by(project: Project, kind: str, said: str) -> None:
+    project.script("s.py", [], "print('ran')\n")
+    assert project.call("exec", "s.py").stdout == "ran\n"  # the fast way has it from here on
+    path = project.path / "sharedenv.lock"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "huge":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.symlink_to({"zero": "/dev/zero", "nothing": "../gone/sharedenv.lock", "loop": "sharedenv.lock"}[kind])
+    for command, status in (("exec", 125), ("run", 2), ("which", 2), ("lock", 2), ("export", 2)):
+        told = project.call(command, "s.py", status=status).stderr
+        assert f"can't read {path}\n  cause: {said}\n" in told, command
+    assert project.call("exec", "--no-lock", "s.py").stdout == "ran\n"
+
+
+def test_a_link_to_a_lock_counts_as_the_file_does(project: Project) -> None:
+    project.script("s.py", ["alpha"], "import alpha\nprint(alpha.VERSION)\n")
+    project.call("lock", "s.py")
+    project.call("build", "s.py")
+    locked = project.call("key", "s.py").stdout
+    (project.path / "sharedenv.lock").rename(project.path / "elsewhere")
+    (project.path / "sharedenv.lock").symlink_to("elsewhere")
+    assert project.call("key", "s.py").stdout == locked
+    project.call("exec", "--no-build", "s.py")

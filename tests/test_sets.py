@@ -15,6 +15,7 @@ from tests.conftest import Project
 from tests.faults import preloaded, wait_for
 from tests.test_canonical import make_library
 from tests.test_held import SHOW, damage, index, pins, purge
+from tests.test_resume import ARRAY_TASK
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -330,6 +331,30 @@ def test_a_share_does_not_mix_with_one_that_is_at_work(project: Project, index: 
     (project.path / "case1" / "hold").unlink()
     assert first.wait(60) == 0
     assert seen(project) == ["1.0"]
+
+
+@pytest.mark.parametrize("way", ["shard", "array"])
+def test_status_tells_of_shares_of_one_whole_that_had_several_sets(project: Project, index: Path, way: str) -> None:
+    project.copies(4, ["alpha"], BODY)
+
+    def share(number: int) -> None:
+        if way == "shard":
+            project.call("run", "--shard", f"{number}/2", "case*/script.py")
+        else:
+            environ = {**ARRAY_TASK, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2"}
+            project.call("run", "--array", "case*/script.py", env={**environ, "SLURM_ARRAY_JOB_ID": "70"})
+
+    share(1)
+    first = run_of(project)
+    make_wheel(index, "alpha", "1.1")
+    project.call("build", "--upgrade", "case*/script.py")
+    share(2)
+    told = project.call("status").stdout
+    assert "share 2/2; all 2 together: 4 of 4 scripts succeeded\nshares with 2 sets of versions" in told
+    assert re.search(rf"^  \w{{12}}: share 1; what is in it: sharedenv show --run {first}$", told, re.MULTILINE)
+    assert json.loads(project.call("status", "--json").stdout)["mixed"] is True
+    share(1)
+    assert "sets of versions" not in project.call("status").stdout
 
 
 def test_a_local_package_is_told_and_where_its_version_moves_nothing_mixes(project: Project, index: Path) -> None:

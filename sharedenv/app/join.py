@@ -134,8 +134,7 @@ def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[
     try:
         ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, None, display.warn)
     except SharedenvError as error:
-        message = error.message.replace("a task", "a worker")
-        raise SharedenvError(message, cause=error.cause, hint=error.hint or _build_hint(run), exit_code=EXIT_BUILD) from None
+        raise SharedenvError(error.message, cause=error.cause, hint=error.hint, exit_code=EXIT_BUILD) from None
     for key, prepared in ready.items():
         try:
             ended = capture([prepared.python, "-c", ""], env=prepared.variables, cwd="/")
@@ -148,11 +147,6 @@ def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[
         what = f"the Python of environment {key[:SHORT]} can't be started here, so nothing was claimed"
         raise SharedenvError(what, cause=cause, hint="sharedenv doctor", exit_code=EXIT_BUILD)
     return ready
-
-
-def _build_hint(run: Run) -> str:
-    scripts = {case.key: case.script for case in reversed(run.cases())}
-    return f"sharedenv build {' '.join(map(os.path.relpath, scripts.values()))}"
 
 
 def _successes(run: Run) -> Iterable[float]:
@@ -196,7 +190,7 @@ class _Recorder(Recorder):
 def settle(layout: Layout, run: Run, terms: Terms) -> bool:
     """Clears up behind the last worker of a run: its joblog, its claims in one file. Whether nobody is at work any more."""
     try:
-        if not run.has_ended():
+        if not run.is_idle():
             return False
         if terms.joblog is not None:
             write_joblog(layout, run, terms.joblog)

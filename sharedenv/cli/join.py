@@ -104,6 +104,8 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
             cause="they count as lost",
             hint=f"df -h -i {shlex.quote(layout.path)}",
         ))  # fmt: skip
+    if part.trouble and part.trouble != part.outcome.reason:  # it came before anything was begun: nobody has said it
+        console.warn(part.trouble)
     left = not_begun(DiskFolder(run.path), run.asked.count)
     if left:
         again = in_pool_of(layout, f"sharedenv join {run.id}", console)

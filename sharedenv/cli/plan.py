@@ -31,6 +31,8 @@ from sharedenv.start.environ import current_folder
 #: options that --resume does not take over: they name the work itself, or belong to one call
 _ONCE = frozenset({"from_file", "null", "cwd", "joblog", "order", "fail_fast", "insist"})
 _ORDERS = ("longest", "given")
+#: what run and submit say where they begin anew: a plan never goes on with a run
+_NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
 
 
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
@@ -50,8 +52,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     """
     console: Console = context.obj
     here = current_folder(os.environ)
-    new = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
-    asked = wanted(selection, script_arguments(context), {**given, **new}, here)
+    asked = wanted(selection, script_arguments(context), {**given, **_NEW}, here)
     work = new_work(console.pool, asked, here)
     joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -21,7 +22,8 @@ def show_run(console: Console, run_id: str, as_json: bool) -> int:
         used = sets_used(run.path, cases, results)
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"
-        raise SharedenvError(f"the versions of run {run.id} can't be read", cause=cause, exit_code=EXIT_FAILED) from None
+        hint = shlex.join(["ls", "-ld", error.filename])
+        raise SharedenvError(f"the versions of run {run.id} can't be read", cause=cause, hint=hint, exit_code=EXIT_FAILED) from None
     if as_json:
         console.document({"run": run.id, "versions": set_values(used), "errors": []})
         return 0

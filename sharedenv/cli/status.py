@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
-from sharedenv.report.sets import set_values
+from sharedenv.report.sets import mixed_share_lines, set_values
 from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, share_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
@@ -30,7 +30,7 @@ from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.listing import is_joinable, waits_for_workers
 from sharedenv.run.owned import doubt_error, find_doubt
 from sharedenv.run.runs import list_runs
-from sharedenv.run.sets import mixed, sets_used
+from sharedenv.run.sets import mixed, sets_of_shares, sets_used
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
 from sharedenv.start.environ import current_folder
@@ -113,7 +113,9 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
     if is_on_slurm(run):
         document["slurm"] = slurm_value(run)
     if share_of(run):
-        document["shares"] = [{"share": number, **value(*one)} for number, one in _shares(layout, run, standing).items()]
+        shares = _shares(layout, run, standing)
+        document["shares"] = [{"share": number, **value(*one)} for number, one in shares.items()]
+        document["mixed"] |= bool(_sets_of(shares))
     return document
 
 
@@ -160,7 +162,10 @@ def tell_run(layout: Layout, run: Run, console: Console) -> bool:
     if not standing.alive and (standing.left or standing.failed):
         console.result(f"to go on: {_again(run, standing, console)}")
     if share := share_of(run):
-        for line in share_lines(share, _shares(layout, run, standing), lambda run, standing: _again(run, standing, console)):
+        shares = _shares(layout, run, standing)
+        lines = share_lines(share, shares, lambda run, standing: _again(run, standing, console))
+        lines += mixed_share_lines(_sets_of(shares), lambda number: console.in_pool(f"sharedenv show --run {shares[number][0].id}"), style)
+        for line in lines:
             console.result(line)
     return bool(standing.left or standing.failed)
 
@@ -173,6 +178,10 @@ def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run
         with contextlib.suppress(SharedenvError):
             found[number] = (other, standing if other is run else _stand(other, now))
     return found
+
+
+def _sets_of(shares: Mapping[int, tuple[Run, Standing]]) -> list[dict[str, list[int]]]:
+    return list(sets_of_shares({number: run.path for number, (run, _) in shares.items()}).values())
 
 
 def _again(run: Run, standing: Standing, console: Console) -> str:

@@ -25,6 +25,19 @@ def mixed_lines(
     return lines
 
 
+def mixed_share_lines(
+    mixed: Iterable[Mapping[str, Sequence[int]]], look: Callable[[int], str], style: Callable[[str, str], str]
+) -> list[str]:
+    """The same of shares of one whole: sets, each with its shares. ``look``: the command that says what a share was computed with."""
+    lines = []
+    for sets in mixed:
+        lines.append(style("warning", f"shares with {len(sets)} sets of versions; each is one run with one set:"))
+        for digest, shares in sets.items():
+            many = f" and {len(shares) - _NAMED:,} more" if len(shares) > _NAMED else ""
+            lines.append(f"  {digest[:SHORT]}: share {', '.join(map(str, shares[:_NAMED]))}{many}; what is in it: {look(shares[0])}")
+    return lines
+
+
 def set_lines(used: Sequence[SetUsed], total: int, unknown: int, name: Callable[[str], str]) -> list[str]:
     """What `show --run` prints: each set with its cases, its environments and its packages."""
     lines = []

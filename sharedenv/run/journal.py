@@ -32,7 +32,7 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.owner import Owner, owner_of, this_process
+from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
 from sharedenv.run.owned import open_file, open_owned
@@ -155,6 +155,16 @@ class Run:
         with readable(self.id):
             files = session_files(self.path)
             return bool(files) and all(says_its_end(os.path.join(self.path, name)) for _, _, name in files)
+
+    def is_idle(self) -> bool:
+        """Whether nobody is at work on it: all have said how they ended, or died. Cheap, as `has_ended` is. Raises SharedenvError."""
+        with readable(self.id):
+            paths = [os.path.join(self.path, name) for _, _, name in session_files(self.path)]
+            return all(says_its_end(path) or self._died(path) for path in paths)
+
+    def _died(self, path: str) -> bool:
+        owner = first_owner(path)
+        return owner is not None and not lives(owner, abs(file_system_time(self.path) - os.stat(path).st_mtime))
 
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
         """The last result that each writer has for a case, by writer and sequence."""

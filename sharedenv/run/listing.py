@@ -66,6 +66,8 @@ class Listing:
 
     def _some(self, first: int, count: int) -> list[Case]:
         packed = os.pread(self._index.fileno(), _WIDTH * (count + 1), _WIDTH * first)
+        if len(packed) < _WIDTH * (count + 1):
+            raise ValueError(f"{_INDEX} is cut off")
         ends = struct.unpack(f"<{count + 1}Q", packed)
         data = os.pread(self._plan.fileno(), ends[-1] - ends[0], ends[0])
         cases = decode_plan(data, root_of(self._run.path), self._run.asked.arguments, self._run.asked.cwd)

@@ -64,6 +64,18 @@ def pinned(run: str) -> dict[str, str]:
     return {key: digest for key, (_, digest) in _numbered(run).items() if digest}
 
 
+def sets_of_shares(shares: Mapping[int, str]) -> dict[str, dict[str, list[int]]]:
+    """Of each key that shares of one whole have several sets for: digest → the shares. ``shares``: number → path of its run.
+
+    Raises OSError.
+    """
+    found: dict[str, dict[str, list[int]]] = {}
+    for number, run in shares.items():
+        for key, digest in pinned(run).items():
+            found.setdefault(key, {}).setdefault(digest, []).append(number)
+    return {key: sets for key, sets in found.items() if len(sets) > 1}
+
+
 def sets_of(run: str) -> dict[str, Versions]:
     """Digest → versions of all sets that the run at a path was computed with; what is damaged is left out. Raises OSError."""
     from sharedenv.versions import VersionsError, parse_versions  # noqa: PLC0415 - to run a case, nothing is parsed

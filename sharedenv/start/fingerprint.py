@@ -28,6 +28,7 @@ __all__ = ["fingerprint", "fingerprint_with", "lock_owner", "may_be_bound", "rea
 
 #: variables that choose the configuration: kept from uv, and yet they count
 _CHOOSERS = ("UV_CONFIG_FILE", "UV_NO_CONFIG")
+_MOST = 1 << 24  # bytes of a configuration or a lock file, as start/regular.py has it: what has more the full way refuses
 
 
 def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = None) -> bytes | None:
@@ -45,7 +46,7 @@ def surroundings(root: str, environ: "Mapping[str, str]", python: str | None = N
         parts.append(_read(root + "/.python-version") if not request else b"")
         parts += _variables(environ)
         parts += _configuration(root, environ)
-        if locked := _read(root + "/sharedenv.lock"):
+        if locked := _read_lock(root + "/sharedenv.lock"):
             parts.append(b"lock" + locked)
     except OSError:
         return None
@@ -152,11 +153,21 @@ def _configuration(root: str, environ: "Mapping[str, str]") -> list[bytes]:
 def _read(path: str, *, missing: bool = True) -> bytes:
     """``+`` and the bytes of a file, or ``b""`` when there is none and that may be. Raises OSError."""
     try:
-        return b"+" + read_bytes(path)
+        return b"+" + read_bytes(path, 0, _MOST)
     except FileNotFoundError:
         if missing:
             return b""
         raise
+
+
+def _read_lock(path: str) -> bytes:
+    """As _read, but a link that leads to nothing is an error: without the versions that it stands for others would be taken."""
+    try:
+        return b"+" + read_bytes(path, posix.O_NOFOLLOW, _MOST)
+    except FileNotFoundError:
+        return b""
+    except OSError:  # ELOOP, or what the second try says
+        return b"+" + read_bytes(path, 0, _MOST)
 
 
 def read_script(path: str) -> tuple[bytes, bool]:
@@ -167,13 +178,15 @@ def read_script(path: str) -> tuple[bytes, bool]:
         return read_bytes(path), True
 
 
-def read_bytes(path: str, flags: int = 0) -> bytes:
-    """What is in a file; ``flags``: more of open(2)'s. Raises OSError."""
+def read_bytes(path: str, flags: int = 0, most: int = sys.maxsize) -> bytes:
+    """What is in a file; ``flags``: more of open(2)'s. Raises OSError, also for one that has more than about ``most`` bytes."""
     descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | flags)  # a pipe must not make us wait
     try:
         chunks = []
         while chunk := posix.read(descriptor, 1 << 16):
             chunks.append(chunk)
+            if len(chunks) << 16 > most:  # a link to /dev/zero has no end
+                raise OSError(27, "File too large", path)
         return b"".join(chunks)
     finally:
         posix.close(descriptor)
