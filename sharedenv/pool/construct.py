@@ -139,7 +139,7 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     python = find_held(held, _search(inputs, need.payload.document["python"], work, environ, folder, log), work.options)
     shared = is_shared(work.layout.path)
     flags = _sync_flags(inputs, work.options, shared)
-    source = source_of(work.uv, inputs, environ, folder, work.layout.root, python, work.options.offline, log)
+    source = source_of(work.uv, inputs, environ, folder, work.layout.root, python, work.options.offline, log, work.fetches)
     install = _Install(
         folder, script, python, need.payload.document["requires-python"], inputs.loose, flags, environ, log, exact, source
     )

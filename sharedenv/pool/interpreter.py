@@ -8,7 +8,7 @@ import shlex
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from typing import IO
+from typing import IO, Any, TypeVar, cast
 
 from sharedenv.canonical import python_request
 from sharedenv.frozen import frozen
@@ -33,6 +33,9 @@ from sharedenv.uv import (
 _JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "FLUX_JOB_ID")
 
 
+_Found = TypeVar("_Found")
+
+
 class Fetches:
     """What one command finds and fetches: each request once. A fetch that failed, which may take ten seconds, is not tried again
     for the next script.
@@ -42,14 +45,14 @@ class Fetches:
         self._lock = threading.Lock()
         self._done: dict[str, UvFailed | None] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
-        self._found: dict[Hashable, str] = {}
+        self._found: dict[Hashable, Any] = {}
 
-    def find(self, asked: Hashable, find: Callable[[], str]) -> str:
+    def find(self, asked: Hashable, find: Callable[[], _Found]) -> _Found:
         """What ``find`` has found for the same before, else what it finds now. Raises its UvFailed."""
         with self._locks.setdefault(asked, threading.Lock()):  # who asks for something else doesn't wait: this may be a fetch
             if asked not in self._found:
                 self._found[asked] = find()
-            return self._found[asked]
+            return cast(_Found, self._found[asked])
 
     def once(self, request: str, fetch: Callable[[], None]) -> None:
         """Calls ``fetch`` unless it was called for this request before. Raises its UvFailed, the earlier one too."""
