@@ -178,6 +178,7 @@ def clean_env(shared_folder: Path, scratch: Path) -> dict[str, str]:
         TMPDIR=str(scratch),
         UV_CACHE_DIR=str(shared_folder / "uv-cache"),
         UV_PYTHON_DOWNLOADS="never",
+        UV_CONCURRENT_INSTALLS="1",  # else uv starts a Python for each core, for the bytecode of a single file
         PATH=os.pathsep.join([sysconfig.get_path("scripts"), str(python), "/usr/bin", "/bin", "/usr/sbin", "/sbin"]),
         PYTHONPATH=str(Path(__file__).parent.parent),  # so that `python -m sharedenv` is this checkout's
         LC_ALL="C.UTF-8",

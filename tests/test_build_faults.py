@@ -324,8 +324,10 @@ def test_a_dead_holder_on_another_host_is_given_up_after_its_lease(project: Proj
 def test_a_live_holder_on_another_host_is_waited_for_by_name_and_given_up_on_request(project: Project) -> None:
     require("unshare")
     process = holder(project, other_host("node7"))
-    began = time.strftime("%H:%M:%S", time.localtime(next((project.pool / "tmp").glob("*/owner.json")).stat().st_mtime))
-    time.sleep(3)  # heartbeats, one each 4/3 seconds, don't change since when it builds
+    since = next((project.pool / "tmp").glob("*/owner.json")).stat().st_mtime
+    began = time.strftime("%H:%M:%S", time.localtime(since))
+    lease = project.pool / "locks" / project.call("key", "s.py").stdout.split()[0]
+    wait_for(lambda: int(lease.stat().st_mtime) > int(since))  # heartbeats, one each 4/3 seconds, don't change since when it builds
     try:
         build = subprocess.run(
             [sys.executable, "-c", BUILD.replace('"s.py"', '"--lock-timeout", "6", "s.py"')],

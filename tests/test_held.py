@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -308,13 +307,13 @@ def test_an_upgrade_that_waited_for_another_build_resolves_anew(project: Project
     project.call("build", "s.py")
     slow = slow_builder(project, tmp_path, "--rebuild", step="pip sync")
     make_wheel(index, "alpha", "1.1")
-    upgrade = project.start("build", "--upgrade", "s.py")
-    time.sleep(2)
-    assert upgrade.poll() is None
+    said = tmp_path / "said"
+    with open(said, "w") as file:
+        upgrade = project.start("build", "--upgrade", "s.py", stdout=file, stderr=file)
+    wait_for(lambda: "waiting for environment" in said.read_text())
     (tmp_path / "go").touch()
     assert slow.wait(120) == 0
-    told = upgrade.communicate(timeout=120)
-    assert upgrade.returncode == 0 and "alpha 1.0 → 1.1" in "".join(told), told
+    assert upgrade.wait(120) == 0 and "alpha 1.0 → 1.1" in said.read_text(), said.read_text()
     assert project.call("exec", "s.py").stdout == "1.1\n"
 
 

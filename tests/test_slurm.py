@@ -418,12 +418,15 @@ def test_ctrl_c_leaves_the_job(on: Submitting) -> None:
     on.copies(2, [], BODY)
     (on.path / "hold").touch()
     # a suite that runs in the background of a shell has INT ignored, and so have its children
-    process = on.start("submit", "--wait", "case*/script.py", prefix=("env", "--default-signal=INT"))
+    printed = on.path / "printed"
+    with open(printed, "w") as file:
+        process = on.start("submit", "--wait", "case*/script.py", prefix=("env", "--default-signal=INT"), stdout=file)
     wait_until(lambda: on.ran() == cases(1, 2), "it runs")
-    time.sleep(1.5)
+    # the run's name comes before the wait, and nothing between them takes its time
+    wait_until(lambda: printed.read_text() and ") S " in Path(f"/proc/{process.pid}/stat").read_text(), "it waits")
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    run = stdout.strip()
+    _, stderr = process.communicate(timeout=60)
+    run = printed.read_text().strip()
     assert process.returncode == 130
     assert f"where it stands: sharedenv status {run}" in stderr
     (on.path / "hold").unlink()
@@ -556,12 +559,14 @@ def test_resume_follows_what_is_still_in_the_queue(on: Submitting) -> None:
     assert f"{run}/slurm/2" in on.call("submit", "--resume", "--print").stdout
     first = on.start("submit", "--resume", "--wait")
     wait_until(lambda: on.counts(run) == {"running": 1, "done": 2}, "the one that failed is run again")
-    second = on.start("submit", "--resume", "--wait")
-    time.sleep(1.5)
+    with open(said := on.path / "said", "w") as file:
+        second = on.start("submit", "--resume", "--wait", stderr=file)
+    wait_until(lambda: "nothing to submit" in said.read_text(), "it has begun to wait, too")
     assert first.poll() is None and second.poll() is None
     (on.path / "case1/hold").unlink()
     assert "1 to run, 1 left as they are, 1 still in the queue" in first.communicate(timeout=60)[1]
-    told = second.communicate(timeout=60)[1]
+    second.communicate(timeout=60)
+    told = said.read_text()
     assert "0 to run, 2 left as they are, 1 still in the queue" in told
     assert "3 scripts: 3 done" in told
     assert (first.returncode, second.returncode) == (0, 0)

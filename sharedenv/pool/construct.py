@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import tempfile
 import time
+from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,10 +47,14 @@ from sharedenv.versions import Versions
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = VERSION + """\
-import json, os, platform
+import os
 base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-libc = " ".join(platform.libc_ver())
-print(json.dumps({"path": base, "version": version, "implementation": sys.implementation.name, "libc": libc.strip()}))
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION")
+except ValueError:
+    import platform
+    libc = " ".join(platform.libc_ver()).strip()
+print(ascii((base, version, sys.implementation.name, libc or "")))
 """
 
 
@@ -135,7 +139,7 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     python = find_held(held, _search(inputs, need.payload.document["python"], work, environ, folder, log), work.options)
     shared = is_shared(work.layout.path)
     flags = _sync_flags(inputs, work.options, shared)
-    source = source_of(work.uv, inputs, environ, folder, work.layout.root, python, work.options.offline, log)
+    source = source_of(work.uv, inputs, environ, folder, work.layout.root, python, work.options.offline, log, work.fetches)
     install = _Install(
         folder, script, python, need.payload.document["requires-python"], inputs.loose, flags, environ, log, exact, source
     )
@@ -290,10 +294,10 @@ def _search(inputs: Inputs, request: str | None, work: Construction, environ: Ma
 
 def _probe(venv: str, requires: str, loose: str | None, environ: Mapping[str, str]) -> Probed:
     python = os.path.join(venv, "bin", "python")
-    done = capture([python, "-I", "-c", _PROBE], env=environ)
+    done = capture([python, "-I", "-S", "-c", _PROBE], env=environ)
     if done.status != 0:
         raise UvFailed(f"the new environment's Python does not start (status {done.status})\n{done.stderr.strip()}", 1)
-    probed = Probed(**json.loads(done.stdout))
+    probed = Probed(*literal_eval(done.stdout))
     if requires and not any(admits(reading, probed.version) for reading in (requires, loose or requires)):
         # uv only warns when an explicit request contradicts requires-python
         raise UvFailed(f"Python {probed.version} was asked for, and requires-python {in_order(requires)} does not admit it", 1)

@@ -16,7 +16,7 @@ from sharedenv.payload import Payload
 from sharedenv.plan import Need
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.held import minor, utc
-from sharedenv.pool.interpreter import Search, find_interpreter
+from sharedenv.pool.interpreter import Fetches, Search, find_interpreter
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.pins import (
     Altered,
@@ -94,12 +94,12 @@ def find_held(held: Versions | None, search: Search, options: BuildOptions) -> s
 
 
 def source_of(
-    uv: Uv, inputs: Inputs, environ: Mapping[str, str], staging: str, root: str, python: str, offline: bool, log: IO[str]
+    uv: Uv, inputs: Inputs, environ: Mapping[str, str], staging: str, root: str, python: str, offline: bool, log: IO[str], fetches: Fetches
 ) -> Source:
     """Where the packages of a build are had from. Raises OSError."""
     folder = os.path.join(staging, "held")
     os.mkdir(folder, 0o700)
-    return Source(uv, inputs, environ, folder, root, python, offline, log)
+    return Source(uv, inputs, environ, folder, root, python, offline, log, fetches)
 
 
 def sync_held(held: Versions, source: Source, venv: str, flags: list[str], version: str) -> Versions:

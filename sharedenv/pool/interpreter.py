@@ -6,9 +6,9 @@ import os
 import re
 import shlex
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from typing import IO
+from typing import IO, Any, TypeVar, cast
 
 from sharedenv.canonical import python_request
 from sharedenv.frozen import frozen
@@ -16,6 +16,7 @@ from sharedenv.key import admits
 from sharedenv.pool.pyenv import without_shims
 from sharedenv.reading import in_order, narrowness
 from sharedenv.settings import Settings
+from sharedenv.start.regular import read_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.uv import (
     Uv,
@@ -32,12 +33,26 @@ from sharedenv.uv import (
 _JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "FLUX_JOB_ID")
 
 
+_Found = TypeVar("_Found")
+
+
 class Fetches:
-    """What one command fetches: each request once. What failed, which may take ten seconds, is not tried again for the next script."""
+    """What one command finds and fetches: each request once. A fetch that failed, which may take ten seconds, is not tried again
+    for the next script.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._done: dict[str, UvFailed | None] = {}
+        self._locks: dict[Hashable, threading.Lock] = {}
+        self._found: dict[Hashable, Any] = {}
+
+    def find(self, asked: Hashable, find: Callable[[], _Found]) -> _Found:
+        """What ``find`` has found for the same before, else what it finds now. Raises its UvFailed."""
+        with self._locks.setdefault(asked, threading.Lock()):  # who asks for something else doesn't wait: this may be a fetch
+            if asked not in self._found:
+                self._found[asked] = find()
+            return cast(_Found, self._found[asked])
 
     def once(self, request: str, fetch: Callable[[], None]) -> None:
         """Calls ``fetch`` unless it was called for this request before. Raises its UvFailed, the earlier one too."""
@@ -77,8 +92,19 @@ class Search:
 
 
 def find_interpreter(search: Search) -> str:
-    """Absolute path of the Python to build with. Raises UvFailed."""
+    """Absolute path of the Python to build with; a command looks for each but once. Raises UvFailed."""
     search.step("finding Python")
+    return search.fetches.find(_asked(search), lambda: _find_or_fetch(search))
+
+
+def _asked(search: Search) -> Hashable:
+    """All that decides which one it is; each build has a TMPDIR and a uv.toml of its own."""
+    own = ("TMPDIR", "UV_CONFIG_FILE")
+    around = frozenset((name, value) for name, value in search.environ.items() if name not in own)
+    return search.requires, search.loose, search.request, around, read_regular(search.environ["UV_CONFIG_FILE"])
+
+
+def _find_or_fetch(search: Search) -> str:
     search = _around(search)
     wanted = python_request(search.requires, search.request)
     try:

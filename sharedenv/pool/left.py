@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staging import builder_of
@@ -13,6 +14,7 @@ PREFIX = "sharedenv-build-"  #: how their names begin
 _SILENCE = 24 * 3600.0  # seconds after which one counts as left whose builder is on another machine, or unknown
 
 
+@cache  # once is enough for all builds of a process: a TMPDIR that all users share may have thousands of entries
 def clear_left(parent: str) -> None:
     """Removes those in a folder (TMPDIR) that dead builds of this user have left. Never fails."""
     try:

@@ -7,7 +7,7 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import IO
@@ -16,6 +16,7 @@ from urllib.parse import quote
 from sharedenv.canonical import Inputs
 from sharedenv.frozen import frozen
 from sharedenv.pool.check import normal_name
+from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.private import private
 from sharedenv.secret import strip_url, with_credentials
 from sharedenv.start.regular import MOST, read_regular
@@ -25,6 +26,12 @@ from sharedenv.versions import File, Git, Pin, Versions, pip_config, project_tex
 
 #: files of a dist-info that tell of one installation
 _OWN = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
+
+
+#: options and variables that lead to other places than the default index, beside the option `index`
+_ELSEWHERE = ("extra-index-url", "find-links", "no-index", "torch-backend")
+_ELSEWHERE_BY = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX", "UV_TORCH_BACKEND")
+_DEFAULT_BY = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")  #: variables that name it
 
 
 class Gone(UvFailed):
@@ -68,6 +75,7 @@ class Source:
     python: str
     offline: bool
     log: IO[str]
+    fetches: Fetches  # what the command knows already
 
     def strip(self, url: str) -> str:
         """A URL as it is kept: without credentials, and relative to the project's root where it is a file below it."""
@@ -179,8 +187,20 @@ def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tupl
         raise UvFailed(f"uv's pylock.toml: {error}", 2) from None
     if all(file.url.startswith(("./", "file:")) for _, files in known.values() for file in files):
         return known
-    named = indexes(source.uv, project, source.python, flags, environ, source.log)
+    named = _indexes(pins, source, environ, lambda: indexes(source.uv, project, source.python, flags, environ, source.log))
     return {name: (index or source.strip(named.get(name, "")), files) for name, (index, files) in known.items()}
+
+
+def _indexes(pins: Sequence[Pin], source: Source, environ: Mapping[str, str], ask: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Package → index. Where there is none but the default one, uv is asked for its address once a command."""
+    given = (source.inputs.options, source.inputs.options_around)
+    default = [index for options in given for index in options.get("index", [])]
+    elsewhere = [*(options.get(name) for options in given for name in _ELSEWHERE), *map(environ.get, _ELSEWHERE_BY)]
+    if any(elsewhere) or not all(index.get("default") for index in default):
+        return ask()
+    named = (str(default), *(options.get("index-url") for options in given), *map(environ.get, _DEFAULT_BY))
+    found = source.fetches.find(("default index", *named), lambda: set(ask().values()))
+    return {pin.name: address for pin in pins if not pin.url for address in found} if len(found) == 1 else ask()
 
 
 def pip_environment(source: Source) -> dict[str, str]:

@@ -96,7 +96,7 @@ class Resolver:
                 os.mkdir(folder, FOLDER)
                 _, environ = prepare(need, inside, inputs, folder)
                 with open(os.path.join(folder, "log"), "x+", encoding="utf-8", errors="surrogateescape", opener=private) as log:
-                    yield Source(work.uv, inputs, environ, folder, work.layout.root, "", work.options.offline, log)
+                    yield Source(work.uv, inputs, environ, folder, work.layout.root, "", work.options.offline, log, work.fetches)
         except UvFailed as failure:
             raise self._error(gist(redact(failure.words, inputs.secrets)), failure.hint) from None
         except OSError as error:
