@@ -72,7 +72,7 @@ def test_two_workers_run_each_script_once_and_leave_two_files_besides_the_plan(p
     lines = [line for stdout, _ in said for line in stdout.splitlines()]
     assert sorted(lines) == sorted(f"said case{number}" for number in range(1, 31))
     assert all(len(stdout.splitlines()) for stdout, _ in said), "one of them did nothing"
-    assert {path.name.partition(".")[0] for path in folder(project, run).iterdir()} == {"claims", "plan", "results-worker", "run"}
+    assert {path.name.partition(".")[0] for path in folder(project, run).iterdir()} == {"claims", "plan", "results-worker", "run", "versions"}
     assert not list((project.pool / "runs" / ".living").iterdir())
     stdout = project.call("status", run).stdout
     assert "done, every script succeeded" in stdout

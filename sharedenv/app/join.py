@@ -131,11 +131,7 @@ def _ending(outcome: Outcome, source: ClaimedCases) -> str:
 
 def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[str, Prepared]:
     """The environments of all its cases, held, each Python started once: who can't start one claims nothing. Raises SharedenvError."""
-    try:
-        ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, None, display.warn)
-    except SharedenvError as error:
-        message = error.message.replace("a task", "a worker")
-        raise SharedenvError(message, cause=error.cause, hint=error.hint or _build_hint(run), exit_code=EXIT_BUILD) from None
+    ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, None, display.warn)
     for key, prepared in ready.items():
         try:
             ended = capture([prepared.python, "-c", ""], env=prepared.variables, cwd="/")
@@ -148,11 +144,6 @@ def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[
         what = f"the Python of environment {key[:SHORT]} can't be started here, so nothing was claimed"
         raise SharedenvError(what, cause=cause, hint="sharedenv doctor", exit_code=EXIT_BUILD)
     return ready
-
-
-def _build_hint(run: Run) -> str:
-    scripts = {case.key: case.script for case in reversed(run.cases())}
-    return f"sharedenv build {' '.join(map(os.path.relpath, scripts.values()))}"
 
 
 def _successes(run: Run) -> Iterable[float]:

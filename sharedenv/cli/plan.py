@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any
 
 import click
@@ -50,7 +51,8 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     """
     console: Console = context.obj
     here = current_folder(os.environ)
-    asked = wanted(selection, script_arguments(context), {**given, "run_id": None, "resume": False, "retry_failed": False}, here)
+    anew = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
+    asked = wanted(selection, script_arguments(context), {**given, **anew}, here)
     work = new_work(console.pool, asked, here)
     joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog)
@@ -64,7 +66,11 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     remember_all(work)
     extra = {"again": repeated(context, _ONCE), "terms": _terms(given, joblog).record()}
     run = create_journal(work, asked, extra, ordered=_ordered(work, given["order"], console))
-    put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    try:
+        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    except BaseException:  # nobody knows of it yet
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
     many, join = count(len(work.cases), "script"), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)

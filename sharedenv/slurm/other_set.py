@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.held import known_versions
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.sets import enter_set, find_set, set_of, set_text
 from sharedenv.pool.store import Environment, Unusable, examine, published
 from sharedenv.run.journal import Run
+from sharedenv.run.listing import is_joinable
 from sharedenv.run.sets import pin, pinned
 from sharedenv.start.access import SHORT, Vanished
 
@@ -43,13 +47,20 @@ def _missing(layout: Layout, run: Run, key: str, there: Environment | Unusable |
     held = known_versions(layout, there.manifest.payload)
     moved = held is not None and held.digest != wanted
     cause = f"versions have moved since run {run.id} began, and no environment has those that it began with"
-    return _error(layout, run, key, cause, "--upgrade " if moved else "")
+    return _error(layout, run, key, cause, moved=moved)
 
 
-def _error(layout: Layout, run: Run, key: str, cause: str, option: str = "") -> SharedenvError:
+def _error(layout: Layout, run: Run, key: str, cause: str, *, moved: bool = False) -> SharedenvError:
+    who, hint = "task", f"sharedenv submit --resume {'--upgrade ' if moved else ''}--run-id {run.id}, where environments may be built"
+    if is_joinable(run):
+        who, hint = "worker", f"sharedenv run --resume --upgrade --run-id {run.id}" if moved else _build(run, key)
     return SharedenvError(
-        f"environment {key[:SHORT]} can't be used, and a task builds none",
+        f"environment {key[:SHORT]} can't be used, and a {who} builds none",
         cause=f"{cause} ({layout.path})",
-        hint=f"sharedenv submit --resume {option}--run-id {run.id}, where environments may be built",
+        hint=hint,
         exit_code=EXIT_BUILD,
     )
+
+
+def _build(run: Run, key: str) -> str:
+    return shlex.join(["sharedenv", "build", next(os.path.relpath(case.script) for case in run.cases() if case.key == key)])
