@@ -317,7 +317,7 @@ def test_what_cases_see_changes_at_an_upgrade_and_at_nothing_else(project: Proje
     chance = random.Random(seed)
     sweep = Sweep(project, index)
     done = []
-    for step in chance.choices(list(STEPS), weights=STEPS.values(), k=6):
+    for step in chance.choices(list(STEPS), weights=list(STEPS.values()), k=6):
         done.append(step.__name__)
         step(sweep)
         assert seen_by(project, 3) == sweep.seen, f"seed {seed}: {done}"
