@@ -220,6 +220,31 @@ def test_a_lock_between_a_script_and_its_pool_is_no_silent_matter(project: Proje
     assert project.call("exec", "s.py").stdout == "2.0\n"
 
 
+@pytest.mark.parametrize("command", ["exec", "which", "activate"])
+@pytest.mark.parametrize("init", [False, True])
+def test_nor_where_the_pool_has_seen_the_same_bytes_before(project: Project, index: Path, command: str, init: bool) -> None:
+    """The fast way sees such a lock, too: a colleague's folder of cases, copied with its lock into a project that has its own pool."""
+    if init:
+        project.call("init")
+    project.script("s.py", ["alpha"], SHOW)
+    project.script("below/deep/case1/s.py", ["alpha"], SHOW)
+    project.call("run", "s.py", "below/deep/case1/s.py")
+    words = {"exec": (command, "below/deep/case1/s.py"), "which": (command, "s.py", "below/deep/case1/s.py")}.get(command, (command, "s.py"))
+    assert project.call(*words).stdout
+    for path in ("below", "below/deep", "below/deep/case1"):
+        lock = project.path / path / "sharedenv.lock"
+        lock.symlink_to("nowhere") if path == "below" else lock.write_text("version = 1\n")
+        place = project.path / "below/deep/case1"
+        for asked, cwd in ((words, project.path), ((command, "s.py"), place), ((command, str(place / "s.py")), Path("/"))):
+            if "below" in " ".join(asked) or cwd != project.path:
+                told = project.call(*asked, cwd=cwd, status=None)
+                assert told.returncode and "sharedenv.lock in " in told.stderr and "would not count for" in told.stderr, (path, asked, cwd)
+        assert project.call(command, "s.py").stdout
+        assert project.call(*words, env={"SHAREDENV_NO_LOCK": "1"}).stdout
+        lock.unlink()
+    assert project.call(*words).stdout
+
+
 # what it says of what it can't use
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable
+from functools import partial
 from urllib.parse import quote
 
 from sharedenv.app.project import Project
@@ -17,8 +18,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.store import generations, published
 from sharedenv.project_lock import NAME
-from sharedenv.report.sets import case_names
-from sharedenv.report.words import printable, short_path
+from sharedenv.report.words import first_names, printable, short_path
 from sharedenv.run.journal import Run
 from sharedenv.run.sets import SetUsed, sets_used
 from sharedenv.start.access import SHORT
@@ -129,7 +129,7 @@ def _meant(run: Run, used: list[SetUsed], name: str | None) -> SetUsed:
         hint = f"sharedenv status {run.id}"
         raise SharedenvError(f"no versions of run {run.id} are known", cause=cause, hint=hint, exit_code=EXIT_FAILED)
     if len(used) > 1:
-        named = [(one.digest[:SHORT], case_names(one.cases, lambda path: short_path(path, here))) for one in used]
+        named = [(one.digest[:SHORT], first_names([case.script for case in one.cases], partial(short_path, cwd=here))) for one in used]
         raise SharedenvError(
             f"run {run.id} has {len(used)} sets of versions, and a file can say one",
             cause="\n".join(f"{digest}: {names or 'no result yet'}" for digest, names in named),

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sharedenv.report.table import table
-from sharedenv.report.words import count, printable
+from sharedenv.report.words import count, first_names
 from sharedenv.run.case import Case
 from sharedenv.run.sets import SetUsed
 from sharedenv.start.access import SHORT
-
-_NAMED = 3  #: scripts named of each set
 
 
 def mixed_lines(
@@ -21,7 +19,7 @@ def mixed_lines(
     lines = []
     for sets in mixed:
         lines.append(style("warning", f"results with {len(sets)} sets of versions; what differs: {look}"))
-        lines += [f"  {len(cases):,} with {digest[:SHORT]}: {case_names(cases, name)}" for digest, cases in sets.items()]
+        lines += [f"  {len(cases):,} with {digest[:SHORT]}: {_named(cases, name)}" for digest, cases in sets.items()]
     return lines
 
 
@@ -30,7 +28,7 @@ def set_lines(used: Sequence[SetUsed], total: int, unknown: int, name: Callable[
     lines = []
     for one in used:
         python = f"Python {one.versions.python}, " if one.versions else ""
-        those = f"{len(one.cases):,} of {count(total, 'script')}: {case_names(one.cases, name)}" if one.cases else "no result yet"
+        those = f"{len(one.cases):,} of {count(total, 'script')}: {_named(one.cases, name)}" if one.cases else "no result yet"
         lines.append(f"versions {one.digest[:SHORT]}: {python}{those}")
         lines += [f"  environment {environment}" for environment in one.environments]
         if one.versions is None:
@@ -57,7 +55,5 @@ def set_values(used: Iterable[SetUsed]) -> list[dict[str, Any]]:
     ]
 
 
-def case_names(cases: Sequence[Case], name: Callable[[str], str]) -> str:
-    """The first scripts of these cases, and how many more there are."""
-    more = f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
-    return ", ".join(printable(name(case.script)) for case in cases[:_NAMED]) + more
+def _named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
+    return first_names([case.script for case in cases], name)
