@@ -160,6 +160,16 @@ def test_a_script_that_is_not_covered_is_an_error(project: Project, index: Path,
     assert project.call("exec", "t.py").stdout == "1.0\n"
 
 
+@pytest.mark.parametrize("words", [("run", "--no-build"), ("exec", "--no-build"), ("which",), ("show",), ("export",)], ids=lambda words: words[0])
+def test_the_hint_of_what_is_missing_passes_the_lock_by_as_well(project: Project, index: Path, words: tuple[str, ...]) -> None:
+    project.script("s.py", ["alpha"], SHOW)
+    project.call("lock", "s.py")
+    told = project.call(*words, "--no-lock", "s.py", status=None).stderr
+    assert "hint: sharedenv build --no-lock s.py\n" in told
+    told = project.call(*words, "--python", MINOR, "s.py", env={"SHAREDENV_NO_LOCK": "1"}, status=None).stderr
+    assert f"hint: sharedenv build --python {MINOR} --no-lock s.py\n" in told
+
+
 def test_key_and_status_of_what_is_not_covered(project: Project) -> None:
     project.script("s.py", ["alpha"])
     project.script("t.py", ["beta"])

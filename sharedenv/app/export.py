@@ -72,8 +72,9 @@ def of_script(project: Project, name: str) -> Exported:
     versions = held_as_locked(layout, payload, locked) if locked is not None else known_versions(layout, payload, name)
     if versions is None:
         script = shlex.quote(short_path(need.scripts[0], current_folder(os.environ)))
+        build = shlex.join(["sharedenv", "build", *project.options])
         raise SharedenvError(
-            f"no versions of {script} are known: it was neither built nor locked", hint=f"sharedenv build {script}", exit_code=EXIT_FAILED
+            f"no versions of {script} are known: it was neither built nor locked", hint=f"{build} {script}", exit_code=EXIT_FAILED
         )
     return _exported(layout, name, payload, versions)
 

@@ -65,6 +65,11 @@ class Project:
     strays: Mapping[str, str] = field(default_factory=dict)
     no_lock: bool = False
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options by which another command finds the same environments for these scripts."""
+        return (*(("--python", self.python) if self.python else ()), *(("--no-lock",) if self.no_lock else ()))
+
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings that count. Raises SharedenvError."""
