@@ -39,7 +39,7 @@ _ORDERS = ("longest", "given")
 @case_options
 @option(
     "--order", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True,
-    help="Begin with what took longest in earlier runs (what is not known first), or in the order of the scripts.",
+    help="Begin with what is not known or took longest before, or in the order of the scripts.",
 )  # fmt: skip
 @option("--joblog", metavar="FILE", help="GNU parallel's log of all workers; the last one writes it.")
 @build_options
