@@ -177,6 +177,7 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     from sharedenv.start.access import indexed
     from sharedenv.start.block import BlockError, find_block
     from sharedenv.start.environ import current_folder
+    from sharedenv.start.find_pool import lock_passed_over
     from sharedenv.start.fingerprint import fingerprint, read_script, surroundings
     from sharedenv.start.trust import check_pool, environment_fault
 
@@ -187,12 +188,13 @@ def _look_up(scripts: list[str], environ: "Mapping[str, str]") -> list[_Entry] |
     except OSError:
         return None
     paths = list(dict.fromkeys(_absolute(here, script) for script in scripts))
-    pool = _pool(paths, here, environ)
+    pool, link = _pool(paths, here, environ)
     if pool is None:
         return None
-    trusted = check_pool(pool, environ)
-    around = surroundings(pool.rpartition("/")[0] or "/", environ)
-    if trusted is None or around is None:
+    trusted = check_pool(pool, environ, link)
+    root = pool.rpartition("/")[0] or "/"
+    around = surroundings(root, environ)
+    if trusted is None or around is None or lock_passed_over(paths, root):
         return None
     found = []
     for path in paths:
@@ -218,7 +220,8 @@ def _is_plain(script: str) -> bool:
     return bool(script) and not script.startswith("-") and not set(script) & set("*?[") and "/../" not in below
 
 
-def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | None:
+def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> tuple[str | None, posix.stat_result | None]:
+    """The pool of scripts, and what lstat says of it where it was asked; None where the full way has to find it."""
     from sharedenv.start.find_pool import Ancestors, made_by_init
 
     if chosen := environ.get("SHAREDENV_POOL"):
@@ -226,13 +229,14 @@ def _pool(paths: list[str], here: str, environ: "Mapping[str, str]") -> str | No
         try:
             posix.stat(f"{pool}/pool.json")
         except OSError:
-            return None  # it may stand for the pool in a project's folder
-        return pool
+            return None, None  # it may stand for the pool in a project's folder
+        return pool, None
     ancestors = Ancestors(environ)
     above = {ancestors.of_script(path) or ancestors.of_folder(here) for path in paths}
     # whether the nearest of several is a stray, the full way has to see; and what scripts of several pools have in common
     nearest = {pools[0] if len(pools) == 1 or (pools and made_by_init(pools[0])) else None for pools in above}
-    return nearest.pop() if len(nearest) == 1 else None
+    only = nearest.pop() if len(nearest) == 1 else None
+    return only, ancestors.links.get(only or "")
 
 
 def _absolute(here: str, path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from tests.conftest import Project
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_held import PASSWORD, SHOW, USER, index, serving
 from tests.test_lock import git
+from tests.test_sets import begun, run_of
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -140,3 +142,78 @@ def test_indexes_beside_that_of_most_packages_are_named() -> None:
     commit = Pin("d", "1", git=Git("https://x.org/d", "2" * 40))
     text = requirements_text(Versions("3.11", "", (*pins, commit)), "head", str)
     assert f"c==1  # sha256:{'1' * 64}\nd @ git+https://x.org/d@{'2' * 40}\n" in text
+
+
+def test_what_a_run_was_computed_with_after_everything_has_moved(project: Project, index: Path) -> None:
+    run = begun(project, index)
+    project.call("build", "--upgrade", "case1/script.py")
+    text = project.call("export", "--run", run).stdout
+    assert text.startswith(f"# sharedenv export --run {run}: versions ") and " on linux-" in text.partition("\n")[0]
+    assert "alpha==1.0 \\\n    --hash=sha256:" in text and "alpha==1.1" in project.call("export", "case1/script.py").stdout
+    project.call("export", "--run", run, "-o", "pylock.toml")
+    Pylock.from_dict(tomllib.loads((project.path / "pylock.toml").read_text())).validate()
+    project.call("prune", "--unused-for", "0s")
+    after = project.call("export", "--run", run).stdout
+    assert after.partition("\n")[2] == text.partition("\n")[2], "the run has it, whatever the pool has"
+    assert after.partition("\n")[0].endswith(", for Python " + ".".join(map(str, sys.version_info[:2])))
+
+
+def test_a_run_of_two_sets_is_asked_which(project: Project, index: Path) -> None:
+    run = begun(project, index, 3, 4)
+    project.call("build", "--upgrade", "case1/script.py")
+    project.call("run", "--resume", "--upgrade")
+    told = project.call("export", "--run", run, status=2).stderr
+    [old, new] = re.findall(r"([0-9a-f]{12}): case", told)
+    assert "has 2 sets of versions, and a file can say one" in told and f"hint: sharedenv export --run {run} " in told
+    for name, version in ((old, "1.0"), (new, "1.1"), ("case2/script.py", "1.0"), ("./case4/script.py", "1.1")):
+        assert f"alpha=={version} \\\n" in project.call("export", "--run", run, name).stdout
+    by_script = project.call("export", "--run", run, "script.py", cwd=project.path / "case4").stdout
+    assert by_script.startswith(f"# sharedenv export --run {run} script.py: ") and "alpha==1.1" in by_script
+    told = project.call("export", "--run", run, "case9/script.py", status=2).stderr
+    assert "go by case9/script.py" in told and f"hint: sharedenv show --run {run}\n" in told
+
+
+def test_scripts_of_two_kinds_are_two_sets(project: Project, index: Path) -> None:
+    make_wheel(index, "beta", "1.0")
+    project.script("a.py", ["alpha"])
+    project.script("b.py", ["beta"])
+    project.call("run", "a.py", "b.py")
+    run = run_of(project)
+    project.call("export", "--run", run, status=2)
+    assert "\nbeta==1.0" in project.call("export", "--run", run, "b.py").stdout
+
+
+def test_of_a_set_that_no_result_has_nothing_is_asked(project: Project, index: Path) -> None:
+    """All cases failed, and were computed again with what an upgrade brought."""
+    run = begun(project, index, 1, 2, 3, 4)
+    project.call("build", "--upgrade", "case1/script.py")
+    project.call("run", "--resume")
+    assert "alpha==1.1" in project.call("export", "--run", run).stdout
+
+
+def test_a_run_of_which_nothing_is_known(project: Project, index: Path) -> None:
+    run = begun(project, index)
+    folder = project.pool / "runs" / run / "versions"
+    [path] = folder.iterdir()
+    path.write_text("damaged")
+    told = project.call("export", "--run", run, status=1).stderr
+    assert "gone or damaged" in told and f"hint: sharedenv show --run {run}\n" in told
+    for journal in folder.parent.glob("results-*"):
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        journal.write_text("".join(json.dumps(line) + "\n" for line in lines if "versions" not in line))
+    path.unlink()
+    assert "an older sharedenv" in project.call("export", "--run", run, status=1).stderr
+    assert "no run 'none' in" in project.call("export", "--run", "none", status=2).stderr
+    assert "name KEY or SCRIPT, or --run RUN" in project.call("export", status=2).stderr
+    for option in ("--no-lock", "--python=3.11"):
+        assert "--run" in project.call("export", "--run", run, option, status=2).stderr
+
+
+def test_a_folder_in_a_run_is_named_in_a_comment(project: Project, tmp_path: Path) -> None:
+    make_library(tmp_path / "lib", "lib")
+    project.script("t.py", ["lib"], PRINT_LIB, extra=f'[tool.uv.sources]\nlib = {{ path = "{tmp_path / "lib"}" }}')
+    project.call("run", "t.py")
+    run = run_of(project)
+    assert "# lib 1 comes from a folder of this machine\n" in project.call("export", "--run", run).stdout
+    told = project.call("export", "--run", run, "--format", "pylock.toml", status=1).stderr
+    assert f"hint: sharedenv export --format requirements.txt --run {run}\n" in told

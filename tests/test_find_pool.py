@@ -100,13 +100,13 @@ def test_each_folder_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     looked: list[str] = []
     asked: list[str] = []
     monkeypatch.setattr(find_pool, "made_by_init", asked.append)
-    look = find_pool._is_folder_or_link
+    look = find_pool._folder_or_link
 
-    def noted(path: str) -> bool:
+    def noted(path: str) -> os.stat_result | None:
         looked.append(path)
         return look(path)
 
-    monkeypatch.setattr(find_pool, "_is_folder_or_link", noted)
+    monkeypatch.setattr(find_pool, "_folder_or_link", noted)
     ancestors = Ancestors({})
     for number in range(50):
         for name in ("a.py", "b.py"):

@@ -161,6 +161,16 @@ def test_a_script_that_is_not_covered_is_an_error(project: Project, index: Path,
     assert project.call("exec", "t.py").stdout == "1.0\n"
 
 
+@pytest.mark.parametrize("words", [("run", "--no-build"), ("exec", "--no-build"), ("which",), ("show",), ("export",)], ids=lambda words: words[0])
+def test_the_hint_of_what_is_missing_passes_the_lock_by_as_well(project: Project, index: Path, words: tuple[str, ...]) -> None:
+    project.script("s.py", ["alpha"], SHOW)
+    project.call("lock", "s.py")
+    told = project.call(*words, "--no-lock", "s.py", status=None).stderr
+    assert "hint: sharedenv build --no-lock s.py\n" in told
+    told = project.call(*words, "--python", MINOR, "s.py", env={"SHAREDENV_NO_LOCK": "1"}, status=None).stderr
+    assert f"hint: sharedenv build --python {MINOR} --no-lock s.py\n" in told
+
+
 def test_key_and_status_of_what_is_not_covered(project: Project) -> None:
     project.script("s.py", ["alpha"])
     project.script("t.py", ["beta"])
@@ -219,6 +229,31 @@ def test_a_lock_between_a_script_and_its_pool_is_no_silent_matter(project: Proje
     project.call("lock", "below/case1/s.py")
     assert project.call("exec", "below/case1/s.py").stdout == "1.1\n"
     assert project.call("exec", "s.py").stdout == "2.0\n"
+
+
+@pytest.mark.parametrize("command", ["exec", "which", "activate"])
+@pytest.mark.parametrize("init", [False, True])
+def test_nor_where_the_pool_has_seen_the_same_bytes_before(project: Project, index: Path, command: str, init: bool) -> None:
+    """The fast way sees such a lock, too: a colleague's folder of cases, copied with its lock into a project that has its own pool."""
+    if init:
+        project.call("init")
+    project.script("s.py", ["alpha"], SHOW)
+    project.script("below/deep/case1/s.py", ["alpha"], SHOW)
+    project.call("run", "s.py", "below/deep/case1/s.py")
+    words = {"exec": (command, "below/deep/case1/s.py"), "which": (command, "s.py", "below/deep/case1/s.py")}.get(command, (command, "s.py"))
+    assert project.call(*words).stdout
+    for path in ("below", "below/deep", "below/deep/case1"):
+        lock = project.path / path / "sharedenv.lock"
+        lock.symlink_to("nowhere") if path == "below" else lock.write_text("version = 1\n")
+        place = project.path / "below/deep/case1"
+        for asked, cwd in ((words, project.path), ((command, "s.py"), place), ((command, str(place / "s.py")), Path("/"))):
+            if "below" in " ".join(asked) or cwd != project.path:
+                told = project.call(*asked, cwd=cwd, status=None)
+                assert told.returncode and "sharedenv.lock in " in told.stderr and "would not count for" in told.stderr, (path, asked, cwd)
+        assert project.call(command, "s.py").stdout
+        assert project.call(*words, env={"SHAREDENV_NO_LOCK": "1"}).stdout
+        lock.unlink()
+    assert project.call(*words).stdout
 
 
 # what it says of what it can't use

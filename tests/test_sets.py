@@ -238,17 +238,23 @@ def test_a_run_of_an_older_sharedenv_goes_on(project: Project, index: Path) -> N
 
 
 class Sweep:
-    """A run of three cases of which the last fails for ever, and a model of it: what each has seen, what the pool holds."""
+    """A run of three cases of which the last fails for ever, and a model of it: what each has seen, what the pool and the lock have."""
 
-    def __init__(self, project: Project, index: Path, chance: random.Random) -> None:
-        self.project, self.index, self.chance = project, index, chance
+    def __init__(self, project: Project, index: Path) -> None:
+        self.project, self.index = project, index
         self.newest = 0
-        self.holds = "1.0"
+        self.held = "1.0"
+        self.locked: str | None = None
         self.seen = ["1.0"] * 3
         project.copies(3, ["alpha"], BODY)
         fail(project, 3)
         project.call("run", "case*/script.py", status=1)
         self.run = run_of(project)
+
+    @property
+    def asked(self) -> str:
+        """What a case gets that is run now."""
+        return self.locked or self.held
 
     def publish(self) -> None:
         self.newest += 1
@@ -271,36 +277,48 @@ class Sweep:
             self.project.call("verify", "--repair", status=None)
 
     def upgrade(self) -> None:
-        self.project.call("build", "--upgrade", "case1/script.py")
-        self.holds = f"1.{self.newest}"
+        """Under a lock it moves nothing, and says what would."""
+        told = self.project.call("build", "--upgrade", "case1/script.py", status=2 if self.locked else 0).stderr
+        if self.locked:
+            assert "hint: sharedenv lock --upgrade case1/script.py\n" in told
+        else:
+            self.held = f"1.{self.newest}"
+
+    def lock(self) -> None:
+        self.project.call("lock", "case*/script.py")
+        self.locked = self.asked
+
+    def lock_upgrade(self) -> None:
+        self.project.call("lock", "--upgrade", "case*/script.py")
+        self.locked = f"1.{self.newest}"
 
     def other_run(self) -> None:
         self.project.script("other/script.py", ["alpha"], BODY)
         self.project.call("run", "other/script.py")
-        assert (self.project.path / "other" / "seen").read_text() == self.holds
+        assert (self.project.path / "other" / "seen").read_text() == self.asked
 
     def resume(self, *options: str) -> None:
-        mixes = self.holds not in self.seen and not options
+        mixes = self.asked not in self.seen and not options
         self.project.call("run", "--resume", "--run-id", self.run, *options, status=2 if mixes else 1)
         if not mixes:
-            self.seen[2] = self.holds
+            self.seen[2] = self.asked
 
     def resume_with_the_new(self) -> None:
         self.resume("--upgrade")
 
 
-STEPS = [
-    Sweep.publish, Sweep.purge, Sweep.prune, Sweep.rebuild, Sweep.repair, Sweep.upgrade, Sweep.other_run, Sweep.resume,
-    Sweep.resume_with_the_new,
-]  # fmt: skip
+STEPS = {
+    Sweep.publish: 3, Sweep.purge: 1, Sweep.prune: 1, Sweep.rebuild: 1, Sweep.repair: 1, Sweep.upgrade: 2, Sweep.lock: 1,
+    Sweep.lock_upgrade: 1, Sweep.other_run: 1, Sweep.resume: 2, Sweep.resume_with_the_new: 1,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_what_cases_see_changes_at_an_upgrade_and_at_nothing_else(project: Project, index: Path, seed: int) -> None:
     chance = random.Random(seed)
-    sweep = Sweep(project, index, chance)
+    sweep = Sweep(project, index)
     done = []
-    for step in chance.choices(STEPS, weights=[3, 1, 1, 1, 1, 2, 1, 2, 1], k=5):
+    for step in chance.choices(list(STEPS), weights=list(STEPS.values()), k=6):
         done.append(step.__name__)
         step(sweep)
         assert seen_by(project, 3) == sweep.seen, f"seed {seed}: {done}"

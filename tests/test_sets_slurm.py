@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.slurm import wait_until
-from tests.test_held import index, pins, purge
+from tests.test_held import damage, index, pins, purge
 from tests.test_sets import BODY, fail, kept, seen
 from tests.test_slurm import Submitting, on
 from tests.wheels import make_wheel
@@ -18,13 +19,27 @@ __all__ = ["index", "on"]
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
 
 
-def test_the_story_under_submit(index: Path, on: Submitting) -> None:
+def repair(on: Submitting) -> None:
+    damage(on)
+    assert "repaired" in on.call("verify", "--repair").stderr
+
+
+STORIES: dict[str, Callable[[Submitting], object]] = {
+    "purge": purge,
+    "repair": repair,
+    "rebuild": lambda on: on.call("build", "--rebuild", "case1/script.py"),
+    "prune": lambda on: on.call("prune", "--unused-for", "0s"),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_the_story_under_submit(index: Path, on: Submitting, story: str) -> None:
     on.copies(4, ["alpha"], BODY)
     fail(on, 3, 4)
     run = on.call("submit", "--wait", "case*/script.py", status=1).stdout.strip()
     fail(on)
     make_wheel(index, "alpha", "1.1")
-    purge(on)
+    STORIES[story](on)
     on.call("submit", "--resume", "--wait")
     assert seen(on) == ["1.0"] * 4 and kept(on, run) == ["1.0"]
     assert "sets of versions" not in on.call("status").stdout

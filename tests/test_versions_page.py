@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands
+from tests.test_docs import assert_test_exists
+from tests.test_sets import run_of
 from tests.wheels import make_wheel
 
 PAGE = Path(__file__).parent.parent / "sharedenv" / "docs" / "versions.md"
@@ -37,8 +40,20 @@ def test_what_the_page_shows_is_what_is_printed(four: Project) -> None:
             subprocess.run(["bash", "-c", command], cwd=project.path.parent, check=True)
             project = Project(project.path.parent / "again", project.env)
             continue
-        printed = project.call("run", "other.py", status=3).stderr if command == "sharedenv run other.py" else project.shell(command)
+        printed = project.call("run", "other.py", status=3).stderr if command == "sharedenv run other.py" else _typed(project, command)
         assert_printed([line for line in shown if line], printed)
+
+
+def _typed(project: Project, command: str) -> str:
+    """What a command prints; its run is the newest there."""
+    return project.shell(re.sub(r"(?<=--run )\S+", run_of(project), command) if "--run " in command else command)
+
+
+def test_a_test_stands_behind_each_sentence_that_names_one() -> None:
+    named = re.findall(r"<!-- (test_\w+\.py)::(test_\w+) -->", PAGE.read_text())
+    assert len(named) >= 10
+    for file, name in named:
+        assert_test_exists(file, name)
 
 
 def _commit(project: Project) -> None:

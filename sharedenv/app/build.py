@@ -109,7 +109,7 @@ def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: b
     if not missing:
         return next(iter(ready.values()))
     if no_build:
-        raise missing_error(project.layout, plan.needs, missing, project.python)
+        raise missing_error(project.layout, plan.needs, missing, project.options)
     with building(project, plan, options, 1, observer) as futures:
         environment = result_of(next(iter(futures.values())))
     if environment.reading:  # told by who builds: `exec` starts thousands of times

@@ -247,7 +247,7 @@ def needed(work: Work, *, thorough: bool = False, strict: bool = False) -> Neede
 def require_all(work: Work, *, strict: bool) -> None:
     """`--no-build`: raises SharedenvError unless every environment is there."""
     if missing := needed(work, strict=strict).missing:
-        raise missing_error(work.layout, work.plan.needs, missing, work.project.python)
+        raise missing_error(work.layout, work.plan.needs, missing, work.project.options)
 
 
 def _ending(outcome: Outcome) -> str:

@@ -131,10 +131,7 @@ def _ending(outcome: Outcome, source: ClaimedCases) -> str:
 
 def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[str, Prepared]:
     """The environments of all its cases, held, each Python started once: who can't start one claims nothing. Raises SharedenvError."""
-    try:
-        ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, None, display.warn)
-    except SharedenvError as error:
-        raise SharedenvError(error.message, cause=error.cause, hint=error.hint, exit_code=EXIT_BUILD) from None
+    ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, None, display.warn)
     for key, prepared in ready.items():
         try:
             ended = capture([prepared.python, "-c", ""], env=prepared.variables, cwd="/")

@@ -16,7 +16,7 @@ from sharedenv.frozen import frozen
 from sharedenv.payload import Maker
 from sharedenv.plan import Plan, make_plan
 from sharedenv.pool.create import check_format
-from sharedenv.pool.find import find_pool, find_pools, lock_passed_over, place_for_one, place_pool, several_pools
+from sharedenv.pool.find import find_pool, find_pools, place_for_one, place_pool, several_pools
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.missing import uncovered_error
@@ -25,6 +25,7 @@ from sharedenv.project_lock import NAME
 from sharedenv.run.runs import holds_unfinished
 from sharedenv.start.distrust import Distrust, check_folders
 from sharedenv.start.environ import current_folder
+from sharedenv.start.find_pool import lock_passed_over
 from sharedenv.start.trust import check_pool
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Project:
     python: str | None
     strays: Mapping[str, str] = field(default_factory=dict)
     no_lock: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options by which another command finds the same environments for these scripts."""
+        return (*(("--python", self.python) if self.python else ()), *(("--no-lock",) if self.no_lock else ()))
 
     @functools.cached_property
     def settings(self) -> Settings:

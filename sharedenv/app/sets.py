@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from sharedenv.app.work import Work
-from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.sets import find_set, set_of, set_text
 from sharedenv.pool.store import Environment
@@ -34,8 +34,13 @@ def put_down(layout: Layout, run: Run, environment: Environment, *, decided: boo
 
 
 def put_down_all(layout: Layout, run: Run, environments: Iterable[Environment]) -> dict[str, str]:
-    """As put_down, for a submission: key → digest of the set that its tasks take. Raises OSError."""
-    return {environment.key: put_down(layout, run, environment, decided=True) for environment in environments}
+    """As put_down, for those who are to come (tasks, workers): key → digest of the set that they take. Raises SharedenvError."""
+    try:
+        return {environment.key: put_down(layout, run, environment, decided=True) for environment in environments}
+    except OSError as error:
+        cause = f"{error.strerror}: {error.filename}"
+        hint = shlex.join(["df", "-h", "-i", run.path])
+        raise SharedenvError(f"can't write run {run.id}", cause=cause, hint=hint, exit_code=EXIT_FAILED) from None
 
 
 def lost_set(key: str, run: Run) -> SharedenvError:

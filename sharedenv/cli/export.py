@@ -8,29 +8,42 @@ import shlex
 
 import click
 
-from sharedenv.app.export import FORMATS, PYLOCK, REQUIREMENTS, Exported, of_payload, of_script
+from sharedenv.app.export import FORMATS, PYLOCK, REQUIREMENTS, Exported, of_payload, of_run, of_script
 from sharedenv.app.project import Selection, existing_pool, open_project
-from sharedenv.cli.options import option, paths
+from sharedenv.cli.options import contrary, option, paths
 from sharedenv.cli.pools import current, names_key, select
+from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.survey import survey
 from sharedenv.report.console import Console
 
 
+@contrary("run_id", "python", why="a run has its environments")
+@contrary("run_id", "no_lock", why="a run has its versions")
 @click.command()
-@click.argument("name", metavar="KEY|SCRIPT", type=click.UNPROCESSED, shell_complete=paths)
+@click.argument("name", metavar="KEY|SCRIPT", required=False, type=click.UNPROCESSED, shell_complete=paths)
 @option("--format", "form", type=click.Choice(FORMATS), help=f"What to write. [default: {REQUIREMENTS}, or as FILE is called]")
 @option("-o", "--output", metavar="FILE", help="Write to FILE in place of stdout.")
 @option("--python", metavar="REQUEST", help="The Python to use, as uv takes it: 3.12, '>=3.10', a path.")
+@option("--run", "run_id", metavar="RUN", help="What a run was computed with; of several sets, the one of SCRIPT, or of this digest.")
 @option("--no-lock", is_flag=True, help="Pass by the project's sharedenv.lock.")
 @click.pass_obj
-def export(console: Console, name: str, form: str | None, output: str | None, python: str | None, no_lock: bool) -> int:
+def export(
+    console: Console, name: str | None, form: str | None, output: str | None, python: str | None, run_id: str | None, no_lock: bool
+) -> int:
     """Write the versions of an environment for other tools: requirements.txt (pip, uv), or pylock.toml (PEP 751).
 
     KEY is the beginning of a key, as long as no other key begins so. Hashes are written where those of all packages are known.
     """
     form = form or (PYLOCK if output and re.fullmatch(r"pylock(\.[^.]+)?\.toml", os.path.basename(output)) else REQUIREMENTS)
-    text = _find(console.pool, name, python, no_lock).text(form)
+    if run_id is not None:
+        layout = pool_of_runs(console.pool)
+        found = of_run(layout, meant_run(layout, run_id, console), name)
+    elif name is None:
+        raise click.UsageError("name KEY or SCRIPT, or --run RUN")
+    else:
+        found = _find(console.pool, name, python, no_lock)
+    text = found.text(form)
     if output is None:
         console.result(text.rstrip("\n"))
         return 0

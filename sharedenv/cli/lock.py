@@ -32,7 +32,7 @@ _CAME = {"kept": "as it was", "pool": "as the pool holds it", "resolved": "chose
 )  # fmt: skip
 @option(
     "--platform", "platforms", multiple=True, type=click.Choice(PLATFORMS), metavar="NAME",
-    help=f"Lock for this platform; repeatable. [default: this one] {', '.join(PLATFORMS)}",
+    help="Repeatable: linux-{x86_64,aarch64}-{gnu,musl}, darwin-{arm64,x86_64}. [default: this one]",
 )  # fmt: skip
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
 @option("--upgrade-package", "packages", multiple=True, metavar="NAME", help="As --upgrade, of this package alone; repeatable.")

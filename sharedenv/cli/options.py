@@ -29,7 +29,7 @@ def runs(context: click.Context, _parameter: click.Parameter, incomplete: str) -
     return found(context, incomplete)
 
 
-_COMPLETED = {"DIR": paths, "FILE": paths, "LIST": paths, "ID": runs}
+_COMPLETED = {"DIR": paths, "FILE": paths, "LIST": paths, "ID": runs, "RUN": runs}
 
 
 class Option(click.Option):

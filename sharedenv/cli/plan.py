@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any
 
 import click
@@ -40,7 +41,7 @@ _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False
 @case_options
 @option(
     "--order", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True,
-    help="Begin with what took longest in earlier runs (what is not known first), or in the order of the scripts.",
+    help="Begin with what is not known or took longest before, or in the order of the scripts.",
 )  # fmt: skip
 @option("--joblog", metavar="FILE", help="GNU parallel's log of all workers; the last one writes it.")
 @build_options
@@ -66,7 +67,11 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     remember_all(work)
     extra = {"again": repeated(context, _ONCE), "terms": _terms(given, joblog).record()}
     run = create_journal(work, asked, extra, ordered=_ordered(work, given["order"], console))
-    put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    try:
+        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    except BaseException:  # nobody knows of it yet
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
     many, join = count(len(work.cases), "script"), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)

@@ -36,7 +36,7 @@ def built_for(project: Project) -> list[Found]:
         item = found.get(published(project.layout, key) or "")
         if item is None:
             script = short_path(need.scripts[0], current_folder(os.environ))
-            hint = f"sharedenv build {shlex.quote(script)}"
+            hint = shlex.join(["sharedenv", "build", *project.options, script])
             raise SharedenvError(f"the environment of {printable(script)} is not built", hint=hint, exit_code=EXIT_FAILED)
         chosen.append(item)
     return chosen

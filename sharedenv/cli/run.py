@@ -109,7 +109,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     environments = needed(work, thorough=thorough, strict=build_options.strict)
     if environments.missing:
         if given["no_build"]:
-            raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.python)
+            raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.options)
         work.project.settings  # noqa: B018 - an error in them is told before anything is begun
     if not work.cases and not work.settled:
         return _tell_nothing(console, work, asked)

@@ -45,7 +45,7 @@ def stage_(console: Console, selection: Selection, to: str | None) -> int:
     plan = project.plan(project.paths)
     ready, missing = look_up_all(project.layout, plan)
     if missing:
-        raise missing_error(project.layout, plan.needs, missing, project.python)
+        raise missing_error(project.layout, plan.needs, missing, project.options)
     folder = stage_folder(to, os.environ)
     stage_all(project.layout, ready.values(), folder, console)
     console.result(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -226,12 +225,7 @@ def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Arra
 
 def _sets(work: Work, run: Run) -> Mapping[str, str]:
     """Puts down the sets of versions that the run has from here on: those of the environments that are there."""
-    try:
-        return put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
-    except OSError as error:
-        cause = f"{error.strerror}: {error.filename}"
-        hint = shlex.join(["df", "-h", "-i", run.path])
-        raise SharedenvError(f"can't write run {run.id}", cause=cause, hint=hint, exit_code=EXIT_FAILED) from None
+    return put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
 
 
 def _missing(work: Work) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def which(console: Console, selection: Selection) -> int:
         remember(project.layout, os.environ, own, selection.python)
         found |= own
         if missing:
-            errors.append(missing_error(project.layout, plan.needs, missing, project.python))
+            errors.append(missing_error(project.layout, plan.needs, missing, project.options))
     for path in filter(found.__contains__, paths):
         console.result(found[path].python)
     for error in errors:

@@ -189,19 +189,6 @@ def place_pool(scripts: Sequence[str], cwd: str) -> Layout:
     return Layout(os.path.join(edge if edge is not None and locked else cwd, FOLDER))
 
 
-def lock_passed_over(scripts: Sequence[str], root: str) -> tuple[str, str] | None:
-    """A script, and the folder of a sharedenv.lock between it and its project's root, where nobody would look at it; None for none."""
-    seen = {root}
-    for script in scripts:
-        folder = os.path.dirname(script)
-        while folder not in seen and folder.startswith(root):
-            if os.access(os.path.join(folder, NAME), os.F_OK, follow_symlinks=False):
-                return script, folder
-            seen.add(folder)
-            folder = os.path.dirname(folder)
-    return None
-
-
 def _edge(folder: str) -> str | None:
     """The nearest folder, this one included, that holds what a project's own folder holds, or a sharedenv.lock; None for none."""
     edge, at = edge_above(folder), folder

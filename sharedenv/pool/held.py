@@ -111,9 +111,7 @@ def replace_held(layout: Layout, key: str, versions: Versions) -> None:
     """Holds these versions from now on, whatever was held before. Raises OSError."""
     mark_holding(layout)
     path = _path(layout, key, versions)
-    for other in _paths(layout, key):
-        if os.path.isdir(other) and not os.path.islink(other):
-            discard(layout, other)  # a slip of the pen, or a copy of the pool
+    _discard_folders(layout, key)
     os.replace(_write(layout, versions), path)
     for other in _paths(layout, key):
         if other != path:
@@ -143,11 +141,18 @@ def moving(layout: Layout, key: str, versions: Versions) -> Iterator[None]:
 
 
 def _settle(layout: Layout, key: str, announced: str, path: str) -> None:
+    _discard_folders(layout, key)
     os.replace(announced, path)
     for other in [*_paths(layout, key), *_paths(layout, key, _ANNOUNCED)]:
         if other != path:
             os.unlink(other)
     sync_folder(layout.versions)
+
+
+def _discard_folders(layout: Layout, key: str) -> None:
+    for path in _paths(layout, key):
+        if os.path.isdir(path) and not os.path.islink(path):
+            discard(layout, path)  # a slip of the pen, or a copy of the pool
 
 
 def _announced(layout: Layout, key: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.payload import Payload
@@ -39,9 +39,9 @@ def look_up_all(
 
 
 def missing_error(
-    layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None], python: str | None
+    layout: Layout, needs: Mapping[str, Need], missing: Mapping[str, Unusable | None], options: Sequence[str]
 ) -> SharedenvError:
-    """The error for environments that are not there and may not be built. ``python``: the request that the user made."""
+    """The error for environments that are not there and may not be built. ``options``: of the user, by which a build finds the same."""
     lines = []
     there = [found.manifest.payload for found in environments(layout) if isinstance(found, Environment)]
     for key, unusable in missing.items():
@@ -54,7 +54,7 @@ def missing_error(
     return SharedenvError(
         f"{number} not built in the pool {layout.path}",
         cause="\n".join(lines),
-        hint=shlex.join(["sharedenv", "build", *(["--python", python] if python else []), *some]),
+        hint=shlex.join(["sharedenv", "build", *options, *some]),
         exit_code=EXIT_BUILD,
     )
 

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sharedenv.report.table import table
-from sharedenv.report.words import count, printable
+from sharedenv.report.words import count, first_names
 from sharedenv.run.case import Case
 from sharedenv.run.sets import SetUsed
 from sharedenv.start.access import SHORT
-
-_NAMED = 3  #: scripts named of each set
 
 
 def mixed_lines(
@@ -33,8 +31,8 @@ def mixed_share_lines(
     for sets in mixed:
         lines.append(style("warning", f"shares with {len(sets)} sets of versions; each is one run with one set:"))
         for digest, shares in sets.items():
-            many = f" and {len(shares) - _NAMED:,} more" if len(shares) > _NAMED else ""
-            lines.append(f"  {digest[:SHORT]}: share {', '.join(map(str, shares[:_NAMED]))}{many}; what is in it: {look(shares[0])}")
+            many = f" and {len(shares) - NAMED:,} more" if len(shares) > NAMED else ""
+            lines.append(f"  {digest[:SHORT]}: share {', '.join(map(str, shares[:NAMED]))}{many}; what is in it: {look(shares[0])}")
     return lines
 
 
@@ -71,5 +69,4 @@ def set_values(used: Iterable[SetUsed]) -> list[dict[str, Any]]:
 
 
 def _named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
-    more = f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
-    return ", ".join(printable(name(case.script)) for case in cases[:_NAMED]) + more
+    return first_names([case.script for case in cases], name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -53,6 +54,12 @@ def ago(seconds: float) -> str:
 def short_path(path: str, cwd: str) -> str:
     """The path relative to ``cwd`` when it lies below it, else unchanged."""
     return os.path.relpath(path, cwd) if path.startswith(cwd.rstrip("/") + "/") else path
+
+
+def first_names(paths: Sequence[str], name: Callable[[str], str], most: int = 3) -> str:
+    """The first of some files, as ``name`` has them, and how many more there are."""
+    more = f" and {len(paths) - most:,} more" if len(paths) > most else ""
+    return ", ".join(printable(name(path)) for path in paths[:most]) + more
 
 
 def printable(text: str) -> str:

@@ -45,21 +45,22 @@ def _missing(layout: Layout, run: Run, key: str, there: Environment | Unusable |
     if there.key != key or wanted is None:
         return _error(layout, run, key, "its manifest names another key")
     held = known_versions(layout, there.manifest.payload)
+    moved = held is not None and held.digest != wanted
     cause = f"versions have moved since run {run.id} began, and no environment has those that it began with"
-    return _error(layout, run, key, cause, moved=held is not None and held.digest != wanted)
+    return _error(layout, run, key, cause, moved=moved)
 
 
 def _error(layout: Layout, run: Run, key: str, cause: str, *, moved: bool = False) -> SharedenvError:
-    joined = is_joinable(run)
-    upgrade = "--upgrade " if moved else ""
-    if joined and not moved:
-        script = next(case.script for case in run.cases() if case.key == key)
-        hint = shlex.join(["sharedenv", "build", os.path.relpath(script)])
-    else:
-        hint = f"sharedenv {'run' if joined else 'submit'} --resume {upgrade}--run-id {run.id}, where environments may be built"
+    who, hint = "task", f"sharedenv submit --resume {'--upgrade ' if moved else ''}--run-id {run.id}, where environments may be built"
+    if is_joinable(run):
+        who, hint = "worker", f"sharedenv run --resume --upgrade --run-id {run.id}" if moved else _build(run, key)
     return SharedenvError(
-        f"environment {key[:SHORT]} can't be used, and a {'worker' if joined else 'task'} builds none",
+        f"environment {key[:SHORT]} can't be used, and a {who} builds none",
         cause=f"{cause} ({layout.path})",
         hint=hint,
         exit_code=EXIT_BUILD,
     )
+
+
+def _build(run: Run, key: str) -> str:
+    return shlex.join(["sharedenv", "build", next(os.path.relpath(case.script) for case in run.cases() if case.key == key)])

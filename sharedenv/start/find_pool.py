@@ -10,7 +10,7 @@ from sharedenv.start.access import IS_FOLDER, IS_LINK, KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 FOLDER = ".sharedenv"
 MARKER = "pool.json"  #: in a pool: which format it has, how it was made
@@ -28,6 +28,7 @@ class Ancestors:
         """
         self._planned = planned
         self._crowded = {"", "/tmp", environ.get("HOME", "").rstrip("/")}
+        self.links: dict[str, posix.stat_result] = {}  #: pool → what lstat says of it
         self._above: dict[str, tuple[str, ...]] = {}
         self._on_purpose: dict[str, bool] = {}
 
@@ -54,7 +55,9 @@ class Ancestors:
             if above and not all(map(self._made_by_init, above)) and _is_edge(folder):
                 above = tuple(filter(self._made_by_init, above))
             own = f"{folder}/{FOLDER}"
-            self._above[folder] = (own, *above) if own == self._planned or _is_folder_or_link(own) else above
+            if link := _folder_or_link(own):
+                self.links[own] = link
+            self._above[folder] = (own, *above) if link or own == self._planned else above
         return self._above[folder]
 
     def _made_by_init(self, pool: str) -> bool:
@@ -99,10 +102,25 @@ def _is_edge(folder: str) -> bool:
     return False
 
 
-def _is_folder_or_link(path: str) -> bool:
+def lock_passed_over(scripts: "Iterable[str]", root: str) -> tuple[str, str] | None:
+    """A script (absolute paths), and the folder of a sharedenv.lock between it and its project's root, where nobody would look at
+    it; None for none. One look at each folder.
+    """
+    seen = {root}
+    for script in scripts:
+        folder = script.rpartition("/")[0]
+        while folder not in seen and folder.startswith(root.rstrip("/") + "/"):
+            if posix.access(f"{folder}/sharedenv.lock", posix.F_OK, follow_symlinks=False):
+                return script, folder
+            seen.add(folder)
+            folder = folder.rpartition("/")[0]
+    return None
+
+
+def _folder_or_link(path: str) -> posix.stat_result | None:
     # a link counts wherever it leads: on a disk that is not mounted it is still the project's pool, and no other one is
     try:
-        kind = posix.lstat(path).st_mode & KIND
+        found = posix.lstat(path)
     except OSError:
-        return False
-    return kind in (IS_FOLDER, IS_LINK)
+        return None
+    return found if found.st_mode & KIND in (IS_FOLDER, IS_LINK) else None

@@ -23,13 +23,14 @@ _CONFIG = 1 << 20  #: bytes that no pyvenv.cfg has: Python reads all of it
 OPEN = "others may write into it"
 
 
-def check_pool(pool: str, environ: "Mapping[str, str]") -> posix.stat_result | None:
+def check_pool(pool: str, environ: "Mapping[str, str]", link: posix.stat_result | None = None) -> posix.stat_result | None:
     """The stat of a pool that may be used; None when there is none. Raises Distrust.
 
-    A pool that is a link (to a scratch disk) is looked at where the link leads, and the link itself is looked at too.
+    A pool that is a link (to a scratch disk) is looked at where the link leads, and the link itself is looked at too: ``link``
+    is what lstat says of it, where that is known already.
     """
     try:
-        link = posix.lstat(pool)
+        link = link or posix.lstat(pool)
     except FileNotFoundError:
         return None
     found = _behind(pool) if link.st_mode & KIND == IS_LINK else link
