@@ -664,7 +664,7 @@ def test_print_shows_the_script_and_does_nothing(on: Submitting) -> None:
     done = on.call("submit", "--print", "--time", "1:00:00", "--setup", "module load gcc", "case*/script.py")
     assert done.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=sharedenv-RUN\n")
     assert "#SBATCH --array=1-8\n" in done.stdout
-    assert "\nmodule load gcc\nunset PYTHONEXECUTABLE\nexec " in done.stdout
+    assert "\nmodule load gcc\ntrap - ERR\nunset PYTHONEXECUTABLE\nexec " in done.stdout
     assert "--dependency" not in done.stdout
     assert "#SBATCH --dependency=afterok:BUILD\n" in on.call("submit", "--print", "--build-job", "case*/script.py").stdout
     assert not on.cluster.call("squeue", "-h")

@@ -128,12 +128,20 @@ def script_text(job: Job) -> str:
             "",
             *([_redirection(job)] if _redirects(job) else []),
             f"cd -- {quote(job.start)} || exit",
-            *job.options.setup,
+            *_guarded(job.options.setup),
             "unset PYTHONEXECUTABLE",  # our Python heeds it whatever it is told
             f"exec {' '.join(map(quote, job.command))}",
             "",
         ]
     )
+
+
+def _guarded(setup: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines of --setup, of which the first that fails ends the job: scripts are not to run without what it would have given them."""
+    # what fails within a file that a line sources is that file's own affair
+    end = '{ echo "error: --setup failed with status $sharedenv_status: $(sed -n "${LINENO}p" "$0")" >&2; exit "$sharedenv_status"; }'
+    trap = f"trap 'sharedenv_status=$?; [ ${{#BASH_SOURCE[@]}} -gt 1 ] || {end}' ERR"
+    return (trap, *setup, "trap - ERR") if setup else ()
 
 
 def without(more: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
