@@ -294,10 +294,11 @@ def test_a_dead_node_loses_cases_that_resume_runs(on: Submitting) -> None:
         wait_until(lambda: "NODE_FAIL" in on.cluster.states(job).values(), "Slurm knows")
         (on.path / "hold").unlink()
         on.cluster.wait_for_end(job)
-        assert on.counts(run) == {"done": 4, "lost": 4}
+        assert on.counts(run) == {"done": 4, "interrupted": 1, "left": 3}
+        assert len(on.call("status", run, "--list", "lost").stdout.split()) == 4
         told = on.call("status", run).stdout
-        assert "4 lost: its node failed" in told
-        assert re.search(r"case[12]/script.py, case[34]/script.py, case[56]/script.py and 1 more", told)
+        assert re.search(r"1 interrupted: its node failed \(\S+\)\n    case[12]/script.py\n", told)
+        assert re.search(r"3 not run: its node failed \(\S+\)\n    case[34]/script.py, case[56]/script.py, case[78]/script.py\n", told)
     finally:
         on.cluster.revive_node("node2")
     on.call("submit", "--resume", "--wait")
@@ -328,10 +329,11 @@ def test_the_time_limit_is_told_and_resumed(on: Submitting) -> None:
     wait_until(lambda: on.ran() == cases(1, 2), "the second case runs")
     on.cluster.call("scontrol", "update", f"jobid={job}_1", "EndTime=now+2")
     assert set(on.cluster.wait_for_end(job, 240).values()) == {"TIMEOUT"}
-    assert on.counts(run) == {"done": 1, "lost": 2}
-    assert "2 lost: its task met its time limit" in on.call("status", run).stdout
+    assert on.counts(run) == {"done": 1, "interrupted": 1, "left": 1}
+    assert "1 interrupted: its task met its time limit" in on.call("status", run).stdout
     (on.path / "case2" / "hold").unlink()
-    on.call("submit", "--resume", "--wait")
+    told = on.call("submit", "--resume", "--wait").stderr
+    assert "cut off at the time limit before, which is still the same (--time): case2/script.py\n" in told
     assert on.ran() == cases(1, 2, 3) + cases(2)
 
 

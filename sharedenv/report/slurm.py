@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sharedenv.report.progress import rate_text
@@ -10,13 +10,13 @@ from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
-from sharedenv.run.workers import DONE, FAILED, LEFT, LOST, RUNNING, WAITING
+from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
 from sharedenv.slurm.status import Standing
 from sharedenv.slurm.workers import task_in
 
-_STYLES = {DONE: "good", FAILED: "error", LOST: "error", LEFT: "warning"}
+_STYLES = {DONE: "good", FAILED: "error", INTERRUPTED: "error", LEFT: "warning"}
 _NAMED = 3  # scripts named for each reason
-_WORDS = (DONE, FAILED, LOST, LEFT, RUNNING, WAITING)
+_WORDS = (DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING)
 _SAID = {LEFT: "not run"}
 
 
@@ -34,7 +34,7 @@ def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
 
 
 def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
-    """The whole text: counts, failures grouped, what was lost or left and why."""
+    """The whole text: counts, failures grouped, what was cut off or left and why."""
     jobs = f", job {', '.join(standing.jobs)}" if standing.jobs else ""
     lines = [f"run {run.id}{jobs}", standing_line(standing, style)]
     if standing.trouble:
@@ -46,7 +46,7 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
     ]
     for one in group(failed):
         lines += _named(f"{len(one.cases):,} × {style('error', one.said)}", one.cases, name)
-    for word in (LOST, LEFT, WAITING):
+    for word in (INTERRUPTED, LEFT, WAITING):
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
             lines += _logs(dict.fromkeys(log for case in cases if (log := standing.logs.get(case.sequence))), name)
@@ -75,6 +75,7 @@ def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
         "script": case.script,
         "arguments": list(case.arguments),
         "state": state.word,
+        "lost": state.lost,
         "reason": state.reason or None,
         "task": None if task is None else task[1],
         "log": standing.logs.get(sequence),
@@ -97,7 +98,11 @@ def _logs(paths: Collection[str], name: Callable[[str], str]) -> list[str]:
     return [f"    see {printable(name(path))}{more}" for path in list(paths)[:1]]
 
 
-def _named(text: str, cases: Any, name: Callable[[str], str]) -> list[str]:
-    named = ", ".join(printable(name(case.script)) for case in cases[:_NAMED])
-    more = f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
-    return [f"  {text}", f"    {named}{more}"]
+def named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
+    """The first of these scripts, and how many more there are."""
+    first = ", ".join(printable(name(case.script)) for case in cases[:_NAMED])
+    return first + (f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else "")
+
+
+def _named(text: str, cases: Sequence[Case], name: Callable[[str], str]) -> list[str]:
+    return [f"  {text}", f"    {named(cases, name)}"]

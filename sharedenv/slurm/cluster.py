@@ -16,6 +16,7 @@ RUNNING = frozenset(
     {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
 
+TIME_UP = "its task met its time limit"
 _ENDINGS = {
     "BOOT_FAIL": "its node did not boot",
     "CANCELLED": "its task was cancelled",
@@ -25,7 +26,7 @@ _ENDINGS = {
     "NODE_FAIL": "its node failed",
     "OUT_OF_MEMORY": "its task ran out of memory",
     "PREEMPTED": "its task was preempted",
-    "TIMEOUT": "its task met its time limit",
+    "TIMEOUT": TIME_UP,
 }
 
 

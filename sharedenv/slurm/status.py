@@ -12,7 +12,7 @@ from sharedenv.frozen import frozen
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.session_state import SessionState
-from sharedenv.run.workers import LEFT, LOST, RUNNING, CaseState, case_states, living
+from sharedenv.run.workers import INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays
 from sharedenv.slurm.queued import with_job
@@ -31,7 +31,7 @@ class Standing:
     rate       cases that ended per second while tasks were at work, 0.0 when none has
     remaining  seconds until the end at that rate, None when nothing runs
     trouble    why squeue could not be asked, "" when it answered
-    logs       paths of what their tasks printed, by sequence, for cases lost and left
+    logs       paths of what their tasks printed, by sequence, for cases interrupted and left
     """
 
     states: Mapping[int, CaseState]
@@ -77,7 +77,7 @@ def standing(run: Run, environ: Mapping[str, str]) -> Standing:
     results, sessions = run.read()
     cases = {case.sequence: case for case in run.cases()}
     states = case_states(cases, Tasks(arrays, sessions, run.results_by_writer(), tasks))
-    if any(state.word == LOST for state in states.values()):
+    if any(state.lost for state in states.values()):
         states = _with_accounts(states, arrays, cluster.accounts([array.job for array in arrays if array.job], environ))
     rate = _rate(results, sessions)
     held = sum(state.held for state in states.values())
@@ -103,16 +103,16 @@ def _with_accounts(
     known = {(task.job, task.index): task for task in accounts}
     named = {}
     for sequence, state in states.items():
-        given = task_in(state.worker) if state.word == LOST else None
+        given = task_in(state.worker) if state.lost else None
         task = known.get((jobs[given[0]], given[1])) if given else None
         named[sequence] = replace(state, reason=task.ending) if task else state
     return named
 
 
 def _logs(states: Mapping[int, CaseState], arrays: Sequence[Array]) -> dict[int, str]:
-    """What the tasks of those lost and left have printed: the path, where there is something, by sequence."""
+    """What the tasks of those interrupted and left have printed: the path, where there is something, by sequence."""
     by_number = {array.number: array for array in arrays}
-    given = {sequence: task for sequence, state in states.items() if state.word in (LOST, LEFT) and (task := task_in(state.worker))}
+    given = {sequence: task for sequence, state in states.items() if state.word in (INTERRUPTED, LEFT) and (task := task_in(state.worker))}
     paths = {(number, task): by_number[number].log(task) for number, task in set(given.values())}
     there = {task for task, path in paths.items() if os.path.exists(path)}
     return {sequence: paths[task] for sequence, task in given.items() if task in there}

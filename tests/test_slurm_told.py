@@ -1,0 +1,53 @@
+"""What a run on Slurm says of its end is what has happened: on a real Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from tests.slurm import wait_until
+from tests.test_slurm import BODY, Submitting, cases, on
+
+__all__ = ["on"]
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+
+
+def assert_alike(on: Submitting, run: str, endings: dict[str, tuple[int, ...]]) -> None:
+    """`status --list` and `--json` name the scripts that ended so, by their numbers, and the text counts them."""
+    named = {ending: [f"case{number}/script.py" for number in numbers] for ending, numbers in endings.items()}
+    assert {ending: on.call("status", run, "--list", ending).stdout.split() for ending in endings} == named
+    document = json.loads(on.call("status", run, "--json").stdout)
+    interrupted = named["interrupted"]
+    assert [os.path.relpath(case["script"], on.path) for case in document["interrupted"]] == interrupted
+    found = [case for case in document["slurm"]["cases"] if case["state"] == "interrupted"]
+    assert [os.path.relpath(case["script"], on.path) for case in found] == interrupted
+    text = on.call("status", run).stdout
+    for word, ending in (("interrupted", "interrupted"), ("not run", "not-run")):
+        assert (f"{len(endings[ending])} {word}: " in text) == bool(endings[ending]), text
+
+
+def test_what_was_at_work_at_the_time_limit_is_interrupted(on: Submitting) -> None:
+    on.copies(8, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "2", "--time", "10", "--grace", "300", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work")
+    for task in (1, 2):
+        on.cluster.call("scontrol", "update", f"jobid={job}_{task}", "EndTime=now+2")
+    assert set(on.cluster.wait_for_end(job, 240).values()) == {"TIMEOUT"}
+    assert_alike(on, run, {"interrupted": (1, 2), "not-run": (3, 4, 5, 6, 7, 8), "failed": (), "succeeded": ()})
+    again = on.call("submit", "--resume", "--print").stderr
+    assert "cut off at the time limit before, which is still the same (--time): case1/script.py, case2/script.py\n" in again
+    assert "cut off" not in on.call("submit", "--resume", "--time", "20", "--print").stderr
+
+
+def test_what_was_at_work_when_its_task_was_cancelled_is_interrupted(on: Submitting) -> None:
+    on.copies(4, [], BODY)
+    (on.path / "case2" / "hold").touch()
+    run, job = on.submit("--tasks", "1", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "the second case runs")
+    on.call("cancel", run)
+    on.cluster.wait_for_end(job)
+    assert_alike(on, run, {"interrupted": (2,), "not-run": (3, 4), "lost": (), "failed": (), "succeeded": (1,)})
