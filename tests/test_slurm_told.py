@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 
@@ -51,3 +52,19 @@ def test_what_was_at_work_when_its_task_was_cancelled_is_interrupted(on: Submitt
     on.call("cancel", run)
     on.cluster.wait_for_end(job)
     assert_alike(on, run, {"interrupted": (2,), "not-run": (3, 4), "lost": (), "failed": (), "succeeded": (1,)})
+
+
+@pytest.mark.parametrize("way", ["afterok", "afternotok", "aftercorr"])
+def test_a_dependency_that_can_never_be_met_ends_the_run(on: Submitting, way: str) -> None:
+    """Whoever waits is told, and --resume has nothing in its way."""
+    on.copies(2, [], BODY)
+    before = on.cluster.call("sbatch", "--parsable", "--hold", "-o", "/dev/null", "--wrap", f"exit {int(way != 'afternotok')}", env=on.env)
+    waits = on.start("submit", "--wait", "--tasks", "2", "--sbatch", f"--dependency={way}:{before}", "case*/script.py")
+    wait_until(lambda: "Dependency" in on.cluster.call("squeue", "-h", "-o", "%r"), "it is in the queue")
+    on.cluster.call("scontrol", "release", before)
+    _, told = waits.communicate(timeout=90)
+    assert waits.returncode == 1
+    assert "2 not run: the job that it depends on did not end as --dependency asks\n    case1/script.py, case2/script.py\n" in told
+    assert not on.ran()
+    [again] = re.findall("to go on: sharedenv (.*)", told)
+    assert "2 to run" in on.call(*again.split(), "--print").stderr

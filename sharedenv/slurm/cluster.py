@@ -28,7 +28,8 @@ _ENDINGS = {
     "PREEMPTED": "its task was preempted",
     "TIMEOUT": TIME_UP,
 }
-
+#: Slurm's reason for an end that its state says too little of → in words for the user
+_NEVER = {"DependencyNeverSatisfied": "the job that it depends on did not end as --dependency asks"}
 
 PATIENCE = 60.0  #: seconds that a controller has for an answer
 #: what sbatch says when a request was sent and no answer came: a busy controller may carry it out all the same
@@ -47,7 +48,7 @@ class Task:
     index   number in the array, None for a job that is no array
     state   Slurm's word: PENDING, RUNNING, TIMEOUT …
     node    where it runs or ran, "" before that
-    reason  why it waits, in Slurm's word
+    reason  why it waits or ended so, in Slurm's word
     """
 
     job: str
@@ -74,7 +75,7 @@ class Task:
     @property
     def ending(self) -> str:
         """How it ended, in words for the user, said of a case."""
-        return _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
+        return _NEVER.get(self.reason) or _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
 
 
 def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> str:

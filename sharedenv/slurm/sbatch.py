@@ -79,6 +79,7 @@ def defaults(job: Job) -> tuple[str, ...]:
         "--requeue",  # a task goes on where it stopped
         "--open-mode=append",  # … and its output too
         f"--signal=B:TERM@{_grace(job.options)}",  # the job becomes our process, which stops starting cases
+        "--kill-on-invalid-dep=yes",  # without it, a job whose dependency failed waits for ever
     )
 
 
@@ -105,8 +106,7 @@ def arguments(job: Job) -> tuple[str, ...]:
         # of two such options sbatch takes the last alone
         awaited = [f"afterok:{job.after}", *(option.value for option in more if option.name == "dependency")]
         more = [option for option in more if option.name != "dependency"]
-        # without the second, a job whose dependency failed waits for ever
-        chosen += [f"--dependency={','.join(awaited)}", "--kill-on-invalid-dep=yes"]
+        chosen.append(f"--dependency={','.join(awaited)}")
     for name, value in (
         ("time", options.time),
         ("partition", options.partition),
