@@ -203,7 +203,7 @@ def test_a_script_edited_before_its_task_starts_has_run_as_it_is(on: Submitting)
 def test_a_job_script_that_fails_is_named_with_what_it_printed(on: Submitting) -> None:
     on.copies(4, [], BODY)
     done = on.call("submit", "--wait", "--tasks", "2", "--setup", "no-such-module load gcc || exit 9", "case*/script.py", status=1)
-    assert "4 lost: its job script failed\n" in done.stderr
+    assert "4 not run: its job script failed, before its first script\n" in done.stderr
     [log] = re.findall(r"^    see (\S+) and 1 more$", done.stderr, re.MULTILINE)
     assert "no-such-module" in (on.path / log).read_text()
 

@@ -68,3 +68,39 @@ def test_a_dependency_that_can_never_be_met_ends_the_run(on: Submitting, way: st
     assert not on.ran()
     [again] = re.findall("to go on: sharedenv (.*)", told)
     assert "2 to run" in on.call(*again.split(), "--print").stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--build-job",)])
+def test_a_line_of_setup_that_fails_is_told_and_no_script_is_run(on: Submitting, more: tuple[str, ...]) -> None:
+    on.copies(4, ["alpha"] if more else [], BODY)
+    told = on.call("submit", "--wait", "--tasks", "2", *more, "--setup", "no-such-module load gcc/99", "case*/script.py", status=1).stderr
+    if more:
+        [log] = re.findall("4 not run: the job that builds for it failed: see (.*)", told)
+        assert "error: --setup failed with status 127: no-such-module load gcc/99\n" in (on.path / log).read_text()
+    else:
+        assert "4 not run: its job script failed, before its first script\n" in told
+        assert re.search("    see .*_1.out and 1 more\n      error: --setup failed with status 127: no-such-module load gcc/99\n", told)
+    assert not on.ran()
+
+
+def test_a_job_script_that_ends_by_itself_has_run_nothing(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    told = on.call("submit", "--wait", "--tasks", "1", "--setup", "echo no licence today; exit 0", "case*/script.py", status=1).stderr
+    assert "2 not run: its task ended without reporting\n" in told
+    assert "_1.out\n      no licence today\n" in told
+
+
+@pytest.mark.parametrize("where", ["", "logs"])
+def test_a_node_that_may_not_write_is_named_with_what_slurm_says(on: Submitting, where: str) -> None:
+    """Here a folder is in the place of the output: what the node meets when it opens it is an error, as on a disk that is read-only there."""
+    on.copies(2, [], BODY)
+    output = ("--sbatch", f"--output={where}/%A_%a.out") if where else ()
+    (on.path / "logs").mkdir()
+    run, job = on.submit("--tasks", "1", "--sbatch", "--hold", *output, "case*/script.py")
+    folder = on.path / where if where else on.pool / "runs" / run / "slurm/1"
+    (folder / f"{job}_1.out").mkdir()
+    on.cluster.call("scontrol", "release", job)
+    on.cluster.wait_for_end(job)
+    told = on.call("status", run).stdout
+    assert re.search(r"2 not run: Slurm could not start its task on node[12] \(JobLaunchFailure\): does that node see the folder of its output,", told)
+    assert f"{on.pool}/runs/{run}/slurm/1 unless --output says otherwise, and may it write there?\n" in told

@@ -49,7 +49,7 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
     for word in (INTERRUPTED, LEFT, WAITING):
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
-            lines += _logs(dict.fromkeys(log for case in cases if (log := standing.logs.get(case.sequence))), name)
+            lines += _logs(standing, dict.fromkeys(log for case in cases if (log := standing.logs.get(case.sequence))), name)
     return lines
 
 
@@ -93,9 +93,14 @@ def _reasons(standing: Standing, word: str) -> dict[str, list[Case]]:
     return found
 
 
-def _logs(paths: Collection[str], name: Callable[[str], str]) -> list[str]:
+def _logs(standing: Standing, paths: Collection[str], name: Callable[[str], str]) -> list[str]:
     more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
-    return [f"    see {printable(name(path))}{more}" for path in list(paths)[:1]]
+    return [line for path in list(paths)[:1] for line in (f"    see {printable(name(path))}{more}", *_words(standing, path))]
+
+
+def _words(standing: Standing, path: str) -> list[str]:
+    said = printable(standing.words.get(path, ""))
+    return [f"      {said}"] if said else []
 
 
 def named(cases: Sequence[Case], name: Callable[[str], str]) -> str:

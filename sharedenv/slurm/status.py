@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays
 from sharedenv.slurm.queued import with_job
 from sharedenv.slurm.workers import Tasks, task_in
+from sharedenv.start.regular import open_regular
 
 
 @frozen
@@ -32,6 +34,7 @@ class Standing:
     remaining  seconds until the end at that rate, None when nothing runs
     trouble    why squeue could not be asked, "" when it answered
     logs       paths of what their tasks printed, by sequence, for cases interrupted and left
+    words      the last line of such a file of a task that came to no script, by its path
     """
 
     states: Mapping[int, CaseState]
@@ -43,6 +46,7 @@ class Standing:
     remaining: float | None
     trouble: str = ""
     logs: Mapping[int, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
 
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
@@ -80,6 +84,7 @@ def standing(run: Run, environ: Mapping[str, str]) -> Standing:
     if any(state.lost for state in states.values()):
         states = _with_accounts(states, arrays, cluster.accounts([array.job for array in arrays if array.job], environ))
     rate = _rate(results, sessions)
+    logs = _logs(states, arrays)
     held = sum(state.held for state in states.values())
     at_work = any(state.word == RUNNING for state in states.values())
     return Standing(
@@ -91,7 +96,8 @@ def standing(run: Run, environ: Mapping[str, str]) -> Standing:
         rate,
         held / rate if at_work and rate else None,
         trouble,
-        _logs(states, arrays),
+        logs,
+        {path: last_line(path) for sequence, path in logs.items() if (worker := states[sequence].worker) and not worker.attempt},
     )
 
 
@@ -116,6 +122,17 @@ def _logs(states: Mapping[int, CaseState], arrays: Sequence[Array]) -> dict[int,
     paths = {(number, task): by_number[number].log(task) for number, task in set(given.values())}
     there = {task for task, path in paths.items() if os.path.exists(path)}
     return {sequence: paths[task] for sequence, task in given.items() if task in there}
+
+
+def last_line(path: str) -> str:
+    """The last line that a file has, "" where there is none to be read."""
+    with contextlib.suppress(OSError):
+        descriptor = open_regular(path)
+        with open(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+            return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return ""
 
 
 def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> float:

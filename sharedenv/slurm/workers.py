@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sharedenv.slurm import cluster
 
 _CANCELLED = "CANCELLED"
+_NOT_LAUNCHED = "JobLaunchFailure"
 _HERE, _ANY = 0, -1  # in place of the number of an array: without Slurm, whichever came last
 
 #: how a task said that it ended → in words for the user
@@ -111,8 +112,11 @@ class Tasks:
             return Fate(alive=False, reason=reason, reported=True)
         if state is not None and state.state == _CANCELLED and report is None:
             return Fate(alive=False, reason=state.ending, reported=True)
+        if state is not None and report is None and state.reason == _NOT_LAUNCHED:
+            return Fate(alive=False, reason=_not_launched(array, state))
         where = f" ({report.owner.host})" if report is not None and report.owner else ""
-        return Fate(alive=False, reason=f"{state.ending if state is not None else 'Slurm no longer knows its task'}{where}")
+        when = ", before its first script" if state is not None and state.state == "FAILED" and report is None else ""
+        return Fate(alive=False, reason=f"{state.ending if state is not None else 'Slurm no longer knows its task'}{when}{where}")
 
     def _without_build(self, array: Array) -> str:
         """Why nothing was built for an array, in words for the user; "" when it was, or still may be."""
@@ -192,6 +196,12 @@ def _open(
     begun = [case for session in sessions if not session.alive or task_of(session.writer) for case in session.running.items()]
     begun += [(sequence, result.start) for ended in results.values() for sequence, result in ended.items() if result.interrupted]
     return frozenset(case for case, since in begun if (last := latest.get((_ANY, case))) is None or last.start <= since)
+
+
+def _not_launched(array: Array, state: cluster.Task) -> str:
+    """Why a node could not so much as start a job script, in words for the user: Slurm's, and what it is most often."""
+    output = f"the folder of its output, {array.path} unless --output says otherwise"
+    return f"Slurm could not start its task on {state.node} ({state.reason}): does that node see {output}, and may it write there?"
 
 
 def _reported(ended: str, state: cluster.Task | None) -> str:
