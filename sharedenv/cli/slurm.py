@@ -27,6 +27,7 @@ from sharedenv.slurm.workers import ended_in, some_yet_to_begin
 _LISTED = {DONE: "succeeded", FAILED: "failed", INTERRUPTED: "interrupted", LEFT: "not-run", WAITING: "not-run"}
 
 _LOOK = 1.0  # seconds between looks at the journal, ten times as long as a look takes where that is more
+_REST = 5.0  # seconds that tasks have to end after their last case
 _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the end
 
 
@@ -90,9 +91,11 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
     while True:
         began = time.monotonic()
         results = ended_in(run.results_by_writer(), submitted)
-        if submitted.keys() <= results.keys() or began >= ask:
+        if submitted.keys() <= results.keys():
+            return _at_rest(run)
+        if began >= ask:
             stands = standing(run, os.environ)
-            if stands.over or submitted.keys() <= results.keys():
+            if stands.over:
                 return stands
             if stands.trouble and not trouble:
                 progress.hide()
@@ -104,3 +107,11 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
             succeeded = sum(result.succeeded for result in results.values())
             progress.show(Counts(len(submitted), succeeded, len(results) - succeeded, running, 0))
         time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
+
+
+def _at_rest(run: Run) -> Standing:
+    """Where a run stands once Slurm has seen its tasks end, or after some seconds: only then it says that one ran out of memory."""
+    until = time.monotonic() + _REST
+    while (stands := standing(run, os.environ)).live and time.monotonic() < until:
+        time.sleep(_REST / 10)
+    return stands

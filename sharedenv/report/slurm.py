@@ -11,7 +11,7 @@ from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
-from sharedenv.slurm.status import Standing
+from sharedenv.slurm.status import Standing, Starved
 from sharedenv.slurm.workers import task_in
 
 _STYLES = {DONE: "good", FAILED: "error", INTERRUPTED: "error", LEFT: "warning"}
@@ -50,6 +50,10 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
             lines += _logs(standing, dict.fromkeys(log for case in cases if (log := standing.logs.get(case.sequence))), name)
+    for task in standing.starved:
+        told = f"task {task.task} ran out of memory, though {count(len(task.sequences), 'script')} of it succeeded"
+        lines += _named(f"{style('warning', 'warning:')} {told}", [standing.cases[sequence] for sequence in task.sequences], name)
+        lines.append(f"    see {printable(name(task.log))}")
     return lines
 
 
@@ -62,8 +66,13 @@ def standing_value(standing: Standing) -> dict[str, Any]:
         "rate": round(standing.rate, 3),
         "remaining": None if standing.remaining is None else round(standing.remaining, 1),
         "trouble": standing.trouble or None,
+        "out_of_memory": [_starved_value(standing, task) for task in standing.starved],
         "cases": [_case_value(standing, sequence) for sequence, state in standing.states.items() if state.word != DONE],
     }
+
+
+def _starved_value(standing: Standing, task: Starved) -> Mapping[str, Any]:
+    return {"task": task.task, "log": task.log, "succeeded": [standing.cases[sequence].script for sequence in task.sequences]}
 
 
 def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ RUNNING = frozenset(
     {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
 
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
 TIME_UP = "its task met its time limit"
 _ENDINGS = {
     "BOOT_FAIL": "its node did not boot",
@@ -24,7 +25,7 @@ _ENDINGS = {
     "DEADLINE": "its task met its deadline",
     "FAILED": "its job script failed",
     "NODE_FAIL": "its node failed",
-    "OUT_OF_MEMORY": "its task ran out of memory",
+    OUT_OF_MEMORY: "its task ran out of memory",
     "PREEMPTED": "its task was preempted",
     "TIMEOUT": TIME_UP,
 }
@@ -136,12 +137,12 @@ def tasks(jobs: Sequence[str], environ: Mapping[str, str], patience: float = PAT
 
 
 def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
-    """What the accounting (sacct) remembers of these jobs: [] where a cluster has none."""
+    """What the accounting (sacct) remembers of these jobs: [] where a cluster has none, or one that doesn't answer soon."""
     if not jobs:
         return []
     argv = ["sacct", "--noheader", "--parsable2", "--allocations", "--array", f"--jobs={','.join(jobs)}"]
     try:
-        done = _call([*argv, "--format=JobID,State,NodeList"], environ)
+        done = _call([*argv, "--format=JobID,State,NodeList"], environ, patience=10.0)
     except SharedenvError:
         return []
     found = []

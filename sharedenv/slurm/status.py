@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 from sharedenv.errors import SharedenvError
@@ -13,12 +13,26 @@ from sharedenv.frozen import frozen
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.session_state import SessionState
-from sharedenv.run.workers import INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
+from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays
 from sharedenv.slurm.queued import with_job
 from sharedenv.slurm.workers import Tasks, task_in
 from sharedenv.start.regular import open_regular
+
+
+@frozen
+class Starved:
+    """A task that met its memory limit though scripts of it ended well: what they had started may be what was killed.
+
+    task       its number
+    log        path of what it printed
+    sequences  of those of its cases that succeeded
+    """
+
+    task: int
+    log: str
+    sequences: tuple[int, ...]
 
 
 @frozen
@@ -34,6 +48,7 @@ class Standing:
     remaining  seconds until the end at that rate, None when nothing runs
     trouble    why squeue could not be asked, "" when it answered
     logs       paths of what their tasks printed, by sequence, for cases interrupted and left
+    starved    tasks that ran out of memory though scripts of them succeeded
     words      the last line of such a file of a task that came to no script, by its path
     """
 
@@ -47,6 +62,7 @@ class Standing:
     trouble: str = ""
     logs: Mapping[int, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
+    starved: tuple[Starved, ...] = ()
 
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
@@ -81,8 +97,11 @@ def standing(run: Run, environ: Mapping[str, str]) -> Standing:
     results, sessions = run.read()
     cases = {case.sequence: case for case in run.cases()}
     states = case_states(cases, Tasks(arrays, sessions, run.results_by_writer(), tasks))
-    if any(state.lost for state in states.values()):
-        states = _with_accounts(states, arrays, cluster.accounts([array.job for array in arrays if array.job], environ))
+    known = list(tasks or ())
+    if any(state.lost for state in states.values()) or (tasks is not None and _forgotten(arrays, tasks)):
+        accounts = cluster.accounts([array.job for array in arrays if array.job], environ)
+        states = _with_accounts(states, arrays, accounts)
+        known += accounts
     rate = _rate(results, sessions)
     logs = _logs(states, arrays)
     held = sum(state.held for state in states.values())
@@ -98,7 +117,25 @@ def standing(run: Run, environ: Mapping[str, str]) -> Standing:
         trouble,
         logs,
         {path: last_line(path) for sequence, path in logs.items() if (worker := states[sequence].worker) and not worker.attempt},
+        tuple(_starved(states, arrays, known)),
     )
+
+
+def _forgotten(arrays: Sequence[Array], tasks: Sequence[cluster.Task]) -> bool:
+    """Whether squeue no longer knows some job of these."""
+    return bool({array.job for array in arrays if array.job} - {task.job for task in tasks})
+
+
+def _starved(states: Mapping[int, CaseState], arrays: Sequence[Array], tasks: Sequence[cluster.Task]) -> Iterator[Starved]:
+    short = {(task.job, task.index) for task in tasks if task.state == cluster.OUT_OF_MEMORY}
+    done: dict[tuple[int, int], list[int]] = {}
+    for sequence, state in states.items() if short else ():
+        if state.word == DONE and (given := task_in(state.worker)):
+            done.setdefault(given, []).append(sequence)
+    for array in arrays:
+        for task in range(1, array.tasks + 1) if short else ():
+            if (array.job, task) in short and (sequences := done.get((array.number, task))):
+                yield Starved(task, array.log(task), tuple(sequences))
 
 
 def _with_accounts(
