@@ -7,11 +7,14 @@ import os
 import re
 import shlex
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.slurm import wait_until
+from tests.conftest import Project
+from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
 from tests.test_slurm import BODY, Submitting, cases, on
 
 __all__ = ["on"]
@@ -150,3 +153,39 @@ def test_what_the_accounting_knows_of_memory_is_told_when_squeue_has_forgotten(o
     (tmp_path / "sacct").write_text(f"#!/bin/sh\necho '{job}_1|COMPLETED|node1'; echo '{job}_2|OUT_OF_MEMORY|node2'\n")
     (tmp_path / "sacct").chmod(0o755)
     assert "task 2 ran out of memory, though 1 script of it succeeded\n    case2/script.py\n" in on.call("status", run, env=forgotten).stdout
+
+
+@pytest.fixture(scope="module")
+def threaded() -> Iterator[Cluster]:
+    """A cluster whose cores have two threads each, and that gives out whole cores."""
+    require_slurm()
+    with running_cluster(nodes=1, cpus=8, threads=2) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize(
+    ("asked", "at_once"),
+    [
+        ((), 1),
+        (("--mem", "100"), 1),
+        (("-c", "1"), 1),
+        (("-c", "2"), 2),
+        (("-j", "2"), 2),
+        (("--sbatch", "--ntasks=1"), 1),
+        (("--sbatch", "--ntasks=3"), 3),
+        (("--sbatch", "--exclusive"), 8),
+    ],
+)
+def test_one_script_at_a_time_where_one_cpu_was_asked(asked: tuple[str, ...], at_once: int, project: Project, threaded: Cluster) -> None:
+    """The task's memory is for what was asked, though a core's second thread comes with the first."""
+    on = Submitting(project, threaded)
+    on.copies(9, [], BODY)
+    (on.path / "hold").touch()
+    _, job = on.submit("--tasks", "1", *asked, "case*/script.py")
+    try:
+        wait_until(lambda: len(on.ran()) == at_once, f"{at_once} at once")
+        time.sleep(0.5)
+        assert len(on.ran()) == at_once
+    finally:
+        (on.path / "hold").unlink()
+        threaded.wait_for_end(job)

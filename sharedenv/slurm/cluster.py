@@ -187,6 +187,13 @@ def count_cpus(partition: str | None, environ: Mapping[str, str]) -> int | None:
     return counted or None
 
 
+def count_threads(partition: str | None, environ: Mapping[str, str]) -> int:
+    """The threads of a core on the nodes of a partition (None: any), the most of them; 1 where Slurm can't say."""
+    argv = ["sinfo", "--noheader", "--format=%Z"] + ([] if partition is None else [f"--partition={partition}"])
+    done = _call(argv, environ)
+    return max((int(word) for word in done.stdout.split() if word.isdigit()), default=1) if done.status == 0 else 1
+
+
 def _task(line: str) -> Task | None:
     fields = line.split("|")
     if len(fields) < 5 or not fields[0].isdigit():
