@@ -150,6 +150,22 @@ def test_any_option_of_sbatch(text: str, expected: list[str]) -> None:
     assert list(arguments(job(options=Options(more=(text,))))[-len(expected) :]) == expected
 
 
+@pytest.mark.parametrize("text", ["--output=all.log", "-o all.log", "-e /tmp/all-%A.log", "--error=%%a.log", "output=%x-%N"])
+def test_one_file_for_all_tasks_is_refused(text: str) -> None:
+    with pytest.raises(SharedenvError) as caught:
+        arguments(job(options=Options(more=(text,))))
+    assert caught.value.cause == "all 3 tasks would write into one file"
+    [again] = shlex.split(caught.value.hint or "")[4:]
+    assert "-%a" in again
+    arguments(job(options=Options(more=(again,))))
+    arguments(job(options=Options(more=(text,)), tasks=1))
+
+
+@pytest.mark.parametrize("text", ["--output=%a.log", "-o %A_%4a.log", "-e %j", "--output=/dev/null", "-i all.txt"])
+def test_a_file_for_each_task_is_taken(text: str) -> None:
+    arguments(job(options=Options(more=(text,))))
+
+
 @pytest.mark.parametrize("text", [
         "--array=1-9", "-a 1-9", "-a1-9", "-Ha1-9", "array=3", "--arr=3", "--wrap=true", "--wait", "-W", "-HW",
         "--clusters=a,b", "-M all", "= 3", "--", "-",

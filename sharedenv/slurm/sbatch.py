@@ -91,6 +91,9 @@ def arguments(job: Job) -> tuple[str, ...]:
     """
     options = job.options
     more = _asked(options)
+    if job.tasks is not None and job.tasks > 1:
+        for option in more:
+            _refuse_one_file(option, job.tasks)
     if job.tasks is None:  # the output of the job that builds is looked for in its folder
         more = [option for option in more if option.name not in _FILES]
     chosen = [
@@ -167,6 +170,15 @@ def _output(job: Job) -> _Option | None:
     """--output as the user gave it for an array; of several sbatch takes the last."""
     asked = [option for option in _asked(job.options) if option.name == "output"] if job.tasks is not None else []
     return asked[-1] if asked else None
+
+
+def _refuse_one_file(option: _Option, tasks: int) -> None:
+    """Raises SharedenvError for a file that all tasks would write into at once: on network file systems what two nodes append is torn."""
+    own = re.search(r"%\d*[ajJ]", option.value.replace("%%", ""))
+    if option.name in ("output", "error") and not own and option.value != "/dev/null":
+        name, ending = os.path.splitext(option.value)
+        hint = f"sharedenv submit … --sbatch {shlex.quote(f'--{option.name}={name}-%a{ending}')}"
+        raise _refused(option.text, f"all {tasks} tasks would write into one file", hint)
 
 
 def _from_start(option: _Option, start: str) -> str:
