@@ -189,3 +189,16 @@ def test_one_script_at_a_time_where_one_cpu_was_asked(asked: tuple[str, ...], at
     finally:
         (on.path / "hold").unlink()
         threaded.wait_for_end(job)
+
+
+def test_a_job_can_follow_the_run(on: Submitting) -> None:
+    on.copies(2, [], BODY)
+    (on.path / "hold").touch()
+    done = on.call("submit", "--tasks", "2", "case*/script.py")
+    [follow] = re.findall("for a job that is to follow it: (sbatch .*)", done.stderr)
+    job = on.cluster.call(*follow.split(), "--parsable", "-o", "/dev/null", "--wrap", f"cp {on.path}/ran {on.path}/seen", env=on.env)
+    wait_until(lambda: on.ran() == cases(1, 2), "both run")
+    assert on.cluster.states(job) == {job: "PENDING"}
+    (on.path / "hold").unlink()
+    assert on.cluster.wait_for_end(job) == {job: "COMPLETED"}
+    assert (on.path / "seen").read_text() == (on.path / "ran").read_text()

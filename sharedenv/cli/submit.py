@@ -138,6 +138,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"what they print: {printable(short_path(logs, here))}")
     if not given["wait"]:
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
+        console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
     console.result(run.id)
     return wait(run, (*queued, array), here, console) if given["wait"] else 0
 
