@@ -202,3 +202,18 @@ def test_a_job_can_follow_the_run(on: Submitting) -> None:
     (on.path / "hold").unlink()
     assert on.cluster.wait_for_end(job) == {job: "COMPLETED"}
     assert (on.path / "seen").read_text() == (on.path / "ran").read_text()
+
+
+def test_status_does_without_a_controller_that_keeps_silent(on: Submitting, tmp_path: Path) -> None:
+    """Of a run whose tasks have all said how they ended, it is not waited for long; who submits again asks with patience."""
+    on.copies(3, [], BODY)
+    (on.path / "case2" / "bad").touch()
+    run = on.call("submit", "--wait", "--tasks", "2", "case*/script.py", status=1).stdout.strip()
+    (tmp_path / "squeue").write_text("#!/bin/sh\nexec sleep 100\n")
+    (tmp_path / "squeue").chmod(0o755)
+    silent = {"PATH": f"{tmp_path}:{on.env['PATH']}"}
+    told = on.call("status", run, env=silent).stdout
+    assert "3 scripts: 2 done, 1 failed\n" in told
+    assert "squeue did not answer, so this is what the run's own files say: no answer within 3 s\n" in told
+    assert on.call("status", run, "--list", "failed", env=silent).stdout == "case2/script.py\n"
+    assert json.loads(on.call("status", run, "--json", env=silent).stdout)["slurm"]["trouble"] == "no answer within 3 s"

@@ -21,7 +21,7 @@ from sharedenv.run.standing import SUBMITTED
 from sharedenv.run.standing import Standing as Local
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
 from sharedenv.slurm.arrays import Array, list_arrays
-from sharedenv.slurm.status import Standing, standing
+from sharedenv.slurm.status import Standing, look, standing
 from sharedenv.slurm.workers import ended_in, some_yet_to_begin
 
 _LISTED = {DONE: "succeeded", FAILED: "failed", INTERRUPTED: "interrupted", LEFT: "not-run", WAITING: "not-run"}
@@ -45,13 +45,13 @@ def stand_submitted(run: Run, standing: Local, sessions: Sequence[SessionState])
 
 def tell_slurm(run: Run, console: Console, here: str) -> None:
     """What `status` says of a run on Slurm, on stdout."""
-    for line in _lines(run, standing(run, os.environ), console, here, console.result_style):
+    for line in _lines(run, look(run, os.environ), console, here, console.result_style):
         console.result(line)
 
 
 def slurm_endings(run: Run) -> dict[int, tuple[str, ...]]:
     """What `status --list` calls each case of a run on Slurm that is not at work, by sequence."""
-    states = standing(run, os.environ).states.items()
+    states = look(run, os.environ).states.items()
     return {sequence: (_LISTED[state.word], *(("lost",) if state.lost else ())) for sequence, state in states if state.word in _LISTED}
 
 

@@ -35,7 +35,7 @@ from sharedenv.run.sets import mixed, sets_used
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
 from sharedenv.run.workers import INTERRUPTED, LOST
-from sharedenv.slurm.status import standing as stand_on_slurm
+from sharedenv.slurm.status import look
 from sharedenv.start.environ import current_folder
 
 ENDINGS = ("failed", "interrupted", "lost", "not-run", "succeeded")
@@ -114,7 +114,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
     if is_joinable(run):
         document["workers"] = worker_values(sessions)
     if is_on_slurm(run):
-        stands = stand_on_slurm(run, os.environ)
+        stands = look(run, os.environ)
         document["slurm"] = standing_value(stands)
         document["interrupted"] = case_values(stands.cases[sequence] for sequence in stands.sequences(INTERRUPTED))
     if share_of(run):

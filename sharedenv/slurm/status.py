@@ -17,8 +17,11 @@ from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, c
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays
 from sharedenv.slurm.queued import with_job
-from sharedenv.slurm.workers import Tasks, task_in
+from sharedenv.slurm.workers import Tasks, some_yet_to_begin, task_in
 from sharedenv.start.regular import open_regular
+
+_SOON = 10.0  # seconds that squeue has for who only looks
+_OVER = 3.0  # and where all tasks have said how they ended: it can add a word only
 
 
 @frozen
@@ -83,15 +86,22 @@ class Standing:
         return not self.held
 
 
-def standing(run: Run, environ: Mapping[str, str]) -> Standing:
-    """Where a run on Slurm stands now. A Slurm that doesn't answer is no error: see ``trouble``."""
+def look(run: Run, environ: Mapping[str, str]) -> Standing:
+    """Where a run on Slurm stands, for who only wants to know: a controller that doesn't answer soon is done without."""
+    arrays = list_arrays(run.path)
+    over = run.has_ended() and bool(arrays) and not some_yet_to_begin(arrays[-1], run.sessions())
+    return standing(run, environ, _OVER if over else _SOON)
+
+
+def standing(run: Run, environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> Standing:
+    """Where a run on Slurm stands now. A Slurm that doesn't answer within ``patience`` seconds is no error: see ``trouble``."""
     arrays = list_arrays(run.path)
     trouble = ""
     tasks: list[cluster.Task] | None
     try:
-        arrays = [with_job(array, environ) for array in arrays]
+        arrays = [with_job(array, environ, patience) for array in arrays]
         jobs = [job for array in arrays for job in (array.build, array.job) if job]
-        tasks = cluster.tasks(jobs, environ)
+        tasks = cluster.tasks(jobs, environ, patience)
     except SharedenvError as error:
         tasks, trouble = None, error.cause or error.message
     results, sessions = run.read()
