@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,3 +218,26 @@ def test_status_does_without_a_controller_that_keeps_silent(on: Submitting, tmp_
     assert "squeue did not answer, so this is what the run's own files say: no answer within 3 s\n" in told
     assert on.call("status", run, "--list", "failed", env=silent).stdout == "case2/script.py\n"
     assert json.loads(on.call("status", run, "--json", env=silent).stdout)["slurm"]["trouble"] == "no answer within 3 s"
+
+
+IDLE = "warning: this job has 2 nodes, and all the 4 scripts run on this one; on all of them: sharedenv plan, then srun sharedenv join\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("sharedenv run --no-build 'case*/script.py'", True),
+        ("sharedenv run --no-build case1/script.py", False),
+        ("srun --ntasks=1 --nodes=1 sharedenv run --no-build 'case*/script.py'", False),
+        ("srun --ntasks-per-node=1 sharedenv join \"$(sharedenv plan 'case*/script.py')\"", False),
+    ],
+)
+def test_a_job_of_two_nodes_says_that_a_run_uses_one(on: Submitting, command: str, told: bool) -> None:
+    on.copies(4, [], BODY)
+    on.call("build", "case*/script.py")
+    text = command.replace("sharedenv", f"{shlex.quote(sys.executable)} -m sharedenv")
+    output = on.path / "out"
+    job = on.cluster.call("sbatch", "--parsable", "--nodes=2", f"--output={output}", "--wrap", text, env=on.env, cwd=on.path)
+    assert on.cluster.wait_for_end(job) == {job: "COMPLETED"}, output.read_text()
+    assert (IDLE in output.read_text()) == told
+    assert on.ran() == (cases(1) if "case1" in command else cases(1, 2, 3, 4))
