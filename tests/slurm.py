@@ -45,7 +45,7 @@ KillWait=5
 MinJobAge={min_job_age}
 MaxArraySize={max_array_size}
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters={select}
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1,bf_continue,default_queue_depth=10000,partition_job_depth=0
 SlurmdParameters=config_overrides
@@ -184,11 +184,12 @@ _MUNGE_FILES = {
 
 @contextlib.contextmanager
 def running_cluster(
-    nodes: int = 2, cpus: int = 4, *, max_array_size: int = 1001, min_job_age: int = 3600, extra: str = ""
+    nodes: int = 2, cpus: int = 4, *, max_array_size: int = 1001, min_job_age: int = 3600, threads: int = 1, extra: str = ""
 ) -> Iterator[Cluster]:
     """A cluster of ``nodes`` nodes that each claim ``cpus`` CPUs, whatever the machine has; stopped at the end.
 
     min_job_age  seconds that Slurm remembers a job that has ended
+    threads      of a core; with more than one a task gets whole cores (CR_Core), as clusters with hyper-threads are set up
     extra        more lines for slurm.conf
     """
     # unix sockets live below: their paths are short (108 bytes), so pytest's own folders are no place for them
@@ -207,9 +208,11 @@ def running_cluster(
         folder=folder,
         max_array_size=max_array_size,
         min_job_age=min_job_age,
+        select="CR_CPU" if threads == 1 else "CR_Core",
     )
+    cores = f"CPUs={cpus} Sockets=1 CoresPerSocket={cpus // threads} ThreadsPerCore={threads}"
     for node, port in zip(cluster.nodes, ports[1:], strict=True):
-        text += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=100000\n"
+        text += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} {cores} RealMemory=100000\n"
     (folder / "slurm.conf").write_text(text + extra)
     try:
         cluster.start()

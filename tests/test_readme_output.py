@@ -66,7 +66,8 @@ def test_how_a_run_on_slurm_stands() -> None:
     lost = [12, 28, 44, *range(1000, 1106)]
     logs = [f".sharedenv/runs/20261122-101500/slurm/1/4711_{task}.out" for task in (12, 28, 44, 60, 76)]
     states = {number: CaseState("done") for number in cases}
-    states |= {number: CaseState("lost", "its node failed (node3)") for number in lost}
+    states |= {number: CaseState("left", "its node failed (node3)", lost=True) for number in lost}
+    states |= {number: CaseState("interrupted", "its node failed (node3)", lost=True) for number in lost[:5]}
     states[7] = CaseState("failed")
     shown_by = {number: logs[index % 5] for index, number in enumerate(lost)}
     standing = Standing(states, {7: failed}, cases, ("4711",), (), 0.0, None, logs=shown_by)

@@ -105,8 +105,8 @@ def test_kill_minus_nine_loses_only_what_was_in_flight(project: Project) -> None
     assert "  interrupted: case3/script.py, case4/script.py\n" in status
     document = json.loads(project.call("status", "--json").stdout)
     assert [case["sequence"] for case in document["interrupted"]] == [3, 4]
-    listed = {how: project.call("status", "--list", how).stdout.split() for how in ("failed", "interrupted", "not-run", "succeeded")}
-    numbers = {"failed": (), "interrupted": (3, 4), "not-run": (5, 6), "succeeded": (1, 2)}
+    listed = {how: project.call("status", "--list", how).stdout.split() for how in ("failed", "interrupted", "lost", "not-run", "succeeded")}
+    numbers = {"failed": (), "interrupted": (3, 4), "lost": (3, 4, 5, 6), "not-run": (5, 6), "succeeded": (1, 2)}
     assert listed == {how: [f"case{number}/script.py" for number in found] for how, found in numbers.items()}
     done = project.call("run", "--resume", "-j2", "case*/script.py")
     assert "4 to run, 2 left as they are" in done.stderr

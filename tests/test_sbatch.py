@@ -63,12 +63,12 @@ def test_the_whole_script() -> None:
         "#SBATCH --requeue\n"
         "#SBATCH --open-mode=append\n"
         "#SBATCH --signal=B:TERM@60\n"
+        "#SBATCH --kill-on-invalid-dep=yes\n"
         "#SBATCH --chdir=/runs/1\n"
         "#SBATCH --output=%A_%a.out\n"
         "#SBATCH --array=1-3%2\n"
         "#SBATCH --cpus-per-task=4\n"
         "#SBATCH --dependency=afterok:17\n"
-        "#SBATCH --kill-on-invalid-dep=yes\n"
         "#SBATCH --time=01:00:00\n"
         "#SBATCH --partition=debug\n"
         "#SBATCH --account=me\n"
@@ -76,10 +76,39 @@ def test_the_whole_script() -> None:
         "#SBATCH --gres=gpu:1\n"
         "\n"
         "cd -- /home/me || exit\n"
+        "trap 'sharedenv_status=$?; [ ${#BASH_SOURCE[@]} -gt 1 ] ||"
+        ' { echo "error: --setup failed with status $sharedenv_status: $(sed -n "${LINENO}p" "$0")" >&2; exit "$sharedenv_status"; }\' ERR\n'
         "module load gcc\n"
+        "trap - ERR\n"
         "unset PYTHONEXECUTABLE\n"
         "exec /usr/bin/python3 -m sharedenv\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("setup", "ends"),
+    [
+        (["no-such-module load gcc"], "127: no-such-module load gcc"),
+        (["true", "function module { return 3; }", "module load gcc"], "3: module load gcc"),
+        (["cd nowhere", "true"], "1: cd nowhere"),
+        ([". ./file"], "1: . ./file"),  # which ends with a line that fails
+        (["false\ntrue"], "1: false"),
+        (["for name in a b; do", "false", "done"], "1: false"),
+        ([". ./file || true"], ""),
+        (["[ -e nowhere ] && . nowhere", "if false; then", "true", "fi", "! true"], ""),
+        (["false | true", "function module { false; true; }", "module load gcc"], ""),
+        (["echo false > ./other; echo true >> ./other", ". ./other"], ""),
+    ],
+)
+def test_the_first_line_of_setup_that_fails_ends_the_job(setup: list[str], ends: str, tmp_path: Path) -> None:
+    """Lines that only ask something, and what fails within a file that is sourced, do not."""
+    (tmp_path / "file").write_text("false\n")
+    text = script_text(job(start=str(tmp_path), command=("echo", "at work"), options=Options(setup=tuple(setup))))
+    (tmp_path / "job.sh").write_text(text)
+    done = subprocess.run(["bash", tmp_path / "job.sh"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == ("" if ends else "at work\n")
+    assert done.stderr.endswith(f"error: --setup failed with status {ends}\n" if ends else "")
+    assert done.returncode == (int(ends.partition(":")[0]) if ends else 0)
 
 
 @given(st.lists(TEXT.filter(lambda text: "\n" not in text and "\r" not in text), min_size=1, max_size=4))
@@ -119,6 +148,22 @@ def test_a_line_break_never_becomes_a_directive() -> None:
 )
 def test_any_option_of_sbatch(text: str, expected: list[str]) -> None:
     assert list(arguments(job(options=Options(more=(text,))))[-len(expected) :]) == expected
+
+
+@pytest.mark.parametrize("text", ["--output=all.log", "-o all.log", "-e /tmp/all-%A.log", "--error=%%a.log", "output=%x-%N"])
+def test_one_file_for_all_tasks_is_refused(text: str) -> None:
+    with pytest.raises(SharedenvError) as caught:
+        arguments(job(options=Options(more=(text,))))
+    assert caught.value.cause == "all 3 tasks would write into one file"
+    [again] = shlex.split(caught.value.hint or "")[4:]
+    assert "-%a" in again
+    arguments(job(options=Options(more=(again,))))
+    arguments(job(options=Options(more=(text,)), tasks=1))
+
+
+@pytest.mark.parametrize("text", ["--output=%a.log", "-o %A_%4a.log", "-e %j", "--output=/dev/null", "-i all.txt"])
+def test_a_file_for_each_task_is_taken(text: str) -> None:
+    arguments(job(options=Options(more=(text,))))
 
 
 @pytest.mark.parametrize("text", [

@@ -203,7 +203,7 @@ def test_a_script_edited_before_its_task_starts_has_run_as_it_is(on: Submitting)
 def test_a_job_script_that_fails_is_named_with_what_it_printed(on: Submitting) -> None:
     on.copies(4, [], BODY)
     done = on.call("submit", "--wait", "--tasks", "2", "--setup", "no-such-module load gcc || exit 9", "case*/script.py", status=1)
-    assert "4 lost: its job script failed\n" in done.stderr
+    assert "4 not run: its job script failed, before its first script\n" in done.stderr
     [log] = re.findall(r"^    see (\S+) and 1 more$", done.stderr, re.MULTILINE)
     assert "no-such-module" in (on.path / log).read_text()
 
@@ -294,10 +294,11 @@ def test_a_dead_node_loses_cases_that_resume_runs(on: Submitting) -> None:
         wait_until(lambda: "NODE_FAIL" in on.cluster.states(job).values(), "Slurm knows")
         (on.path / "hold").unlink()
         on.cluster.wait_for_end(job)
-        assert on.counts(run) == {"done": 4, "lost": 4}
+        assert on.counts(run) == {"done": 4, "interrupted": 1, "left": 3}
+        assert len(on.call("status", run, "--list", "lost").stdout.split()) == 4
         told = on.call("status", run).stdout
-        assert "4 lost: its node failed" in told
-        assert re.search(r"case[12]/script.py, case[34]/script.py, case[56]/script.py and 1 more", told)
+        assert re.search(r"1 interrupted: its node failed \(\S+\)\n    case[12]/script.py\n", told)
+        assert re.search(r"3 not run: its node failed \(\S+\)\n    case[34]/script.py, case[56]/script.py, case[78]/script.py\n", told)
     finally:
         on.cluster.revive_node("node2")
     on.call("submit", "--resume", "--wait")
@@ -328,10 +329,11 @@ def test_the_time_limit_is_told_and_resumed(on: Submitting) -> None:
     wait_until(lambda: on.ran() == cases(1, 2), "the second case runs")
     on.cluster.call("scontrol", "update", f"jobid={job}_1", "EndTime=now+2")
     assert set(on.cluster.wait_for_end(job, 240).values()) == {"TIMEOUT"}
-    assert on.counts(run) == {"done": 1, "lost": 2}
-    assert "2 lost: its task met its time limit" in on.call("status", run).stdout
+    assert on.counts(run) == {"done": 1, "interrupted": 1, "left": 1}
+    assert "1 interrupted: its task met its time limit" in on.call("status", run).stdout
     (on.path / "case2" / "hold").unlink()
-    on.call("submit", "--resume", "--wait")
+    told = on.call("submit", "--resume", "--wait").stderr
+    assert "cut off at the time limit before, which is still the same (--time): case2/script.py\n" in told
     assert on.ran() == cases(1, 2, 3) + cases(2)
 
 
@@ -669,7 +671,7 @@ def test_print_shows_the_script_and_does_nothing(on: Submitting) -> None:
     done = on.call("submit", "--print", "--time", "1:00:00", "--setup", "module load gcc", "case*/script.py")
     assert done.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=sharedenv-RUN\n")
     assert "#SBATCH --array=1-8\n" in done.stdout
-    assert "\nmodule load gcc\nunset PYTHONEXECUTABLE\nexec " in done.stdout
+    assert "\nmodule load gcc\ntrap - ERR\nunset PYTHONEXECUTABLE\nexec " in done.stdout
     assert "--dependency" not in done.stdout
     assert "#SBATCH --dependency=afterok:BUILD\n" in on.call("submit", "--print", "--build-job", "case*/script.py").stdout
     assert not on.cluster.call("squeue", "-h")

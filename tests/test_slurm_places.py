@@ -74,12 +74,13 @@ def test_a_task_at_work(state: str) -> None:
     ],
 )
 def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> None:
-    """Its cases are lost, whether they ran or not, but for those whose result is written."""
+    """What it was at work on is interrupted, what was yet to come is not run; both are lost."""
     tasks = [] if state is None else [Task("101", 1, state)]
     results = {"1-1": {1: result(1), 2: result(2, 1)}}
-    places = locate([1, 2, 3], results, [session(running=(3,))], [array(1, 2, 3)], tasks)
-    assert [place.word for place in places.values()] == ["done", "failed", "lost"]
-    assert places[3].reason == reason
+    places = locate([1, 2, 3, 4], results, [session(running=(3,))], [array(1, 2, 3, 4)], tasks)
+    assert [place.word for place in places.values()] == ["done", "failed", "interrupted", "left"]
+    assert [place.lost for place in places.values()] == [False, False, True, True]
+    assert places[3].reason == places[4].reason == reason
 
 
 @pytest.mark.parametrize(
@@ -99,8 +100,28 @@ def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> Non
 def test_a_task_that_said_that_it_ends(ended: str, state: str | None, reason: str) -> None:
     results = {"1-1": {1: result(1), 2: result(2, -1, error=INTERRUPTED)}}
     places = locate([1, 2, 3], results, [session(ended=ended)], [array(1, 2, 3)], [Task("101", 1, state)] if state else [])
-    assert [place.word for place in places.values()] == ["done", "left", "left"]
-    assert places[3].reason == reason
+    assert [place.word for place in places.values()] == ["done", "interrupted", "left"]
+    assert places[2].reason == places[3].reason == reason
+    assert not places[2].lost
+
+
+def test_what_an_earlier_start_or_array_had_begun_stays_interrupted() -> None:
+    """Its folder holds half of what it writes, until somebody brings it to an end."""
+    sessions = [session(running=(1,)), session(restarts=1, ended="drained")]
+    assert words([array(1, 2)], {}, sessions, [Task("101", 1, "FAILED")], count=2) == ["interrupted", "left"]
+    arrays = [array(1, 2), array(1, 2, number=2)]
+    tasks = [Task("101", 1, "TIMEOUT"), Task("102", 1, "PENDING")]
+    assert words(arrays, {}, [session(running=(1,))], tasks, count=2) == ["waiting", "waiting"]
+    tasks = [Task("101", 1, "TIMEOUT"), Task("102", 1, "CANCELLED")]
+    assert words(arrays, {}, [session(running=(1,))], tasks, count=2) == ["interrupted", "left"]
+    here = {"local": {1: result(1, start=2000.0)}}
+    assert words(arrays, here, [session(running=(1,))], tasks, count=2) == ["done", "left"]
+
+
+def test_a_second_try_that_is_cut_off_is_interrupted() -> None:
+    tried = {"1-1": {1: result(1, 1, start=900.0)}}
+    assert words([array(1, 2)], tried, [session(running=(1,))], [Task("101", 1, "RUNNING")], count=2) == ["running", "waiting"]
+    assert words([array(1, 2)], tried, [session(running=(1,))], [Task("101", 1, "TIMEOUT")], count=2) == ["interrupted", "left"]
 
 
 def test_a_task_cancelled_before_it_began() -> None:
@@ -118,7 +139,7 @@ def test_an_array_whose_build_failed() -> None:
 
 def test_tasks_share_the_cases_by_strides() -> None:
     tasks = [Task("101", 1, "NODE_FAIL"), Task("101", 2, "PENDING")]
-    assert words([array(1, 2, 3, tasks=2)], {}, [], tasks) == ["lost", "waiting", "lost"]
+    assert words([array(1, 2, 3, tasks=2)], {}, [], tasks) == ["left", "waiting", "left"]
 
 
 def test_the_last_start_of_a_task_speaks_for_it() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,9 @@ SAID, SILENT = Fate(alive=False, reason="drained", reported=True), Fate(alive=Fa
         (Claims(ANN, LIVES), "waiting", "its turn will come", True),
         (Claims(ANN, AT_WORK), "running", "", True),
         (Claims(ANN, SAID), "left", "drained", False),
-        (Claims(ANN, SILENT), "lost", "no heartbeat for 180 s", False),
+        (Claims(ANN, SILENT), "left", "no heartbeat for 180 s", False),
+        (Claims(ANN, replace(SILENT, begun={1})), "interrupted", "no heartbeat for 180 s", False),
+        (Claims(ANN, replace(SAID, begun={1})), "interrupted", "drained", False),
         (Claims(None, Fate(alive=False, reason="never claimed", reported=True)), "left", "never claimed", False),
         # an outcome since it was claimed counts, whatever became of the worker
         (Claims(ANN, AT_WORK, since=SUCCESS), "done", "", False),
@@ -66,11 +69,13 @@ SAID, SILENT = Fate(alive=False, reason="drained", reported=True), Fate(alive=Fa
         (Claims(ANN, SAID, ever=FAILURE), "failed", "", False),
         (Claims(ANN, SILENT, ever=SUCCESS), "done", "", False),
         (Claims(None, SAID, ever=SUCCESS), "done", "", False),
+        (Claims(ANN, replace(SILENT, begun={1}), ever=FAILURE), "interrupted", "no heartbeat for 180 s", False),
     ],
 )
 def test_where_a_case_is(workers: Claims, word: str, reason: str, held: bool) -> None:
     state = case_state(1, workers)
     assert (state.word, state.reason, state.held) == (word, reason, held)
+    assert state.lost == (reason == SILENT.reason)
     assert state.worker == workers.holder(1)
 
 
@@ -103,7 +108,7 @@ def test_of_a_process_at_work_what_it_began_runs_and_the_rest_waits(tmp_path: Pa
     assert us.host == this_process().host
     at_work.append(Result(3, 1, 11.0, error=INTERRUPTED))
     at_work.close("interrupted")
-    assert words(run) == ["done", "failed", "left", "left"]
+    assert words(run) == ["done", "failed", "interrupted", "left"]
     assert places(run)[4].reason == "interrupted"
 
 
@@ -124,7 +129,7 @@ def kill(run: Run, writer: str) -> None:
 def test_what_a_killed_process_had_is_lost_until_another_takes_it(tmp_path: Path) -> None:
     run = make(tmp_path, 2)
     kill(run, "local")
-    assert words(run) == ["lost", "lost"]
+    assert words(run) == ["interrupted", "left"]
     assert places(run)[2].reason == "its process died without a word"
     following = run.begin()
     assert words(run) == ["waiting", "waiting"]
@@ -132,7 +137,7 @@ def test_what_a_killed_process_had_is_lost_until_another_takes_it(tmp_path: Path
     following.start(2, os.getpid())
     assert words(run) == ["waiting", "running"]
     following.close("drained")
-    assert words(run) == ["left", "left"]
+    assert words(run) == ["interrupted", "interrupted"]
 
 
 def test_shares_side_by_side_have_each_what_they_began(tmp_path: Path) -> None:
@@ -179,7 +184,7 @@ def test_what_a_share_had_begun_when_it_was_killed_is_lost_with_it(tmp_path: Pat
     kill(run, share_writer(1, 2))
     other = run.begin(writer=share_writer(2, 2))
     other.close("drained")
-    assert words(run) == ["lost", "left", "left"]
+    assert words(run) == ["interrupted", "left", "left"]
 
 
 def gone(owner: Owner | None, silence: float, ended: str = "") -> SessionState:

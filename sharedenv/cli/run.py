@@ -233,8 +233,16 @@ def _doubt(asked: Wanted, array: bool, work: Work, environ: Mapping[str, str]) -
     words = [*asked.selection.arguments, asked.selection.from_file or "", *(asked.arguments or ())]
     own = asked.selection.from_file == "-" or any(number in word for word in words)  # what differs from task to task
     if asked.share is not None or not number or tasks == "1" or own:
-        return None
+        return None if asked.share is not None else _idle_nodes(many, environ)
     return f"each of the {tasks} tasks of this array runs the same {many}; with --array, its share of them"
+
+
+def _idle_nodes(many: str, environ: Mapping[str, str]) -> str | None:
+    """That a job has more nodes than the one this runs on; None where it has not, or where srun starts us on each."""
+    nodes = environ.get("SLURM_JOB_NUM_NODES", "1")
+    if nodes == "1" or "SLURM_STEP_ID" in environ:
+        return None
+    return f"this job has {nodes} nodes, and all the {many} run on this one; on all of them: sharedenv plan, then srun sharedenv join"
 
 
 def _starter(screen: Screen) -> Starter:

@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sharedenv.cli.runs import told_of_sets
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
-from sharedenv.report.slurm import standing_lines, standing_value
+from sharedenv.report.slurm import standing_lines
 from sharedenv.report.words import printable, short_path
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
@@ -20,17 +19,20 @@ from sharedenv.run.orders import Counts
 from sharedenv.run.session_state import SessionState
 from sharedenv.run.standing import SUBMITTED
 from sharedenv.run.standing import Standing as Local
-from sharedenv.run.workers import DONE, FAILED, LEFT, LOST, RUNNING
+from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
 from sharedenv.slurm.arrays import Array, list_arrays
-from sharedenv.slurm.status import Standing, standing
+from sharedenv.slurm.status import Standing, look, standing
 from sharedenv.slurm.workers import ended_in, some_yet_to_begin
 
+_LISTED = {DONE: "succeeded", FAILED: "failed", INTERRUPTED: "interrupted", LEFT: "not-run", WAITING: "not-run"}
+
 _LOOK = 1.0  # seconds between looks at the journal, ten times as long as a look takes where that is more
+_REST = 5.0  # seconds that tasks have to end after their last case
 _ASK = (2.0, 30.0)  # seconds between questions to squeue: at first, and in the end
 
 
 def is_on_slurm(run: Run) -> bool:
-    """Whether a run was submitted: `tell_slurm` and `slurm_value` know more of it than its sessions."""
+    """Whether a run was submitted: `tell_slurm` and `slurm_endings` know more of it than its sessions."""
     return bool(list_arrays(run.path))
 
 
@@ -43,13 +45,14 @@ def stand_submitted(run: Run, standing: Local, sessions: Sequence[SessionState])
 
 def tell_slurm(run: Run, console: Console, here: str) -> None:
     """What `status` says of a run on Slurm, on stdout."""
-    for line in _lines(run, standing(run, os.environ), console, here, console.result_style):
+    for line in _lines(run, look(run, os.environ), console, here, console.result_style):
         console.result(line)
 
 
-def slurm_value(run: Run) -> dict[str, Any]:
-    """What `status --json` adds for a run on Slurm."""
-    return standing_value(standing(run, os.environ))
+def slurm_endings(run: Run) -> dict[int, tuple[str, ...]]:
+    """What `status --list` calls each case of a run on Slurm that is not at work, by sequence."""
+    states = look(run, os.environ).states.items()
+    return {sequence: (_LISTED[state.word], *(("lost",) if state.lost else ())) for sequence, state in states if state.word in _LISTED}
 
 
 def _lines(
@@ -60,7 +63,7 @@ def _lines(
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     lines += told_of_sets(run, stands.cases.values(), stands.results, console, style)
-    if stands.over and stands.count(FAILED, LOST, LEFT):
+    if stands.over and stands.count(FAILED, INTERRUPTED, LEFT):
         lines.append("to go on: " + console.in_pool(f"sharedenv submit --resume --run-id {run.id}"))
     return lines
 
@@ -88,9 +91,11 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
     while True:
         began = time.monotonic()
         results = ended_in(run.results_by_writer(), submitted)
-        if submitted.keys() <= results.keys() or began >= ask:
+        if submitted.keys() <= results.keys():
+            return _at_rest(run)
+        if began >= ask:
             stands = standing(run, os.environ)
-            if stands.over or submitted.keys() <= results.keys():
+            if stands.over:
                 return stands
             if stands.trouble and not trouble:
                 progress.hide()
@@ -102,3 +107,11 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
             succeeded = sum(result.succeeded for result in results.values())
             progress.show(Counts(len(submitted), succeeded, len(results) - succeeded, running, 0))
         time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
+
+
+def _at_rest(run: Run) -> Standing:
+    """Where a run stands once Slurm has seen its tasks end, or after some seconds: only then it says that one ran out of memory."""
+    until = time.monotonic() + _REST
+    while (stands := standing(run, os.environ)).live and time.monotonic() < until:
+        time.sleep(_REST / 10)
+    return stands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,18 +13,19 @@ import click
 from sharedenv.app.join import write_joblog
 from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
-from sharedenv.cli.slurm import is_on_slurm, slurm_value, stand_submitted, tell_slurm
+from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.sets import mixed_share_lines, set_values
+from sharedenv.report.slurm import standing_value
 from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, share_lines, value
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
 from sharedenv.report.workers import worker_lines, worker_values
-from sharedenv.run.case import Result
+from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.leftover import leftover, named, without_result
 from sharedenv.run.listing import is_joinable, waits_for_workers
@@ -33,9 +34,11 @@ from sharedenv.run.runs import list_runs
 from sharedenv.run.sets import mixed, sets_of_shares, sets_used
 from sharedenv.run.shares import share_of, shares_beside
 from sharedenv.run.standing import Standing, stand
+from sharedenv.run.workers import INTERRUPTED, LOST
+from sharedenv.slurm.status import look
 from sharedenv.start.environ import current_folder
 
-ENDINGS = ("failed", "interrupted", "not-run", "succeeded")
+ENDINGS = ("failed", "interrupted", "lost", "not-run", "succeeded")
 
 
 @contrary("everything", "run_id", why="RUN names one run and --all lists them all")
@@ -111,7 +114,9 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
     if is_joinable(run):
         document["workers"] = worker_values(sessions)
     if is_on_slurm(run):
-        document["slurm"] = slurm_value(run)
+        stands = look(run, os.environ)
+        document["slurm"] = standing_value(stands)
+        document["interrupted"] = case_values(stands.cases[sequence] for sequence in stands.sequences(INTERRUPTED))
     if share_of(run):
         shares = _shares(layout, run, standing)
         document["shares"] = [{"share": number, **value(*one)} for number, one in shares.items()]
@@ -122,16 +127,28 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
 def _names(run: Run, ended: str) -> Iterable[str]:
     """The scripts of a run that ended so, each once, in the order asked; those at work have not ended."""
     cases = run.cases()
-    results, sessions = run.read()
-    running = stand(len(cases), results, sessions, time.time()).running
     here = current_folder(os.environ)
-    meant = (case.script for case in cases if case.sequence not in running and _ending(results.get(case.sequence)) == ended)
+    endings = slurm_endings(run) if is_on_slurm(run) else _endings(run, cases)
+    meant = (case.script for case in cases if ended in endings.get(case.sequence, ()))
     names = (short_path(path, here) for path in dict.fromkeys(meant))
     return (f"./{name}" if name.startswith("-") else name for name in names)
 
 
+def _endings(run: Run, cases: Sequence[Case]) -> dict[int, tuple[str, ...]]:
+    """Which of ENDINGS each case of a run without Slurm is, by sequence."""
+    results, sessions = run.read()
+    standing = stand(len(cases), results, sessions, time.time())
+    endings: dict[int, tuple[str, ...]] = {}
+    for case in cases:
+        if case.sequence not in standing.running:
+            ending = _ending(results.get(case.sequence))
+            # what no worker has begun is there for the next one
+            lost = standing.state == LOST and (ending == "interrupted" or (ending == "not-run" and not is_joinable(run)))
+            endings[case.sequence] = (ending, "lost") if lost else (ending,)
+    return endings
+
+
 def _ending(result: Result | None) -> str:
-    """One of ENDINGS."""
     if result is None:
         return "not-run"
     if result.interrupted:

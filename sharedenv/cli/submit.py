@@ -30,9 +30,11 @@ from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.missing import look_up_all
 from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
+from sharedenv.report.slurm import named
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal import Run
 from sharedenv.run.listing import is_joinable
+from sharedenv.run.workers import INTERRUPTED
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.slurm.packing import Packing
@@ -89,7 +91,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     here = current_folder(os.environ)
     again = given["resume"] or given["retry_failed"]
     asked = wanted(selection, script_arguments(context), given, here)
-    number, queued = 1, tuple[Array, ...]()
+    number, queued, cut_off = 1, tuple[Array, ...](), frozenset[int]()
     if again:
         found = earlier_run(console.pool, asked, here)
         _refuse_joinable(found.run)
@@ -98,14 +100,14 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         selection, build_options = own.selection, own.build_options
         given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))}
         order = _order(given, here, console)
-        sequences, queued = _queued(found.run)
+        sequences, queued, cut_off = _queued(found.run)
         work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
     else:
         order = _order(given, here, console)
         work = new_work(console.pool, asked, here)
         if not given["insist"]:
             refuse_living(work.layout, work.cases)
-    _tell(work, here, console)
+    _tell(work, () if "time" in all_given(context) else cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
         return wait(work.run, queued, here, console) if given["wait"] and work.run and queued else status
@@ -135,6 +137,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"what they print: {printable(short_path(logs, here))}")
     if not given["wait"]:
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
+        console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
     console.result(run.id)
     return wait(run, (*queued, array), here, console) if given["wait"] else 0
 
@@ -146,14 +149,17 @@ def _refuse_joinable(run: Run) -> None:
         )
 
 
-def _tell(work: Work, here: str, console: Console) -> None:
-    """What is to be known of the work before it is submitted."""
+def _tell(work: Work, cut_off: Collection[int], here: str, console: Console) -> None:
+    """What is to be known of the work before it is submitted. ``cut_off``: sequences of what was at work when this time limit was met."""
     tell_strays(work.project, console)
     warned(work.plan, console)
     for note in work.notes:
         console.say(note)
     for case in work.settled:
         console.say(f"gone: {printable(short_path(case.script, here))}")
+    if again := [case for case in work.cases if case.sequence in cut_off]:
+        names = named(again, lambda path: short_path(path, here))
+        console.say(f"cut off at the time limit before, which is still the same (--time): {names}")
 
 
 def _tell_nothing(work: Work, asked: Wanted, console: Console) -> int:
@@ -196,10 +202,12 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
 
 
-def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
-    """What earlier submissions of a run still have in the queue: sequences, and the arrays. Raises SharedenvError when Slurm can't say."""
+def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]]:
+    """What earlier submissions of a run still have in the queue: sequences, and the arrays; and the sequences of what was at work when
+    a time limit was met. Raises SharedenvError when Slurm can't say.
+    """
     if not is_on_slurm(run):
-        return frozenset(), ()
+        return frozenset(), (), frozenset()
     refuse_submitting(run.path)
     settle(run.path, os.environ)
     stands = standing(run, os.environ)
@@ -208,7 +216,8 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
             f"can't tell what of run {run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
         )
     arrays = tuple(array for array in list_arrays(run.path) if array.job in stands.live)
-    return stands.held, arrays
+    cut_off = [sequence for sequence in stands.sequences(INTERRUPTED) if stands.states[sequence].reason.startswith(cluster.TIME_UP)]
+    return stands.held, arrays, frozenset(cut_off)
 
 
 def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:

@@ -30,7 +30,7 @@ from sharedenv.run.queue import Queue
 from sharedenv.run.runs import open_run
 from sharedenv.run.starter import PlainStarter, Starter
 from sharedenv.slurm.arrays import How, open_array
-from sharedenv.slurm.task import Assignment, assignment, prepare_all
+from sharedenv.slurm.task import Assignment, assignment, cpus_asked, prepare_all
 from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
 from sharedenv.start.trust import check_pool
@@ -69,8 +69,7 @@ def main() -> int:
 
 def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> int:
     how = assigned.array.how
-    # without -c all that it has: 1, or more by --exclusive or --ntasks
-    jobs = how.jobs or int(os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or 1)
+    jobs = how.jobs or cpus_asked(how, os.environ)
     keys = dict.fromkeys(case.key for case in assigned.cases)
     before = f", {assigned.ended:,} before" if assigned.ended else ""
     console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")

@@ -31,8 +31,7 @@ def mixed_share_lines(
     for sets in mixed:
         lines.append(style("warning", f"shares with {len(sets)} sets of versions; each is one run with one set:"))
         for digest, shares in sets.items():
-            many = f" and {len(shares) - NAMED:,} more" if len(shares) > NAMED else ""
-            lines.append(f"  {digest[:SHORT]}: share {', '.join(map(str, shares[:NAMED]))}{many}; what is in it: {look(shares[0])}")
+            lines.append(f"  {digest[:SHORT]}: share {first_names([str(share) for share in shares], str)}; what is in it: {look(shares[0])}")
     return lines
 
 

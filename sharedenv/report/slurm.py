@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sharedenv.report.progress import rate_text
@@ -10,13 +10,13 @@ from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
-from sharedenv.run.workers import DONE, FAILED, LEFT, LOST, RUNNING, WAITING
-from sharedenv.slurm.status import Standing
+from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
+from sharedenv.slurm.status import Standing, Starved
 from sharedenv.slurm.workers import task_in
 
-_STYLES = {DONE: "good", FAILED: "error", LOST: "error", LEFT: "warning"}
+_STYLES = {DONE: "good", FAILED: "error", INTERRUPTED: "error", LEFT: "warning"}
 _NAMED = 3  # scripts named for each reason
-_WORDS = (DONE, FAILED, LOST, LEFT, RUNNING, WAITING)
+_WORDS = (DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING)
 _SAID = {LEFT: "not run"}
 
 
@@ -34,7 +34,7 @@ def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
 
 
 def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
-    """The whole text: counts, failures grouped, what was lost or left and why."""
+    """The whole text: counts, failures grouped, what was cut off or left and why."""
     jobs = f", job {', '.join(standing.jobs)}" if standing.jobs else ""
     lines = [f"run {run.id}{jobs}", standing_line(standing, style)]
     if standing.trouble:
@@ -46,10 +46,14 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
     ]
     for one in group(failed):
         lines += _named(f"{len(one.cases):,} × {style('error', one.said)}", one.cases, name)
-    for word in (LOST, LEFT, WAITING):
+    for word in (INTERRUPTED, LEFT, WAITING):
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
-            lines += _logs(dict.fromkeys(log for case in cases if (log := standing.logs.get(case.sequence))), name)
+            lines += _logs(standing, dict.fromkeys(log for case in cases if (log := standing.logs.get(case.sequence))), name)
+    for task in standing.starved:
+        told = f"task {task.task} ran out of memory, though {count(len(task.sequences), 'script')} of it succeeded"
+        lines += _named(f"{style('warning', 'warning:')} {told}", [standing.cases[sequence] for sequence in task.sequences], name)
+        lines.append(f"    see {printable(name(task.log))}")
     return lines
 
 
@@ -62,8 +66,13 @@ def standing_value(standing: Standing) -> dict[str, Any]:
         "rate": round(standing.rate, 3),
         "remaining": None if standing.remaining is None else round(standing.remaining, 1),
         "trouble": standing.trouble or None,
+        "out_of_memory": [_starved_value(standing, task) for task in standing.starved],
         "cases": [_case_value(standing, sequence) for sequence, state in standing.states.items() if state.word != DONE],
     }
+
+
+def _starved_value(standing: Standing, task: Starved) -> Mapping[str, Any]:
+    return {"task": task.task, "log": task.log, "succeeded": [standing.cases[sequence].script for sequence in task.sequences]}
 
 
 def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
@@ -75,6 +84,7 @@ def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
         "script": case.script,
         "arguments": list(case.arguments),
         "state": state.word,
+        "lost": state.lost,
         "reason": state.reason or None,
         "task": None if task is None else task[1],
         "log": standing.logs.get(sequence),
@@ -92,12 +102,21 @@ def _reasons(standing: Standing, word: str) -> dict[str, list[Case]]:
     return found
 
 
-def _logs(paths: Collection[str], name: Callable[[str], str]) -> list[str]:
+def _logs(standing: Standing, paths: Collection[str], name: Callable[[str], str]) -> list[str]:
     more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
-    return [f"    see {printable(name(path))}{more}" for path in list(paths)[:1]]
+    return [line for path in list(paths)[:1] for line in (f"    see {printable(name(path))}{more}", *_words(standing, path))]
 
 
-def _named(text: str, cases: Any, name: Callable[[str], str]) -> list[str]:
-    named = ", ".join(printable(name(case.script)) for case in cases[:_NAMED])
-    more = f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
-    return [f"  {text}", f"    {named}{more}"]
+def _words(standing: Standing, path: str) -> list[str]:
+    said = printable(standing.words.get(path, ""))
+    return [f"      {said}"] if said else []
+
+
+def named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
+    """The first of these scripts, and how many more there are."""
+    first = ", ".join(printable(name(case.script)) for case in cases[:_NAMED])
+    return first + (f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else "")
+
+
+def _named(text: str, cases: Sequence[Case], name: Callable[[str], str]) -> list[str]:
+    return [f"  {text}", f"    {named(cases, name)}"]

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from sharedenv.frozen import frozen
 from sharedenv.run.case import Result
 from sharedenv.run.session_state import SessionState
-from sharedenv.run.workers import DONE, LOST, RUNNING, begun, last_sessions, living
+from sharedenv.run.workers import DONE, INTERRUPTED, LOST, RUNNING, begun, last_sessions, living
 
-INTERRUPTED = "interrupted"
 STOPPED = "stopped"
 PLANNED = "planned"
 SUBMITTED = "submitted"

@@ -3,12 +3,12 @@
 A run has workers: the one process that has all its cases, the shares that a later command has made of it, the tasks of an array.
 How a worker comes by its cases, and what shows whether it lives, differs; `Workers` is what all kinds have in common.
 
-done      the case has ended, and succeeded
-failed    it has ended otherwise
-running   a worker that lives has begun it
-waiting   it is in the hands of a worker that lives, or that is yet to begin: its turn will come
-lost      its worker ended without a word: node death, out of memory, time limit
-left      nobody has it: its worker said that it ended before the case's turn, or it was given to none
+done         the case has ended, and succeeded
+failed       it has ended otherwise
+running      a worker that lives has begun it
+waiting      it is in the hands of a worker that lives, or that is yet to begin: its turn will come
+interrupted  it was begun and cut off with its worker: its folder may hold half of what it writes
+left         nobody has it, and it was not begun: its worker ended before the case's turn, or it was given to none
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ DONE = "done"
 FAILED = "failed"
 RUNNING = "running"
 WAITING = "waiting"
-LOST = "lost"
+INTERRUPTED = "interrupted"
+LOST = "lost"  #: of no case, but of a run or a worker: ended without a word
 LEFT = "left"
 
 BEGINNING = 300.0  #: seconds: a run so young may be about to write its first line
@@ -58,7 +59,7 @@ class Fate:
 
     alive     it works, or is yet to begin, as far as can be told; in doubt it does
     reason    why it waits or how it ended, in words for the user
-    begun     sequences that it has begun and not ended
+    begun     sequences that it has begun and not ended; of one that is gone, those that were cut off, with it or before
     reported  it said itself that it ends
     """
 
@@ -73,13 +74,15 @@ class CaseState:
     """Where one case is.
 
     word    one of the six above
-    reason  for waiting, lost and left: why, in words for the user
+    reason  for waiting, interrupted and left: why, in words for the user
     worker  who has it, or had it last; None: nobody was given it
+    lost    it is interrupted or left because its worker ended without a word: node death, out of memory, time limit
     """
 
     word: str
     reason: str = ""
     worker: Worker | None = None
+    lost: bool = False
 
     @property
     def held(self) -> bool:
@@ -111,10 +114,12 @@ def case_state(sequence: int, workers: Workers) -> CaseState:
     fate = workers.fate(worker)
     if fate.alive:
         return CaseState(RUNNING if sequence in fate.begun else WAITING, fate.reason, worker)
+    if sequence in fate.begun:
+        return CaseState(INTERRUPTED, fate.reason, worker, not fate.reported)
     # an earlier outcome says nothing while somebody may still try again, and all when nobody will
     if (result := workers.ever(sequence)) is not None:
         return _ended(result, worker)
-    return CaseState(LEFT if fate.reported else LOST, fate.reason, worker)
+    return CaseState(LEFT, fate.reason, worker, not fate.reported)
 
 
 def case_states(sequences: Iterable[int], workers: Workers) -> dict[int, CaseState]:
@@ -151,8 +156,10 @@ class Processes:
         if worker is None:
             return Fate(alive=False, reason="nothing was started yet", reported=True)
         session = self._sessions[worker.writer, worker.attempt]
-        reason = "" if session.alive else session.ended or "its process died without a word"
-        return Fate(session.alive, reason, session.running, reported=bool(session.ended))
+        if session.alive:
+            return Fate(alive=True, begun=session.running)
+        cut_off = {sequence for sequence, result in self._results.items() if result.interrupted}
+        return Fate(alive=False, reason=session.ended or "its process died without a word", begun=cut_off, reported=bool(session.ended))
 
     def since(self, sequence: int) -> Result | None:
         """The result, but not one that only says that the run was ended."""

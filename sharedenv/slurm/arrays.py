@@ -47,7 +47,11 @@ class Planned:
 
 @frozen
 class How:
-    """How the tasks run their cases: what `run` has options for, by the same names. ``stage``: from node-local disk."""
+    """How the tasks run their cases: what `run` has options for, by the same names.
+
+    stage  from node-local disk
+    core   threads that a core has on the nodes: as many CPUs, or fewer, are what Slurm gives to who asked for one
+    """
 
     jobs: int | None = None  # None: as many as the task has CPUs
     timeout: float | None = None  # seconds
@@ -58,6 +62,7 @@ class How:
     threads: int | None = None
     preload: bool = False
     stage: bool = False
+    core: int = 1
     verbosity: int = 0
 
 

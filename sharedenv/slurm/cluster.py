@@ -16,6 +16,8 @@ RUNNING = frozenset(
     {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
 
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+TIME_UP = "its task met its time limit"
 _ENDINGS = {
     "BOOT_FAIL": "its node did not boot",
     "CANCELLED": "its task was cancelled",
@@ -23,11 +25,12 @@ _ENDINGS = {
     "DEADLINE": "its task met its deadline",
     "FAILED": "its job script failed",
     "NODE_FAIL": "its node failed",
-    "OUT_OF_MEMORY": "its task ran out of memory",
+    OUT_OF_MEMORY: "its task ran out of memory",
     "PREEMPTED": "its task was preempted",
-    "TIMEOUT": "its task met its time limit",
+    "TIMEOUT": TIME_UP,
 }
-
+#: Slurm's reason for an end that its state says too little of → in words for the user
+_NEVER = {"DependencyNeverSatisfied": "the job that it depends on did not end as --dependency asks"}
 
 PATIENCE = 60.0  #: seconds that a controller has for an answer
 #: what sbatch says when a request was sent and no answer came: a busy controller may carry it out all the same
@@ -46,7 +49,7 @@ class Task:
     index   number in the array, None for a job that is no array
     state   Slurm's word: PENDING, RUNNING, TIMEOUT …
     node    where it runs or ran, "" before that
-    reason  why it waits, in Slurm's word
+    reason  why it waits or ended so, in Slurm's word
     """
 
     job: str
@@ -73,7 +76,7 @@ class Task:
     @property
     def ending(self) -> str:
         """How it ended, in words for the user, said of a case."""
-        return _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
+        return _NEVER.get(self.reason) or _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
 
 
 def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> str:
@@ -134,12 +137,12 @@ def tasks(jobs: Sequence[str], environ: Mapping[str, str], patience: float = PAT
 
 
 def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
-    """What the accounting (sacct) remembers of these jobs: [] where a cluster has none."""
+    """What the accounting (sacct) remembers of these jobs: [] where a cluster has none, or one that doesn't answer soon."""
     if not jobs:
         return []
     argv = ["sacct", "--noheader", "--parsable2", "--allocations", "--array", f"--jobs={','.join(jobs)}"]
     try:
-        done = _call([*argv, "--format=JobID,State,NodeList"], environ)
+        done = _call([*argv, "--format=JobID,State,NodeList"], environ, patience=10.0)
     except SharedenvError:
         return []
     found = []
@@ -182,6 +185,13 @@ def count_cpus(partition: str | None, environ: Mapping[str, str]) -> int | None:
         if len(cpus) == 4 and (partition is not None or name.endswith("*")):
             counted += _kilo(cpus[0]) + _kilo(cpus[1])
     return counted or None
+
+
+def count_threads(partition: str | None, environ: Mapping[str, str]) -> int:
+    """The threads of a core on the nodes of a partition (None: any), the most of them; 1 where Slurm can't say."""
+    argv = ["sinfo", "--noheader", "--format=%Z"] + ([] if partition is None else [f"--partition={partition}"])
+    done = _call(argv, environ)
+    return max((int(word) for word in done.stdout.split() if word.isdigit()), default=1) if done.status == 0 else 1
 
 
 def _task(line: str) -> Task | None:

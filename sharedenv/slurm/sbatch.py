@@ -79,6 +79,7 @@ def defaults(job: Job) -> tuple[str, ...]:
         "--requeue",  # a task goes on where it stopped
         "--open-mode=append",  # … and its output too
         f"--signal=B:TERM@{_grace(job.options)}",  # the job becomes our process, which stops starting cases
+        "--kill-on-invalid-dep=yes",  # without it, a job whose dependency failed waits for ever
     )
 
 
@@ -90,6 +91,9 @@ def arguments(job: Job) -> tuple[str, ...]:
     """
     options = job.options
     more = _asked(options)
+    if job.tasks is not None and job.tasks > 1:
+        for option in more:
+            _refuse_one_file(option, job.tasks)
     if job.tasks is None:  # the output of the job that builds is looked for in its folder
         more = [option for option in more if option.name not in _FILES]
     chosen = [
@@ -105,8 +109,7 @@ def arguments(job: Job) -> tuple[str, ...]:
         # of two such options sbatch takes the last alone
         awaited = [f"afterok:{job.after}", *(option.value for option in more if option.name == "dependency")]
         more = [option for option in more if option.name != "dependency"]
-        # without the second, a job whose dependency failed waits for ever
-        chosen += [f"--dependency={','.join(awaited)}", "--kill-on-invalid-dep=yes"]
+        chosen.append(f"--dependency={','.join(awaited)}")
     for name, value in (
         ("time", options.time),
         ("partition", options.partition),
@@ -128,12 +131,20 @@ def script_text(job: Job) -> str:
             "",
             *([_redirection(job)] if _redirects(job) else []),
             f"cd -- {quote(job.start)} || exit",
-            *job.options.setup,
+            *_guarded(job.options.setup),
             "unset PYTHONEXECUTABLE",  # our Python heeds it whatever it is told
             f"exec {' '.join(map(quote, job.command))}",
             "",
         ]
     )
+
+
+def _guarded(setup: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines of --setup, of which the first that fails ends the job: scripts are not to run without what it would have given them."""
+    # what fails within a file that a line sources is that file's own affair
+    end = '{ echo "error: --setup failed with status $sharedenv_status: $(sed -n "${LINENO}p" "$0")" >&2; exit "$sharedenv_status"; }'
+    trap = f"trap 'sharedenv_status=$?; [ ${{#BASH_SOURCE[@]}} -gt 1 ] || {end}' ERR"
+    return (trap, *setup, "trap - ERR") if setup else ()
 
 
 def without(more: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
@@ -159,6 +170,15 @@ def _output(job: Job) -> _Option | None:
     """--output as the user gave it for an array; of several sbatch takes the last."""
     asked = [option for option in _asked(job.options) if option.name == "output"] if job.tasks is not None else []
     return asked[-1] if asked else None
+
+
+def _refuse_one_file(option: _Option, tasks: int) -> None:
+    """Raises SharedenvError for a file that all tasks would write into at once: on network file systems what two nodes append is torn."""
+    own = re.search(r"%\d*[ajJ]", option.value.replace("%%", ""))
+    if option.name in ("output", "error") and not own and option.value != "/dev/null":
+        name, ending = os.path.splitext(option.value)
+        hint = f"sharedenv submit … --sbatch {shlex.quote(f'--{option.name}={name}-%a{ending}')}"
+        raise _refused(option.text, f"all {tasks} tasks would write into one file", hint)
 
 
 def _from_start(option: _Option, start: str) -> str:

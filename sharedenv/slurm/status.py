@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 from sharedenv.errors import SharedenvError
@@ -12,11 +13,29 @@ from sharedenv.frozen import frozen
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal import Run
 from sharedenv.run.session_state import SessionState
-from sharedenv.run.workers import LEFT, LOST, RUNNING, CaseState, case_states, living
+from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays
 from sharedenv.slurm.queued import with_job
-from sharedenv.slurm.workers import Tasks, task_in
+from sharedenv.slurm.workers import Tasks, some_yet_to_begin, task_in
+from sharedenv.start.regular import open_regular
+
+_SOON = 10.0  # seconds that squeue has for who only looks
+_OVER = 3.0  # and where all tasks have said how they ended: it can add a word only
+
+
+@frozen
+class Starved:
+    """A task that met its memory limit though scripts of it ended well: what they had started may be what was killed.
+
+    task       its number
+    log        path of what it printed
+    sequences  of those of its cases that succeeded
+    """
+
+    task: int
+    log: str
+    sequences: tuple[int, ...]
 
 
 @frozen
@@ -31,7 +50,9 @@ class Standing:
     rate       cases that ended per second while tasks were at work, 0.0 when none has
     remaining  seconds until the end at that rate, None when nothing runs
     trouble    why squeue could not be asked, "" when it answered
-    logs       paths of what their tasks printed, by sequence, for cases lost and left
+    logs       paths of what their tasks printed, by sequence, for cases interrupted and left
+    starved    tasks that ran out of memory though scripts of them succeeded
+    words      the last line of such a file of a task that came to no script, by its path
     """
 
     states: Mapping[int, CaseState]
@@ -43,6 +64,8 @@ class Standing:
     remaining: float | None
     trouble: str = ""
     logs: Mapping[int, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    starved: tuple[Starved, ...] = ()
 
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
@@ -63,23 +86,34 @@ class Standing:
         return not self.held
 
 
-def standing(run: Run, environ: Mapping[str, str]) -> Standing:
-    """Where a run on Slurm stands now. A Slurm that doesn't answer is no error: see ``trouble``."""
+def look(run: Run, environ: Mapping[str, str]) -> Standing:
+    """Where a run on Slurm stands, for who only wants to know: a controller that doesn't answer soon is done without."""
+    arrays = list_arrays(run.path)
+    over = run.has_ended() and bool(arrays) and not some_yet_to_begin(arrays[-1], run.sessions())
+    return standing(run, environ, _OVER if over else _SOON)
+
+
+def standing(run: Run, environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> Standing:
+    """Where a run on Slurm stands now. A Slurm that doesn't answer within ``patience`` seconds is no error: see ``trouble``."""
     arrays = list_arrays(run.path)
     trouble = ""
     tasks: list[cluster.Task] | None
     try:
-        arrays = [with_job(array, environ) for array in arrays]
+        arrays = [with_job(array, environ, patience) for array in arrays]
         jobs = [job for array in arrays for job in (array.build, array.job) if job]
-        tasks = cluster.tasks(jobs, environ)
+        tasks = cluster.tasks(jobs, environ, patience)
     except SharedenvError as error:
         tasks, trouble = None, error.cause or error.message
     results, sessions = run.read()
     cases = {case.sequence: case for case in run.cases()}
     states = case_states(cases, Tasks(arrays, sessions, run.results_by_writer(), tasks))
-    if any(state.word == LOST for state in states.values()):
-        states = _with_accounts(states, arrays, cluster.accounts([array.job for array in arrays if array.job], environ))
+    known = list(tasks or ())
+    if any(state.lost for state in states.values()) or (tasks is not None and _forgotten(arrays, tasks)):
+        accounts = cluster.accounts([array.job for array in arrays if array.job], environ)
+        states = _with_accounts(states, arrays, accounts)
+        known += accounts
     rate = _rate(results, sessions)
+    logs = _logs(states, arrays)
     held = sum(state.held for state in states.values())
     at_work = any(state.word == RUNNING for state in states.values())
     return Standing(
@@ -91,8 +125,27 @@ def standing(run: Run, environ: Mapping[str, str]) -> Standing:
         rate,
         held / rate if at_work and rate else None,
         trouble,
-        _logs(states, arrays),
+        logs,
+        {path: last_line(path) for sequence, path in logs.items() if (worker := states[sequence].worker) and not worker.attempt},
+        tuple(_starved(states, arrays, known)),
     )
+
+
+def _forgotten(arrays: Sequence[Array], tasks: Sequence[cluster.Task]) -> bool:
+    """Whether squeue no longer knows some job of these."""
+    return bool({array.job for array in arrays if array.job} - {task.job for task in tasks})
+
+
+def _starved(states: Mapping[int, CaseState], arrays: Sequence[Array], tasks: Sequence[cluster.Task]) -> Iterator[Starved]:
+    short = {(task.job, task.index) for task in tasks if task.state == cluster.OUT_OF_MEMORY}
+    done: dict[tuple[int, int], list[int]] = {}
+    for sequence, state in states.items() if short else ():
+        if state.word == DONE and (given := task_in(state.worker)):
+            done.setdefault(given, []).append(sequence)
+    for array in arrays:
+        for task in range(1, array.tasks + 1) if short else ():
+            if (array.job, task) in short and (sequences := done.get((array.number, task))):
+                yield Starved(task, array.log(task), tuple(sequences))
 
 
 def _with_accounts(
@@ -103,19 +156,30 @@ def _with_accounts(
     known = {(task.job, task.index): task for task in accounts}
     named = {}
     for sequence, state in states.items():
-        given = task_in(state.worker) if state.word == LOST else None
+        given = task_in(state.worker) if state.lost else None
         task = known.get((jobs[given[0]], given[1])) if given else None
         named[sequence] = replace(state, reason=task.ending) if task else state
     return named
 
 
 def _logs(states: Mapping[int, CaseState], arrays: Sequence[Array]) -> dict[int, str]:
-    """What the tasks of those lost and left have printed: the path, where there is something, by sequence."""
+    """What the tasks of those interrupted and left have printed: the path, where there is something, by sequence."""
     by_number = {array.number: array for array in arrays}
-    given = {sequence: task for sequence, state in states.items() if state.word in (LOST, LEFT) and (task := task_in(state.worker))}
+    given = {sequence: task for sequence, state in states.items() if state.word in (INTERRUPTED, LEFT) and (task := task_in(state.worker))}
     paths = {(number, task): by_number[number].log(task) for number, task in set(given.values())}
     there = {task for task, path in paths.items() if os.path.exists(path)}
     return {sequence: paths[task] for sequence, task in given.items() if task in there}
+
+
+def last_line(path: str) -> str:
+    """The last line that a file has, "" where there is none to be read."""
+    with contextlib.suppress(OSError):
+        descriptor = open_regular(path)
+        with open(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+            return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return ""
 
 
 def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> float:

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
@@ -92,7 +92,7 @@ def submit_array(
     """
     run_id = run.id
     try:
-        array = create_array(run.path, number, cases, tasks, order.how, order.sets)
+        array = create_array(run.path, number, cases, tasks, _with_core(order, environ), order.sets)
         build = job = ""
         try:
             if added:
@@ -121,6 +121,13 @@ def submit_array(
             hint=shlex.join(["df", "-h", "-i", run.path]),
             exit_code=EXIT_FAILED,
         ) from None
+
+
+def _with_core(order: Order, environ: Mapping[str, str]) -> How:
+    """How the tasks run their cases; with the size of a core where the CPUs that Slurm gives decide how many at a time."""
+    if order.how.jobs or order.options.cpus_per_task:
+        return order.how
+    return replace(order.how, core=cluster.count_threads(order.options.partition or environ.get("SBATCH_PARTITION"), environ))
 
 
 def _list_path(array: Array) -> str:

@@ -17,7 +17,7 @@ from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal import Run
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
-from sharedenv.slurm.arrays import Array, writer_of
+from sharedenv.slurm.arrays import Array, How, writer_of
 from sharedenv.slurm.workers import results_of
 from sharedenv.start.access import Vanished, as_built, enter, noted_versions, published
 from sharedenv.start.staged import path_to_use
@@ -72,6 +72,17 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment
     edited = tuple(case for case in cases if case.sequence in digests)
     restarts = int(environ.get("SLURM_RESTART_COUNT") or 0)
     return Assignment(array, task, writer_of(array, task, restarts), cases, len(share) - len(cases), edited)
+
+
+def cpus_asked(how: How, environ: Mapping[str, str]) -> int:
+    """How many CPUs a task was given that somebody asked for. Slurm may give whole cores, which have several, and memory for one."""
+    if asked := environ.get("SLURM_CPUS_PER_TASK"):
+        return int(asked)
+    if "SLURM_NTASKS" in environ:
+        here, _, _ = (environ.get("SLURM_TASKS_PER_NODE") or "1").partition(",")  # "4(x2),3": the script is on the first node
+        return int(here.partition("(")[0])
+    given = int(environ.get("SLURM_CPUS_ON_NODE") or 1)
+    return given if given > how.core else 1  # more than a core by --exclusive, or for a GPU
 
 
 def prepare_all(

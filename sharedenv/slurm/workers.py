@@ -6,6 +6,7 @@ Slurm knows which tasks wait or run, the journal what they have begun and how th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sharedenv.run.case import Result
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sharedenv.slurm import cluster
 
 _CANCELLED = "CANCELLED"
+_NOT_LAUNCHED = "JobLaunchFailure"
 _HERE, _ANY = 0, -1  # in place of the number of an array: without Slurm, whichever came last
 
 #: how a task said that it ended → in words for the user
@@ -43,6 +45,7 @@ class Tasks:
         self._queue = None if queue is None else {(task.job, task.index): task for task in queue if task.index is not None}
         self._builds = {task.job: task for task in queue or () if task.index is None}
         self._latest = _latest(results)
+        self._open = _open(sessions, results, self._latest)
         self._holders: dict[int, Worker] = {}
         self._arrays: dict[str, int] = {}  # by writer, as the next
         self._fates: dict[str, Fate] = {}
@@ -60,14 +63,14 @@ class Tasks:
     def fate(self, worker: Worker | None) -> Fate:
         """By Slurm where it answers and knows the task, else by the task's own last word."""
         if worker is None:
-            return Fate(alive=False, reason="it was never submitted", reported=True)
+            return Fate(alive=False, reason="it was never submitted", begun=self._open, reported=True)
         return self._fates[worker.writer]
 
     def since(self, sequence: int) -> Result | None:
         """The last result in the holder's array; what was run again without Slurm after it counts in place of that."""
         worker = self._holders.get(sequence)
         own = None if worker is None else self._latest.get((self._arrays[worker.writer], sequence))
-        if own is None:
+        if own is None or sequence in self._open:  # a further try of it was begun
             return None
         here = self._latest.get((_HERE, sequence))
         return own if here is None or here.start <= own.start else here
@@ -87,6 +90,10 @@ class Tasks:
         return None if self._queue is None else self._queue.get((array.job, task))
 
     def _fate(self, array: Array, task: int) -> Fate:
+        fate = self._standing(array, task)
+        return fate if fate.alive else replace(fate, begun=self._open)
+
+    def _standing(self, array: Array, task: int) -> Fate:
         _, report = self._reports.get((array.number, task), (0, None))
         state = self._state(array, task)
         if state is not None and state.waiting:
@@ -105,8 +112,11 @@ class Tasks:
             return Fate(alive=False, reason=reason, reported=True)
         if state is not None and state.state == _CANCELLED and report is None:
             return Fate(alive=False, reason=state.ending, reported=True)
+        if state is not None and report is None and state.reason == _NOT_LAUNCHED:
+            return Fate(alive=False, reason=_not_launched(array, state))
         where = f" ({report.owner.host})" if report is not None and report.owner else ""
-        return Fate(alive=False, reason=f"{state.ending if state is not None else 'Slurm no longer knows its task'}{where}")
+        when = ", before its first script" if state is not None and state.state == "FAILED" and report is None else ""
+        return Fate(alive=False, reason=f"{state.ending if state is not None else 'Slurm no longer knows its task'}{when}{where}")
 
     def _without_build(self, array: Array) -> str:
         """Why nothing was built for an array, in words for the user; "" when it was, or still may be."""
@@ -176,6 +186,22 @@ def _latest(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int]
                     if place not in latest or latest[place].start <= result.start:
                         latest[place] = result
     return latest
+
+
+def _open(
+    sessions: Sequence[SessionState], results: Mapping[str, Mapping[int, Result]], latest: Mapping[tuple[int, int], Result]
+) -> frozenset[int]:
+    """The cases that were begun and have not ended since: those at work in tasks, and those cut off, by whatever."""
+    # whether a task lives Slurm knows better than its session
+    begun = [case for session in sessions if not session.alive or task_of(session.writer) for case in session.running.items()]
+    begun += [(sequence, result.start) for ended in results.values() for sequence, result in ended.items() if result.interrupted]
+    return frozenset(case for case, since in begun if (last := latest.get((_ANY, case))) is None or last.start <= since)
+
+
+def _not_launched(array: Array, state: cluster.Task) -> str:
+    """Why a node could not so much as start a job script, in words for the user: Slurm's, and what it is most often."""
+    output = f"the folder of its output, {array.path} unless --output says otherwise"
+    return f"Slurm could not start its task on {state.node} ({state.reason}): does that node see {output}, and may it write there?"
 
 
 def _reported(ended: str, state: cluster.Task | None) -> str:
