@@ -31,7 +31,8 @@ def mixed_share_lines(
     for sets in mixed:
         lines.append(style("warning", f"shares with {len(sets)} sets of versions; each is one run with one set:"))
         for digest, shares in sets.items():
-            lines.append(f"  {digest[:SHORT]}: share {first_names([str(share) for share in shares], str)}; what is in it: {look(shares[0])}")
+            some = first_names([str(share) for share in shares], str)
+            lines.append(f"  {digest[:SHORT]}: share {some}; what is in it: {look(shares[0])}")
     return lines
 
 
