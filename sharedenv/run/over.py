@@ -22,7 +22,7 @@ from sharedenv.start.regular import MOST, read_regular
 
 _MANY = 16  #: newly found to be over: then the note is written anew
 _SETTLED = 600.0  # seconds: a folder changed more recently may change again within one tick of its file system's clock
-_LONELY = {"run.json", "plan.jsonl"}  #: what is in a run beside its sessions, if it was never added to and never met Slurm
+_LONELY = {"run.json", "plan.jsonl", "versions"}  #: what is in a run beside its sessions, if it was never added to and never met Slurm
 
 
 def going_on(runs: str) -> list[str]:
