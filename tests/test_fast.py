@@ -294,7 +294,7 @@ def test_file_system_calls_of_the_fast_way(built: Project, command: Path, tmp_pa
     above = len(tmp_path.parts)  # Python looks for its own files in each folder above the command
     assert last - len(bash) <= 163 + above, "\n".join(ours[len(bash) : last])
     assert last <= 180 + above, "the shell's own start included"
-    assert last - start <= 64, "\n".join(ours[start:last])
+    assert last - start <= 58 + above, "\n".join(ours[start:last])
     bare = calls(str(built.environments[0] / "bin" / "python"), script)
     assert start - len(bash) - len(bare) <= 10, "what the command itself looks at"
     assert len(ours) - last <= len(bare), "the script starts as it does without us"

@@ -116,7 +116,7 @@ def test_nothing_but_a_lock_moves_what_is_locked(project: Project, index: Path, 
         project.call("build", "--rebuild", "s.py")
     else:
         project.env["UV_CACHE_DIR"] += "-other"
-        other = project.path / "other"
+        other = project.path.parent / "other"
         other.mkdir()
         for name in ("s.py", "sharedenv.lock"):
             shutil.copy(project.path / name, other)
@@ -314,7 +314,9 @@ def test_bytes_that_have_changed_are_no_silent_substitute(project: Project, inde
     (index / "alpha-1.0-py3-none-any.whl").unlink()
     make_wheel(index, "alpha", "1.1")
     told = project.call("run", "s.py", status=3).stderr
-    assert "alpha 1.0 can't be had any more" in told and "hint: sharedenv lock --upgrade s.py" in told
+    assert "alpha 1.0 can't be had any more" in told and "hint: sharedenv lock --upgrade-package alpha s.py" in told
+    project.call("lock", "--upgrade-package", "alpha", "s.py")
+    assert project.call("run", "s.py").stdout == "1.1\n"
 
 
 # the file
