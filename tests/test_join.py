@@ -116,6 +116,20 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_has_not_begun(project: 
     assert begun(project) == Counter({f"case{number}": 1 for number in range(1, 13)})
 
 
+def test_who_was_killed_before_he_said_who_he_is_has_nothing_in_hand(project: Project) -> None:
+    run = plan(project, 3)
+    name = "worker.0123456789"
+    (folder(project, run) / f"results-{name}.1.jsonl").touch()
+    os.utime(folder(project, run) / f"results-{name}.1.jsonl", (1, 1))
+    token = folder(project, run) / "tokens" / f"{name}-1-0-{name}"
+    token.parent.mkdir(exist_ok=True)
+    token.touch()
+    assert "may still be at work elsewhere" in project.call("run", "--resume", "--run-id", run, status=2).stderr
+    token.unlink()
+    project.call("run", "--resume", "--run-id", run)
+    assert begun(project) == Counter({f"case{number}": 1 for number in range(1, 4)})
+
+
 @pytest.mark.slow
 def test_whenever_workers_are_killed_each_script_begins_once_and_what_is_lost_is_run_by_resume(project: Project) -> None:
     chance = random.Random(23)

@@ -85,7 +85,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         refuse_live(run.id, fresh, writer)
         refuse_leftover(run.id, fresh, choice.cases)
     if not wanted.lost_too:
-        refuse_lost(run.id, sessions, without_result(choice.cases, results))
+        refuse_lost(run, sessions, without_result(choice.cases, results))
     cases = tuple(case for case in choice.cases if case.sequence not in (queued or ()))
     resting += choice.resting + lost.resting
     told = f"{len(cases) + (len(lost.cases) if queued is None else 0):,} to run, {resting:,} left as they are"

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case
+from sharedenv.run.claims.blocks import TOKENS
+from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import close
 from sharedenv.run.journal import Run
 from sharedenv.run.listing import is_joinable
@@ -14,14 +16,18 @@ from sharedenv.run.session_state import SessionState, is_worker
 from sharedenv.run.workers import refuse_live, refuse_newer
 
 
-def refuse_lost(run_id: str, sessions: Iterable[SessionState], cases: Iterable[Case]) -> None:
+def refuse_lost(run: Run, sessions: Iterable[SessionState], cases: Iterable[Case]) -> None:
     """Raises SharedenvError where one of these cases, none of which has a result, may be in the hands of a worker who only keeps silent.
 
-    Silence is no death: a suspended job and a hung mount keep it, too.
+    Silence is no death: a suspended job and a hung mount keep it, too. Who was killed before he said who he is, and holds no token,
+    has nothing in hand.
     """
     wanted = {case.sequence: case for case in cases}
     workers = [session for session in sessions if is_worker(session.writer) and not session.ended]
     silent = [session for session in workers if not session.alive and not _is_dead(session)]
+    if any(session.owner is None for session in silent):
+        holders = {token.rpartition("-")[2] for token in DiskFolder(run.path).names(TOKENS)}
+        silent = [session for session in silent if session.owner is not None or session.writer in holders]
     if not wanted or not silent:
         return
     lines = []
@@ -31,9 +37,9 @@ def refuse_lost(run_id: str, sessions: Iterable[SessionState], cases: Iterable[C
         what = f", which had begun {begun[0]}" + (f" and {len(begun) - 1:,} more" if len(begun) > 1 else "") if begun else ""
         lines.append(f"{where}{what}: no sign for {session.silence:,.0f} s")
     raise SharedenvError(
-        f"scripts of run {run_id} may still be at work elsewhere",
+        f"scripts of run {run.id} may still be at work elsewhere",
         cause="\n".join(lines),
-        hint=f"sharedenv run --resume --run-id {run_id} --lost-too, when you know that they are dead",
+        hint=f"sharedenv run --resume --run-id {run.id} --lost-too, when you know that they are dead",
         exit_code=EXIT_USAGE,
     )
 
