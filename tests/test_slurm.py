@@ -276,8 +276,10 @@ def test_a_cancelled_task_leaves_its_cases_to_resume(on: Submitting) -> None:
     wait_until(lambda: on.cluster.states(job)[f"{job}_2"] == "CANCELLED", "one is cancelled")
     (on.path / "hold").unlink()
     wait_until(lambda: on.cluster.wait_for_end(job), "the other ends")
-    assert on.counts(run) == {"done": 3, "left": 3}
-    assert "3 not run: its task was cancelled" in on.call("status", run).stdout
+    assert on.counts(run) == {"done": 3, "interrupted": 1, "left": 2}
+    told = on.call("status", run).stdout
+    assert "1 interrupted: its task was cancelled\n    case2/script.py\n" in told
+    assert "2 not run: its task was cancelled\n    case4/script.py, case6/script.py\n" in told
     on.call("submit", "--resume", "--wait")
     assert on.counts(run) == {"done": 6}
     assert on.ran() == cases(1, 2, 2, 3, 4, 5, 6)
@@ -480,7 +482,7 @@ def test_cancel(on: Submitting) -> None:
     assert f"cancelled job {job} of run {run}" in on.call("cancel").stderr
     assert set(on.cluster.wait_for_end(job).values()) == {"CANCELLED"}
     assert on.ran().total() == 1
-    assert on.counts(run) == {"left": 3}
+    assert on.counts(run) == {"interrupted": 1, "left": 2}
     assert "no job in the queue" in on.call("cancel", run).stderr
 
 
