@@ -159,7 +159,7 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
             raise
         console.say(f"share {asked.share} was never begun: running all of it")
         return None
-    _refuse_queued(found.run)
+    _refuse_queued(found.run, insist=given["insist"])
     return found
 
 
@@ -174,14 +174,22 @@ def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -
     return beside
 
 
-def _refuse_queued(run: Run) -> None:
-    from sharedenv.slurm.queued import job_in_queue  # noqa: PLC0415 - a new run is in nobody's queue
+def _refuse_queued(run: Run, *, insist: bool) -> None:
+    from sharedenv.slurm.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
 
-    if job := job_in_queue(run.path, os.environ):
+    if not list_arrays(run.path):
+        return
+    from sharedenv.slurm.status import standing  # noqa: PLC0415 - as above
+
+    stands = standing(run, os.environ)
+    if stands.live:
         raise SharedenvError(
-            f"run {run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
+            f"run {run.id} is not over: job {stands.live[-1]} is still in Slurm's queue and runs its cases",
             hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
         )
+    if not insist and (sign := stands.sign):
+        hint = f"sharedenv status {run.id}, or --insist when you know that it is over"
+        raise SharedenvError(f"run {run.id} may not be over", cause=sign, hint=hint)
 
 
 def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:

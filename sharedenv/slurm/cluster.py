@@ -109,7 +109,7 @@ def _find_quietly(script: str, environ: Mapping[str, str]) -> str | None:
 
 def find(script: str, environ: Mapping[str, str], patience: float = PATIENCE) -> str | None:
     """The id of the job that this script was submitted as; None where Slurm knows of none. Raises SharedenvError when it can't say."""
-    argv = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"]
+    argv = ["squeue", "--noheader", "--all", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"]
     done = _call(argv, environ, patience=patience)
     if done.status != 0:
         raise SharedenvError("squeue does not answer", cause=_words(done), exit_code=EXIT_FAILED)
@@ -117,20 +117,22 @@ def find(script: str, environ: Mapping[str, str], patience: float = PATIENCE) ->
     return next((job for job, _, command in found if command == script), None)
 
 
-def tasks(jobs: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
+def tasks(jobs: Mapping[str, str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
     """Every task of these jobs that Slurm still knows, ended ones included while it remembers them (MinJobAge).
 
-    Raises SharedenvError when the controller doesn't answer, or not within ``patience`` seconds.
+    ``jobs``: id → path of the job script. A job of that number with another script is a stranger's: another cluster, or a controller
+    that numbers anew, gave it the number. Raises SharedenvError when the controller doesn't answer, or not within ``patience`` seconds.
     """
     if not jobs:
         return []
-    argv = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(jobs)}", "--format=%F|%K|%T|%N|%r"]
+    # --all: jobs in hidden partitions, too
+    argv = ["squeue", "--noheader", "--all", "--array", "--states=all", f"--jobs={','.join(jobs)}", "--format=%F|%K|%T|%N|%r|%o"]
     done = _call(argv, environ, patience=patience)
     if done.status != 0:
         if "Invalid job id" in done.stderr:
             return []  # what squeue says when it knows none of them any more
         raise SharedenvError("squeue did not answer", cause=_words(done), hint="scontrol ping", exit_code=EXIT_FAILED)
-    return [task for line in done.stdout.splitlines() if (task := _task(line))]
+    return [task for line in re.split(r"\n(?=\d+\|)", done.stdout) if (task := _task(line, jobs))]
 
 
 def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
@@ -171,6 +173,16 @@ def largest_array(environ: Mapping[str, str]) -> int:
     return size - 1
 
 
+def name(environ: Mapping[str, str]) -> str:
+    """The cluster's ClusterName; "" where Slurm can't say."""
+    try:
+        done = _call(["scontrol", "show", "config"], environ)
+    except SharedenvError:
+        return ""
+    match = re.search(r"^ClusterName\s*=\s*(\S+)", done.stdout, re.MULTILINE)
+    return match[1] if done.status == 0 and match else ""
+
+
 def count_cpus(partition: str | None, environ: Mapping[str, str]) -> int | None:
     """CPUs of the nodes of a partition (None: the default one) that are in service; None when Slurm can't say."""
     argv = ["sinfo", "--noheader", "--format=%P|%C"] + ([] if partition is None else [f"--partition={partition}"])
@@ -184,11 +196,14 @@ def count_cpus(partition: str | None, environ: Mapping[str, str]) -> int | None:
     return counted or None
 
 
-def _task(line: str) -> Task | None:
-    fields = line.split("|")
-    if len(fields) < 5 or not fields[0].isdigit():
+def _task(line: str, jobs: Mapping[str, str]) -> Task | None:
+    fields = line.rstrip("\n").split("|", 5)
+    if len(fields) < 6 or not fields[0].isdigit():
         return None
-    job, index, state, node, reason = fields[:5]
+    job, index, state, node, reason, script = fields
+    # runs/<run-id>/slurm/<n>/job.sh: what is above has many names, by links, mounts and moves
+    if jobs.get(job, "").split("/")[-5:] != script.split("/")[-5:]:
+        return None
     return Task(job, int(index) if index.isdigit() else None, state, _node(node), "" if reason == "None" else reason)
 
 

@@ -92,7 +92,7 @@ def submit_array(
     """
     run_id = run.id
     try:
-        array = create_array(run.path, number, cases, tasks, order.how, order.sets)
+        array = create_array(run.path, number, cases, tasks, order.how, order.sets, cluster.name(environ))
         build = job = ""
         try:
             if added:
@@ -100,7 +100,7 @@ def submit_array(
             if order.missing:
                 with open(_list_path(array), "wb", opener=private) as file:
                     file.write(b"".join(os.fsencode(script) + b"\0" for script in order.missing))
-                build = _submit(build_job(run_id, array, order), os.path.join(array.path, "build.sh"), environ)
+                build = _submit(build_job(run_id, array, order), array.build_script, environ)
             job = _submit(array_job(run_id, array, order, build or None), array.script, environ)
             return note_jobs(array, job, build)
         except cluster.Unclear as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sharedenv.run.case import Result
 from sharedenv.run.session_state import SessionState
-from sharedenv.run.workers import Fate, Worker
+from sharedenv.run.workers import Fate, Worker, living
 from sharedenv.slurm.arrays import Array, task_of, writer_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Tasks:
     sessions  of the run
     results   the last of each case, by writer and sequence
     queue     what Slurm says of the arrays' jobs, None when it doesn't answer
+    elsewhere  the arrays of which it can't tell: path → the cluster that can
     """
 
     def __init__(
@@ -38,8 +39,11 @@ class Tasks:
         sessions: Sequence[SessionState],
         results: Mapping[str, Mapping[int, Result]],
         queue: Sequence[cluster.Task] | None,
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
         self._reports = _reports(sessions)
+        self._begun = _begun(sessions)
+        self._elsewhere = elsewhere or {}
         self._queue = None if queue is None else {(task.job, task.index): task for task in queue if task.index is not None}
         self._builds = {task.job: task for task in queue or () if task.index is None}
         self._latest = _latest(results)
@@ -91,10 +95,15 @@ class Tasks:
         state = self._state(array, task)
         if state is not None and state.waiting:
             return Fate(alive=True, reason=state.reason)
-        if (state is not None and state.running) or (self._queue is None and report is not None and report.alive):
-            return Fate(alive=True, begun=report.running if report else ())
-        if self._queue is None and report is None:
-            return Fate(alive=True, reason="Slurm doesn't answer")
+        begun = self._begun.get((array.number, task))
+        # a fresh sign outweighs what Slurm says or doesn't say: it may be another cluster's, or hold a node for dead that lives
+        if (state is not None and state.running) or begun is not None:
+            return Fate(alive=True, begun=begun or ())
+        if report is None or not report.ended:  # it may wait in the queue, for the first time or again
+            if self._queue is None:
+                return Fate(alive=True, reason="Slurm doesn't answer")
+            if name := self._elsewhere.get(array.path):
+                return Fate(alive=True, reason=f"it was submitted to cluster {name}")
         return self._ended(array, state, report)
 
     def _ended(self, array: Array, state: cluster.Task | None, report: SessionState | None) -> Fate:
@@ -163,6 +172,15 @@ def _reports(sessions: Sequence[SessionState]) -> dict[tuple[int, int], tuple[in
             if (array, task) not in reports or restarts + 1 >= reports[array, task][0]:
                 reports[array, task] = (restarts + 1, session)
     return reports
+
+
+def _begun(sessions: Sequence[SessionState]) -> dict[tuple[int, int], set[int]]:
+    """What the living starts of each task have begun, by array and task: of a requeued one, two may live."""
+    begun: dict[tuple[int, int], set[int]] = {}
+    for session in living(sessions):
+        if (found := task_of(session.writer)) is not None:
+            begun.setdefault(found[:2], set()).update(session.running)
+    return begun
 
 
 def _latest(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int], Result]:

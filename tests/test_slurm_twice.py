@@ -1,0 +1,95 @@
+"""Never two processes in one case's folder, and never a stranger's job ended: clusters that share a disk, on a real Slurm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
+from tests.test_slurm import BODY, Submitting, cases, on
+
+__all__ = ["on"]  # the fixture
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module", params=["local", "other"])
+def other(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A second cluster on the same disk, of another name or, as admins do, of the same."""
+    require_slurm()
+    with running_cluster(nodes=1, cpus=2, name=request.param) as cluster:
+        yield cluster
+
+
+def test_another_cluster_does_not_run_what_is_at_work(on: Submitting, other: Cluster) -> None:
+    """Its squeue knows nothing of the job: the tasks' own signs count."""
+    on.copies(4, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "4", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2, 3, 4), "all run")
+    there = {**on.env, **other.env}
+    assert "4 running" in on.call("status", run, env=there).stdout
+    assert "4 still in the queue" in on.call("submit", "--resume", env=there).stderr
+    assert f"error: run {run} may not be over" in on.call("run", "--resume", env=there, status=2).stderr
+    assert f"error: this cluster doesn't have the job of run {run}" in on.call("cancel", run, env=there, status=1).stderr
+    (on.path / "hold").unlink()
+    assert set(on.cluster.wait_for_end(job).values()) == {"COMPLETED"}
+    assert "4 done" in on.call("status", run, env=there).stdout
+    assert on.ran() == cases(1, 2, 3, 4)
+
+
+def test_a_stranger_s_job_of_the_same_number_lives(on: Submitting, other: Cluster) -> None:
+    """The number is given on each cluster, and again by a controller that numbers anew: ours is the one with our script."""
+    on.copies(2, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "2", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "both run")
+    held = [other.call("sbatch", "--parsable", "-H", "-o", "/dev/null", "--wrap", "true")]
+    while int(held[-1]) < int(job):
+        held.append(other.call("sbatch", "--parsable", "-H", "-o", "/dev/null", "--wrap", "true"))
+    if held[-1] != job:
+        pytest.skip("the other cluster has given that number in an earlier test")
+    there = {**on.env, **other.env}
+    assert "this cluster doesn't have the job" in on.call("cancel", run, env=there, status=1).stderr
+    assert other.states(job) == {job: "PENDING"}
+    other.call("scancel", *held)
+    assert on.counts(run) == {"running": 2}
+    (on.path / "hold").unlink()
+    wait_until(lambda: on.counts(run) == {"done": 2}, "the end")
+
+
+def test_what_waits_on_another_cluster_is_not_submitted_here(on: Submitting, other: Cluster) -> None:
+    """It has given no sign yet: where the clusters have names of their own, that of the submission is known."""
+    if "ClusterName=local" in (other.folder / "slurm.conf").read_text():
+        pytest.skip("two clusters of one name can't be told apart before a task gives a sign")
+    on.copies(2, [], BODY)
+    run, job = on.submit("--sbatch", "--hold", "case*/script.py")
+    there = {**on.env, **other.env}
+    assert "it was submitted to cluster local" in on.call("status", run, env=there).stdout
+    assert "2 still in the queue" in on.call("submit", "--resume", env=there).stderr
+    assert "it was submitted to cluster local" in on.call("run", "--resume", env=there, status=2).stderr
+    assert "this cluster doesn't have the job" in on.call("cancel", run, env=there, status=1).stderr
+    assert set(on.cluster.states(job).values()) == {"PENDING"}
+    assert f"cancelled job {job}" in on.call("cancel", run).stderr
+
+
+def test_no_answer_of_squeue_counts_as_living(on: Submitting) -> None:
+    on.copies(1, [], BODY)
+    run, job = on.submit("--sbatch", "--hold", "case1/script.py")
+    silent = {**on.env, "SLURM_CONF": "/nonexistent/slurm.conf"}
+    assert f"error: run {run} may not be over" in on.call("run", "--resume", env=silent, status=2).stderr
+    on.call("run", "--resume", "--insist", env=silent)
+    assert on.ran() == cases(1)
+    on.cluster.call("scancel", job)
+
+
+def test_a_job_in_a_hidden_partition_is_in_the_queue(on: Submitting) -> None:
+    on.copies(1, [], BODY)
+    run, _ = on.submit("--sbatch", "--hold", "case1/script.py")
+    on.cluster.call("scontrol", "update", "PartitionName=debug", "Hidden=yes")
+    try:
+        assert on.counts(run) == {"waiting": 1}
+        assert "is still in Slurm's queue" in on.call("run", "--resume", status=2).stderr
+    finally:
+        on.cluster.call("scontrol", "update", "PartitionName=debug", "Hidden=no")
