@@ -126,6 +126,18 @@ class Cluster:
             self.call("scontrol", "update", f"nodename={node}", "state=resume")
         wait_until(lambda: self._idle_nodes() == len(self.nodes), f"{node} comes back")
 
+    @contextlib.contextmanager
+    def silent_node(self, node: str) -> Iterator[None]:
+        """A node that doesn't answer, whose processes run on, and that Slurm is told of as it finds out itself after SlurmdTimeout."""
+        self._processes[node].send_signal(signal.SIGSTOP)
+        try:
+            self.call("scontrol", "update", f"nodename={node}", "state=down", "reason=not responding")
+            yield
+        finally:
+            self._processes[node].send_signal(signal.SIGCONT)
+            self._end(node, subprocess.Popen.kill)
+            self.revive_node(node)
+
     def start(self) -> None:
         """Starts the daemons, each a child of this process, and waits until all nodes are idle."""
         # --force: munged refuses a socket below a folder that others can't search, such as mkdtemp's

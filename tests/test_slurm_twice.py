@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -93,3 +94,25 @@ def test_a_job_in_a_hidden_partition_is_in_the_queue(on: Submitting) -> None:
         assert "is still in Slurm's queue" in on.call("run", "--resume", status=2).stderr
     finally:
         on.cluster.call("scontrol", "update", "PartitionName=debug", "Hidden=no")
+
+
+def test_a_task_requeued_while_its_node_lives_runs_no_case_twice(on: Submitting) -> None:
+    """What a node that doesn't answer for long does: Slurm requeues its task, whose processes run on."""
+    on.copies(4, [], BODY)
+    (on.path / "case1/hold").touch()
+    run, job = on.submit("--tasks", "1", "-j", "1", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1), "the first case runs")
+    node = on.cluster.call("squeue", "-h", "-r", "-j", job, "-o", "%N")
+    with on.cluster.silent_node(node):
+        wait_until(lambda: "PENDING" in on.cluster.states(job).values(), "Slurm puts it back")
+
+        def waits() -> bool:
+            with contextlib.suppress(AssertionError):
+                on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
+            return "waiting until it starts nothing more there" in on.log(run, job, 1)
+
+        wait_until(waits, "it is started again")
+        wait_until(lambda: on.counts(run) == {"running": 1, "done": 3}, "the second start has run what the first one had not begun")
+        (on.path / "case1/hold").unlink()
+        wait_until(lambda: on.counts(run) == {"done": 4}, "the first start ends its case")
+    assert on.ran() == cases(1, 2, 3, 4)

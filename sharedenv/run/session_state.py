@@ -28,6 +28,7 @@ class SessionState:
     groups   the process group of each of these
     ended    how it ended ("done", "drained: why", "interrupted" …); "" while it has not
     alive    it has not ended and its process lives, as far as can be told
+    yielded  it starts nothing more: another may begin what it has not begun
     """
 
     writer: str
@@ -42,6 +43,7 @@ class SessionState:
     finished: float
     alive: bool
     groups: Mapping[int, int] = field(default_factory=dict)
+    yielded: bool = False
 
 
 def read_session(
@@ -52,6 +54,7 @@ def read_session(
     running: dict[int, float] = {}
     groups: dict[int, int] = {}
     ended, finished = "", 0.0
+    yielded = any("yielded" in record for record in records)
     for record in records:
         if "attempt" in record:
             running.pop(record["sequence"], None)
@@ -69,7 +72,8 @@ def read_session(
     alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
     started = first.get("started", touched)
     again = tuple(first.get("again", ()))
-    return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive, groups)
+    jobs = first.get("jobs", 1)
+    return SessionState(writer, number, owner, jobs, started, again, silence, running, ended, finished, alive, groups, yielded)
 
 
 def _is_start(value: Any) -> bool:

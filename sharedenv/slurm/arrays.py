@@ -5,6 +5,7 @@
     job.sh        the job script
     job.json      the ids that Slurm gave: written once
     build.list    scripts that the job which builds is given
+    restart-<a>   how often a task was started anew, once it was (restart.py)
     <A>_<a>.out   output of each task; build-<j>.out that of the job that built
 
 A task takes its cases from array.json by its number, so that a requeued task has the same ones, and writes its results
