@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
+from tests.test_clocks import BODY as FAILS_FIRST
+from tests.test_clocks import LIBRARIES
 from tests.test_slurm import BODY, Submitting, cases, on
 
 __all__ = ["on"]  # the fixture
@@ -116,3 +118,16 @@ def test_a_task_requeued_while_its_node_lives_runs_no_case_twice(on: Submitting)
         (on.path / "case1/hold").unlink()
         wait_until(lambda: on.counts(run) == {"done": 4}, "the first start ends its case")
     assert on.ran() == cases(1, 2, 3, 4)
+
+
+@pytest.mark.skipif(not LIBRARIES, reason="needs libfaketime (apt-get install faketime)")
+@pytest.mark.parametrize("stat", ["", "NO_FAKE_STAT=1"])
+def test_what_a_later_array_has_done_is_done_though_clocks_were_ahead(on: Submitting, stat: str) -> None:
+    """The tasks of the first one ran on nodes whose clocks were ahead: by their times they came last."""
+    on.copies(2, [], FAILS_FIRST)
+    ahead = f"export LD_PRELOAD={LIBRARIES[0]} FAKETIME=+10m FAKETIME_DONT_FAKE_MONOTONIC=1 {stat}"
+    on.call("submit", "case*/script.py", "--tasks", "1", "--wait", "--setup", ahead, status=1)
+    on.call("submit", "--resume", "--wait", "--setup", "true")
+    assert "2 done" in on.call("status").stdout
+    assert "nothing to submit" in on.call("submit", "--resume", "--setup", "true").stderr
+    assert "nothing to run" in on.call("run", "--resume").stderr

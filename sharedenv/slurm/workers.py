@@ -74,7 +74,7 @@ class Tasks:
         if own is None:
             return None
         here = self._latest.get((_HERE, sequence))
-        return own if here is None or here.start <= own.start else here
+        return own if here is None or here.order <= own.order else here
 
     def ever(self, sequence: int) -> Result | None:
         """The last result, of whatever array or none."""
@@ -159,7 +159,7 @@ def some_yet_to_begin(array: Array, sessions: Sequence[SessionState]) -> bool:
 
 def some_not_begun(array: Array, results: Mapping[int, Result]) -> bool:
     """Whether there are cases of an array that nobody has begun since it was made, by the run's own files."""
-    begun = {sequence for sequence, result in results.items() if result.start >= array.created}
+    begun = {sequence for sequence, result in results.items() if result.session >= array.created}
     return any(planned.sequence not in begun for planned in array.cases)
 
 
@@ -191,7 +191,7 @@ def _latest(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int]
         for sequence, result in ended.items():
             if not result.interrupted:
                 for place in ((_HERE if found is None else found[0], sequence), (_ANY, sequence)):
-                    if place not in latest or latest[place].start <= result.start:
+                    if place not in latest or latest[place].order <= result.order:
                         latest[place] = result
     return latest
 
