@@ -36,9 +36,14 @@ def refuse_living(layout: Layout, cases: Iterable[Case], own: str | None = None)
                 break
     else:
         return
-    raise SharedenvError(
-        f"run {run.id} works on {count(len(common), 'script')} of these",
+    raise beside(run.id, len(common), where, "join")
+
+
+def beside(run_id: str, common: int, where: str, command: str) -> SharedenvError:
+    """The error of who would begin cases that a living run has; ``where`` it is at work, and the command for who doesn't insist."""
+    return SharedenvError(
+        f"run {run_id} works on {count(common, 'script')} of these",
         cause=f"{where} is at work on it; two processes in one folder mix what they write",
-        hint=f"sharedenv join {run.id}, or --insist to begin them here as well",
+        hint=f"sharedenv {command} {run_id}, or --insist to begin them here as well",
         exit_code=EXIT_USAGE,
     )

@@ -129,7 +129,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 display=screen,
                 joblog=joblog,
                 threads=given["threads"],
-                begun=lambda: beside.look(journal.id) if beside else None,
+                begun=lambda: beside.begun(journal) if beside else None,
             )
         finally:
             starter.close()
@@ -164,12 +164,12 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
 
 
 def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -> Beside | None:
-    """Refuses what the workers of another run have (SharedenvError), and tells of runs of one process that have it; who looks again."""
+    """Refuses what another run that lives has (SharedenvError); who looks again once this one has begun."""
     if not insist:
         refuse_living(work.layout, work.cases, work.run.id if work.run else None)
     if work.run is not None or asked.share is not None:
         return None
-    beside = Beside(work.layout.runs, work.cases, console)
+    beside = Beside(work.layout.runs, work.cases, console, insist=insist)
     beside.look()
     return beside
 

@@ -18,6 +18,7 @@ from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
+from sharedenv.cli.beside import Beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
@@ -106,6 +107,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         work = new_work(console.pool, asked, here)
         if not given["insist"]:
             refuse_living(work.layout, work.cases)
+            Beside(work.layout.runs, work.cases, console).look()
     _tell(work, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
