@@ -628,8 +628,8 @@ def test_choice() -> None:
 def test_which_run_is_meant(tmp_path: Path) -> None:
     runs = str(tmp_path / "runs")
     all_ = create_run(runs, [case(1), case(2), case(3)], now=1e9)
-    part = create_run(runs, [case(1)], now=2e9)
-    other = create_run(runs, [Case(1, "/p/case1/s.py", ("x",), "k", "d")], now=3e9)
+    part = create_run(runs, [case(1)], now=1.1e9)
+    other = create_run(runs, [Case(1, "/p/case1/s.py", ("x",), "k", "d")], now=1.2e9)
     found = list_runs(runs)
     assert found == [other, part, all_]
     assert find_run(found, ["/p/case1/s.py"]) == other

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sharedenv.app.execute import Ended, execute, needed
-from sharedenv.app.guards import refuse_living
+from sharedenv.app.guards import refuse_living, refuse_step
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
@@ -103,6 +103,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.warn(text)
     if given["dry_run"]:
         return _dry_run(work, console)
+    refuse_step(given["insist"] or given["shard"] or _has_own(asked, os.environ.get("SLURM_PROCID", "")), os.environ)
     beside = _look_beside(work, asked, console, insist=given["insist"])
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
@@ -177,10 +178,10 @@ def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -
 def _refuse_queued(run: Run, *, insist: bool) -> None:
     from sharedenv.slurm.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
 
-    if not list_arrays(run.path):
-        return
     from sharedenv.slurm.status import standing  # noqa: PLC0415 - as above
 
+    if not list_arrays(run.path):
+        return
     stands = standing(run, os.environ)
     if stands.live:
         raise SharedenvError(
@@ -238,11 +239,15 @@ def _doubt(asked: Wanted, array: bool, work: Work, environ: Mapping[str, str]) -
     if array and asked.share is not None and asked.share.count == 1:
         return f"an array of one task has all the {many}; for the share that it had in a larger one: --shard I/N"
     number, tasks = environ.get("SLURM_ARRAY_TASK_ID", ""), environ.get("SLURM_ARRAY_TASK_COUNT", "1")
-    words = [*asked.selection.arguments, asked.selection.from_file or "", *(asked.arguments or ())]
-    own = asked.selection.from_file == "-" or any(number in word for word in words)  # what differs from task to task
-    if asked.share is not None or not number or tasks == "1" or own:
+    if asked.share is not None or not number or tasks == "1" or _has_own(asked, number):
         return None
     return f"each of the {tasks} tasks of this array runs the same {many}; with --array, its share of them"
+
+
+def _has_own(asked: Wanted, number: str) -> bool:
+    """Whether what is to run differs from task to task, of which this one has the ``number``."""
+    words = [*asked.selection.arguments, asked.selection.from_file or "", *(asked.arguments or ())]
+    return asked.selection.from_file == "-" or (number != "" and any(number in word for word in words))
 
 
 def _starter(screen: Screen) -> Starter:
