@@ -99,7 +99,7 @@ def test_of_a_requeued_task_both_starts_that_live_have_begun_what_they_have() ->
 
 def test_another_cluster_s_array_waits_until_its_tasks_have_said_that_they_end() -> None:
     sessions = [session(1, dead=True), session(2, ended="drained")]
-    workers = Tasks([array(1, 2, 3, tasks=3)], sessions, {}, [], {"/runs/r/slurm/1": "A"})
+    workers = Tasks([array(1, 2, 3, tasks=3)], sessions, {}, [], {"/runs/r/slurm/1": "it was submitted to cluster A"})
     assert [case_states([1, 2, 3], workers)[sequence].word for sequence in (1, 2, 3)] == ["waiting", "left", "waiting"]
     assert case_states([3], workers)[3].reason == "it was submitted to cluster A"
 

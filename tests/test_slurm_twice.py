@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +137,70 @@ def test_what_a_later_array_has_done_is_done_though_clocks_were_ahead(on: Submit
     assert "2 done" in on.call("status").stdout
     assert "nothing to submit" in on.call("submit", "--resume", "--setup", "true").stderr
     assert "nothing to run" in on.call("run", "--resume").stderr
+
+
+WAITS = """\
+echo 'sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying' >&2
+echo $$ >"$MARK"
+until [ -e "$MARK.go" ]; do sleep 0.1; done
+exec "$sbatch" "$@"
+"""
+
+
+def _waiting_submit(on: Submitting, tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
+    """`submit` in front of a full queue, and the number of its sbatch."""
+    # named sbatch, as the real one is while it retries
+    text = WAITS.replace("$MARK", str(tmp_path / "mark")).replace("$sbatch", str(shutil.which("sbatch")))
+    (tmp_path / "sbatch").write_text(f"#!/bin/bash\n[ -n \"$AGAIN\" ] || AGAIN=1 exec -a sbatch bash \"$0\" \"$@\"\n{text}")
+    (tmp_path / "sbatch").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{on.env['PATH']}"}
+    process = on.start("submit", "case*/script.py", "--tasks", "2", env={**on.env, **env})
+    wait_until(lambda: (tmp_path / "mark").exists() and (tmp_path / "mark").read_text().strip(), "sbatch waits")
+    return process, int((tmp_path / "mark").read_text())
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_ssh_ends_the_sbatch_that_waits(on: Submitting, tmp_path: Path, number: signal.Signals) -> None:
+    """It went on by itself, and got its job in beside that of `submit --resume`."""
+    on.copies(2, [], BODY)
+    process, sbatch = _waiting_submit(on, tmp_path)
+    time.sleep(1.5)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert "Slurm temporarily unable to accept job, sleeping and retrying" in told
+    assert process.returncode == 130
+    wait_until(lambda: not Path(f"/proc/{sbatch}").exists(), "sbatch has ended")
+    (tmp_path / "mark.go").touch()
+    on.call("submit", "--resume", "--wait")
+    assert on.ran() == cases(1, 2)
+
+
+def test_while_the_sbatch_of_a_submit_that_was_killed_waits_it_is_being_submitted(on: Submitting, tmp_path: Path) -> None:
+    on.copies(2, [], BODY)
+    process, _ = _waiting_submit(on, tmp_path)
+    process.kill()
+    process.communicate()
+    assert "2 waiting: it is being submitted" in on.call("status").stdout
+    assert "is being submitted" in on.call("submit", "--resume", status=2).stderr
+    assert "it is being submitted" in on.call("run", "--resume", status=2).stderr
+    (tmp_path / "mark.go").touch()
+    wait_until(lambda: on.ran() == cases(1, 2), "the job has come in")
+    assert "nothing to submit" in on.call("submit", "--resume").stderr
+    assert on.ran() == cases(1, 2)
+
+
+def test_srun_with_several_tasks_runs_nothing_twice(on: Submitting) -> None:
+    """#SBATCH --ntasks=2 with srun in front: by the words of the hint each case once."""
+    on.copies(4, [], BODY)
+    on.call("build", "case*/script.py")
+    own = f"{sys.executable} -m sharedenv"
+    script = on.path / "job.sh"
+    script.write_text(f"#!/bin/bash\n#SBATCH --ntasks=2\nsrun {own} run --no-build 'case*/script.py'\n")
+    job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", str(script), env=on.env, cwd=on.path)
+    assert set(on.cluster.wait_for_end(job).values()) == {"FAILED"}
+    assert "each of the 2 tasks of this step would run the same scripts" in (on.path / "out").read_text()
+    assert not on.ran()
+    script.write_text(f"#!/bin/bash\n#SBATCH --ntasks=2\nRUN=$({own} plan 'case*/script.py') && srun {own} join \"$RUN\"\n")
+    job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", str(script), env=on.env, cwd=on.path)
+    assert set(on.cluster.wait_for_end(job).values()) == {"COMPLETED"}, (on.path / "out").read_text()
+    assert on.ran() == cases(1, 2, 3, 4)

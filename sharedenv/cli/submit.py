@@ -129,7 +129,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
     if given["build_job"]:
         order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
-    array = _submit(work, run, number, tasks, order)
+    array = _submit(work, run, number, tasks, order, console)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
@@ -214,10 +214,11 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...]]:
     return stands.held, arrays
 
 
-def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:
+def _submit(work: Work, run: Run, number: int, tasks: int, order: Order, console: Console) -> Array:
     try:
         sets = _sets(work, run)
-        return submit_array(run, number, work.cases, work.planned if work.run else (), tasks, replace(order, sets=sets), os.environ)
+        added = work.planned if work.run else ()
+        return submit_array(run, number, work.cases, added, tasks, replace(order, sets=sets), os.environ, console.say)
     except cluster.Unclear:
         raise  # the job may be in the queue, and needs the run
     except BaseException:

@@ -186,9 +186,27 @@ def create_array(
 def refuse_submitting(run: str) -> None:
     """Raises SharedenvError when a process is about to hand an array of the run at this path to Slurm."""
     for array in list_arrays(run):
-        # on another machine nobody can ask for the process: sbatch tries for minutes
-        if not array.job and array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
+        if is_being_submitted(array):
             raise _busy(run, array.owner)
+
+
+def is_being_submitted(array: Array) -> bool:
+    """Whether a process is about to hand it to Slurm, or the sbatch of one that was killed."""
+    if array.job:
+        return False
+    # on another machine nobody can ask for the process: sbatch tries for minutes
+    if array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
+        return True
+    return any(_is_sbatch(number, array) for number in os.listdir("/proc") if number.isdigit()) if os.path.isdir("/proc") else False
+
+
+def _is_sbatch(number: str, array: Array) -> bool:
+    try:
+        with open(f"/proc/{number}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    return os.path.basename(words[0]) == b"sbatch" and any(os.fsencode(script) in words for script in (array.script, array.build_script))
 
 
 def _busy(run: str, owner: Owner | None) -> SharedenvError:

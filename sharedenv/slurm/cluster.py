@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.process import Finished, capture
+from sharedenv.process import Finished, capture, interruptible
 
 #: states of a task that will run or runs; every other one is an end
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
@@ -76,13 +76,20 @@ class Task:
         return _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
 
 
-def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> str:
-    """Hands a job script to sbatch and returns the job's id. Raises SharedenvError with sbatch's words, Unclear where they don't tell."""
+def submit(
+    script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str, tell: Callable[[str], None] | None = None
+) -> str:
+    """Hands a job script to sbatch and returns the job's id. Raises SharedenvError with sbatch's words, Unclear where they don't tell.
+
+    ``tell`` is given its words while it waits: in front of a full queue it does so for many minutes.
+    """
     environ = {name: value for name, value in environ.items() if name not in ("SBATCH_WAIT", "SBATCH_ARRAY_INX")}
     message = "can't tell whether the job is in Slurm's queue"
     try:
         # sbatch has a patience of its own: killed, it would leave a job that it was about to name
-        done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd, patience=None)
+        # and it must not go on by itself when we are ended: what it hands over then, nobody knows of
+        with interruptible():
+            done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd, patience=None, tell=tell)
         match = re.match(r"(\d+)(;|$)", done.stdout.strip().rpartition("\n")[2]) if done.status == 0 else None
         unclear = match is None and (done.status <= 0 or _UNCLEAR.search(done.stderr) is not None)
         job = match[1] if match else _find_quietly(script, environ) if unclear else None
@@ -219,10 +226,14 @@ def _kilo(text: str) -> int:
 
 
 def _call(
-    argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None, patience: float | None = PATIENCE
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: str | None = None,
+    patience: float | None = PATIENCE,
+    tell: Callable[[str], None] | None = None,
 ) -> Finished:
     try:
-        return capture(argv, env=_clean(environ), cwd=cwd, timeout=patience)
+        return capture(argv, env=_clean(environ), cwd=cwd, timeout=patience, tell=tell)
     except FileNotFoundError:
         raise SharedenvError(
             f"Slurm is not to be found here: no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sharedenv.errors import SharedenvError
 from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import Array, list_arrays
+from sharedenv.slurm.arrays import Array, is_being_submitted, list_arrays
 
 FORGOTTEN = 60 * 86400.0  #: seconds after which a submission that Slurm can't be asked about counts as over: no queue is that long
 
@@ -55,14 +55,15 @@ def jobs_in_queue(runs: Sequence[str], environ: Mapping[str, str], patience: flo
 
 
 def elsewhere(arrays: Sequence[Array], tasks: Sequence[cluster.Task], environ: Mapping[str, str]) -> dict[str, str]:
-    """The arrays of which this cluster can't tell: path → the other cluster that has it. ``tasks``: what this one knows of them.
+    """The arrays of which this cluster can't tell: path → who has it, in words for the user. ``tasks``: what this one knows of them.
 
     One that was submitted two months ago is over.
     """
     known = {task.job for task in tasks}
     unknown = [array for array in arrays if array.cluster and array.job not in known and time.time() - array.created < FORGOTTEN]
     here = cluster.name(environ) if unknown else ""
-    return {array.path: array.cluster for array in unknown if here and array.cluster != here}
+    strange = {array.path: f"it was submitted to cluster {array.cluster}" for array in unknown if here and array.cluster != here}
+    return {**strange, **{array.path: "it is being submitted" for array in arrays if is_being_submitted(array)}}
 
 
 def with_job(array: Array, environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> Array:

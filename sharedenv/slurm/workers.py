@@ -30,7 +30,7 @@ class Tasks:
     sessions  of the run
     results   the last of each case, by writer and sequence
     queue     what Slurm says of the arrays' jobs, None when it doesn't answer
-    elsewhere  the arrays of which it can't tell: path → the cluster that can
+    elsewhere  the arrays of which it can't tell: path → who has them, in words
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class Tasks:
         if report is None or not report.ended:  # it may wait in the queue, for the first time or again
             if self._queue is None:
                 return Fate(alive=True, reason="Slurm doesn't answer")
-            if name := self._elsewhere.get(array.path):
-                return Fate(alive=True, reason=f"it was submitted to cluster {name}")
+            if where := self._elsewhere.get(array.path):
+                return Fate(alive=True, reason=where)
         return self._ended(array, state, report)
 
     def _ended(self, array: Array, state: cluster.Task | None, report: SessionState | None) -> Fate:
