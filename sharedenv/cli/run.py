@@ -177,7 +177,6 @@ def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -
 
 def _refuse_queued(run: Run, *, insist: bool) -> None:
     from sharedenv.slurm.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
-
     from sharedenv.slurm.status import standing  # noqa: PLC0415 - as above
 
     if not list_arrays(run.path):
