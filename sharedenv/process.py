@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import stat
 import threading
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -15,6 +16,8 @@ from sharedenv.frozen import frozen
 
 if TYPE_CHECKING:
     import subprocess
+
+_LISTEN = 1.0  # seconds between looks at what a program says
 
 _live: set[subprocess.Popen[str]] = set()
 _live_lock = threading.Lock()
@@ -37,20 +40,59 @@ def capture(
     cwd: str | None = None,
     stdin: str | None = None,
     timeout: float | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Finished:
     """Runs a program to its end; ``stdin`` is its input (none by default). Raises OSError when it can't be started.
 
-    After ``timeout`` seconds it is killed, and what it had to say is that it did not answer.
+    After ``timeout`` seconds it is killed, and what it had to say is that it did not answer. ``tell`` is given what it says on stderr
+    while it goes on.
     """
     import subprocess  # noqa: PLC0415 - a run with a full pool does without
 
     pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     with _started(argv, env, cwd, pipe, subprocess.PIPE) as process:
+        if tell is not None:
+            _listen(process, tell)
         try:
             stdout, stderr = process.communicate(stdin, timeout)
         except subprocess.TimeoutExpired:
             return Finished(-signal.SIGKILL, "", f"no answer within {timeout:g} s")
     return Finished(process.returncode, stdout, stderr)
+
+
+def _listen(process: subprocess.Popen[str], tell: Callable[[str], None]) -> None:
+    """Waits for the end of a process and tells what it says meanwhile."""
+    import subprocess  # noqa: PLC0415 - as above
+
+    heard = 0
+    while True:
+        try:
+            process.communicate(timeout=_LISTEN)
+        except subprocess.TimeoutExpired as so_far:
+            said = bytes(so_far.stderr or b"")
+            if text := said[heard:].decode(errors="replace").strip():
+                tell(text)
+            heard = len(said)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """TERM and HUP (a lost ssh) end what is captured meanwhile, as Ctrl-C does, where they are not ignored. Main thread only."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def capture_to(log: IO[str], argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Finished:

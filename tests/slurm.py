@@ -23,7 +23,7 @@ _PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 _CONFIGURATION = """\
-ClusterName=local
+ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
 SlurmUser={user}
@@ -126,6 +126,18 @@ class Cluster:
             self.call("scontrol", "update", f"nodename={node}", "state=resume")
         wait_until(lambda: self._idle_nodes() == len(self.nodes), f"{node} comes back")
 
+    @contextlib.contextmanager
+    def silent_node(self, node: str) -> Iterator[None]:
+        """A node that doesn't answer, whose processes run on, and that Slurm is told of as it finds out itself after SlurmdTimeout."""
+        self._processes[node].send_signal(signal.SIGSTOP)
+        try:
+            self.call("scontrol", "update", f"nodename={node}", "state=down", "reason=not responding")
+            yield
+        finally:
+            self._processes[node].send_signal(signal.SIGCONT)
+            self._end(node, subprocess.Popen.kill)
+            self.revive_node(node)
+
     def start(self) -> None:
         """Starts the daemons, each a child of this process, and waits until all nodes are idle."""
         # --force: munged refuses a socket below a folder that others can't search, such as mkdtemp's
@@ -184,24 +196,27 @@ _MUNGE_FILES = {
 
 @contextlib.contextmanager
 def running_cluster(
-    nodes: int = 2, cpus: int = 4, *, max_array_size: int = 1001, min_job_age: int = 3600, threads: int = 1, extra: str = ""
+    nodes: int = 2, cpus: int = 4, *, max_array_size: int = 1001, min_job_age: int = 3600, threads: int = 1, extra: str = "",
+    name: str = "local",
 ) -> Iterator[Cluster]:
     """A cluster of ``nodes`` nodes that each claim ``cpus`` CPUs, whatever the machine has; stopped at the end.
 
     min_job_age  seconds that Slurm remembers a job that has ended
     threads      of a core; with more than one a task gets whole cores (CR_Core), as clusters with hyper-threads are set up
     extra        more lines for slurm.conf
+    name         its ClusterName
     """
     # unix sockets live below: their paths are short (108 bytes), so pytest's own folders are no place for them
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
     cluster = Cluster(folder, nodes)
-    for name in ("state", *(f"spool/{node}" for node in cluster.nodes)):
-        (folder / name).mkdir(parents=True)
+    for part in ("state", *(f"spool/{node}" for node in cluster.nodes)):
+        (folder / part).mkdir(parents=True)
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o600)
     ports = _free_ports(nodes + 1)
     host = socket.gethostname().partition(".")[0]
     text = _CONFIGURATION.format(
+        name=name,
         host=host,
         port=ports[0],
         user=getpass.getuser(),

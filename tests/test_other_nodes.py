@@ -101,8 +101,10 @@ def test_two_runs_that_begin_in_one_second_see_each_other(project: Project) -> N
     time.sleep(0.5)
     other = project.start("run", "-j2", "case1/script.py", "case2/script.py")
     said = [process.communicate(timeout=120)[1] for process in (slow, other)]
-    seen = [bool(re.search(r"warning: run \S+ \(process \d+ on \S+\) runs 2 scripts of these as well", text)) for text in said]
+    seen = [bool(re.search(r"error: run \S+ works on 2 scripts of these\n  cause: process \d+ on ", text)) for text in said]
     assert seen == [True, False], said
+    assert [slow.returncode, other.returncode] == [2, 0]
+    assert len(list((project.pool / "runs").glob("2*"))) == 1  # nothing is left of the one that began nothing
 
 
 def test_who_is_too_late_is_told_that_it_is_not_permitted(project: Project) -> None:

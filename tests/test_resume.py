@@ -192,8 +192,22 @@ def test_a_retry_says_what_it_left_undone(project: Project) -> None:
     assert re.search(r"\n2 scripts never ran to the end: sharedenv run --resume --run-id \S+\n", told)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--", "another case")])
-def test_a_run_beside_one_at_work_on_the_same_cases_is_told_so(project: Project, arguments: tuple[str, ...]) -> None:
+def test_what_a_run_has_at_work_no_other_begins(project: Project) -> None:
+    """Neither here nor on Slurm, which isn't asked for it; of runs that have ended nobody is in the way."""
+    process = begin(project, count=3)
+    for command in ("run", "submit"):
+        told = project.call(command, "case[13]/script.py", status=2).stderr
+        assert re.search(rf"error: run \S+ works on 2 scripts of these\n  cause: process {process.pid} on ", told)
+        assert re.search(r"hint: sharedenv status \S+, or --insist to begin them here as well", told)
+    assert len(started(project)) == 2
+    (project.path / "go").touch()
+    process.communicate(timeout=120)
+    assert "2 succeeded" in project.call("run", "case[13]/script.py").stderr
+
+
+@pytest.mark.parametrize("arguments", [("--insist",), ("--", "another case"), ("--cwd", "case2")])
+def test_a_run_beside_one_at_work_where_that_is_meant(project: Project, arguments: tuple[str, ...]) -> None:
+    """With other arguments, or in another folder, a case is another one."""
     process = begin(project, count=3)
     beside = project.start("run", "-j2", "case[13]/script.py", *arguments)
     wait_for(lambda: len(started(project)) >= 4)
@@ -202,7 +216,7 @@ def test_a_run_beside_one_at_work_on_the_same_cases_is_told_so(project: Project,
     stderr = beside.communicate(timeout=120)[1]
     assert "2 succeeded" in stderr
     told = re.search(r"warning: run \S+ \(process (\d+) on \S+\) runs 2 scripts of these as well, in the same folders", stderr)
-    assert (told and told[1]) == (None if arguments else str(process.pid))
+    assert (told and told[1]) == (str(process.pid) if arguments == ("--insist",) else None)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -614,8 +628,8 @@ def test_choice() -> None:
 def test_which_run_is_meant(tmp_path: Path) -> None:
     runs = str(tmp_path / "runs")
     all_ = create_run(runs, [case(1), case(2), case(3)], now=1e9)
-    part = create_run(runs, [case(1)], now=2e9)
-    other = create_run(runs, [Case(1, "/p/case1/s.py", ("x",), "k", "d")], now=3e9)
+    part = create_run(runs, [case(1)], now=1.1e9)
+    other = create_run(runs, [Case(1, "/p/case1/s.py", ("x",), "k", "d")], now=1.2e9)
     found = list_runs(runs)
     assert found == [other, part, all_]
     assert find_run(found, ["/p/case1/s.py"]) == other

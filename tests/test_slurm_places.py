@@ -21,9 +21,11 @@ def array(*sequences: int, tasks: int = 1, number: int = 1, build: str = "") -> 
     return Array(f"/runs/r/slurm/{number}", cases, tasks, How(), str(100 + number), build)
 
 
-def session(task: int = 1, *, number: int = 1, restarts: int = 0, running: tuple[int, ...] = (), ended: str = "") -> SessionState:
+def session(
+    task: int = 1, *, number: int = 1, restarts: int = 0, running: tuple[int, ...] = (), ended: str = "", dead: bool = False
+) -> SessionState:
     writer = writer_of(array(number=number), task, restarts)
-    return SessionState(writer, 1, None, 1, 1000.0, (), 1.0, dict.fromkeys(running, 1000.0), ended, 0.0, not ended)
+    return SessionState(writer, 1, None, 1, 1000.0, (), 1.0, dict.fromkeys(running, 1000.0), ended, 0.0, not ended and not dead)
 
 
 def result(sequence: int, status: int = 0, *, start: float = 0.0, error: str = "") -> Result:
@@ -77,10 +79,30 @@ def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> Non
     """What it was at work on is interrupted, what was yet to come is not run; both are lost."""
     tasks = [] if state is None else [Task("101", 1, state)]
     results = {"1-1": {1: result(1), 2: result(2, 1)}}
-    places = locate([1, 2, 3, 4], results, [session(running=(3,))], [array(1, 2, 3, 4)], tasks)
+    places = locate([1, 2, 3, 4], results, [session(running=(3,), dead=True)], [array(1, 2, 3, 4)], tasks)
     assert [place.word for place in places.values()] == ["done", "failed", "interrupted", "left"]
     assert [place.lost for place in places.values()] == [False, False, True, True]
     assert places[3].reason == places[4].reason == reason
+
+
+@pytest.mark.parametrize("state", ["NODE_FAIL", "TIMEOUT", "PENDING", None])
+def test_a_fresh_sign_outweighs_what_squeue_says_or_does_not_say(state: str | None) -> None:
+    """Slurm holds a node for dead that lives, or it is another cluster's Slurm."""
+    tasks = [] if state is None else [Task("101", 1, state)]
+    at_work = "waiting" if state == "PENDING" else "running"
+    assert words([array(1, 2, 3)], {"1-1": {1: result(1)}}, [session(running=(2,))], tasks) == ["done", at_work, "waiting"]
+
+
+def test_of_a_requeued_task_both_starts_that_live_have_begun_what_they_have() -> None:
+    sessions = [session(running=(1,)), session(restarts=1, ended="done")]
+    assert words([array(1, 2, 3)], {"1-1r1": {2: result(2), 3: result(3)}}, sessions, [Task("101", 1, "COMPLETED")]) == ["running", "done", "done"]
+
+
+def test_another_cluster_s_array_waits_until_its_tasks_have_said_that_they_end() -> None:
+    sessions = [session(1, dead=True), session(2, ended="drained")]
+    workers = Tasks([array(1, 2, 3, tasks=3)], sessions, {}, [], {"/runs/r/slurm/1": "it was submitted to cluster A"})
+    assert [case_states([1, 2, 3], workers)[sequence].word for sequence in (1, 2, 3)] == ["waiting", "left", "waiting"]
+    assert case_states([3], workers)[3].reason == "it was submitted to cluster A"
 
 
 @pytest.mark.parametrize(

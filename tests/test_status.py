@@ -186,7 +186,7 @@ def session(
 ) -> SessionState:
     finished = started + 10 if ended else 0.0
     since = dict.fromkeys(running, started)
-    return SessionState(writer, number, this_process(), 2, started, (), 5.0, since, ended, finished, alive)
+    return SessionState(writer, number, this_process(), 2, started, (), 5.0, since, ended, finished, alive, began=started)
 
 
 @pytest.mark.parametrize(

@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 
+from sharedenv.app.guards import beside
 from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
+from sharedenv.run.journal import Run
 from sharedenv.run.over import unended
 from sharedenv.run.runs import open_run
 
 
 class Beside:
     """Looks for other runs at work on cases: before a run begins and, since another may begin at the same moment, once it can
-    be seen itself. Of two that look so, one sees the other.
+    be seen itself. Of two that look so, one sees the other; where both do, neither goes on.
     """
 
-    def __init__(self, runs: str, cases: Iterable[Case], console: Console) -> None:
+    def __init__(self, runs: str, cases: Iterable[Case], console: Console, *, insist: bool = False) -> None:
+        self._insist = insist
         self._runs = runs
         self._cases = cases
         self._console = console
         self._looked_at: set[str] = set()
 
     def look(self, own: str = "") -> None:
-        """Tells of the unended runs but one's ``own``, each once. Raises as check_beside."""
+        """Looks at the unended runs but one's ``own``, each once. Raises as check_beside."""
         for name in unended(self._runs):
             if name != own and name not in self._looked_at:
                 self._looked_at.add(name)
-                check_beside(self._runs, name, self._cases, self._console)
+                check_beside(self._runs, name, self._cases, self._console, insist=self._insist)
+
+    def begun(self, journal: Run) -> None:
+        """Looks again, now that others can see this run, of which nothing is left where one of them has its cases."""
+        try:
+            self.look(journal.id)
+        except SharedenvError:
+            shutil.rmtree(journal.path, ignore_errors=True)
+            raise
 
 
-def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console) -> None:
-    """Whether another run (its name, below ``runs``) has these cases at work. Raises SharedenvError when they outlived it: two
-    processes in one folder mix.
-
-    A run that lives may be meant to run beside this one, so that is only said.
+def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console, *, insist: bool) -> None:
+    """Whether another run (its name, below ``runs``) has these cases at work. Raises SharedenvError when it has, or when they outlived
+    it: two processes in one folder mix. Who does ``insist`` is only told of a run that lives.
     """
     # the last run has ended, most times
     from sharedenv.run.leftover import refuse_leftover, without_result  # noqa: PLC0415
     from sharedenv.run.workers import Processes, case_state  # noqa: PLC0415
 
-    wanted = {case.identity for case in cases}
+    wanted = {(*case.identity, case.folder) for case in cases}
     try:
         other = open_run(runs, name)
         results, sessions = other.read()
-        common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
+        common = [case for case in without_result(other.cases(), results) if (*case.identity, case.folder) in wanted]
     except SharedenvError:
         return  # a run whose files are gone says nothing
     refuse_leftover(other.id, sessions, common)
@@ -53,4 +63,6 @@ def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console) 
     held = [state for case in common if (state := case_state(case.sequence, workers)).held]
     if held and (worker := held[0].worker) is not None and worker.owner is not None:
         where = f"process {worker.owner.pid} on {worker.host}"
+        if not insist:
+            raise beside(other.id, len(held), where, "status")
         console.warn(f"run {other.id} ({where}) runs {count(len(held), 'script')} of these as well, in the same folders")

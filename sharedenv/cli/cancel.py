@@ -34,6 +34,7 @@ from sharedenv.run.workers import living
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import list_arrays
 from sharedenv.slurm.queued import with_job
+from sharedenv.slurm.status import standing
 
 _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of its scripts, and some
 
@@ -69,11 +70,14 @@ def _cancel(run: Run, console: Console) -> int:
     arrays = [with_job(array, os.environ) for array in list_arrays(run.path)]
     if not arrays:
         return _cancel_local(run, console)
-    jobs = [job for array in arrays for job in (array.build, array.job) if job]
+    jobs = {job: script for array in arrays for job, script in array.jobs.items()}
     live = sorted({task.job for task in cluster.tasks(jobs, os.environ) if task.live})
     if live:
         cluster.cancel(live, os.environ)
         console.say(f"cancelled job {', '.join(live)} of run {run.id}")
+    elif sign := standing(run, os.environ).sign:
+        message = f"this cluster doesn't have the job of run {run.id}"
+        raise SharedenvError(message, cause=sign, hint=f"sharedenv status {run.id}", exit_code=EXIT_FAILED)
     if not _cancel_leftover(run, "submit", console) and not live:
         console.say(f"run {run.id} has no job in the queue")
     return 0

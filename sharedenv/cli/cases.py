@@ -41,7 +41,7 @@ _CASE_OPTIONS = (
     option("--cwd", metavar="DIR", yields=("resume", "retry_failed"), help="Start every script there. [default: each in its own folder]"),
     option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
     option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
-    option("--insist", is_flag=True, help="Begin also what the workers of another run are at work on (`sharedenv join`)."),
+    option("--insist", is_flag=True, help="Begin also what another run is at work on."),
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
 )
 _RESUME_OPTIONS = (

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sharedenv.app.execute import Ended, execute, needed
-from sharedenv.app.guards import refuse_living
+from sharedenv.app.guards import refuse_living, refuse_step
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import Beside
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, choose_sets, kept_journal, resume_options, wanted
+from sharedenv.cli.doubt import doubt, has_own
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
@@ -99,10 +100,11 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     _warn(work, asked, given["no_build"], console)
     for note in work.notes:
         console.say(note)
-    if text := _doubt(asked, given["array"], work, os.environ):
+    if text := doubt(asked, given["array"], work, os.environ):
         console.warn(text)
     if given["dry_run"]:
         return _dry_run(work, console)
+    refuse_step(given["insist"] or given["shard"] or has_own(asked, os.environ.get("SLURM_PROCID", "")), os.environ)
     beside = _look_beside(work, asked, console, insist=given["insist"])
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
@@ -129,7 +131,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 display=screen,
                 joblog=joblog,
                 threads=given["threads"],
-                begun=lambda: beside.look(journal.id) if beside else None,
+                begun=lambda: beside.begun(journal) if beside else None,
             )
         finally:
             starter.close()
@@ -159,29 +161,36 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
             raise
         console.say(f"share {asked.share} was never begun: running all of it")
         return None
-    _refuse_queued(found.run)
+    _refuse_queued(found.run, insist=given["insist"])
     return found
 
 
 def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -> Beside | None:
-    """Refuses what the workers of another run have (SharedenvError), and tells of runs of one process that have it; who looks again."""
+    """Refuses what another run that lives has (SharedenvError); who looks again once this one has begun."""
     if not insist:
         refuse_living(work.layout, work.cases, work.run.id if work.run else None)
     if work.run is not None or asked.share is not None:
         return None
-    beside = Beside(work.layout.runs, work.cases, console)
+    beside = Beside(work.layout.runs, work.cases, console, insist=insist)
     beside.look()
     return beside
 
 
-def _refuse_queued(run: Run) -> None:
-    from sharedenv.slurm.queued import job_in_queue  # noqa: PLC0415 - a new run is in nobody's queue
+def _refuse_queued(run: Run, *, insist: bool) -> None:
+    from sharedenv.slurm.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
+    from sharedenv.slurm.status import standing  # noqa: PLC0415 - as above
 
-    if job := job_in_queue(run.path, os.environ):
+    if not list_arrays(run.path):
+        return
+    stands = standing(run, os.environ)
+    if stands.live:
         raise SharedenvError(
-            f"run {run.id} is not over: job {job} is still in Slurm's queue and runs its cases",
+            f"run {run.id} is not over: job {stands.live[-1]} is still in Slurm's queue and runs its cases",
             hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
         )
+    if not insist and (sign := stands.sign):
+        hint = f"sharedenv status {run.id}, or --insist when you know that it is over"
+        raise SharedenvError(f"run {run.id} may not be over", cause=sign, hint=hint)
 
 
 def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:
@@ -220,29 +229,6 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
 
     if not array_name(os.environ):
         warned(work.plan, console)
-
-
-def _doubt(asked: Wanted, array: bool, work: Work, environ: Mapping[str, str]) -> str | None:
-    """Where the task of an array runs all the scripts, and may not be meant to: why; else None."""
-    many = count(len(work.cases), "script")
-    if len(work.cases) < 2:
-        return None
-    if array and asked.share is not None and asked.share.count == 1:
-        return f"an array of one task has all the {many}; for the share that it had in a larger one: --shard I/N"
-    number, tasks = environ.get("SLURM_ARRAY_TASK_ID", ""), environ.get("SLURM_ARRAY_TASK_COUNT", "1")
-    words = [*asked.selection.arguments, asked.selection.from_file or "", *(asked.arguments or ())]
-    own = asked.selection.from_file == "-" or any(number in word for word in words)  # what differs from task to task
-    if asked.share is not None or not number or tasks == "1" or own:
-        return None if asked.share is not None else _idle_nodes(many, environ)
-    return f"each of the {tasks} tasks of this array runs the same {many}; with --array, its share of them"
-
-
-def _idle_nodes(many: str, environ: Mapping[str, str]) -> str | None:
-    """That a job has more nodes than the one this runs on; None where it has not, or where srun starts us on each."""
-    nodes = environ.get("SLURM_JOB_NUM_NODES", "1")
-    if nodes == "1" or "SLURM_STEP_ID" in environ:
-        return None
-    return f"this job has {nodes} nodes, and all the {many} run on this one; on all of them: sharedenv plan, then srun sharedenv join"
 
 
 def _starter(screen: Screen) -> Starter:

@@ -17,6 +17,7 @@ from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
+from sharedenv.cli.beside import Beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
@@ -104,9 +105,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
     else:
         order = _order(given, here, console)
-        work = new_work(console.pool, asked, here)
-        if not given["insist"]:
-            refuse_living(work.layout, work.cases)
+        work = _new(asked, here, console, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
@@ -128,7 +127,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
     if given["build_job"]:
         order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
-    array = _submit(work, run, number, tasks, order)
+    array = _submit(work, run, number, tasks, order, console)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
@@ -202,6 +201,15 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
 
 
+def _new(asked: Wanted, here: str, console: Console, *, insist: bool) -> Work:
+    """The work of a new run. Raises SharedenvError, also where another run that lives has some of it."""
+    work = new_work(console.pool, asked, here)
+    if not insist:
+        refuse_living(work.layout, work.cases)
+        Beside(work.layout.runs, work.cases, console).look()
+    return work
+
+
 def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]]:
     """What earlier submissions of a run still have in the queue: sequences, and the arrays; and the sequences of what was at work when
     a time limit was met. Raises SharedenvError when Slurm can't say.
@@ -220,10 +228,11 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]
     return stands.held, arrays, frozenset(cut_off)
 
 
-def _submit(work: Work, run: Run, number: int, tasks: int, order: Order) -> Array:
+def _submit(work: Work, run: Run, number: int, tasks: int, order: Order, console: Console) -> Array:
     try:
         sets = _sets(work, run)
-        return submit_array(run, number, work.cases, work.planned if work.run else (), tasks, replace(order, sets=sets), os.environ)
+        added = work.planned if work.run else ()
+        return submit_array(run, number, work.cases, added, tasks, replace(order, sets=sets), os.environ, console.say)
     except cluster.Unclear:
         raise  # the job may be in the queue, and needs the run
     except BaseException:

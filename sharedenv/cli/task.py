@@ -28,8 +28,10 @@ from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.runs import open_run
+from sharedenv.run.session import Session
 from sharedenv.run.starter import PlainStarter, Starter
-from sharedenv.slurm.arrays import How, open_array
+from sharedenv.slurm.arrays import Array, How, open_array
+from sharedenv.slurm.restart import await_earlier, note_restart, restarts_of, was_restarted
 from sharedenv.slurm.task import Assignment, assignment, cpus_asked, prepare_all
 from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
@@ -48,7 +50,7 @@ def main() -> int:
         run = open_run(layout.runs, os.path.basename(path), owned=True)
         array = open_array(run.path, int(number), owned=True)
         console = Console(array.how.verbosity)
-        return _work(layout, run, assignment(run, array, os.environ), console)
+        return _begin(layout, run, array, console)
     except Distrust as error:
         console.error(SharedenvError(error.message, cause=error.cause, hint=error.hint))
         return EXIT_USAGE
@@ -67,36 +69,20 @@ def main() -> int:
         return told.exit_code
 
 
-def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> int:
-    how = assigned.array.how
-    jobs = how.jobs or cpus_asked(how, os.environ)
-    keys = dict.fromkeys(case.key for case in assigned.cases)
-    before = f", {assigned.ended:,} before" if assigned.ended else ""
-    console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")
-    if assigned.edited:
-        console.warn(f"edited since they were submitted, run as they are now in the environments of then: {_names(assigned.edited)}")
-    session = run.begin(jobs=jobs, writer=assigned.writer, keys=keys)
+def _begin(layout: Layout, run: Run, array: Array, console: Console) -> int:
+    """Takes the task; a requeued one begins once an earlier start of it that lives begins nothing more."""
+    assigned = assignment(run, array, os.environ)
+    task, restarts = assigned.task, restarts_of(os.environ)
+    jobs = array.how.jobs or cpus_asked(array.how, os.environ)
+    if restarts:
+        note_restart(array, task, restarts)
+    session = run.begin(jobs=jobs, writer=assigned.writer, keys={case.key for case in assigned.cases})
+    session.keep(lambda: was_restarted(array, task, restarts))
     ended = "ended by an error"
     try:
-        chosen = functools.partial(_staged, layout, console) if how.stage else None
-        ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, chosen, console.warn)
-        planned = {case.sequence: case.digest for case in run.cases()}
-        digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
-        screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
-        starter = _starter(how, screen)
-        recorder = _Recorder(screen, session, digests, time.time())
-        batch = Batch(Queue(assigned.cases), starter, _options(how, jobs), recorder)
-        for key, prepared in ready.items():
-            recorder.ready(key, prepared)
-            batch.deliver(key, prepared)
-        session.keep()
-        try:
-            outcome = batch.run()
-        finally:
-            starter.close()
-        screen.finish()
-        if recorder.edited:
-            console.warn(f"edited while the task was at work, so results may be of either text: {_names(recorder.edited)}")
+        if restarts:
+            assigned = assignment(run, array, os.environ, await_earlier(run, array, task, restarts, console))
+        outcome = _work(layout, run, assigned, session, jobs, console)
         ended = _ending(outcome)
     except SharedenvError as error:
         ended = f"ended: {error.message}"
@@ -105,8 +91,36 @@ def _work(layout: Layout, run: Run, assigned: Assignment, console: Console) -> i
         session.close(ended)
     results = [result for result in outcome.results.values() if not result.interrupted]
     failed = sum(not result.succeeded for result in results)
-    console.say(f"task {assigned.task}: {len(results) - failed:,} succeeded, {failed:,} failed, {outcome.left:,} not run")
+    console.say(f"task {task}: {len(results) - failed:,} succeeded, {failed:,} failed, {outcome.left:,} not run")
     return EXIT_FAILED if failed or outcome.left or _failed_before(run, assigned) else 0
+
+
+def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs: int, console: Console) -> Outcome:
+    how = assigned.array.how
+    keys = dict.fromkeys(case.key for case in assigned.cases)
+    before = f", {assigned.ended:,} before" if assigned.ended else ""
+    console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")
+    if assigned.edited:
+        console.warn(f"edited since they were submitted, run as they are now in the environments of then: {_names(assigned.edited)}")
+    chosen = functools.partial(_staged, layout, console) if how.stage else None
+    ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, chosen, console.warn)
+    planned = {case.sequence: case.digest for case in run.cases()}
+    digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
+    screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
+    starter = _starter(how, screen)
+    recorder = _Recorder(screen, session, digests, time.time())
+    batch = Batch(Queue(assigned.cases), starter, _options(how, jobs), recorder)
+    for key, prepared in ready.items():
+        recorder.ready(key, prepared)
+        batch.deliver(key, prepared)
+    try:
+        outcome = batch.run()
+    finally:
+        starter.close()
+    screen.finish()
+    if recorder.edited:
+        console.warn(f"edited while the task was at work, so results may be of either text: {_names(recorder.edited)}")
+    return outcome
 
 
 def _names(cases: Sequence[Case]) -> str:
@@ -144,10 +158,14 @@ def _ending(outcome: Outcome) -> str:
 
 
 class _Recorder(Recorder):
+    _yielded = False
+
     def tick(self, batch: Work) -> None:
         """Draws nothing: a task's log is read when it has ended."""
-        if self._session.lost:
+        if self._session.lost and not self._yielded:
             batch.drain("another process works on this task now: starting nothing more")
+            self._session.yield_rest()
+            self._yielded = True
 
 
 def _staged(layout: Layout, console: Console, pooled: str) -> str:

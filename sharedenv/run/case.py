@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import field
 
 from sharedenv.frozen import frozen
 
@@ -55,6 +56,7 @@ class Result:
     output   bytes written to stdout
     environment  name of the environment it ran in, `<key12>-<n>`, once it is read from a journal; "" where there was none
     versions  digest of the set of versions in that; "" in a journal of an older sharedenv
+    session  when the process that ran it began to work on the run, by the file system's clock, once it is read from a journal
     """
 
     sequence: int
@@ -72,6 +74,12 @@ class Result:
     output: int = 0
     environment: str = ""
     versions: str = ""
+    session: float = field(default=0.0, compare=False)
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """Of two results of one case, the later one has the greater. Clocks of nodes differ: ``start`` decides within a session alone."""
+        return self.session, self.start
 
     @property
     def succeeded(self) -> bool:

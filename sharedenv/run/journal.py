@@ -38,7 +38,7 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.owned import open_file, open_owned
 from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, environments_in, is_result
 from sharedenv.run.session import Session
-from sharedenv.run.session_state import LOCAL, SessionState, is_worker, read_session, settle, settle_others
+from sharedenv.run.session_state import LOCAL, SessionState, began_at, is_worker, read_session, settle, settle_others
 from sharedenv.run.telling import last_words
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
 from sharedenv.start.regular import MB, MOST, open_regular, read_bounded
@@ -121,7 +121,7 @@ class Run:
                 return
 
     def results(self) -> dict[int, Result]:
-        """The last result of each case that has one, by sequence; of those of two writers, the one that started last."""
+        """The last result of each case that has one, by sequence; of those of two writers, that of the session that began last."""
         return self.read()[0]
 
     def sessions(self) -> list[SessionState]:
@@ -139,15 +139,16 @@ class Run:
         clock = functools.cache(file_system_time)
         for writer, number, records, touched in self._read_files(tails=tails):
             environments = environments_in(records)
-            own = {record["sequence"]: decode_result(record, environments) for record in records if "attempt" in record}
+            began = began_at(records, touched)
+            own = {record["sequence"]: decode_result(record, environments, began) for record in records if "attempt" in record}
             session = read_session(writer, number, records, touched, lambda: clock(self.path))
             settle(session, found.setdefault(writer, {}), own)
             sessions.append(session)
         for session in sessions:
             for writer, others in found.items():
                 if writer != session.writer:
-                    settle_others(session, others)
-        sessions.sort(key=lambda session: session.started)
+                    settle_others(session, others, beside=is_worker(writer) and is_worker(session.writer))
+        sessions.sort(key=lambda session: session.began)
         return _latest(found), sessions
 
     def has_ended(self) -> bool:
@@ -169,11 +170,11 @@ class Run:
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
         """The last result that each writer has for a case, by writer and sequence."""
         found: dict[str, dict[int, Result]] = {}
-        for writer, _, records, _ in self._read_files():
-            environments = environments_in(records)
+        for writer, _, records, touched in self._read_files():
+            environments, began = environments_in(records), began_at(records, touched)
             for record in records:
                 if "attempt" in record:
-                    found.setdefault(writer, {})[record["sequence"]] = decode_result(record, environments)
+                    found.setdefault(writer, {})[record["sequence"]] = decode_result(record, environments, began)
         return found
 
     def attempts(self) -> list[Result]:
@@ -220,8 +221,8 @@ class Run:
         readable_as(path, os.path.dirname(self.path))
         following = os.path.join(self.path, f"results-{writer}.{number + 1}.jsonl")
         session = Session(descriptor, path, following)
-        first = {"owner": this_process().record(), "jobs": jobs, "started": time.time(), "keys": sorted(set(keys))}
-        session.write({**first, "again": sorted(again)})
+        first = {"owner": this_process().record(), "jobs": jobs, "started": time.time(), "began": os.fstat(descriptor).st_mtime}
+        session.write({**first, "keys": sorted(set(keys)), "again": sorted(again)})
         return session
 
     def _read_files(self, *, tails: bool = False) -> Iterator[tuple[str, int, list[dict[str, Any]], float]]:
@@ -236,7 +237,7 @@ class Run:
 
 def _latest(found: Mapping[str, Mapping[int, Result]]) -> dict[int, Result]:
     """The last result of each case, of those of each writer: of two workers, who count attempts together, that of the later attempt;
-    else the one that started last.
+    else that of the session that began last.
     """
     results: dict[int, Result] = {}
     for writer, own in found.items():
@@ -249,7 +250,7 @@ def _latest(found: Mapping[str, Mapping[int, Result]]) -> dict[int, Result]:
         if not is_worker(writer):
             for sequence, result in own.items():
                 known = results.get(sequence)
-                if known is None or known.start <= result.start:
+                if known is None or known.order <= result.order:
                     results[sequence] = result
     return results
 

@@ -115,9 +115,10 @@ def environments_in(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str
     return {record["environment"]: (record["environment"], str(record["versions"])) for record in told if "environment" in record}
 
 
-def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[str, str]]) -> Result:
-    """A result of its record; ``environments``: of its session. Raises KeyError for a record that is none."""
+def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[str, str]], began: float = 0.0) -> Result:
+    """A result of its record; ``environments``, ``began``: of its session. Raises KeyError for a record that is none."""
     name = record.get("environment", "")
+    environment, versions = environments.get(name, (name, ""))
     return Result(
         record["sequence"],
         record["attempt"],
@@ -132,5 +133,7 @@ def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[st
         record.get("tail", ""),
         record.get("digest", ""),
         record.get("output", 0),
-        *environments.get(name, (name, "")),
+        environment,
+        versions,
+        began,
     )

@@ -10,9 +10,11 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.owner import this_process
 from sharedenv.pool.private import FOLDER, make_folders, readable_as
 from sharedenv.run.case import Case
@@ -44,12 +46,12 @@ def create_run(
 
     ``joinable``: workers are to claim the cases, in the order given, whatever their sequences are.
     """
-    created = time.time() if now is None else now
+    make_folders(runs)
+    created = file_system_time(runs) if now is None else now
     keys = sorted({case.key for case in cases})
     asked = Asked(tuple(command), tuple(arguments), cwd, created, len(cases), tuple(keys), dict(extra or {}))
     name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
     staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
-    make_folders(runs)
     os.mkdir(staging, FOLDER)
     try:
         lines = encode_plan(cases, root_of(staging), arguments, cwd)
@@ -94,7 +96,9 @@ def open_run(runs: str, run_id: str, *, owned: bool = False) -> Run:
                 refuse_folder(path)
             file_path = os.path.join(path, "run.json")
             with open_owned(file_path, path) if owned else open_file(file_path) as file:
-                return Run(path, _decode_asked(json.loads(read_bounded(file.fileno(), file_path, 4 * SMALL))), owned)
+                asked = _decode_asked(json.loads(read_bounded(file.fileno(), file_path, 4 * SMALL)))
+                # no run was begun after its own file was written: the clock of its node was ahead
+                return Run(path, replace(asked, created=min(asked.created, os.fstat(file.fileno()).st_mtime)), owned)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) and not os.path.exists(os.path.join(path, "plan.jsonl")):
                 raise SharedenvError(f"no run {run_id!r} in {runs}", hint="sharedenv status --all", exit_code=EXIT_USAGE) from None

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sharedenv.pool.durable import sync_descriptor
@@ -36,11 +36,13 @@ class Session:
         self._started: list[tuple[int, int]] = []
         #: whether another process has taken the run since (this one was out of sight for long): it must start nothing more
         self.lost = False
+        self._taken: Callable[[], bool] = lambda: False
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
 
-    def keep(self) -> None:
-        """Starts the heartbeat."""
+    def keep(self, taken: Callable[[], bool] = lambda: False) -> None:
+        """Starts the heartbeat. ``taken``: a further look whether another has taken the work; it may raise OSError."""
+        self._taken = taken
         keeper = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         keeper.start()
         self._keeper = keeper  # now that there is one to wait for
@@ -56,6 +58,11 @@ class Session:
         if self._started:
             started, self._started = self._started, []
             self.write({"started": started, "time": round(time.time(), 3)})
+
+    def yield_rest(self) -> None:
+        """Puts down that nothing more is started, for who waits to begin what has not been begun: what was, stands before it."""
+        self.put_down_started()
+        self.write({"yielded": True})
 
     def append(self, result: Result, environment: str = "") -> bool:
         """Writes one result, with the name of its environment; False when the disk would not take it (see ``error``)."""
@@ -113,6 +120,6 @@ class Session:
                 if self._dirty:
                     self._dirty = False
                     sync_descriptor(self._descriptor)
-                self.lost = self.lost or os.path.exists(self._following)
+                self.lost = self.lost or os.path.exists(self._following) or self._taken()
             except OSError:
                 continue  # a passing error of the file system: the next beat tells

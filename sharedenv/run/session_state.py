@@ -28,6 +28,8 @@ class SessionState:
     groups   the process group of each of these
     ended    how it ended ("done", "drained: why", "interrupted" …); "" while it has not
     alive    it has not ended and its process lives, as far as can be told
+    yielded  it starts nothing more: another may begin what it has not begun
+    began    when it began, by the file system's clock: ``started`` is what the clock of its node said
     """
 
     writer: str
@@ -42,6 +44,8 @@ class SessionState:
     finished: float
     alive: bool
     groups: Mapping[int, int] = field(default_factory=dict)
+    yielded: bool = False
+    began: float = 0.0
 
 
 def read_session(
@@ -52,6 +56,7 @@ def read_session(
     running: dict[int, float] = {}
     groups: dict[int, int] = {}
     ended, finished = "", 0.0
+    yielded = any("yielded" in record for record in records)
     for record in records:
         if "attempt" in record:
             running.pop(record["sequence"], None)
@@ -69,7 +74,19 @@ def read_session(
     alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
     started = first.get("started", touched)
     again = tuple(first.get("again", ()))
-    return SessionState(writer, number, owner, first.get("jobs", 1), started, again, silence, running, ended, finished, alive, groups)
+    jobs = first.get("jobs", 1)
+    began = began_at(records, touched)
+    return SessionState(writer, number, owner, jobs, started, again, silence, running, ended, finished, alive, groups, yielded, began)
+
+
+def began_at(records: Sequence[Mapping[str, Any]], touched: float) -> float:
+    """When a session began, by the file system's clock. ``touched``: its file's time, which is no earlier.
+
+    Sessions of an older sharedenv know only what the clock of their node said.
+    """
+    first = records[0] if records else {}
+    noted = first.get("began", first.get("started"))
+    return min(noted, touched) if isinstance(noted, float) else touched
 
 
 def _is_start(value: Any) -> bool:
@@ -103,14 +120,19 @@ def settle(session: SessionState, results: dict[int, Result], own: Mapping[int, 
         if session.alive:
             results.pop(sequence, None)
         else:
-            results[sequence] = Result(sequence, 1, since, host=host, error=INTERRUPTED)
+            results[sequence] = Result(sequence, 1, since, host=host, error=INTERRUPTED, session=session.began)
 
 
-def settle_others(session: SessionState, results: dict[int, Result]) -> None:
-    """Takes from the results of another writer those of cases that a session at work runs again, or is to."""
+def settle_others(session: SessionState, results: dict[int, Result], *, beside: bool) -> None:
+    """Takes from the results of another writer those of cases that a session at work runs again, or is to.
+
+    ``beside``: they are workers of one list, at work at the same time; of others the session that began later has the case now.
+    """
     if session.alive:
         for sequence, since in {**dict.fromkeys(session.again, session.started), **session.running}.items():
-            if (known := results.get(sequence)) is not None and known.start <= since:
+            if (known := results.get(sequence)) is not None and (
+                known.start <= since if beside else known.order <= (session.began, since)
+            ):
                 del results[sequence]
 
 

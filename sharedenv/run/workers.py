@@ -189,7 +189,7 @@ def last_sessions(sessions: Sequence[SessionState]) -> list[SessionState]:
     shares = [session for session in last.values() if _is_one_of_many(session.writer)]
     if local is None or not shares:
         return list(last.values())
-    later = max(session.started for session in shares) > local.started
+    later = max(session.began for session in shares) > local.began
     return [session for session in last.values() if not (session is local if later else _is_one_of_many(session.writer))]
 
 

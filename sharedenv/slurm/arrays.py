@@ -5,6 +5,7 @@
     job.sh        the job script
     job.json      the ids that Slurm gave: written once
     build.list    scripts that the job which builds is given
+    restart-<a>   how often a task was started anew, once it was (restart.py)
     <A>_<a>.out   output of each task; build-<j>.out that of the job that built
 
 A task takes its cases from array.json by its number, so that a requeued task has the same ones, and writes its results
@@ -78,6 +79,7 @@ class Array:
     build  id of the job that builds for it, "" for none
     owner  the process that submits it, None where that is not known
     sets   key → digest of the set of versions that its tasks take, where that was known when it was made
+    cluster  to whose queue it was given, "" where that is not known
     """
 
     path: str
@@ -88,6 +90,7 @@ class Array:
     build: str = ""
     owner: Owner | None = None
     sets: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
 
     @property
     def number(self) -> int:
@@ -103,6 +106,16 @@ class Array:
     def script(self) -> str:
         """Path of its job script."""
         return os.path.join(self.path, "job.sh")
+
+    @property
+    def build_script(self) -> str:
+        """Path of the script of the job that builds for it."""
+        return os.path.join(self.path, "build.sh")
+
+    @property
+    def jobs(self) -> dict[str, str]:
+        """The ids that Slurm gave, each with the path of the job's script."""
+        return {job: script for job, script in ((self.build, self.build_script), (self.job, self.script)) if job}
 
     @property
     def build_log(self) -> str:
@@ -137,16 +150,20 @@ def next_number(run: str) -> int:
     return max(_numbers(os.path.join(run, _FOLDER)), default=0) + 1
 
 
-def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: How, sets: Mapping[str, str] | None = None) -> Array:
+def create_array(
+    run: str, number: int, cases: Sequence[Case], tasks: int, how: How, sets: Mapping[str, str] | None = None, cluster: str = ""
+) -> Array:
     """Makes the folder of a new array of the run at this path, and so takes the run for a submission. It appears complete, by a rename.
 
-    Raises SharedenvError when another submission has the number: it was faster, and may have the same cases. Raises OSError.
+    ``cluster``: to whose queue it is to be given. Raises SharedenvError when another submission has the number: it was faster, and may
+    have the same cases. Raises OSError.
     """
     path = os.path.join(run, _FOLDER, str(number))
     owner = this_process()
     staging = os.path.join(run, _FOLDER, f".new-{owner.host}-{owner.pid}")
     make_folders(staging)
-    array = Array(path, tuple(Planned(case.sequence, case.key, case.digest) for case in cases), tasks, how, owner=owner, sets=sets or {})
+    planned = tuple(Planned(case.sequence, case.key, case.digest) for case in cases)
+    array = Array(path, planned, tasks, how, owner=owner, sets=sets or {}, cluster=cluster)
     keys = sorted({case.key for case in array.cases})
     position = {key: index for index, key in enumerate(keys)}
     try:
@@ -159,6 +176,7 @@ def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: 
                 "sets": {key: array.sets[key] for key in keys if key in array.sets},
                 "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
                 "owner": owner.record(),
+                "cluster": cluster,
             },
         )
         os.rename(staging, path)  # fails on a folder that is not empty
@@ -173,9 +191,27 @@ def create_array(run: str, number: int, cases: Sequence[Case], tasks: int, how: 
 def refuse_submitting(run: str) -> None:
     """Raises SharedenvError when a process is about to hand an array of the run at this path to Slurm."""
     for array in list_arrays(run):
-        # on another machine nobody can ask for the process: sbatch tries for minutes
-        if not array.job and array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
+        if is_being_submitted(array):
             raise _busy(run, array.owner)
+
+
+def is_being_submitted(array: Array) -> bool:
+    """Whether a process is about to hand it to Slurm, or the sbatch of one that was killed."""
+    if array.job:
+        return False
+    # on another machine nobody can ask for the process: sbatch tries for minutes
+    if array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
+        return True
+    return any(_is_sbatch(number, array) for number in os.listdir("/proc") if number.isdigit()) if os.path.isdir("/proc") else False
+
+
+def _is_sbatch(number: str, array: Array) -> bool:
+    try:
+        with open(f"/proc/{number}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    return os.path.basename(words[0]) == b"sbatch" and any(os.fsencode(script) in words for script in (array.script, array.build_script))
 
 
 def _busy(run: str, owner: Owner | None) -> SharedenvError:
@@ -212,7 +248,8 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
         except FileNotFoundError:
             jobs = {"job": "", "build": ""}
         owner = owner_of(plan["owner"]) if "owner" in plan else None
-        return Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner, plan.get("sets", {}))
+        found = Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner, plan.get("sets", {}))
+        return replace(found, cluster=str(plan.get("cluster", "")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.frozen import frozen
-from sharedenv.process import Finished, capture
+from sharedenv.process import Finished, capture, interruptible
 
 #: states of a task that will run or runs; every other one is an end
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
@@ -79,13 +79,20 @@ class Task:
         return _NEVER.get(self.reason) or _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
 
 
-def submit(script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> str:
-    """Hands a job script to sbatch and returns the job's id. Raises SharedenvError with sbatch's words, Unclear where they don't tell."""
+def submit(
+    script: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: str, tell: Callable[[str], None] | None = None
+) -> str:
+    """Hands a job script to sbatch and returns the job's id. Raises SharedenvError with sbatch's words, Unclear where they don't tell.
+
+    ``tell`` is given its words while it waits: in front of a full queue it does so for many minutes.
+    """
     environ = {name: value for name, value in environ.items() if name not in ("SBATCH_WAIT", "SBATCH_ARRAY_INX")}
     message = "can't tell whether the job is in Slurm's queue"
     try:
         # sbatch has a patience of its own: killed, it would leave a job that it was about to name
-        done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd, patience=None)
+        # and it must not go on by itself when we are ended: what it hands over then, nobody knows of
+        with interruptible():
+            done = _call(["sbatch", "--parsable", *arguments, script], environ, cwd, patience=None, tell=tell)
         match = re.match(r"(\d+)(;|$)", done.stdout.strip().rpartition("\n")[2]) if done.status == 0 else None
         unclear = match is None and (done.status <= 0 or _UNCLEAR.search(done.stderr) is not None)
         job = match[1] if match else _find_quietly(script, environ) if unclear else None
@@ -112,7 +119,7 @@ def _find_quietly(script: str, environ: Mapping[str, str]) -> str | None:
 
 def find(script: str, environ: Mapping[str, str], patience: float = PATIENCE) -> str | None:
     """The id of the job that this script was submitted as; None where Slurm knows of none. Raises SharedenvError when it can't say."""
-    argv = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"]
+    argv = ["squeue", "--noheader", "--all", "--states=all", f"--user={os.getuid()}", "--format=%F|%o"]
     done = _call(argv, environ, patience=patience)
     if done.status != 0:
         raise SharedenvError("squeue does not answer", cause=_words(done), exit_code=EXIT_FAILED)
@@ -120,20 +127,22 @@ def find(script: str, environ: Mapping[str, str], patience: float = PATIENCE) ->
     return next((job for job, _, command in found if command == script), None)
 
 
-def tasks(jobs: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
+def tasks(jobs: Mapping[str, str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
     """Every task of these jobs that Slurm still knows, ended ones included while it remembers them (MinJobAge).
 
-    Raises SharedenvError when the controller doesn't answer, or not within ``patience`` seconds.
+    ``jobs``: id → path of the job script. A job of that number with another script is a stranger's: another cluster, or a controller
+    that numbers anew, gave it the number. Raises SharedenvError when the controller doesn't answer, or not within ``patience`` seconds.
     """
     if not jobs:
         return []
-    argv = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(jobs)}", "--format=%F|%K|%T|%N|%r"]
+    # --all: jobs in hidden partitions, too
+    argv = ["squeue", "--noheader", "--all", "--array", "--states=all", f"--jobs={','.join(jobs)}", "--format=%F|%K|%T|%N|%r|%o"]
     done = _call(argv, environ, patience=patience)
     if done.status != 0:
         if "Invalid job id" in done.stderr:
             return []  # what squeue says when it knows none of them any more
         raise SharedenvError("squeue did not answer", cause=_words(done), hint="scontrol ping", exit_code=EXIT_FAILED)
-    return [task for line in done.stdout.splitlines() if (task := _task(line))]
+    return [task for line in re.split(r"\n(?=\d+\|)", done.stdout) if (task := _task(line, jobs))]
 
 
 def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
@@ -174,6 +183,16 @@ def largest_array(environ: Mapping[str, str]) -> int:
     return size - 1
 
 
+def name(environ: Mapping[str, str]) -> str:
+    """The cluster's ClusterName; "" where Slurm can't say."""
+    try:
+        done = _call(["scontrol", "show", "config"], environ)
+    except SharedenvError:
+        return ""
+    match = re.search(r"^ClusterName\s*=\s*(\S+)", done.stdout, re.MULTILINE)
+    return match[1] if done.status == 0 and match else ""
+
+
 def count_cpus(partition: str | None, environ: Mapping[str, str]) -> int | None:
     """CPUs of the nodes of a partition (None: the default one) that are in service; None when Slurm can't say."""
     argv = ["sinfo", "--noheader", "--format=%P|%C"] + ([] if partition is None else [f"--partition={partition}"])
@@ -194,11 +213,14 @@ def count_threads(partition: str | None, environ: Mapping[str, str]) -> int:
     return max((int(word) for word in done.stdout.split() if word.isdigit()), default=1) if done.status == 0 else 1
 
 
-def _task(line: str) -> Task | None:
-    fields = line.split("|")
-    if len(fields) < 5 or not fields[0].isdigit():
+def _task(line: str, jobs: Mapping[str, str]) -> Task | None:
+    fields = line.rstrip("\n").split("|", 5)
+    if len(fields) < 6 or not fields[0].isdigit():
         return None
-    job, index, state, node, reason = fields[:5]
+    job, index, state, node, reason, script = fields
+    # runs/<run-id>/slurm/<n>/job.sh: what is above has many names, by links, mounts and moves
+    if jobs.get(job, "").split("/")[-5:] != script.split("/")[-5:]:
+        return None
     return Task(job, int(index) if index.isdigit() else None, state, _node(node), "" if reason == "None" else reason)
 
 
@@ -214,10 +236,14 @@ def _kilo(text: str) -> int:
 
 
 def _call(
-    argv: Sequence[str], environ: Mapping[str, str], cwd: str | None = None, patience: float | None = PATIENCE
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: str | None = None,
+    patience: float | None = PATIENCE,
+    tell: Callable[[str], None] | None = None,
 ) -> Finished:
     try:
-        return capture(argv, env=_clean(environ), cwd=cwd, timeout=patience)
+        return capture(argv, env=_clean(environ), cwd=cwd, timeout=patience, tell=tell)
     except FileNotFoundError:
         raise SharedenvError(
             f"Slurm is not to be found here: no {argv[0]} on PATH", hint="sharedenv run … runs the scripts here, without Slurm"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sharedenv.errors import SharedenvError
 from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import Array, list_arrays
+from sharedenv.slurm.arrays import Array, is_being_submitted, list_arrays
 
 FORGOTTEN = 60 * 86400.0  #: seconds after which a submission that Slurm can't be asked about counts as over: no queue is that long
 
@@ -16,15 +16,16 @@ FORGOTTEN = 60 * 86400.0  #: seconds after which a submission that Slurm can't b
 def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -> dict[str, str]:
     """Keys that submitted cases need, each with words for the user that name its run. ``runs``: name and path of each.
 
-    One question to squeue for all of them. Where it can't be asked, every submission of the last two months counts: doubt
-    means keep.
+    One question to squeue for all of them. Where it can't be asked, or is another cluster's, every submission of the last two months
+    counts: doubt means keep.
     """
     arrays = [(run, array) for run, path in runs for array in list_arrays(path)]
     if not arrays:
         return {}
     try:
         arrays = [(run, with_job(array, environ)) for run, array in arrays]
-        tasks = cluster.tasks([array.job for _, array in arrays if array.job], environ)
+        tasks = cluster.tasks({job: script for _, array in arrays for job, script in array.jobs.items()}, environ)
+        strange = elsewhere([array for _, array in arrays], tasks, environ)
     except SharedenvError:
         kept = [
             (f"run {run} may need it: Slurm can't be asked whether it is over", array)
@@ -33,7 +34,7 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
     else:
         live = {task.job for task in tasks if task.live}
         # one without a job is being submitted right now
-        kept = [(needed_by(run), array) for run, array in arrays if array.job in live or _begins(array)]
+        kept = [(needed_by(run), array) for run, array in arrays if array.job in live or array.path in strange or _begins(array)]
     return {case.key: why for why, array in kept for case in array.cases}
 
 
@@ -42,22 +43,27 @@ def needed_by(run: str) -> str:
     return f"run {run}, not finished, needs it"
 
 
-def job_in_queue(run: str, environ: Mapping[str, str]) -> str | None:
-    """The job that still has to run cases of the run at this path, or None; None, too, where Slurm can't be asked."""
-    try:
-        return jobs_in_queue([run], environ).get(run)
-    except SharedenvError:
-        return None
-
-
 def jobs_in_queue(runs: Sequence[str], environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> dict[str, str]:
     """The job that still has to run cases of each run that has one, by the run's path.
 
     One question to squeue for all of them, which has ``patience`` seconds for its answer. Raises SharedenvError when there is none.
     """
-    jobs = {found.job: run for run in runs for array in list_arrays(run) if (found := with_job(array, environ, patience)).job}
-    tasks = cluster.tasks(list(jobs), environ, patience)
-    return {jobs[task.job]: task.job for task in tasks if task.live and task.job in jobs}
+    found = [(run, with_job(array, environ, patience)) for run in runs for array in list_arrays(run)]
+    tasks = cluster.tasks({array.job: array.script for _, array in found if array.job}, environ, patience)
+    run_of = {array.job: run for run, array in found}
+    return {run_of[task.job]: task.job for task in tasks if task.live}
+
+
+def elsewhere(arrays: Sequence[Array], tasks: Sequence[cluster.Task], environ: Mapping[str, str]) -> dict[str, str]:
+    """The arrays of which this cluster can't tell: path → who has it, in words for the user. ``tasks``: what this one knows of them.
+
+    One that was submitted two months ago is over.
+    """
+    known = {task.job for task in tasks}
+    unknown = [array for array in arrays if array.cluster and array.job not in known and time.time() - array.created < FORGOTTEN]
+    here = cluster.name(environ) if unknown else ""
+    strange = {array.path: f"it was submitted to cluster {array.cluster}" for array in unknown if here and array.cluster != here}
+    return {**strange, **{array.path: "it is being submitted" for array in arrays if is_being_submitted(array)}}
 
 
 def with_job(array: Array, environ: Mapping[str, str], patience: float = cluster.PATIENCE) -> Array:

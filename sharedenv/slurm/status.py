@@ -16,7 +16,7 @@ from sharedenv.run.session_state import SessionState
 from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
 from sharedenv.slurm import cluster
 from sharedenv.slurm.arrays import Array, list_arrays
-from sharedenv.slurm.queued import with_job
+from sharedenv.slurm.queued import elsewhere, with_job
 from sharedenv.slurm.workers import Tasks, some_yet_to_begin, task_in
 from sharedenv.start.regular import open_regular
 
@@ -81,6 +81,15 @@ class Standing:
         return frozenset(sequence for sequence, state in self.states.items() if state.held)
 
     @property
+    def sign(self) -> str:
+        """That somebody has cases, or is to begin some, and how that is known, in words for the user; "" when nobody has."""
+        held = [state for state in self.states.values() if state.held]
+        if not held:
+            return ""
+        host = next((state.worker.host for state in held if state.worker and state.worker.host), "")
+        return self.trouble or held[0].reason or f"a task of it is at work{' on ' if host else ''}{host}"
+
+    @property
     def over(self) -> bool:
         """Whether nothing more will happen by itself."""
         return not self.held
@@ -100,16 +109,16 @@ def standing(run: Run, environ: Mapping[str, str], patience: float = cluster.PAT
     tasks: list[cluster.Task] | None
     try:
         arrays = [with_job(array, environ, patience) for array in arrays]
-        jobs = [job for array in arrays for job in (array.build, array.job) if job]
-        tasks = cluster.tasks(jobs, environ, patience)
+        tasks = cluster.tasks({job: script for array in arrays for job, script in array.jobs.items()}, environ, patience)
     except SharedenvError as error:
         tasks, trouble = None, error.cause or error.message
     results, sessions = run.read()
     cases = {case.sequence: case for case in run.cases()}
-    states = case_states(cases, Tasks(arrays, sessions, run.results_by_writer(), tasks))
+    strange = {} if tasks is None else elsewhere(arrays, tasks, environ)
+    states = case_states(cases, Tasks(arrays, sessions, run.results_by_writer(), tasks, strange))
     known = list(tasks or ())
     if any(state.lost for state in states.values()) or (tasks is not None and _forgotten(arrays, tasks)):
-        accounts = cluster.accounts([array.job for array in arrays if array.job], environ)
+        accounts = cluster.accounts([array.job for array in arrays if array.job and array.path not in strange], environ)
         states = _with_accounts(states, arrays, accounts)
         known += accounts
     rate = _rate(results, sessions)

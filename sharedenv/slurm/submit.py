@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -84,15 +84,24 @@ def build_job(run_id: str, array: Array, order: Order) -> Job:
 
 
 def submit_array(
-    run: Run, number: int, cases: Sequence[Case], added: Sequence[Case], tasks: int, order: Order, environ: Mapping[str, str]
+    run: Run,
+    number: int,
+    cases: Sequence[Case],
+    added: Sequence[Case],
+    tasks: int,
+    order: Order,
+    environ: Mapping[str, str],
+    tell: Callable[[str], None] | None = None,
 ) -> Array:
     """Freezes the cases as the array of this number, writes the job script and submits. ``added``: those new to the run.
+
+    ``tell``: as cluster.submit has it.
 
     Raises SharedenvError; then nothing is left in the queue. But cluster.Unclear: then all stays as the job needs it.
     """
     run_id = run.id
     try:
-        array = create_array(run.path, number, cases, tasks, _with_core(order, environ), order.sets)
+        array = create_array(run.path, number, cases, tasks, _with_core(order, environ), order.sets, cluster.name(environ))
         build = job = ""
         try:
             if added:
@@ -100,8 +109,8 @@ def submit_array(
             if order.missing:
                 with open(_list_path(array), "wb", opener=private) as file:
                     file.write(b"".join(os.fsencode(script) + b"\0" for script in order.missing))
-                build = _submit(build_job(run_id, array, order), os.path.join(array.path, "build.sh"), environ)
-            job = _submit(array_job(run_id, array, order, build or None), array.script, environ)
+                build = _submit(build_job(run_id, array, order), array.build_script, environ, tell)
+            job = _submit(array_job(run_id, array, order, build or None), array.script, environ, tell)
             return note_jobs(array, job, build)
         except cluster.Unclear as error:
             note_jobs(array, job, build)
@@ -141,7 +150,7 @@ def settle(run_path: str, environ: Mapping[str, str]) -> None:
             note_jobs(array, job, array.build)
 
 
-def _submit(job: Job, script: str, environ: Mapping[str, str]) -> str:
+def _submit(job: Job, script: str, environ: Mapping[str, str], tell: Callable[[str], None] | None) -> str:
     with open(script, "wb", opener=private) as file:
         file.write(os.fsencode(script_text(job)))
-    return cluster.submit(script, arguments(job), environ, job.start)
+    return cluster.submit(script, arguments(job), environ, job.start, tell)

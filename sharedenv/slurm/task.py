@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -18,6 +18,7 @@ from sharedenv.run.journal import Run
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
 from sharedenv.slurm.arrays import Array, How, writer_of
+from sharedenv.slurm.restart import restarts_of
 from sharedenv.slurm.workers import results_of
 from sharedenv.start.access import Vanished, as_built, enter, noted_versions, published
 from sharedenv.start.staged import path_to_use
@@ -42,8 +43,11 @@ class Assignment:
     edited: tuple[Case, ...] = ()
 
 
-def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment:
-    """The work of the task that Slurm's variables name. Raises SharedenvError where they name none of this array."""
+def assignment(run: Run, array: Array, environ: Mapping[str, str], held: Collection[int] = ()) -> Assignment:
+    """The work of the task that Slurm's variables name. ``held``: sequences that an earlier start of it still runs.
+
+    Raises SharedenvError where they name none of this array.
+    """
     text = environ.get("SLURM_ARRAY_TASK_ID", "")
     # the number itself, not its position: a part of an array that somebody submits again by hand has its own cases
     if not text.isdigit() or not 1 <= int(text) <= array.tasks:
@@ -54,7 +58,7 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment
             exit_code=EXIT_USAGE,
         )
     task = int(text)
-    share = {planned.sequence: planned for planned in array.share(task)}
+    share = {planned.sequence: planned for planned in array.share(task) if planned.sequence not in held}
     ended = {
         result.sequence
         for result in results_of(run.results_by_writer(), array.number, task)
@@ -70,7 +74,7 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str]) -> Assignment
     digests = {case.sequence: digest for case in planned if (digest := edited_digest(case, since))}
     cases = tuple(replace(case, digest=digests.get(case.sequence, case.digest)) for case in planned)
     edited = tuple(case for case in cases if case.sequence in digests)
-    restarts = int(environ.get("SLURM_RESTART_COUNT") or 0)
+    restarts = restarts_of(environ)
     return Assignment(array, task, writer_of(array, task, restarts), cases, len(share) - len(cases), edited)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sharedenv.run.case import Result
 from sharedenv.run.session_state import SessionState
-from sharedenv.run.workers import Fate, Worker
+from sharedenv.run.workers import Fate, Worker, living
 from sharedenv.slurm.arrays import Array, task_of, writer_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Tasks:
     sessions  of the run
     results   the last of each case, by writer and sequence
     queue     what Slurm says of the arrays' jobs, None when it doesn't answer
+    elsewhere  the arrays of which it can't tell: path → who has them, in words
     """
 
     def __init__(
@@ -40,8 +41,11 @@ class Tasks:
         sessions: Sequence[SessionState],
         results: Mapping[str, Mapping[int, Result]],
         queue: Sequence[cluster.Task] | None,
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
         self._reports = _reports(sessions)
+        self._begun = _begun(sessions)
+        self._elsewhere = elsewhere or {}
         self._queue = None if queue is None else {(task.job, task.index): task for task in queue if task.index is not None}
         self._builds = {task.job: task for task in queue or () if task.index is None}
         self._latest = _latest(results)
@@ -73,7 +77,7 @@ class Tasks:
         if own is None or sequence in self._open:  # a further try of it was begun
             return None
         here = self._latest.get((_HERE, sequence))
-        return own if here is None or here.start <= own.start else here
+        return own if here is None or here.order <= own.order else here
 
     def ever(self, sequence: int) -> Result | None:
         """The last result, of whatever array or none."""
@@ -98,10 +102,15 @@ class Tasks:
         state = self._state(array, task)
         if state is not None and state.waiting:
             return Fate(alive=True, reason=state.reason)
-        if (state is not None and state.running) or (self._queue is None and report is not None and report.alive):
-            return Fate(alive=True, begun=report.running if report else ())
-        if self._queue is None and report is None:
-            return Fate(alive=True, reason="Slurm doesn't answer")
+        begun = self._begun.get((array.number, task))
+        # a fresh sign outweighs what Slurm says or doesn't say: it may be another cluster's, or hold a node for dead that lives
+        if (state is not None and state.running) or begun is not None:
+            return Fate(alive=True, begun=begun or ())
+        if report is None or not report.ended:  # it may wait in the queue, for the first time or again
+            if self._queue is None:
+                return Fate(alive=True, reason="Slurm doesn't answer")
+            if where := self._elsewhere.get(array.path):
+                return Fate(alive=True, reason=where)
         return self._ended(array, state, report)
 
     def _ended(self, array: Array, state: cluster.Task | None, report: SessionState | None) -> Fate:
@@ -160,7 +169,7 @@ def some_yet_to_begin(array: Array, sessions: Sequence[SessionState]) -> bool:
 
 def some_not_begun(array: Array, results: Mapping[int, Result]) -> bool:
     """Whether there are cases of an array that nobody has begun since it was made, by the run's own files."""
-    begun = {sequence for sequence, result in results.items() if result.start >= array.created}
+    begun = {sequence for sequence, result in results.items() if result.session >= array.created}
     return any(planned.sequence not in begun for planned in array.cases)
 
 
@@ -175,6 +184,15 @@ def _reports(sessions: Sequence[SessionState]) -> dict[tuple[int, int], tuple[in
     return reports
 
 
+def _begun(sessions: Sequence[SessionState]) -> dict[tuple[int, int], set[int]]:
+    """What the living starts of each task have begun, by array and task: of a requeued one, two may live."""
+    begun: dict[tuple[int, int], set[int]] = {}
+    for session in living(sessions):
+        if (found := task_of(session.writer)) is not None:
+            begun.setdefault(found[:2], set()).update(session.running)
+    return begun
+
+
 def _latest(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int], Result]:
     """The last result by number of the array (_HERE, _ANY) and sequence."""
     latest: dict[tuple[int, int], Result] = {}
@@ -183,7 +201,7 @@ def _latest(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int]
         for sequence, result in ended.items():
             if not result.interrupted:
                 for place in ((_HERE if found is None else found[0], sequence), (_ANY, sequence)):
-                    if place not in latest or latest[place].start <= result.start:
+                    if place not in latest or latest[place].order <= result.order:
                         latest[place] = result
     return latest
 
