@@ -81,7 +81,7 @@ def _begin(layout: Layout, run: Run, array: Array, console: Console) -> int:
     ended = "ended by an error"
     try:
         if restarts:
-            assigned = assignment(run, array, os.environ, await_earlier(run, array, task, restarts, console))
+            assigned = assignment(run, array, os.environ, await_earlier(run, array, task, restarts, console.say))
         outcome = _work(layout, run, assigned, session, jobs, console)
         ended = _ending(outcome)
     except SharedenvError as error:

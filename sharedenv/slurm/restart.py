@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.private import private
-from sharedenv.report.console import Console
 from sharedenv.run.journal import Run
 from sharedenv.run.session_state import SessionState
 from sharedenv.run.workers import living
 from sharedenv.slurm.arrays import Array, task_of
+from sharedenv.start.regular import read_regular
 
 _LOOK = 1.0  # seconds between looks at an earlier start, ten times as long as a look takes where that is more
 
@@ -37,13 +37,12 @@ def note_restart(array: Array, task: int, restarts: int) -> None:
 def was_restarted(array: Array, task: int, restarts: int) -> bool:
     """Whether there is a later start of a task than that of this number. Raises OSError."""
     try:
-        with open(_path(array, task), encoding="ascii") as file:
-            return int(file.read() or 0) > restarts
+        return int(read_regular(_path(array, task)) or 0) > restarts
     except FileNotFoundError:
         return False
 
 
-def await_earlier(run: Run, array: Array, task: int, restarts: int, console: Console) -> frozenset[int]:
+def await_earlier(run: Run, array: Array, task: int, restarts: int, tell: Callable[[str], None]) -> frozenset[int]:
     """Waits until no earlier start of a task begins anything more; the sequences that such starts still run.
 
     Raises SharedenvError when there is a later start, OSError.
@@ -56,7 +55,7 @@ def await_earlier(run: Run, array: Array, task: int, restarts: int, console: Con
             return frozenset(sequence for state in earlier for sequence in state.running)
         if not said:
             hosts = ", ".join(sorted({state.owner.host for state in earlier if state.owner}))
-            console.say(f"task {task} still runs on {hosts}, from where it was requeued: waiting until it starts nothing more there")
+            tell(f"task {task} still runs on {hosts}, from where it was requeued: waiting until it starts nothing more there")
             said = True
         if was_restarted(array, task, restarts):
             raise SharedenvError(f"task {task} was started anew meanwhile", hint=f"sharedenv status {run.id}")
