@@ -150,7 +150,7 @@ def test_the_failure_of_who_was_waited_for_is_read_again(project: Project, calls
     said = project.path / "said"
     with said.open("w") as file:
         # the first look at its time is one before there is a failure
-        when = "1" if calls == "openat" else "2+2"
+        when = "1" if calls == "openat" else "2"
         prefix = injecting(f"{calls}:error={error}:when={when}", project.pool / "failures" / key)
         waiting = project.start("build", "s.py", env={"SHAREDENV_UV": "/nonexistent"}, prefix=prefix, stderr=file)
     wait_for(lambda: "waiting for environment" in said.read_text())
