@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 
 from sharedenv.app.guards import beside
@@ -39,6 +38,8 @@ class Beside:
         try:
             self.look(journal.id)
         except SharedenvError:
+            import shutil  # noqa: PLC0415 - runs that meet are rare
+
             shutil.rmtree(journal.path, ignore_errors=True)
             raise
 

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from sharedenv.pool.private import FOLDER
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import FOLDERS
-from sharedenv.run.claims.folder import DiskFolder
-from sharedenv.run.claims.list_end import not_begun
 from sharedenv.run.journal import Run, readable, root_of, write_to_disk
 from sharedenv.run.owned import open_owned
 from sharedenv.run.records import decode_plan
@@ -44,6 +42,9 @@ def is_joinable(run: Run) -> bool:
 
 def waits_for_workers(run: Run) -> bool:
     """Whether a run was made for workers, and they may join it still: cases of it are left, and nobody has stopped it."""
+    from sharedenv.run.claims.folder import DiskFolder  # noqa: PLC0415 - runs of one process do without claims
+    from sharedenv.run.claims.list_end import not_begun  # noqa: PLC0415 - as above
+
     return is_joinable(run) and not_begun(DiskFolder(run.path), run.asked.count) > 0
 
 

@@ -9,7 +9,6 @@ from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import TOKENS
 from sharedenv.run.claims.folder import DiskFolder
-from sharedenv.run.claims.list_end import close
 from sharedenv.run.journal import Run
 from sharedenv.run.listing import is_joinable
 from sharedenv.run.session_state import SessionState, is_worker
@@ -54,6 +53,8 @@ def close_list(run: Run, known: Iterable[SessionState], writer: str) -> None:
     it was chosen what ``writer`` runs. Raises SharedenvError when there were others since, OSError.
     """
     if is_joinable(run):
+        from sharedenv.run.claims.list_end import close  # noqa: PLC0415 - runs of one process do without claims
+
         close(run.path)
         others = [session for session in run.sessions() if session.writer != writer]
         refuse_live(run.id, others, writer)
