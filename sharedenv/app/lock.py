@@ -17,6 +17,7 @@ from sharedenv.frozen import frozen
 from sharedenv.key import local_packages, maker, may_be
 from sharedenv.plan import Need, Plan, make_plan
 from sharedenv.pool.construct import Construction
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.held import known_versions
 from sharedenv.pool.interpreter import Fetches
 from sharedenv.pool.options import BuildOptions
@@ -246,7 +247,7 @@ def _write(path: str, done: Sequence[Locked]) -> bool:
             with open(temporary, "x", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
+                sync_descriptor(file.fileno())
             os.replace(temporary, path)
             return True
     except OSError as error:

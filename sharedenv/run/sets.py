@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from sharedenv.frozen import frozen
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.sets import digest_in
 from sharedenv.run.case import Case, Result
@@ -143,6 +144,6 @@ def _write(folder: str, text: bytes) -> str:
     with open(path, "xb", opener=private) as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        sync_descriptor(file.fileno())
     readable_as(path, os.path.dirname(folder))
     return path

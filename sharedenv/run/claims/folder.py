@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.private import FILE
 from sharedenv.start.regular import open_regular
 
@@ -63,7 +64,7 @@ class DiskFolder:
         try:
             if os.write(descriptor, data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path + name)
-            os.fsync(descriptor)
+            sync_descriptor(descriptor)
         finally:
             os.close(descriptor)
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 
+from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.private import private
 from sharedenv.run.claims.blocks import AGAIN, CLAIMS, STOP, TAKEN, TOKENS, decode_block, decode_token
 from sharedenv.run.claims.claims import last_claim
@@ -56,7 +57,7 @@ def fold(path: str) -> None:
     with open(staging, "wb", opener=private) as file:
         file.writelines(lines)
         file.flush()
-        os.fsync(file.fileno())
+        sync_descriptor(file.fileno())
     os.rename(staging, os.path.join(path, FOLDED))
     for name in (CLAIMS, AGAIN, TAKEN, *(name for name in os.listdir(path) if name.startswith(_CLOSED + "-"))):
         shutil.rmtree(os.path.join(path, name), ignore_errors=True)
