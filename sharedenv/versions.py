@@ -105,8 +105,7 @@ class Versions:
         """sha256 of what is installed, 64 hex digits: Python's minor version, names, versions, commits. Where it is had from may
         be learned later, and changes nothing of it.
         """
-        held = [pin for pin in self.pins if not pin.folder]
-        lines = [self.python, *sorted(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in held)]
+        lines = [self.python, *sorted(f"{pin.name} {pin.version} {pin.git.commit if pin.git else ''}" for pin in self.pins)]
         return sha256("\n".join(lines).encode()).hexdigest()
 
     @property

@@ -129,21 +129,21 @@ def test_a_task_that_said_that_it_ends(ended: str, state: str | None, reason: st
 
 def test_what_an_earlier_start_or_array_had_begun_stays_interrupted() -> None:
     """Its folder holds half of what it writes, until somebody brings it to an end."""
-    sessions = [session(running=(1,)), session(restarts=1, ended="drained")]
+    sessions = [session(running=(1,), dead=True), session(restarts=1, ended="drained")]
     assert words([array(1, 2)], {}, sessions, [Task("101", 1, "FAILED")], count=2) == ["interrupted", "left"]
     arrays = [array(1, 2), array(1, 2, number=2)]
     tasks = [Task("101", 1, "TIMEOUT"), Task("102", 1, "PENDING")]
-    assert words(arrays, {}, [session(running=(1,))], tasks, count=2) == ["waiting", "waiting"]
+    assert words(arrays, {}, [session(running=(1,), dead=True)], tasks, count=2) == ["waiting", "waiting"]
     tasks = [Task("101", 1, "TIMEOUT"), Task("102", 1, "CANCELLED")]
-    assert words(arrays, {}, [session(running=(1,))], tasks, count=2) == ["interrupted", "left"]
+    assert words(arrays, {}, [session(running=(1,), dead=True)], tasks, count=2) == ["interrupted", "left"]
     here = {"local": {1: result(1, start=2000.0)}}
-    assert words(arrays, here, [session(running=(1,))], tasks, count=2) == ["done", "left"]
+    assert words(arrays, here, [session(running=(1,), dead=True)], tasks, count=2) == ["done", "left"]
 
 
 def test_a_second_try_that_is_cut_off_is_interrupted() -> None:
     tried = {"1-1": {1: result(1, 1, start=900.0)}}
     assert words([array(1, 2)], tried, [session(running=(1,))], [Task("101", 1, "RUNNING")], count=2) == ["running", "waiting"]
-    assert words([array(1, 2)], tried, [session(running=(1,))], [Task("101", 1, "TIMEOUT")], count=2) == ["interrupted", "left"]
+    assert words([array(1, 2)], tried, [session(running=(1,), dead=True)], [Task("101", 1, "TIMEOUT")], count=2) == ["interrupted", "left"]
 
 
 def test_a_task_cancelled_before_it_began() -> None:
