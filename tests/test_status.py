@@ -263,7 +263,7 @@ def test_a_run_that_lost_a_file_is_named_and_hinders_no_other(project: Project, 
     listed = project.call("status", "--all")
     assert older in listed.stdout
     if name != "plan.jsonl":  # which is not read for the list
-        assert f"warning: run {newest} can't be read: Is a directory" in listed.stderr
+        assert f"warning: run {newest} can't be read: it is a folder" in listed.stderr
     assert "2 to run" in project.call("run", "--retry-failed", "case*/script.py", status=1).stderr
     assert "1 failed" in project.call("run", "case1/script.py", status=1).stderr
     for odd in ("x" * 300, f"{older}/plan.jsonl"):

@@ -57,6 +57,8 @@ def test_there_are_pairs_to_try() -> None:
     assert {
         ("build", "check", "rebuild"), ("build", "check", "shared_group"), ("build", "check", "upgrade"),
         ("build", "check", "upgrade_packages"), ("build", "upgrade", "upgrade_packages"),
+        ("export", "no_lock", "run_id"), ("export", "python", "run_id"), ("lock", "check", "packages"), ("lock", "check", "upgrade"),
+        ("lock", "packages", "upgrade"), ("show", "python", "run_id"),
         ("key", "as_json", "diff"), ("key", "as_json", "explain"), ("key", "diff", "explain"),
         ("prune", "everything", "keep"), ("prune", "everything", "max_size"), ("prune", "everything", "unused_for"),
         ("run", "array", "shard"), ("run", "resume", "retry_failed"),

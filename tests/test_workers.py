@@ -225,7 +225,8 @@ def test_what_was_not_begun_since_an_array_was_made(tmp_path: Path) -> None:
     run = make(tmp_path, 2)
     made = create_array(run.path, 1, run.cases(), 2, How())
     assert some_not_begun(made, {})
-    assert some_not_begun(made, {1: Result(1, 1, made.created + 1), 2: Result(2, 1, made.created - 1)})
-    assert not some_not_begun(made, {1: Result(1, 1, made.created + 1), 2: Result(2, 1, made.created + 1)})
+    begun = [replace(Result(number, 1, 0.0), session=made.created + 1) for number in (1, 2)]
+    assert some_not_begun(made, {1: begun[0], 2: replace(begun[1], session=made.created - 1)})
+    assert not some_not_begun(made, dict(enumerate(begun, 1)))
     assert some_yet_to_begin(made, [session(1), session(1, restarts=1), session(2, number=2)])
     assert not some_yet_to_begin(made, [session(1), session(2)])
