@@ -84,6 +84,17 @@ def test_a_rebuild_takes_what_was_edited_behind_another_folder(project: Project,
     assert project.call("--pool", str(again), "exec", "s.py").stdout == "new newest\n"
 
 
+def test_no_bytecode_stays_of_what_was_replaced_within_the_same_second(project: Project) -> None:
+    """Where files are copied, both have the time of the build; of one length, their bytecode counts as that of either."""
+    two(project, "old", "path")
+    project.script("s.py", ["outer"], BOTH, extra='[tool.uv.sources]\nouter = { path = "outer" }')
+    project.env["UV_LINK_MODE"] = "copy"
+    for value in ("one", "two", "six", "ten"):
+        (project.path / "inner" / "inner.py").write_text(f"VALUE = '{value}'\n")
+        project.call("build", "--rebuild", "s.py")
+        assert project.call("exec", "s.py").stdout == f"old {value}\n"
+
+
 def test_a_rebuild_takes_what_was_edited_three_folders_down(project: Project) -> None:
     two(project, "old", "path")
     package(project.path / "top", "top", "old", ["outer"], 'outer = { path = "../outer" }')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import glob
 import hashlib
 import io
 import os
@@ -154,3 +155,14 @@ def _hex(field: str) -> str:
     except (ValueError, binascii.Error):
         return ""
     return raw.hex() if len(raw) == hashlib.sha256().digest_size else ""
+
+
+def clear_bytecode(venv: str) -> None:
+    """Takes away the bytecode of modules right in site-packages, which uv leaves when it replaces them.
+
+    Of a module that was replaced within one second by one of the same length, Python and uv hold the old bytecode for the new.
+    """
+    for folder in glob.glob(os.path.join(glob.escape(venv), "lib", "*", "site-packages", "__pycache__")):
+        with os.scandir(folder) as entries:
+            for path in [entry.path for entry in entries]:
+                os.unlink(path)

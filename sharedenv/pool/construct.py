@@ -18,7 +18,7 @@ from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.frozen import frozen
 from sharedenv.key import admits, maker
 from sharedenv.plan import Need, make_plan
-from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
+from sharedenv.pool.check import altered_entries, clear_bytecode, installed_packages, missing_entries, read_contents
 from sharedenv.pool.create import way_out
 from sharedenv.pool.direct_url import hide_credentials, local_packages
 from sharedenv.pool.exact import check_held, constraints, digest_of, find_held, held_error, not_held, pin, source_of, sync_held
@@ -258,6 +258,7 @@ def _sync(install: _Install, uv: Uv, venv: str, flags: list[str]) -> None:
         wanted = {package.name for package in local_packages(venv)}
         if wanted <= known:
             return
+        clear_bytecode(venv)
 
 
 def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[str, ...]:
