@@ -201,7 +201,7 @@ class Delivery:
         # who goes on with a run has decided; of several who begin one, the first does
         decided = self._work.run is not None and self._work.sets.get(key) in (None, set_of(environment))
         digest = put_down(layout, self._run, environment, decided=decided)
-        for _ in range(3):
+        for _ in range(20):  # each time somebody prunes, rebuilds or upgrades in the instant between
             if set_of(environment) != digest:  # another worker of this run was faster, or an upgrade came in between
                 if (other := find_set(layout, key, digest)) is None:
                     raise lost_set(key, self._run)
