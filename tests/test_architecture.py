@@ -39,10 +39,11 @@ MAY_IMPORT = {
     "difference": {"payload"},
     "canonical": {"errors", "key", "lock", "payload", "reading", "requirement", "secret", "settings", "start", "toml"},
     "plan": {"discover", "payload", "problems", "script", "start"},
-    "uv": {"errors", "process"},
+    "uv_words": set(),
+    "uv": {"errors", "process", "uv_words"},
     "pool": {
         "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "project_lock", "reading", "script", "secret", "settings",
-        "start", "tool_uv", "uv", "versions",
+        "start", "tool_uv", "uv", "uv_words", "versions",
     },
     "run": {"errors", "plan", "pool", "process", "settings", "start", "versions"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.uv import lacking
+from sharedenv.uv_words import lacking
 from sharedenv.versions import File, Git, Pin, Versions, VersionsError, moved, parse_versions
 from tests.conftest import Project
 from tests.faults import wait_for

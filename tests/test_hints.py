@@ -14,7 +14,7 @@ import pytest
 
 from sharedenv.pool.interpreter import way_to_python
 from sharedenv.reading import narrowness
-from sharedenv.uv import LINES, gist
+from sharedenv.uv_words import LINES, gist
 from tests.conftest import UNPRIVILEGED, Project
 
 

@@ -42,7 +42,8 @@ from sharedenv.settings import Settings
 from sharedenv.start.access import SHORT, VERSIONS
 from sharedenv.start.trust import is_shared
 from sharedenv.start.uv_variables import is_on
-from sharedenv.uv import Unlocked, Uv, UvFailed, could_not_link, environment_for_uv, gist, make_venv, other_uv, sync_script
+from sharedenv.uv import Unlocked, Uv, UvFailed, environment_for_uv, make_venv, sync_script
+from sharedenv.uv_words import could_not_link, gist, other_uv
 from sharedenv.versions import Versions
 
 #: what the interpreter of a fresh environment tells about itself

@@ -34,7 +34,8 @@ from sharedenv.pool.seal import Installed
 from sharedenv.project_lock import NAME
 from sharedenv.reading import narrowness
 from sharedenv.start.access import SHORT
-from sharedenv.uv import Lacking, Uv, UvFailed, lacking, sync_pylock, unmet
+from sharedenv.uv import Uv, UvFailed, sync_pylock, unmet
+from sharedenv.uv_words import Lacking, lacking
 from sharedenv.versions import Pin, Versions, differences
 
 #: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too

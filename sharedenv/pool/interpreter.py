@@ -18,16 +18,8 @@ from sharedenv.reading import in_order, narrowness
 from sharedenv.settings import Settings
 from sharedenv.start.regular import read_regular
 from sharedenv.start.uv_variables import is_on
-from sharedenv.uv import (
-    Uv,
-    UvFailed,
-    cannot_read_config,
-    fetch_python,
-    find_python,
-    found_none,
-    installed_pythons,
-    other_uv,
-)
+from sharedenv.uv import Uv, UvFailed, fetch_python, find_python, installed_pythons
+from sharedenv.uv_words import cannot_read_config, found_none, other_uv
 
 #: variables of which a job of Slurm, PBS, LSF, SGE or Flux has one: on its node there may be no network, and many may start at once
 _JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "FLUX_JOB_ID")

@@ -11,7 +11,7 @@ from sharedenv.canonical import unsaid_options
 from sharedenv.plan import Need
 from sharedenv.settings import Settings, variable_of
 from sharedenv.start.fingerprint import lock_owner
-from sharedenv.uv import lock_fault
+from sharedenv.uv_words import lock_fault
 
 #: what uv says has changed → the option
 _CHANGED = {

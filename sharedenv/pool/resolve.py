@@ -23,7 +23,8 @@ from sharedenv.problems import shown
 from sharedenv.secret import redact
 from sharedenv.start.regular import open_regular
 from sharedenv.start.uv_variables import is_on
-from sharedenv.uv import TARGETS, UvFailed, gist, resolve_pylock
+from sharedenv.uv import TARGETS, UvFailed, resolve_pylock
+from sharedenv.uv_words import gist
 from sharedenv.versions import File, Pin, Versions, VersionsError, pins_of_pylock, pip_config, script_text
 
 _MINOR = re.compile(r"\d+\.\d+")

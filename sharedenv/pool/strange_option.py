@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sharedenv.payload import Payload
 from sharedenv.tool_uv import OPTIONS
-from sharedenv.uv import unknown_option
+from sharedenv.uv_words import unknown_option
 
 
 def strange_option(
