@@ -142,7 +142,7 @@ def main() -> None:
     pool = Path(project, ".sharedenv")
     os.chdir(project)
     # warm: all that the commands import
-    import sharedenv.cli.main  # noqa: F401
+    import sharedenv.cli.main  # noqa: F401 - loaded once, before the forks
 
     said = Path(tempfile.mkstemp()[1])
     for number, name in enumerate(names or files_of(pool)):

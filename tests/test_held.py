@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def damage(project: Project) -> None:
     victim.parent.chmod(mode)
 
 
-def held(project: Project) -> dict[str, object]:
+def held(project: Project) -> dict[str, Any]:
     """The one file of held versions, read."""
     [path] = (project.pool / "versions").iterdir()
     return tomllib.loads(path.read_text())
@@ -71,7 +72,7 @@ def held(project: Project) -> dict[str, object]:
 
 def pins(project: Project) -> dict[str, str]:
     """Package → version, as held."""
-    packages: list[dict[str, str]] = held(project).get("packages", [])  # type: ignore[assignment]
+    packages: list[dict[str, str]] = held(project).get("packages", [])
     return {package["name"]: package["version"] for package in packages}
 
 
@@ -513,7 +514,7 @@ def test_what_is_built_here_is_built_again_from_the_same_source(project: Project
     source_archive(index, "1")
     project.script("s.py", ["lib"], PRINT_LIB)
     project.call("build", "s.py")
-    [file] = held(project)["packages"][0]["files"]  # type: ignore[index]
+    [file] = held(project)["packages"][0]["files"]
     assert file["kind"] == "sdist" and len(file["sha256"]) == 64
     source_archive(index, "2")
     shutil.rmtree(project.env["UV_CACHE_DIR"])
@@ -638,7 +639,7 @@ def test_no_credential_is_held_and_all_are_used(project: Project, tmp_path: Path
         shutil.rmtree(tmp_path / "cache")
         project.call("build", "--rebuild", "s.py")
         assert project.call("exec", "s.py").stdout == "1.0\n"
-        assert all(package.get("files") for package in held(project)["packages"])  # type: ignore[attr-defined]
+        assert all(package.get("files") for package in held(project)["packages"])
         for path in [*(project.pool / "versions").iterdir(), *(project.pool / "logs").iterdir()]:
             assert PASSWORD not in path.read_text()
 
@@ -659,7 +660,7 @@ def test_files_that_have_another_address_now_are_found(project: Project, tmp_pat
         page.write_text(f'<a href="../two/{wheel.name}">{wheel.name}</a>')
         shutil.rmtree(tmp_path / "cache")
         rebuild(project)
-    assert "/two/" in held(project)["packages"][0]["files"][0]["url"]  # type: ignore[index]
+    assert "/two/" in held(project)["packages"][0]["files"][0]["url"]
     assert project.call("exec", "s.py").stdout == "1.0\n"
 
 

@@ -53,7 +53,7 @@ PAIRS = [pytest.param(*pair, id="-".join([pair[0].name or "", *pair[1:]])) for p
 
 
 def test_there_are_pairs_to_try() -> None:
-    tried = {(pair.values[0].name, *sorted(map(str, pair.values[1:]))) for pair in PAIRS}  # type: ignore[union-attr]
+    tried = {(pair.values[0].name, *sorted(map(str, pair.values[1:]))) for pair in PAIRS}  # type: ignore[union-attr]  # a pair's first is a command
     assert {
         ("build", "check", "rebuild"), ("build", "check", "shared_group"), ("build", "check", "upgrade"),
         ("build", "check", "upgrade_packages"), ("build", "upgrade", "upgrade_packages"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sharedenv.app.guards import beside
+from sharedenv.app.guards import beside, refuse_living
+from sharedenv.app.work import Work
 from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
@@ -44,13 +45,26 @@ class Beside:
             raise
 
 
+def look_beside(work: Work, console: Console, *, insist: bool, share: bool = False) -> Beside | None:
+    """Refuses what a run that lives has of what is to be begun (SharedenvError); who looks again once it has begun.
+
+    None for what goes on with a run, and for a ``share``: others of its own run live beside it.
+    """
+    if not insist:
+        refuse_living(work.layout, work.cases, work.run.id if work.run else None)
+    if work.run is not None or share:
+        return None
+    found = Beside(work.layout.runs, work.cases, console, insist=insist)
+    found.look()
+    return found
+
+
 def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console, *, insist: bool) -> None:
     """Whether another run (its name, below ``runs``) has these cases at work. Raises SharedenvError when it has, or when they outlived
     it: two processes in one folder mix. Who does ``insist`` is only told of a run that lives.
     """
-    # the last run has ended, most times
-    from sharedenv.run.leftover import refuse_leftover, without_result  # noqa: PLC0415
-    from sharedenv.run.workers import Processes, case_state  # noqa: PLC0415
+    from sharedenv.run.leftover import refuse_leftover, without_result  # noqa: PLC0415 - the last run has ended, most times
+    from sharedenv.run.workers import Processes, case_state  # noqa: PLC0415 - as above
 
     wanted = {(*case.identity, case.folder) for case in cases}
     try:

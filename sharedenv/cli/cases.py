@@ -29,6 +29,7 @@ from sharedenv.report.console import Console
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import create_run
+from sharedenv.run.terms import Terms
 
 if TYPE_CHECKING:
     from sharedenv.slurm.share import Share
@@ -58,6 +59,20 @@ def case_options(function: Function) -> Function:
     for add in reversed(_CASE_OPTIONS):
         function = add(function)
     return function
+
+
+def case_terms(given: Mapping[str, Any], joblog: str | None = None) -> Terms:
+    """What the options of `case_options` say of how cases are run. ``joblog``: its absolute path."""
+    return Terms(
+        timeout=given["timeout"] or None,
+        grace=given["grace"],
+        tries=given["retries"],
+        fail_fast=given["fail_fast"],
+        capture=given["capture"],
+        threads=given["threads"],
+        preload=given["preload"],
+        joblog=joblog,
+    )
 
 
 def resume_options(function: Function) -> Function:

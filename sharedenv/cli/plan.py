@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from sharedenv.app.guards import refuse_living
 from sharedenv.app.plan import known_durations, longest_first
 from sharedenv.app.project import Selection
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
+from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options
-from sharedenv.cli.cases import case_options, create_journal, wanted
+from sharedenv.cli.cases import case_options, case_terms, create_journal, wanted
 from sharedenv.cli.given import repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
@@ -26,7 +26,6 @@ from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.terms import Terms
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call
@@ -59,13 +58,12 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     check_outputs(work.cases, given["capture"], joblog)
     tell_strays(work.project, console)
     warned(work.plan, console)
-    if not given["insist"]:
-        refuse_living(work.layout, work.cases)
+    look_beside(work, console, insist=given["insist"])
     if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
         return EXIT_BUILD
     make_pool(work.layout, console)
     remember_all(work)
-    extra = {"again": repeated(context, _ONCE), "terms": _terms(given, joblog).record()}
+    extra = {"again": repeated(context, _ONCE), "terms": case_terms(given, joblog).record()}
     run = create_journal(work, asked, extra, ordered=_ordered(work, given["order"], console))
     try:
         put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
@@ -85,15 +83,3 @@ def _ordered(work: Work, order: str, console: Console) -> tuple[Case, ...]:
     console.say(f"longest first, by how long {count(len(known), 'script')} took before")
     return tuple(longest_first(work.cases, known))
 
-
-def _terms(given: dict[str, Any], joblog: str | None) -> Terms:
-    return Terms(
-        timeout=given["timeout"] or None,
-        grace=given["grace"],
-        tries=given["retries"],
-        fail_fast=given["fail_fast"],
-        capture=given["capture"],
-        threads=given["threads"],
-        preload=given["preload"],
-        joblog=joblog,
-    )

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sharedenv.app.execute import Ended, execute, needed
-from sharedenv.app.guards import refuse_living, refuse_step
+from sharedenv.app.guards import refuse_step
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
-from sharedenv.cli.beside import Beside
+from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, choose_sets, kept_journal, resume_options, wanted
+from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, resume_options, wanted
 from sharedenv.cli.doubt import doubt, has_own
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
@@ -105,7 +105,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if given["dry_run"]:
         return _dry_run(work, console)
     refuse_step(given["insist"] or given["shard"] or has_own(asked, os.environ.get("SLURM_PROCID", "")), os.environ)
-    beside = _look_beside(work, asked, console, insist=given["insist"])
+    beside = look_beside(work, console, insist=given["insist"], share=asked.share is not None)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough, strict=build_options.strict)
@@ -163,17 +163,6 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
         return None
     _refuse_queued(found.run, insist=given["insist"])
     return found
-
-
-def _look_beside(work: Work, asked: Wanted, console: Console, *, insist: bool) -> Beside | None:
-    """Refuses what another run that lives has (SharedenvError); who looks again once this one has begun."""
-    if not insist:
-        refuse_living(work.layout, work.cases, work.run.id if work.run else None)
-    if work.run is not None or asked.share is not None:
-        return None
-    beside = Beside(work.layout.runs, work.cases, console, insist=insist)
-    beside.look()
-    return beside
 
 
 def _refuse_queued(run: Run, *, insist: bool) -> None:
@@ -238,16 +227,8 @@ def _starter(screen: Screen) -> Starter:
 
 
 def _options(given: Mapping[str, Any]) -> Options:
-    return Options(
-        jobs=given["jobs"] or default_jobs(os.environ),
-        timeout=given["timeout"] or None,
-        grace=given["grace"],
-        tries=given["retries"],
-        fail_fast=given["fail_fast"],
-        delay=given["delay"],
-        capture=given["capture"],
-        hesitation=1.0 if "SLURM_JOB_ID" in os.environ else 0.0,
-    )
+    hesitation = 1.0 if "SLURM_JOB_ID" in os.environ else 0.0
+    return case_terms(given).options(given["jobs"] or default_jobs(os.environ), given["delay"], hesitation)
 
 
 def _tag(here: str) -> Any:

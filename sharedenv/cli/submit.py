@@ -11,13 +11,12 @@ from typing import Any
 import click
 
 from sharedenv.app.execute import require_all
-from sharedenv.app.guards import refuse_living
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
-from sharedenv.cli.beside import Beside
+from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
@@ -105,7 +104,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
     else:
         order = _order(given, here, console)
-        work = _new(asked, here, console, insist=given["insist"])
+        work = new_work(console.pool, asked, here)
+        look_beside(work, console, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
@@ -199,15 +199,6 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         verbosity=console.verbosity,
     )
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
-
-
-def _new(asked: Wanted, here: str, console: Console, *, insist: bool) -> Work:
-    """The work of a new run. Raises SharedenvError, also where another run that lives has some of it."""
-    work = new_work(console.pool, asked, here)
-    if not insist:
-        refuse_living(work.layout, work.cases)
-        Beside(work.layout.runs, work.cases, console).look()
-    return work
 
 
 def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]]:

@@ -26,7 +26,7 @@ def enter_fitting(layout: Layout, run: Run, key: str, digest: str | None) -> tup
         there = None if path is None else examine(layout, path)
         wanted = digest or pinned(run.path).get(key)
         if wanted is None and isinstance(there, Environment) and there.key == key:
-            wanted = pin(run.path, key, set_of(there), lambda found=there: set_text(layout, found))  # type: ignore[misc]
+            wanted = pin(run.path, key, set_of(there), lambda found=there: set_text(layout, found))  # type: ignore[misc]  # mypy infers no type of a default
         environment = find_set(layout, key, wanted) if wanted else None
         if environment is None:
             raise _missing(layout, run, key, there, wanted)

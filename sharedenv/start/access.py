@@ -36,7 +36,7 @@ def again(read: "Callable[[], _Read]", folder: str = "") -> "_Read":
     try:
         return read()
     except OSError as error:
-        import errno  # noqa: PLC0415
+        import errno  # noqa: PLC0415 - a start would pay for all of its names
 
         # what GlusterFS and NFS say of a file that is replaced between the look at its name and the open
         if error.errno not in (errno.ESTALE, errno.ENOENT):
@@ -115,7 +115,7 @@ def _touch(path: str) -> None:
 
 def is_without_flock(error: OSError) -> bool:
     """Whether this is what a file system without flock answers."""
-    import errno  # noqa: PLC0415
+    import errno  # noqa: PLC0415 - as in again
 
     # the last is the kernel's ENOTSUPP, which has no name here
     return error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, 524)

@@ -42,7 +42,7 @@ def check_pool(pool: str, environ: "Mapping[str, str]", link: posix.stat_result 
 
         raise strange_owner(pool, found.st_uid if not _trusted(found.st_uid, pool, environ) else link.st_uid, VARIABLE)
     if found.st_mode & ALL or (found.st_mode & GROUP and not shared):
-        from sharedenv.start.distrust import open_to_others  # noqa: PLC0415
+        from sharedenv.start.distrust import open_to_others  # noqa: PLC0415 - words that are said are loaded then
 
         raise open_to_others(pool, found, shared=shared)
     return found
@@ -52,7 +52,7 @@ def _behind(link: str) -> posix.stat_result:
     try:
         return posix.stat(link)
     except FileNotFoundError:
-        from sharedenv.start.distrust import leads_nowhere  # noqa: PLC0415
+        from sharedenv.start.distrust import leads_nowhere  # noqa: PLC0415 - words that are said are loaded then
 
         raise leads_nowhere(link) from None
 
@@ -89,7 +89,7 @@ def file_fault(
         member = bool(pool.st_mode & GROUP) and found.st_gid == pool.st_gid
         known = found.st_uid == pool.st_uid or member
     if not known:
-        from sharedenv.start.distrust import user_name  # noqa: PLC0415
+        from sharedenv.start.distrust import user_name  # noqa: PLC0415 - words that are said are loaded then
 
         return f"it belongs to {user_name(found.st_uid)}"
     return OPEN if found.st_mode & OTHERS else None
@@ -111,7 +111,7 @@ def _trusted(uid: int, path: str, environ: "Mapping[str, str]") -> bool:
 
 
 def _listed(uid: int, path: str, items: list[str]) -> bool:
-    from sharedenv.start.distrust import user_name  # noqa: PLC0415
+    from sharedenv.start.distrust import user_name  # noqa: PLC0415 - words that are said are loaded then
 
     # user names, uids, pools by their absolute path, or all below a folder by `/folder/*`, as git's safe.directory has it
     for item in filter(None, (item.strip() for item in items)):
