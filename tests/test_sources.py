@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from tests.conftest import Project
 from tests.test_canonical import PRINT_LIB
@@ -84,15 +85,20 @@ def test_a_rebuild_takes_what_was_edited_behind_another_folder(project: Project,
     assert project.call("--pool", str(again), "exec", "s.py").stdout == "new newest\n"
 
 
-def test_no_bytecode_stays_of_what_was_replaced_within_the_same_second(project: Project) -> None:
-    """Where files are copied, both have the time of the build; of one length, their bytecode counts as that of either."""
+def test_no_bytecode_stays_of_what_is_replaced(project: Project, tmp_path: Path) -> None:
+    """Copied files have the time of the build: of two of one length within one second, the bytecode of one counts as the other's."""
     two(project, "old", "path")
     project.script("s.py", ["outer"], BOTH, extra='[tool.uv.sources]\nouter = { path = "outer" }')
-    project.env["UV_LINK_MODE"] = "copy"
-    for value in ("one", "two", "six", "ten"):
+    seen, uv = tmp_path / "seen", tmp_path / "uv"
+    look = f'[ "$4" != sync ] || find "$VIRTUAL_ENV"/lib/*/site-packages/ -path "*/.sharedenv/tmp/*.pyc" >>"{seen}"'
+    uv.write_text(f'#!/bin/sh\n{look}\nexec "{find_uv_bin()}" "$@"\n')
+    uv.chmod(0o755)
+    project.env |= {"SHAREDENV_UV": str(uv), "UV_LINK_MODE": "copy"}
+    for value in ("one", "two"):
         (project.path / "inner" / "inner.py").write_text(f"VALUE = '{value}'\n")
         project.call("build", "--rebuild", "s.py")
         assert project.call("exec", "s.py").stdout == f"old {value}\n"
+    assert seen.read_text() == ""
 
 
 def test_a_rebuild_takes_what_was_edited_three_folders_down(project: Project) -> None:
