@@ -433,6 +433,23 @@ def test_who_can_claim_nothing_says_why(project: Project) -> None:
     assert not begun(project)
 
 
+def test_a_damaged_claim_is_told_with_what_goes_on(project: Project) -> None:
+    run = plan(project, 4)
+    worker = project.start("join", run, "-j1")
+    wait_for(lambda: bool(begun(project)))
+    worker.terminate()
+    worker.communicate(timeout=60)
+    claims = folder(project, run) / "claims"
+    last = max(claims.iterdir(), key=lambda path: int(path.name))
+    last.chmod(0o600)
+    last.write_text("")
+    told = project.call("join", run, status=1).stderr
+    assert "can't be begun by workers" in told
+    assert told.endswith(f"hint: sharedenv run --resume --run-id {run}\n")
+    project.call("run", "--resume", "--run-id", run)
+    assert begun(project) == Counter({f"case{number}": 1 for number in range(1, 5)})
+
+
 def test_what_can_not_be_joined_says_so(project: Project) -> None:
     project.copies(2)
     project.call("run", "case*/script.py")

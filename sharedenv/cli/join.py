@@ -26,8 +26,9 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.case import Case
+from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
-from sharedenv.run.claims.list_end import not_begun
+from sharedenv.run.claims.list_end import is_damaged, not_begun
 from sharedenv.run.claims.liveness import TAKEOVER
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import open_run
@@ -107,6 +108,13 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
     if part.trouble and part.trouble != part.outcome.reason:  # it came before anything was begun: nobody has said it
         console.warn(part.trouble)
     left = not_begun(DiskFolder(run.path), run.asked.count)
+    if left and is_damaged(DiskFolder(run.path)):
+        console.error(SharedenvError(
+            f"{count(left, 'script')} of run {run.id} can't be begun by workers",
+            cause=f"the last claim in {os.path.join(run.path, CLAIMS)} is damaged",
+            hint=in_pool_of(layout, f"sharedenv run --resume --run-id {run.id}", console),
+        ))  # fmt: skip
+        return EXIT_FAILED
     if left:
         again = in_pool_of(layout, f"sharedenv join {run.id}", console)
         console.say(f"{count(left, 'script')} of run {run.id} not begun; to go on: {again}")

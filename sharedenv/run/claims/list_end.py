@@ -31,6 +31,12 @@ def not_begun(folder: Folder, total: int) -> int:
     return left
 
 
+def is_damaged(folder: Folder) -> bool:
+    """Whether the last claim can't be read: where the list goes on, no worker can tell then."""
+    number = last_claim(folder)
+    return number > 0 and decode_block(folder.read(f"{CLAIMS}/{number}", sure=True)) is None
+
+
 def close(path: str) -> None:
     """Closes the list of the run at a path: from now on nobody begins a case of it, however long he has slept. Raises OSError.
 
