@@ -17,7 +17,7 @@ from sharedenv.exported import requirements_text
 from sharedenv.versions import File, Git, Pin, Versions
 from tests.conftest import Project
 from tests.test_canonical import PRINT_LIB, make_library
-from tests.test_held import PASSWORD, SHOW, USER, index, serving
+from tests.test_held import PASSWORD, SHOW, index, private_index
 from tests.test_lock import git
 from tests.test_sets import begun, run_of
 from tests.wheels import make_wheel
@@ -119,13 +119,7 @@ def test_a_commit_and_a_folder(project: Project, tmp_path: Path) -> None:
 
 
 def test_no_credential_is_exported(project: Project, tmp_path: Path) -> None:
-    folder = tmp_path / "http"
-    make_wheel(folder / "alpha", "alpha", "1.0")
-    (folder / "alpha" / "index.html").write_text('<a href="alpha-1.0-py3-none-any.whl">alpha-1.0-py3-none-any.whl</a>')
-    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
-    del project.env["UV_OFFLINE"], project.env["UV_FIND_LINKS"]
-    with serving(folder) as port:
-        url = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+    with private_index(project, tmp_path) as url:
         project.script("s.py", ["alpha"], SHOW, extra=f'[[tool.uv.index]]\nurl = "{url}"\ndefault = true')
         project.script("t.py", [f"alpha @ {url}/alpha/alpha-1.0-py3-none-any.whl"], SHOW)
         project.call("build", "s.py", "t.py")

@@ -615,14 +615,20 @@ def serving(folder: Path) -> Iterator[int]:
         server.server_close()
 
 
-@pytest.mark.parametrize("way", ["variable", "block", "url", "explicit"])
-def test_no_credential_is_held_and_all_are_used(project: Project, tmp_path: Path, way: str) -> None:
+@contextmanager
+def private_index(project: Project, tmp_path: Path) -> Iterator[str]:
+    """URL, password included, of an index with alpha 1.0, in tmp_path/http/alpha/, whose listing it is. uv's cache is the test's own."""
     folder = tmp_path / "http"
-    wheel = make_wheel(folder / "alpha", "alpha", "1.0")
+    make_wheel(folder / "alpha", "alpha", "1.0")
     project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
     del project.env["UV_OFFLINE"], project.env["UV_FIND_LINKS"]
     with serving(folder) as port:
-        url = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+        yield f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("way", ["variable", "block", "url", "explicit"])
+def test_no_credential_is_held_and_all_are_used(project: Project, tmp_path: Path, way: str) -> None:
+    with private_index(project, tmp_path) as url:
         dependency, extra = "alpha", ""
         if way == "variable":
             project.env["UV_DEFAULT_INDEX"] = url
@@ -631,10 +637,10 @@ def test_no_credential_is_held_and_all_are_used(project: Project, tmp_path: Path
         elif way == "explicit":
             extra = f'[tool.uv.sources]\nalpha = {{ index = "ours" }}\n[[tool.uv.index]]\nname = "ours"\nurl = "{url}"\nexplicit = true'
         else:
-            dependency = f"alpha @ {url}/alpha/{wheel.name}"
+            dependency = f"alpha @ {url}/alpha/alpha-1.0-py3-none-any.whl"
         project.script("s.py", [dependency], SHOW, extra=extra)
         project.call("build", "s.py")
-        make_wheel(folder / "alpha", "alpha", "1.1")
+        make_wheel(tmp_path / "http" / "alpha", "alpha", "1.1")
         project.call("build", "--rebuild", "--offline", "s.py")  # from uv's cache
         shutil.rmtree(tmp_path / "cache")
         project.call("build", "--rebuild", "s.py")

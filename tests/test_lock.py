@@ -24,7 +24,7 @@ from tests.conftest import Project
 from tests.slurm import Cluster
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_drift import change
-from tests.test_held import PASSWORD, SHOW, USER, damage, index, purge, serving, source_archive
+from tests.test_held import PASSWORD, SHOW, damage, index, private_index, purge, source_archive
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -547,24 +547,18 @@ def test_what_lies_in_a_folder_of_this_machine_is_said_not_to_be_locked(project:
 
 @pytest.mark.parametrize("way", ["block", "url", "explicit"])
 def test_no_credential_is_in_the_lock_and_all_are_used(project: Project, tmp_path: Path, way: str) -> None:
-    folder = tmp_path / "http"
-    make_wheel(folder / "alpha", "alpha", "1.0")
-    (folder / "alpha" / "index.html").write_text('<a href="alpha-1.0-py3-none-any.whl">alpha-1.0-py3-none-any.whl</a>')
-    project.env["UV_CACHE_DIR"] = str(tmp_path / "cache")
-    del project.env["UV_OFFLINE"], project.env["UV_FIND_LINKS"]
-    with serving(folder) as port:
-        url = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+    with private_index(project, tmp_path) as url:
         extra = {
             "block": f'[[tool.uv.index]]\nurl = "{url}"\ndefault = true',
             "url": "",
             "explicit": f'[[tool.uv.index]]\nname = "x"\nurl = "{url}"\nexplicit = true\n[tool.uv.sources]\nalpha = {{ index = "x" }}',
         }[way]
-        wheel = f"127.0.0.1:{port}/alpha/alpha-1.0-py3-none-any.whl"
-        project.script("s.py", [f"alpha @ http://{USER}:{PASSWORD}@{wheel}" if way == "url" else "alpha"], SHOW, extra=extra)
+        wheel = "alpha/alpha-1.0-py3-none-any.whl"
+        project.script("s.py", [f"alpha @ {url}/{wheel}" if way == "url" else "alpha"], SHOW, extra=extra)
         project.call("lock", "s.py")
         [entry] = scripts(project)
         assert PASSWORD not in lock_file(project).read_text()
-        assert entry[HERE][MINOR]["alpha"].get("url") == (f"http://{wheel}" if way == "url" else None)
+        assert entry[HERE][MINOR]["alpha"].get("url") == (f"http://{url.partition('@')[2]}/{wheel}" if way == "url" else None)
         assert project.call("exec", "s.py").stdout == "1.0\n"
         shutil.rmtree(tmp_path / "cache")
         project.call("prune", "--all")
