@@ -433,6 +433,12 @@ def test_who_can_claim_nothing_says_why(project: Project) -> None:
     assert not begun(project)
 
 
+def test_a_tag_moves_no_cursor(project: Project) -> None:
+    project.script("a\x1b[2Jb/s.py", body="print('out')")
+    run = project.call("plan", "a*/s.py").stdout.strip()
+    assert project.call("join", "--tag", run).stdout == "a\\x1b[2Jb/s.py\tout\n"
+
+
 def test_a_damaged_claim_is_told_with_what_goes_on(project: Project) -> None:
     run = plan(project, 4)
     worker = project.start("join", run, "-j1")

@@ -21,7 +21,7 @@ from sharedenv.cli.status import tell_run
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
-from sharedenv.report.output import Output
+from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, printable, short_path
@@ -32,8 +32,8 @@ from sharedenv.run.claims.list_end import is_damaged, not_begun
 from sharedenv.run.claims.liveness import TAKEOVER
 from sharedenv.run.journal import Run
 from sharedenv.run.runs import open_run
-from sharedenv.run.starter import PlainStarter, Starter
-from sharedenv.run.terms import Terms, terms_of
+from sharedenv.run.starters import make_starter
+from sharedenv.run.terms import terms_of
 from sharedenv.start.environ import current_folder
 
 _LOOK = 1.0  # seconds between two looks whether a run has ended
@@ -63,10 +63,10 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     run = open_run(layout.runs, run_id, owned=True)
     refuse_joining(run)
     terms = terms_of(run.asked.extra)
-    screen = Screen(console, Output(_tag(here) if given["tag"] else None), lambda path: short_path(path, here))
+    screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
     jobs = given["jobs"] or default_jobs(os.environ)
     manner = Manner(jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])
-    starter = _starter(terms, screen)
+    starter = make_starter(screen.say, preload=terms.preload)
     try:
         part = work_on(layout, run, terms, manner, starter, screen)
     finally:
@@ -76,18 +76,6 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
         return status
     _wait(run)
     return EXIT_FAILED if tell_run(layout, run, console) else status
-
-
-def _tag(here: str) -> Any:
-    return lambda case: os.fsencode(short_path(case.script, here).replace("\n", "\\n")) + b"\t"
-
-
-def _starter(terms: Terms, screen: Screen) -> Starter:
-    if not terms.preload:
-        return PlainStarter()
-    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other runs do without sockets and ast
-
-    return PreloadStarter(screen.say)
 
 
 def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> int:

@@ -29,7 +29,7 @@ from sharedenv.pool.missing import missing_error
 from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
-from sharedenv.report.output import Output
+from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, printable, short_path
@@ -39,7 +39,7 @@ from sharedenv.run.orders import Options
 from sharedenv.run.runs import list_runs
 from sharedenv.run.session_state import LOCAL
 from sharedenv.run.shares import array_of, share_of
-from sharedenv.run.starter import PlainStarter, Starter
+from sharedenv.run.starters import make_starter
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if not work.cases and not work.settled:
         return _tell_nothing(console, work, asked)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
-    screen = Screen(console, Output(_tag(here) if given["tag"] else None, order), lambda path: short_path(path, here))
+    screen = Screen(console, Output(tag_of(here) if given["tag"] else None, order), lambda path: short_path(path, here))
     joblog = _open_joblog(joblog_path, again, work, asked.share)
     with kept_journal(work, asked, _extra(repeated(context, _ONCE), asked, joblog_path, work.layout.runs, again), console) as journal:
-        starter = _starter(screen) if given["preload"] else PlainStarter()
+        starter = make_starter(screen.say, preload=given["preload"])
         try:
             ended = execute(
                 work,
@@ -220,19 +220,9 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
         warned(work.plan, console)
 
 
-def _starter(screen: Screen) -> Starter:
-    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other runs do without sockets and ast
-
-    return PreloadStarter(screen.say)
-
-
 def _options(given: Mapping[str, Any]) -> Options:
     hesitation = 1.0 if "SLURM_JOB_ID" in os.environ else 0.0
     return case_terms(given).options(given["jobs"] or default_jobs(os.environ), given["delay"], hesitation)
-
-
-def _tag(here: str) -> Any:
-    return lambda case: printable(short_path(case.script, here)).encode() + b"\t"
 
 
 def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None) -> Joblog | None:

@@ -29,7 +29,7 @@ from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.runs import open_run
 from sharedenv.run.session import Session
-from sharedenv.run.starter import PlainStarter, Starter
+from sharedenv.run.starters import make_starter
 from sharedenv.slurm.arrays import Array, How, open_array
 from sharedenv.slurm.restart import await_earlier, note_restart, restarts_of, was_restarted
 from sharedenv.slurm.task import Assignment, assignment, cpus_asked, prepare_all
@@ -107,7 +107,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs
     planned = {case.sequence: case.digest for case in run.cases()}
     digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
     screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
-    starter = _starter(how, screen)
+    starter = make_starter(screen.say, preload=how.preload)
     recorder = _Recorder(screen, session, digests, time.time())
     batch = Batch(Queue(assigned.cases), starter, _options(how, jobs), recorder)
     for key, prepared in ready.items():
@@ -135,14 +135,6 @@ def _failed_before(run: Run, assigned: Assignment) -> bool:
         (result := results.get(planned.sequence)) is not None and not result.succeeded
         for planned in assigned.array.share(assigned.task)
     )
-
-
-def _starter(how: How, screen: Screen) -> Starter:
-    if not how.preload:
-        return PlainStarter()
-    from sharedenv.run.preload import PreloadStarter  # noqa: PLC0415 - other tasks do without sockets and ast
-
-    return PreloadStarter(screen.say)
 
 
 def _options(how: How, jobs: int) -> Options:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from sharedenv.report.console import write_all
+from sharedenv.report.words import printable, short_path
 from sharedenv.run.case import Case
 from sharedenv.run.spool import CHUNK, Overflow
 
@@ -156,3 +157,8 @@ def tagged(chunks: Iterable[bytes], tag: bytes) -> Iterator[bytes]:
             rest = b""
     if rest:
         yield tag + rest + b"\n"
+
+
+def tag_of(here: str) -> Callable[[Case], bytes]:
+    """For --tag: what stands before each line of a case's output, its script as seen from a folder."""
+    return lambda case: printable(short_path(case.script, here)).encode() + b"\t"
