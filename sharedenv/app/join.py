@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from sharedenv.app.recorder import Display, Recorder
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.frozen import frozen
+from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
 from sharedenv.run.batch import Batch
@@ -86,7 +87,7 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
     started = time.monotonic()
     worker = WORKER + os.urandom(5).hex()
     note_living(run)
-    with _session(run, worker, manner.jobs) as session:
+    with _session(layout, run, worker, manner.jobs) as session:
         ready = _prepared(layout, run, terms, display)
         others = Heartbeats(run.path, manner.takeover)
         claims = Claims(DiskFolder(run.path), worker, manner.jobs, run.asked.count, others, time.monotonic, time.sleep)
@@ -109,12 +110,12 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
 
 
 @contextlib.contextmanager
-def _session(run: Run, worker: str, jobs: int) -> Iterator[Session]:
+def _session(layout: Layout, run: Run, worker: str, jobs: int) -> Iterator[Session]:
     try:
         session = run.join(worker, jobs)
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"
-        raise SharedenvError(f"can't work on run {run.id} here", cause=cause, hint=f"df -h -i {run.path}", exit_code=EXIT_FAILED) from None
+        raise SharedenvError(f"can't work on run {run.id} here", cause=cause, hint=way_out(layout, error), exit_code=EXIT_FAILED) from None
     try:
         yield session
     except BaseException as error:
@@ -195,7 +196,8 @@ def settle(layout: Layout, run: Run, terms: Terms) -> bool:
         if len(results) >= run.asked.count and not any(result.interrupted for result in results.values()):
             fold(run.path)
     except OSError as error:
-        raise SharedenvError(f"can't clear up after run {run.id}", cause=f"{error.strerror}: {error.filename}", hint="df -h -i") from None
+        cause = f"{error.strerror}: {error.filename}"
+        raise SharedenvError(f"can't clear up after run {run.id}", cause=cause, hint=way_out(layout, error)) from None
     forget_living(run)
     return True
 

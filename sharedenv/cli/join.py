@@ -24,8 +24,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
-from sharedenv.report.words import count, printable, short_path
-from sharedenv.run.case import Case
+from sharedenv.report.words import count, first_names, short_path
 from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import is_damaged, not_begun
@@ -86,7 +85,8 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
         for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
             console.say(line)
     if part.edited:
-        _warn_edited(part.edited, console, here)
+        some = first_names([case.script for case in part.edited], lambda path: short_path(path, here), 1)
+        console.warn(f"edited since the run was planned, run as it is now in the environment of then: {some}")
     if part.unwritten:
         console.error(SharedenvError(
             f"{count(len(part.unwritten), 'result')} could not be written to the journal of run {run.id}",
@@ -113,12 +113,6 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
     if part.outcome.interrupted or part.outcome.reason.startswith("SIG"):
         return EXIT_INTERRUPTED
     return EXIT_FAILED if summary.failed or summary.left or part.unwritten or part.trouble else 0
-
-
-def _warn_edited(edited: tuple[Case, ...], console: Console, here: str) -> None:
-    more = f" and {len(edited) - 1:,} more" if len(edited) > 1 else ""
-    first = printable(short_path(edited[0].script, here))
-    console.warn(f"edited since the run was planned, run as it is now in the environment of then: {first}{more}")
 
 
 def _wait(run: Run) -> None:

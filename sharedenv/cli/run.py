@@ -32,7 +32,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
-from sharedenv.report.words import count, printable, short_path
+from sharedenv.report.words import count, first_names, printable, short_path
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal import Run
 from sharedenv.run.orders import Options
@@ -277,9 +277,8 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -
     for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
         console.say(line)
     if ended.edited:
-        first = printable(short_path(ended.edited[0].script, here))
-        more = f" and {len(ended.edited) - 1:,} more" if len(ended.edited) > 1 else ""
-        console.warn(f"edited since the run began, so its result may be of either text: {first}{more}; --resume runs it again")
+        some = first_names([case.script for case in ended.edited], lambda path: short_path(path, here), 1)
+        console.warn(f"edited since the run began, so its result may be of either text: {some}; --resume runs it again")
     for case in work.settled:
         console.say(f"gone: {printable(short_path(case.script, here))}")
     if ended.unwritten:

@@ -20,7 +20,7 @@ from sharedenv.process import limit_error
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
-from sharedenv.report.words import count, printable
+from sharedenv.report.words import count, first_names
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
 from sharedenv.run.journal import Run
@@ -124,8 +124,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs
 
 
 def _names(cases: Sequence[Case]) -> str:
-    more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
-    return printable(os.path.relpath(cases[0].script)) + more
+    return first_names([case.script for case in cases], os.path.relpath, 1)
 
 
 def _failed_before(run: Run, assigned: Assignment) -> bool:
