@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.frozen import frozen
+from sharedenv.values import frozen
 
 if TYPE_CHECKING:
     import subprocess

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.run.runs import create_run, list_runs
-from sharedenv.slurm.arrays import How, create_array
+from sharedenv.cluster.arrays import How, create_array
+from sharedenv.run.journal.runs import create_run, list_runs
 from sharedenv.start.access import Vanished, as_built, enter, is_name, published
 from tests.conftest import Project
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sharedenv.pool.interpreter import Fetches
-from sharedenv.pool.left import PREFIX
-from sharedenv.uv import UvFailed
+from sharedenv.build.interpreter import Fetches
+from sharedenv.build.left import PREFIX
+from sharedenv.build.uv import UvFailed
 from tests.conftest import Project
 from tests.faults import require
 from tests.test_held import PASSWORD, USER, serving

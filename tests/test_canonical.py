@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 import tomli
 
-from sharedenv.canonical import Inputs, build_inputs, canonical_script, python_request
 from sharedenv.errors import SharedenvError
-from sharedenv.key import make_payload
-from sharedenv.payload import Payload, payload_from
-from sharedenv.script import Metadata, parse_script
-from sharedenv.settings import Settings, gather_settings
+from sharedenv.key.make import make_payload
+from sharedenv.key.payload import Payload, payload_from
+from sharedenv.key.settings import Settings, gather_settings
+from sharedenv.key.uv_inputs import Inputs, build_inputs, canonical_script, python_request
+from sharedenv.script.metadata import Metadata, parse_script
 from sharedenv.start.block import Block
 from tests.conftest import Project
 from tests.test_key import OPTIONS, PROJECT

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sharedenv.run import preload
 from sharedenv.run.case import Case
-from sharedenv.run.preload import PreloadStarter
+from sharedenv.run.preload import starter
+from sharedenv.run.preload.starter import PreloadStarter
 from sharedenv.run.starter import PlainStarter
 from sharedenv.start.environ import environ_in
 from tests.conftest import Project
@@ -75,7 +75,7 @@ def _compare(expected: dict[str, Seen], found: dict[str, Seen], known: dict[str,
 def test_a_fork_is_like_a_start(python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, env, which = Place(tmp_path / "cases"), _env(tmp_path), samples()
     expected = run_bare(place, which, lambda sample: [python, place.script(sample), *sample.arguments], env)
-    monkeypatch.setattr(preload, "IDLE", 0.0)  # each sample has a server of its own, and its turn
+    monkeypatch.setattr(starter, "IDLE", 0.0)  # each sample has a server of its own, and its turn
     starter = PreloadStarter(lambda _: None)
     started_plainly: list[str] = []
     start = starter._plain.start

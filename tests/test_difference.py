@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sharedenv.difference import brief, differences, nearest
-from sharedenv.payload import Payload, payload_from
+from sharedenv.key.difference import brief, differences, nearest
+from sharedenv.key.payload import Payload, payload_from
 
 BASE: dict[str, Any] = {
     "schema": 1,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedenv.discover import absolute, expand, natural, read_list
+from sharedenv.script.find import absolute, expand, natural, read_list
 from tests.conftest import UNPRIVILEGED
 
 
@@ -139,7 +139,7 @@ def test_a_link_that_leads_round_hides_nothing(tree: Path, pattern: str, expecte
 
 
 def test_a_folder_that_can_not_be_read_is_not_left_out(tree: Path) -> None:
-    program = "import sys; from sharedenv.discover import expand; print(*expand(sys.argv[2:], sys.argv[1]), sep='\\n')"
+    program = "import sys; from sharedenv.script.find import expand; print(*expand(sys.argv[2:], sys.argv[1]), sep='\\n')"
     (tree / "case1").chmod(0)
     try:
         for pattern, expected in (("**/script.py", "case1"), ("case*/script.py", "case1/script.py")):

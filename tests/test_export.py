@@ -13,8 +13,8 @@ import pytest
 from packaging.pylock import Pylock
 from uv import find_uv_bin
 
-from sharedenv.exported import requirements_text
-from sharedenv.versions import File, Git, Pin, Versions
+from sharedenv.key.exported import requirements_text
+from sharedenv.key.versions import File, Git, Pin, Versions
 from tests.conftest import Project
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_held import PASSWORD, SHOW, index, private_index

@@ -12,9 +12,9 @@ from random import Random
 import pytest
 
 from sharedenv.errors import SharedenvError
-from sharedenv.key import make_payload
-from sharedenv.script import ScriptError, parse_script
-from sharedenv.settings import gather_settings
+from sharedenv.key.make import make_payload
+from sharedenv.key.settings import gather_settings
+from sharedenv.script.metadata import ScriptError, parse_script
 from sharedenv.start.block import find_block
 from sharedenv.start.fingerprint import fingerprint, surroundings
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sharedenv.frozen import frozen
+from sharedenv.values import frozen
 
 
 @frozen

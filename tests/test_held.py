@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from sharedenv.uv_words import lacking
-from sharedenv.versions import File, Git, Pin, Versions, VersionsError, moved, parse_versions
+from sharedenv.build.uv_words import lacking
+from sharedenv.key.versions import File, Git, Pin, Versions, VersionsError, moved, parse_versions
 from tests.conftest import Project
 from tests.faults import wait_for
 from tests.test_canonical import PRINT_LIB, make_library

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.pool.interpreter import way_to_python
-from sharedenv.reading import narrowness
-from sharedenv.uv_words import LINES, gist
+from sharedenv.build.interpreter import way_to_python
+from sharedenv.build.uv_words import LINES, gist
+from sharedenv.key.requires_python import narrowness
 from tests.conftest import UNPRIVILEGED, Project
 
 

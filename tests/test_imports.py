@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from sharedenv.run.imports import find_imports
+from sharedenv.run.preload.imports import find_imports
 
 
 def _found(text: str) -> list[str]:

@@ -23,8 +23,8 @@ sys.exit(status)
 PARSERS = {"packaging", "sharedenv.key", "sharedenv.settings", "subprocess", "logging"}
 #: what costs milliseconds of every start and is of use to some alone: OpenSSL, three compressors, random numbers, other ways to run
 DEAR = {
-    "hashlib", "shutil", "tempfile", "random", "base64", "csv", "sharedenv.pool.check", "sharedenv.pool.inventory", "sharedenv.pool.build",
-    "sharedenv.app.resume", "sharedenv.run.leftover", "sharedenv.run.preload", "sharedenv.slurm.share",
+    "hashlib", "shutil", "tempfile", "random", "base64", "csv", "sharedenv.pool.check", "sharedenv.pool.inventory", "sharedenv.build.builder",
+    "sharedenv.app.resume", "sharedenv.run.outlived", "sharedenv.run.preload", "sharedenv.cluster.share",
 }
 
 
@@ -55,7 +55,7 @@ def test_a_run_with_a_full_pool_loads_nothing_that_it_does_not_need(project: Pro
     project.copies(3, ["alpha"], "import alpha")
     project.call("build", "case*/script.py")
     assert not DEAR & loaded(project, "run", "-j", "2", "case*/script.py")
-    assert not (DEAR - {"sharedenv.slurm.share"}) & loaded(project, "run", "--shard", "1/2", "case*/script.py")
+    assert not (DEAR - {"sharedenv.cluster.share"}) & loaded(project, "run", "--shard", "1/2", "case*/script.py")
 
 
 def test_what_another_spelling_means_is_worked_out_once(project: Project) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.pool.interpreter import Fetches
-from sharedenv.pool.pyenv import without_shims
-from sharedenv.reading import loose_reading, read_loosely
-from sharedenv.uv import UvFailed
+from sharedenv.build.interpreter import Fetches
+from sharedenv.build.pyenv import without_shims
+from sharedenv.build.uv import UvFailed
+from sharedenv.key.requires_python import loose_reading, read_loosely
 from tests.conftest import Project
 from tests.pythons import BASE, MINOR, VERSION, fetched, make_pyenv, serve_python
 

@@ -21,11 +21,11 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import STALE, Owner, lives, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
-from sharedenv.run.journal import Run
-from sharedenv.run.records import decode_lines, decode_plan, decode_result, encode_plan, encode_result
-from sharedenv.run.runs import create_run, list_runs, open_run
-from sharedenv.run.session import Session
-from sharedenv.run.standing import stand
+from sharedenv.run.journal.records import decode_lines, decode_plan, decode_result, encode_plan, encode_result
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import create_run, list_runs, open_run
+from sharedenv.run.journal.standing import stand
+from sharedenv.run.journal.writer import Session
 
 KEY = "a" * 64
 names = st.binary(min_size=1, max_size=20).map(lambda data: os.fsdecode(data.replace(b"\0", b"0").replace(b"/", b"_")))
@@ -231,7 +231,7 @@ def test_writers_that_may_have_the_same_cases_are_not_at_work_at_once(tmp_path: 
 def test_a_run_whose_process_died_is_free_at_once(tmp_path: Path) -> None:
     run = make(tmp_path)
     code = (
-        "import os, sys\nfrom sharedenv.run.runs import open_run\nfrom sharedenv.run.case import Result\n"
+        "import os, sys\nfrom sharedenv.run.journal.runs import open_run\nfrom sharedenv.run.case import Result\n"
         f"s = open_run({os.path.dirname(run.path)!r}, {run.id!r}).begin()\ns.append(Result(1, 1, 1.0, status=0))\nos.kill(os.getpid(), 9)"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -254,7 +254,7 @@ def test_elsewhere_silence_decides() -> None:
 def test_of_many_that_want_a_run_one_gets_it(tmp_path: Path) -> None:
     run = make(tmp_path)
     code = (
-        "import sys, time\nfrom sharedenv.run.runs import open_run\nfrom sharedenv.errors import SharedenvError\n"
+        "import sys, time\nfrom sharedenv.run.journal.runs import open_run\nfrom sharedenv.errors import SharedenvError\n"
         f"run = open_run({os.path.dirname(run.path)!r}, {run.id!r})\nsys.stdin.read()\n"
         "try: run.begin()\nexcept SharedenvError: print('no')\nelse: print('yes')\nsys.stdout.flush(); time.sleep(60)"
     )
@@ -296,7 +296,7 @@ def test_what_runs_is_known_at_any_instant(tmp_path: Path) -> None:
 def lost_session(run: Run, code: str) -> None:
     """A process that takes the run as ``s``, does what ``code`` says and is killed."""
     head = (
-        "import os, time\nfrom sharedenv.run.runs import open_run\nfrom sharedenv.run.case import Result\n"
+        "import os, time\nfrom sharedenv.run.journal.runs import open_run\nfrom sharedenv.run.case import Result\n"
         f"run = open_run({os.path.dirname(run.path)!r}, {run.id!r})\n"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -361,7 +361,7 @@ def test_clocks_of_nodes_may_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = Path(session.path)
     here = this_process().machine
     path.write_text(path.read_text().replace(here, "another machine"))
-    monkeypatch.setattr("sharedenv.run.journal.time.time", lambda real=time.time: real() + ahead)
+    monkeypatch.setattr("sharedenv.run.journal.run.time.time", lambda real=time.time: real() + ahead)
     assert run.sessions()[0].alive
     os.utime(path, (path.stat().st_mtime - 70, path.stat().st_mtime - 70))
     assert not run.sessions()[0].alive
@@ -414,7 +414,7 @@ def test_a_session_that_could_write_nothing_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_a_run_taken_by_another_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sharedenv.run.session.HEARTBEAT", 0.01)
+    monkeypatch.setattr("sharedenv.run.journal.writer.HEARTBEAT", 0.01)
     run = make(tmp_path)
     session = run.begin(jobs=2)
     session.keep()

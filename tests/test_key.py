@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
-from sharedenv.canonical import canonical_script
-from sharedenv.key import admits, make_payload, moves
-from sharedenv.payload import Payload, payload_from
-from sharedenv.requirement import RequirementError, leaves_room, parse_requirement, parse_specifiers
-from sharedenv.script import Metadata, ScriptError, parse_script
-from sharedenv.settings import Settings
+from sharedenv.key.make import admits, make_payload, moves
+from sharedenv.key.payload import Payload, payload_from
+from sharedenv.key.requirement import RequirementError, leaves_room, parse_requirement, parse_specifiers
+from sharedenv.key.settings import Settings
+from sharedenv.key.uv_inputs import canonical_script
+from sharedenv.script.metadata import Metadata, ScriptError, parse_script
 from sharedenv.start.block import Block
 from tests.spelling import changed, meaning, random_wish, respelled, spelled
 
@@ -253,7 +253,7 @@ def test_each_inert_option_leaves_the_key_alone(name: str) -> None:
 
 
 def test_the_two_lists_of_options_are_all_there_are() -> None:
-    from sharedenv import tool_uv
+    from sharedenv.key import tool_uv
 
     assert OPTIONS.keys() == tool_uv.COUNTED.keys()
     assert INERT.keys() == tool_uv.INERT.keys()

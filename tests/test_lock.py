@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharedenv.project_lock import Entry, LockError, ProjectLock, parse_project_lock
+from sharedenv.key.project_lock import Entry, LockError, ProjectLock, parse_project_lock
+from sharedenv.key.versions import File, Git, Pin, Versions
 from sharedenv.start.environ import platform_tag
-from sharedenv.versions import File, Git, Pin, Versions
 from tests.conftest import Project
 from tests.slurm import Cluster
 from tests.test_canonical import PRINT_LIB, make_library

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.lock import recorded_options, without_credentials
+from sharedenv.script.uv_lock import recorded_options, without_credentials
 from tests.conftest import Project
 from tests.test_canonical import PRINT_ALPHA, PRINT_LIB, UV, make_library
 from tests.test_held import PASSWORD, USER, serving

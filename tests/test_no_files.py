@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.cluster.arrays import How, create_array, note_jobs
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import this_process
-from sharedenv.run.runs import list_runs
-from sharedenv.slurm.arrays import How, create_array, note_jobs
+from sharedenv.run.journal.runs import list_runs
 from tests import damage
 from tests.conftest import Project
 

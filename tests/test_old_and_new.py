@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.run.server import unfit_python
+from sharedenv.run.preload.server import unfit_python
 from tests.conftest import Project
 from tests.ways import pythons
 

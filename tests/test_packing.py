@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharedenv.cluster.packing import Limits, Packing, count_tasks
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.slurm.packing import Limits, Packing, count_tasks
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.discover import expand
 from sharedenv.errors import EXIT_USAGE
-from sharedenv.key import maker
-from sharedenv.payload import Payload
-from sharedenv.plan import Plan, make_plan
-from sharedenv.problems import LINES, BadScripts, shown
-from sharedenv.script import Metadata
-from sharedenv.settings import Settings
+from sharedenv.key.make import maker
+from sharedenv.key.payload import Payload
+from sharedenv.key.plan import Plan, make_plan
+from sharedenv.key.settings import Settings
+from sharedenv.script.find import expand
+from sharedenv.script.metadata import Metadata
+from sharedenv.script.problems import LINES, BadScripts, shown
 
 GOOD = '# /// script\n# dependencies = ["alpha"]\n# ///\n'
 RELATIVE = GOOD.replace("# ///\n", '# [tool.uv.sources]\n# alpha = {path = "alpha"}\n# ///\n')

@@ -9,7 +9,7 @@ import pytest
 
 from sharedenv.cli.main import _own_words
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.find import named_pool
+from sharedenv.pool.location import named_pool
 from tests.conftest import Project
 
 

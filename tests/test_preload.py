@@ -18,7 +18,7 @@ import pytest
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
 from sharedenv.run.orders import Options
-from sharedenv.run.preload import DEATHS, SERVERS, PreloadStarter
+from sharedenv.run.preload.starter import DEATHS, SERVERS, PreloadStarter
 from sharedenv.run.queue import Queue
 from sharedenv.run.starter import Prepared
 from tests.conftest import Project
@@ -415,7 +415,7 @@ def test_closing_ends_servers_that_import(bench: Bench, monkeypatch: pytest.Monk
     temporary = bench.path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(bench.starter, "warm", lambda *_: None)
-    monkeypatch.setattr("sharedenv.run.preload.tempfile.tempdir", str(temporary))
+    monkeypatch.setattr("sharedenv.run.preload.starter.tempfile.tempdir", str(temporary))
     for _ in range(2):
         assert bench.run("import slow\n")[0] == 0
     _until(lambda: list(temporary.iterdir()) != [])

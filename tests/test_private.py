@@ -220,7 +220,7 @@ def test_a_task_of_an_array_believes_no_more(lab: Lab, name: str) -> None:
     lab.call(ALICE, "run", "c1/script.py", status=1)
     run = lab.last_run
     make = (
-        "import sys; from sharedenv.run.runs import open_run; from sharedenv.slurm.arrays import How, create_array;"
+        "import sys; from sharedenv.run.journal.runs import open_run; from sharedenv.cluster.arrays import How, create_array;"
         "run = open_run(*sys.argv[1:]); create_array(run.path, 1, run.cases(), 1, How(grace=0.1))"
     )
     lab.run(ALICE, "/usr/bin/python3", "-c", make, str(run.parent), run.name)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from sharedenv.care.prune import DAY, HOUR, Policy, decide
+from sharedenv.care.survey import Found
 from sharedenv.pool.mounts import FileSystem, Locks, find_mount
 from sharedenv.pool.owner import this_process
-from sharedenv.pool.prune import DAY, HOUR, Policy, decide
-from sharedenv.pool.survey import Found
 from sharedenv.start.distrust import user_name
 from tests.conftest import UNPRIVILEGED, Project
 from tests.faults import bound, mounted, preloaded, require, wait_for

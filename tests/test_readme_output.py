@@ -7,11 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
+from sharedenv.cluster.status import Standing
 from sharedenv.report.slurm import standing_lines
 from sharedenv.run.case import Case, Result
-from sharedenv.run.journal import Asked, Run
+from sharedenv.run.journal.run import Asked, Run
 from sharedenv.run.workers import CaseState
-from sharedenv.slurm.status import Standing
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands, read, section
 

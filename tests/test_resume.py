@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.cluster.arrays import How, create_array
 from sharedenv.run.case import INTERRUPTED, Case, Result
-from sharedenv.run.resume import choose, find_run, outcomes
-from sharedenv.run.runs import create_run, list_runs
-from sharedenv.slurm.arrays import How, create_array
+from sharedenv.run.journal.choose import choose, find_run, outcomes
+from sharedenv.run.journal.runs import create_run, list_runs
 from tests.conftest import Project
 
 #: notes that it started, and waits until the file `go` is there

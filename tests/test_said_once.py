@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.script import uv_options
+from sharedenv.script.metadata import uv_options
 from tests.conftest import Project
 
 #: beside a known one: a typing error, a key of another tool, a table that is copied from a pyproject.toml

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharedenv.cluster.sbatch import Job, Options, arguments, log_path, quote, script_text, seconds
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.slurm.sbatch import Job, Options, arguments, log_path, quote, script_text, seconds
 from tests.slurm import Cluster
 
 NASTY = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedenv.locate import line_of
-from sharedenv.script import Metadata, ScriptError, field_line, parse_script, read_block
+from sharedenv.script.locate import line_of
+from sharedenv.script.metadata import Metadata, ScriptError, field_line, parse_script, read_block
 
 
 def script(toml: str, before: str = "") -> bytes:

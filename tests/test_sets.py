@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.versions import parse_versions
+from sharedenv.key.versions import parse_versions
 from tests.conftest import Project
 from tests.faults import preloaded, wait_for
 from tests.test_canonical import make_library

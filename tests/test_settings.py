@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from sharedenv import config, tool_uv
-from sharedenv.canonical import build_inputs
 from sharedenv.errors import SharedenvError
-from sharedenv.key import make_payload
-from sharedenv.script import Metadata
-from sharedenv.settings import Settings, gather_settings
+from sharedenv.key import config, tool_uv
+from sharedenv.key.make import make_payload
+from sharedenv.key.settings import Settings, gather_settings
+from sharedenv.key.toml import toml_text
+from sharedenv.key.uv_inputs import build_inputs
+from sharedenv.script.metadata import Metadata
 from sharedenv.start import uv_variables
 from sharedenv.start.block import Block
 from sharedenv.start.environ import platform_tag
-from sharedenv.toml import toml_text
 from tests.test_key import INERT, OPTIONS
 
 

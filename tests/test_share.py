@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharedenv.cluster.share import Share, array_name, parse_shard, share_from_environment, take
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.slurm.share import Share, array_name, parse_shard, share_from_environment, take
 
 RANGES = st.builds(
     lambda first, count, step: range(first, first + count * step, step),

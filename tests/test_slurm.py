@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import sharedenv
-from sharedenv.run.runs import open_run
+from sharedenv.run.journal.runs import open_run
 from tests.conftest import Project
 from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
+from sharedenv.cluster.arrays import Array, How, Planned, task_of, writer_of
+from sharedenv.cluster.slurm import RUNNING, WAITING, Task
+from sharedenv.cluster.workers import Tasks
 from sharedenv.run.case import INTERRUPTED, Result
-from sharedenv.run.session_state import SessionState
+from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.workers import CaseState, case_states
-from sharedenv.slurm.arrays import Array, How, Planned, task_of, writer_of
-from sharedenv.slurm.cluster import RUNNING, WAITING, Task
-from sharedenv.slurm.workers import Tasks
 
 
 def array(*sequences: int, tasks: int = 1, number: int = 1, build: str = "") -> Array:

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.build.left import PREFIX, clear_left
+from sharedenv.copies import archive as archives
 from sharedenv.errors import SharedenvError
-from sharedenv.pool import archive as archives
 from sharedenv.pool import staging as stagings
 from sharedenv.pool.layout import FOLDERS, Layout
 from sharedenv.pool.lease import lease
-from sharedenv.pool.left import PREFIX, clear_left
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staging import builder_of, sign, staging
 from sharedenv.pool.store import Environment, examine
 from sharedenv.report.output import Output
 from sharedenv.run.case import Case
-from sharedenv.run.over import going_on
-from sharedenv.run.runs import list_runs, newest_first
+from sharedenv.run.journal.over import going_on
+from sharedenv.run.journal.runs import list_runs, newest_first
 from sharedenv.run.spool import Spool
 from sharedenv.start.staged import identity
 from tests.conftest import Project

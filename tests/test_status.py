@@ -18,10 +18,10 @@ from sharedenv.report.progress import Pace, Progress, live_line, next_plain, pla
 from sharedenv.report.standing import command_text, pace_lines
 from sharedenv.report.summary import group, summarize, summary_lines, words
 from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.journal.runs import create_run
+from sharedenv.run.journal.sessions import SessionState
+from sharedenv.run.journal.standing import stand
 from sharedenv.run.orders import Counts
-from sharedenv.run.runs import create_run
-from sharedenv.run.session_state import SessionState
-from sharedenv.run.standing import stand
 from tests.conftest import Project
 
 

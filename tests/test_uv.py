@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv import uv
+from sharedenv.build import uv
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from tests.conftest import Project
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from sharedenv.key import make_payload
-from sharedenv.script import ScriptError, parse_script
-from sharedenv.settings import Settings
+from sharedenv.key.make import make_payload
+from sharedenv.key.settings import Settings
+from sharedenv.script.metadata import ScriptError, parse_script
 from tests.verdict_cases import OPTIONS, REQUIREMENTS, SPECIFIERS
 
 BLOCK = b'# /// script\n# dependencies = ["alpha"]\n# ///\n'

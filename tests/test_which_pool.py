@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.run.runs import list_runs
+from sharedenv.run.journal.runs import list_runs
 from tests.conftest import Project
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.cluster.arrays import How, create_array
+from sharedenv.cluster.slurm import Task
+from sharedenv.cluster.workers import Tasks, ended_in, results_of, some_not_begun, some_yet_to_begin, task_in
 from sharedenv.pool.owner import Owner, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
-from sharedenv.run.journal import Run
-from sharedenv.run.runs import create_run, open_run
-from sharedenv.run.session_state import SessionState, share_writer
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import create_run, open_run
+from sharedenv.run.journal.sessions import SessionState, share_writer
 from sharedenv.run.workers import CaseState, Fate, Processes, Worker, case_state, case_states, may_be_at_work
-from sharedenv.slurm.arrays import How, create_array
-from sharedenv.slurm.cluster import Task
-from sharedenv.slurm.workers import Tasks, ended_in, results_of, some_not_begun, some_yet_to_begin, task_in
 from tests.test_slurm_places import array, session
 
 SUCCESS, FAILURE = Result(1, 1, 10.0, status=0), Result(1, 1, 10.0, status=1)
@@ -114,7 +114,7 @@ def test_of_a_process_at_work_what_it_began_runs_and_the_rest_waits(tmp_path: Pa
 
 KILLED = """
 import os, signal, sys
-from sharedenv.run.runs import open_run
+from sharedenv.run.journal.runs import open_run
 session = open_run(*os.path.split(sys.argv[1])).begin(writer=sys.argv[2])
 session.start(1, os.getpid())
 os.kill(os.getpid(), signal.SIGKILL)

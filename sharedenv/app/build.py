@@ -10,17 +10,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from sharedenv.app.project import Project
-from sharedenv.frozen import frozen
-from sharedenv.plan import Plan
+from sharedenv.build.options import BuildOptions
+from sharedenv.key.plan import Plan
 from sharedenv.pool.missing import look_up_all, missing_error
-from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import DRIFTED, Environment, Unusable, inspect
 from sharedenv.process import stop_all
+from sharedenv.values import frozen
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from sharedenv.pool.build import Observer
+    from sharedenv.build.builder import Observer
 
 _SPELL = 0.5  # seconds
 
@@ -40,7 +40,7 @@ def building(
     project: Project, plan: Plan, options: BuildOptions, jobs: int, observer: Observer
 ) -> Iterator[dict[str, Future[Environment]]]:
     """Starts building what is missing, ``jobs`` at a time; yields the future of each key."""
-    from sharedenv.pool.build import Builder  # noqa: PLC0415 - `run` with a full pool needs no builder
+    from sharedenv.build.builder import Builder  # noqa: PLC0415 - `run` with a full pool needs no builder
 
     with taking_builds_along():
         yield Builder(project.layout, project.settings, options, os.environ, observer).build_all(plan.needs.values(), jobs)
@@ -92,7 +92,7 @@ def look_closely(
     project: Project, plan: Plan, options: BuildOptions, observer: Observer
 ) -> dict[str, Environment | Unusable | None]:
     """What a build would find of each key, and build nothing: uv is asked whether sources have changed that can."""
-    from sharedenv.pool.build import Builder  # noqa: PLC0415 - as above
+    from sharedenv.build.builder import Builder  # noqa: PLC0415 - as above
 
     builder = Builder(project.layout, project.settings, replace(options, drift=True), os.environ, observer)
     found: dict[str, Environment | Unusable | None] = {}

@@ -17,8 +17,7 @@ from sharedenv.app.recorder import Display, Recorder
 from sharedenv.app.sets import lost_set, put_down, with_sets
 from sharedenv.app.work import Work
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.frozen import frozen
-from sharedenv.plan import Need
+from sharedenv.key.plan import Need
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.sets import find_set, set_of
 from sharedenv.pool.store import Environment, Unusable, look_up
@@ -26,20 +25,21 @@ from sharedenv.process import stop_all
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.writer import Session
 from sharedenv.run.lost import close_list
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.prepare import prepare
 from sharedenv.run.queue import Queue
-from sharedenv.run.session import Session
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.start.access import Vanished
+from sharedenv.values import frozen
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from sharedenv.pool.build import Builder
-    from sharedenv.pool.options import BuildOptions
+    from sharedenv.build.builder import Builder
+    from sharedenv.build.options import BuildOptions
 
 BUILDS = 2  #: environments built side by side while scripts run
 
@@ -155,7 +155,7 @@ class Delivery:
         return list(futures.values())
 
     def _builder(self, options: BuildOptions) -> Builder:
-        from sharedenv.pool.build import Builder  # noqa: PLC0415 - with a full pool nobody waits until locks, threads and uv are loaded
+        from sharedenv.build.builder import Builder  # noqa: PLC0415 - with a full pool nobody waits until locks, threads and uv are loaded
 
         return Builder(self._work.layout, self._work.project.settings, options, dict(os.environ), self._display.builds())
 

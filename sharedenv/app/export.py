@@ -10,20 +10,20 @@ from urllib.parse import quote
 
 from sharedenv.app.project import Project
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.exported import requirements_text
-from sharedenv.frozen import frozen
-from sharedenv.payload import Payload
+from sharedenv.key.exported import requirements_text
+from sharedenv.key.payload import Payload
+from sharedenv.key.project_lock import NAME
+from sharedenv.key.versions import Versions, pylock_text
 from sharedenv.pool.held import folder_packages, held_as_locked, known_versions
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.store import generations, published
-from sharedenv.project_lock import NAME
 from sharedenv.report.words import first_names, printable, short_path
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
 from sharedenv.run.sets import SetUsed, sets_used
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
-from sharedenv.versions import Versions, pylock_text
+from sharedenv.values import frozen
 
 REQUIREMENTS, PYLOCK = "requirements.txt", "pylock.toml"
 FORMATS = (REQUIREMENTS, PYLOCK)

@@ -9,8 +9,8 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.living import living_runs
-from sharedenv.run.runs import open_run
+from sharedenv.run.journal.living import living_runs
+from sharedenv.run.journal.runs import open_run
 from sharedenv.run.workers import living
 
 
@@ -22,7 +22,7 @@ def refuse_living(layout: Layout, cases: Iterable[Case], own: str | None = None)
     names = [name for name in living_runs(layout.runs) if name != own]
     if not names:
         return
-    from sharedenv.run.leftover import without_result  # noqa: PLC0415 - no workers live, most times
+    from sharedenv.run.outlived import without_result  # noqa: PLC0415 - no workers live, most times
 
     wanted = {(*case.identity, case.folder) for case in cases}
     for name in names:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 from sharedenv.app.recorder import Display, Recorder
+from sharedenv.cluster.task import prepare_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
-from sharedenv.frozen import frozen
 from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
@@ -23,18 +23,18 @@ from sharedenv.run.claims.liveness import Heartbeats
 from sharedenv.run.claims.source import ClaimedCases
 from sharedenv.run.claims.suspicion import Suspicion
 from sharedenv.run.joblog import HEADER, joblog_line
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.living import forget_living, note_living
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import WORKER
+from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, is_joinable
-from sharedenv.run.living import forget_living, note_living
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Outcome
-from sharedenv.run.session import Session
-from sharedenv.run.session_state import WORKER
 from sharedenv.run.sets import pinned
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.terms import Terms
-from sharedenv.slurm.task import prepare_all
 from sharedenv.start.access import SHORT, published
+from sharedenv.values import frozen
 
 
 @frozen

@@ -12,22 +12,22 @@ from dataclasses import replace
 from functools import partial
 
 from sharedenv.app.project import Project
+from sharedenv.build.construct import Construction
+from sharedenv.build.interpreter import Fetches
+from sharedenv.build.options import BuildOptions
+from sharedenv.build.resolve import Resolver, staying, with_sources_of
+from sharedenv.build.uv import TARGETS, find_uv
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.frozen import frozen
-from sharedenv.key import local_packages, maker, may_be
-from sharedenv.plan import Need, Plan, make_plan
-from sharedenv.pool.construct import Construction
+from sharedenv.key.make import local_packages, maker, may_be
+from sharedenv.key.plan import Need, Plan, make_plan
+from sharedenv.key.project_lock import ASKED, NAME, Entry, NotLocked, ProjectLock, identify
+from sharedenv.key.settings import Settings, read_project_lock
+from sharedenv.key.versions import Versions, VersionsError, moved
 from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.held import known_versions
-from sharedenv.pool.interpreter import Fetches
-from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.resolve import Resolver, staying, with_sources_of
-from sharedenv.project_lock import ASKED, NAME, Entry, NotLocked, ProjectLock, identify
-from sharedenv.settings import Settings, read_project_lock
 from sharedenv.start.environ import current_folder
 from sharedenv.start.regular import read_regular
-from sharedenv.uv import TARGETS, find_uv
-from sharedenv.versions import Versions, VersionsError, moved
+from sharedenv.values import frozen
 
 PLATFORMS = tuple(TARGETS)  #: those that can be locked for
 AT_ONCE = 4  #: resolutions side by side: they wait for indexes

@@ -7,16 +7,16 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from sharedenv.app.work import Work
+from sharedenv.build.exact import not_held
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.plan import Plan
-from sharedenv.pool.exact import not_held
+from sharedenv.key.plan import Plan
+from sharedenv.key.versions import Versions, moved
 from sharedenv.pool.held import hold, known_versions
 from sharedenv.pool.sets import set_of
 from sharedenv.pool.store import Environment, look_up
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
 from sharedenv.run.sets import pinned, sets_of
 from sharedenv.start.access import SHORT
-from sharedenv.versions import Versions, moved
 
 Build = Callable[[Plan], None]
 

@@ -7,16 +7,16 @@ import os
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 
+from sharedenv.care.prune import DAY, UNUSED_FOR
+from sharedenv.cluster.queued import keys_in_queue, needed_by
 from sharedenv.errors import SharedenvError
-from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.prune import DAY, UNUSED_FOR
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.over import going_on
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import open_run
 from sharedenv.run.listing import waits_for_workers
-from sharedenv.run.over import going_on
-from sharedenv.run.runs import open_run
 from sharedenv.run.workers import may_be_at_work
-from sharedenv.slurm.queued import keys_in_queue, needed_by
+from sharedenv.values import frozen
 
 
 @frozen

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.run.case import Case
-from sharedenv.run.resume import Identity
-from sharedenv.run.runs import list_runs
+from sharedenv.run.journal.choose import Identity
+from sharedenv.run.journal.runs import list_runs
 
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
 

@@ -10,26 +10,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sharedenv import discover
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.frozen import frozen
-from sharedenv.payload import Maker
-from sharedenv.plan import Plan, make_plan
+from sharedenv.key.payload import Maker
+from sharedenv.key.plan import Plan, make_plan
+from sharedenv.key.project_lock import NAME
 from sharedenv.pool.create import check_format
-from sharedenv.pool.find import find_pool, find_pools, place_for_one, place_pool, several_pools
 from sharedenv.pool.index import known
 from sharedenv.pool.layout import FOLDERS, Layout
+from sharedenv.pool.location import find_pool, find_pools, place_for_one, place_pool, several_pools
 from sharedenv.pool.missing import uncovered_error
 from sharedenv.pool.trial import ANOTHER, no_chmod_helps
-from sharedenv.project_lock import NAME
-from sharedenv.run.runs import holds_unfinished
+from sharedenv.run.journal.runs import holds_unfinished
+from sharedenv.script import find
 from sharedenv.start.distrust import Distrust, check_folders
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import lock_passed_over
 from sharedenv.start.trust import check_pool
+from sharedenv.values import frozen
 
 if TYPE_CHECKING:
-    from sharedenv.settings import Settings
+    from sharedenv.key.settings import Settings
 
 
 @frozen
@@ -73,13 +73,13 @@ class Project:
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings that count. Raises SharedenvError."""
-        from sharedenv.settings import gather_settings  # noqa: PLC0415 - they are read, and requirements parsed, only for what the pool does not know yet
+        from sharedenv.key.settings import gather_settings  # noqa: PLC0415 - they are read, and requirements parsed, only for what the pool does not know yet
 
         return gather_settings(self.layout.root, os.environ, self.python, no_lock=self.no_lock)
 
     @functools.cached_property
     def _full(self) -> Maker:
-        from sharedenv.key import maker  # noqa: PLC0415 - as above
+        from sharedenv.key.make import maker  # noqa: PLC0415 - as above
 
         return maker(self.settings)
 
@@ -184,10 +184,10 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
                 cause="names that end with NUL, as find -print0 writes them, are read with -0",
                 hint=f"sharedenv {selection.command} -0 --from-file {shlex.quote(selection.from_file)}",
             )
-        listed = discover.read_list(data, nul=selection.null)
+        listed = find.read_list(data, nul=selection.null)
         if not listed and not selection.arguments:
             raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {selection.command} --help")
-    return discover.expand(selection.arguments, cwd, listed)
+    return find.expand(selection.arguments, cwd, listed)
 
 
 def _read_list(path: str) -> bytes:

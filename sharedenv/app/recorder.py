@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from sharedenv.run.case import Case, Result
 from sharedenv.run.edited import edited_digest
+from sharedenv.run.journal.writer import Session
 from sharedenv.run.observer import Work
-from sharedenv.run.session import Session
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared
 
 if TYPE_CHECKING:
-    from sharedenv.pool.build import Observer
+    from sharedenv.build.builder import Observer
     from sharedenv.run.joblog import Joblog
 
 

@@ -9,22 +9,22 @@ from dataclasses import replace
 
 from sharedenv.app.project import Project, find_scripts, trusted
 from sharedenv.app.work import Wanted, Work
+from sharedenv.cluster.share import Share, take
 from sharedenv.errors import SharedenvError
-from sharedenv.frozen import frozen
 from sharedenv.pool.create import check_format
-from sharedenv.pool.find import find_pools, several_pools
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.location import find_pools, several_pools
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
-from sharedenv.run.leftover import leftover, refuse_leftover, without_result
+from sharedenv.run.journal.choose import Choice, choose, find_run, outcomes
+from sharedenv.run.journal.owned import refuse_doubt
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import holds_unfinished, list_runs, open_run
+from sharedenv.run.journal.sessions import LOCAL, share_writer
 from sharedenv.run.lost import refuse_lost
-from sharedenv.run.owned import refuse_doubt
-from sharedenv.run.resume import Choice, choose, find_run, outcomes
-from sharedenv.run.runs import holds_unfinished, list_runs, open_run
-from sharedenv.run.session_state import LOCAL, share_writer
+from sharedenv.run.outlived import leftover, refuse_leftover, without_result
 from sharedenv.run.workers import refuse_live
-from sharedenv.slurm.share import Share, take
+from sharedenv.values import frozen
 
 
 class NoRun(SharedenvError):

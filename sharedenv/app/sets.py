@@ -10,7 +10,7 @@ from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.sets import find_set, set_of, set_text
 from sharedenv.pool.store import Environment
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
 from sharedenv.run.sets import pin
 from sharedenv.start.access import SHORT
 

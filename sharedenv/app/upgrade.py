@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.plan import Need, Plan
+from sharedenv.key.plan import Need, Plan
+from sharedenv.key.versions import Versions, moved
 from sharedenv.pool.held import known_versions
 from sharedenv.pool.layout import Layout
 from sharedenv.report.words import short_path
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
-from sharedenv.versions import Versions, moved
 
 
 def versions_of(layout: Layout, needs: Iterable[Need]) -> dict[str, Versions]:

@@ -9,18 +9,18 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from sharedenv.app.project import Project, Selection, open_project
-from sharedenv.frozen import frozen
-from sharedenv.plan import Plan
+from sharedenv.key.plan import Plan
 from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, look_up
 from sharedenv.report.words import count
 from sharedenv.run.case import Case, Result
-from sharedenv.run.journal import Run
-from sharedenv.run.session_state import LOCAL, SessionState
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import LOCAL, SessionState
+from sharedenv.values import frozen
 
 if TYPE_CHECKING:
-    from sharedenv.slurm.share import Share
+    from sharedenv.cluster.share import Share
 
 
 @frozen
@@ -96,7 +96,7 @@ def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
     paths: Sequence[str] = project.paths
     notes: tuple[str, ...] = ()
     if wanted.share is not None:
-        from sharedenv.slurm.share import take  # noqa: PLC0415 - most runs are no share
+        from sharedenv.cluster.share import take  # noqa: PLC0415 - most runs are no share
 
         paths = take(paths, wanted.share)
         notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(paths):,} of {count(len(project.paths), 'script')}",)

@@ -12,13 +12,13 @@ import click
 
 from sharedenv.app.build import end_by_signal, require_one
 from sharedenv.app.project import Selection, open_project
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.stage import tell_staged
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.index import remember
-from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import Environment
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console

@@ -10,9 +10,9 @@ from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
-from sharedenv.run.over import unended
-from sharedenv.run.runs import open_run
+from sharedenv.run.journal.over import unended
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import open_run
 
 
 class Beside:
@@ -63,7 +63,7 @@ def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console, 
     """Whether another run (its name, below ``runs``) has these cases at work. Raises SharedenvError when it has, or when they outlived
     it: two processes in one folder mix. Who does ``insist`` is only told of a run that lives.
     """
-    from sharedenv.run.leftover import refuse_leftover, without_result  # noqa: PLC0415 - the last run has ended, most times
+    from sharedenv.run.outlived import refuse_leftover, without_result  # noqa: PLC0415 - the last run has ended, most times
     from sharedenv.run.workers import Processes, case_state  # noqa: PLC0415 - as above
 
     wanted = {(*case.identity, case.folder) for case in cases}

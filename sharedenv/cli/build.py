@@ -13,20 +13,20 @@ import click
 from sharedenv.app.build import look_closely
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
+from sharedenv.build.locked import locked_script
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.cli.scripts import make_pool, plan_of, script_options
 from sharedenv.cli.unfinished import left_behind
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.plan import Plan
+from sharedenv.key.plan import Plan
+from sharedenv.key.project_lock import NAME
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.index import remember
-from sharedenv.pool.locked import locked_script
 from sharedenv.pool.missing import NAMED
-from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import Environment, Unusable
-from sharedenv.project_lock import NAME
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path, size

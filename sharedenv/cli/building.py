@@ -8,11 +8,11 @@ from typing import Any
 
 from sharedenv.app.build import build_plan
 from sharedenv.app.project import Project
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import duration
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
-from sharedenv.plan import Plan
-from sharedenv.pool.options import BuildOptions
+from sharedenv.key.plan import Plan
 from sharedenv.pool.store import Environment
 from sharedenv.report.building import BuildProgress, summary
 from sharedenv.report.console import Console

@@ -14,6 +14,10 @@ from sharedenv.app.project import trusted
 from sharedenv.cli.options import runs
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run
+from sharedenv.cluster import slurm
+from sharedenv.cluster.arrays import list_arrays
+from sharedenv.cluster.queued import with_job
+from sharedenv.cluster.status import standing
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, is_here, lives
@@ -22,19 +26,15 @@ from sharedenv.report.words import count, printable
 from sharedenv.run.claims.blocks import STOP
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import not_begun
-from sharedenv.run.journal import Run
-from sharedenv.run.leftover import end_leftover, leftover, named, without_result
+from sharedenv.run.journal.owned import refuse_doubt
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import list_runs
+from sharedenv.run.journal.shares import share_of, shares_beside
 from sharedenv.run.listing import is_joinable
 from sharedenv.run.orders import GRACE
-from sharedenv.run.owned import refuse_doubt
-from sharedenv.run.runs import list_runs
-from sharedenv.run.shares import share_of, shares_beside
+from sharedenv.run.outlived import end_leftover, leftover, named, without_result
 from sharedenv.run.signals import CANCEL
 from sharedenv.run.workers import living
-from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import list_arrays
-from sharedenv.slurm.queued import with_job
-from sharedenv.slurm.status import standing
 
 _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of its scripts, and some
 
@@ -71,9 +71,9 @@ def _cancel(run: Run, console: Console) -> int:
     if not arrays:
         return _cancel_local(run, console)
     jobs = {job: script for array in arrays for job, script in array.jobs.items()}
-    live = sorted({task.job for task in cluster.tasks(jobs, os.environ) if task.live})
+    live = sorted({task.job for task in slurm.tasks(jobs, os.environ) if task.live})
     if live:
-        cluster.cancel(live, os.environ)
+        slurm.cancel(live, os.environ)
         console.say(f"cancelled job {', '.join(live)} of run {run.id}")
     elif sign := standing(run, os.environ).sign:
         message = f"this cluster doesn't have the job of run {run.id}"

@@ -15,24 +15,24 @@ import click
 from sharedenv.app.build import build_plan
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import duration
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
-from sharedenv.discover import POOL
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.plan import Plan
+from sharedenv.key.plan import Plan
 from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.options import BuildOptions
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
-from sharedenv.run.runs import create_run
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import create_run
 from sharedenv.run.terms import Terms
+from sharedenv.script.find import POOL
 
 if TYPE_CHECKING:
-    from sharedenv.slurm.share import Share
+    from sharedenv.cluster.share import Share
 
 _CASE_OPTIONS = (
     option("--timeout", type=duration, metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),

@@ -7,13 +7,13 @@ import os
 import click
 
 from sharedenv.app.project import pool_here
+from sharedenv.care.doctor import Finding, Level, examine_machine
 from sharedenv.cli.options import json_option
 from sharedenv.errors import EXIT_FAILED
-from sharedenv.pool.doctor import Finding, Level, examine_machine
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
-from sharedenv.run.runs import holds_unfinished
+from sharedenv.run.journal.runs import holds_unfinished
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER
 

@@ -10,17 +10,17 @@ import click
 
 from sharedenv.app.build import require_one
 from sharedenv.app.project import Selection, open_project
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import option, paths
 from sharedenv.cli.stage import tell_staged
-from sharedenv.discover import is_pattern
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.index import remember
-from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import enter
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
+from sharedenv.script.find import is_pattern
 from sharedenv.start.access import Vanished
 from sharedenv.start.environ import environ_in
 from sharedenv.start.staged import path_to_use

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from sharedenv.app.project import Selection
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.options import contradicted
-from sharedenv.frozen import frozen
-from sharedenv.pool.options import BuildOptions
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
+from sharedenv.values import frozen
 
 
 def all_given(context: click.Context) -> frozenset[str]:

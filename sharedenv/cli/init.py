@@ -11,8 +11,8 @@ from sharedenv.app.project import trusted
 from sharedenv.cli.options import paths
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import create_pool
-from sharedenv.pool.find import named_pool
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.location import named_pool
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
 from sharedenv.start.environ import current_folder

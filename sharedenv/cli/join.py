@@ -29,9 +29,9 @@ from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import is_damaged, not_begun
 from sharedenv.run.claims.liveness import TAKEOVER
-from sharedenv.run.journal import Run
-from sharedenv.run.runs import open_run
-from sharedenv.run.starters import make_starter
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import open_run
+from sharedenv.run.make_starter import make_starter
 from sharedenv.run.terms import terms_of
 from sharedenv.start.environ import current_folder
 

@@ -10,16 +10,16 @@ import click
 from sharedenv.app.project import Selection, find_scripts
 from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.cli.scripts import script_options, warned
-from sharedenv.difference import differences
 from sharedenv.errors import SharedenvError
-from sharedenv.key import maker
-from sharedenv.plan import Need, Plan, make_plan
-from sharedenv.pool.find import find_pools
+from sharedenv.key.difference import differences
+from sharedenv.key.make import maker
+from sharedenv.key.plan import Need, Plan, make_plan
+from sharedenv.key.settings import gather_settings
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.location import find_pools
 from sharedenv.report.console import Console
 from sharedenv.report.payload import explained
-from sharedenv.run.runs import holds_unfinished
-from sharedenv.settings import gather_settings
+from sharedenv.run.journal.runs import holds_unfinished
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER
 

@@ -8,17 +8,17 @@ import time
 import click
 
 from sharedenv.app.project import existing_pool
+from sharedenv.care.survey import Found, survey
 from sharedenv.cli.options import json_option
-from sharedenv.pool.find import strays_below
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.location import strays_below
 from sharedenv.pool.manifest import Interpreter
 from sharedenv.pool.store import Unusable, examine
-from sharedenv.pool.survey import Found, survey
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, short_path, size
-from sharedenv.run.runs import holds_unfinished
+from sharedenv.run.journal.runs import holds_unfinished
 from sharedenv.start.access import SHORT
 
 _LOOKS = 2000  #: folders below the project's that are looked at for pools that stand in the way

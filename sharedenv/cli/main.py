@@ -166,7 +166,7 @@ def _command(words: list[str]) -> str | None:
 
 
 def _unknown_command(word: str) -> SharedenvError:
-    from sharedenv.discover import is_pattern  # noqa: PLC0415 - `--help` does without it
+    from sharedenv.script.find import is_pattern  # noqa: PLC0415 - `--help` does without it
 
     if word.endswith(".py") or is_pattern(word):  # as one starts `python` and `uv run`
         return SharedenvError(f"no such command {word!r}", hint=shlex.join(["sharedenv", "run", word]))

@@ -12,6 +12,7 @@ from sharedenv.app.plan import known_durations, longest_first
 from sharedenv.app.project import Selection
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Work, new_work, remember_all
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options
@@ -22,7 +23,6 @@ from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD
 from sharedenv.pool.missing import look_up_all
-from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case

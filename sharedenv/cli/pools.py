@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from sharedenv.app.project import Project
+from sharedenv.care.survey import Found, survey
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.store import published
-from sharedenv.pool.survey import Found, survey
 from sharedenv.report.words import printable, short_path
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder

@@ -9,13 +9,13 @@ import click
 
 from sharedenv.app.needs import unfinished_needs
 from sharedenv.app.project import Selection, existing_pool, open_project
+from sharedenv.care.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool, run_files
 from sharedenv.cli.options import contrary, json_option, needing, option
 from sharedenv.cli.scripts import script_options
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.held import forget_unused
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool, run_files
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, size
 

@@ -14,6 +14,7 @@ from sharedenv.app.execute import Ended, execute, needed
 from sharedenv.app.guards import refuse_step
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
@@ -26,7 +27,6 @@ from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
-from sharedenv.pool.options import BuildOptions
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output, tag_of
@@ -34,17 +34,17 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, printable, short_path
 from sharedenv.run.joblog import Joblog
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import list_runs
+from sharedenv.run.journal.sessions import LOCAL
+from sharedenv.run.journal.shares import array_of, share_of
+from sharedenv.run.make_starter import make_starter
 from sharedenv.run.orders import Options
-from sharedenv.run.runs import list_runs
-from sharedenv.run.session_state import LOCAL
-from sharedenv.run.shares import array_of, share_of
-from sharedenv.run.starters import make_starter
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
     from sharedenv.app.resume import Earlier
-    from sharedenv.slurm.share import Share
+    from sharedenv.cluster.share import Share
 
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
 #: how its scripts are run
@@ -166,8 +166,8 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
 
 
 def _refuse_queued(run: Run, *, insist: bool) -> None:
-    from sharedenv.slurm.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
-    from sharedenv.slurm.status import standing  # noqa: PLC0415 - as above
+    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
+    from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
 
     if not list_arrays(run.path):
         return
@@ -203,7 +203,7 @@ def _tell_unrun(console: Console, work: Work, before: str) -> int:
 def _share(given: Mapping[str, Any]) -> Share | None:
     if not given["array"] and not given["shard"]:
         return None
-    from sharedenv.slurm.share import parse_shard, share_from_environment  # noqa: PLC0415 - most runs are no share
+    from sharedenv.cluster.share import parse_shard, share_from_environment  # noqa: PLC0415 - most runs are no share
 
     if given["shard"]:
         return parse_shard(given["shard"])
@@ -214,7 +214,7 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
     """Tells what the plan warns of, once for all scripts: not in each task of an array, nor again after the build."""
     if not work.plan.warnings or no_build or asked.share is not None:
         return
-    from sharedenv.slurm.share import array_name  # noqa: PLC0415 - only where there is something to tell
+    from sharedenv.cluster.share import array_name  # noqa: PLC0415 - only where there is something to tell
 
     if not array_name(os.environ):
         warned(work.plan, console)
@@ -244,7 +244,7 @@ def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again
         words += ["--joblog", joblog]
     if asked.share is None:
         return {"again": words}
-    from sharedenv.slurm.share import array_name  # noqa: PLC0415 - loaded already
+    from sharedenv.cluster.share import array_name  # noqa: PLC0415 - loaded already
 
     array = array_name(os.environ)
     if again:  # a share that never began belongs to what the others began

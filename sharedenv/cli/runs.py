@@ -13,8 +13,8 @@ from sharedenv.report.console import Console
 from sharedenv.report.sets import mixed_lines
 from sharedenv.report.words import short_path
 from sharedenv.run.case import Case, Result
-from sharedenv.run.journal import Run
-from sharedenv.run.runs import newest_first, open_run
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import newest_first, open_run
 from sharedenv.run.sets import mixed
 from sharedenv.start.environ import current_folder
 

@@ -13,7 +13,7 @@ import click
 from sharedenv.app.project import Project, Selection, pool_here
 from sharedenv.cli.options import Function, option, paths
 from sharedenv.errors import SharedenvError
-from sharedenv.plan import Plan
+from sharedenv.key.plan import Plan
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
 from sharedenv.report.building import made_pool

@@ -8,18 +8,18 @@ import time
 import click
 
 from sharedenv.app.project import Selection, existing_pool, open_project
+from sharedenv.build.exact import not_held
+from sharedenv.care.survey import Found, survey
 from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import contrary, json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
 from sharedenv.cli.show_run import show_run
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.exact import not_held
+from sharedenv.key.project_lock import NAME
 from sharedenv.pool.held import fits, folder_packages, linked_packages, read_held
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest
-from sharedenv.pool.survey import Found, survey
-from sharedenv.project_lock import NAME
 from sharedenv.report.console import Console
 from sharedenv.report.table import table
 from sharedenv.report.words import ago, count, duration, short_path, size

@@ -8,21 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sharedenv.cli.runs import told_of_sets
+from sharedenv.cluster.arrays import Array, list_arrays
+from sharedenv.cluster.status import Standing, look, standing
+from sharedenv.cluster.workers import ended_in, some_yet_to_begin
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines
 from sharedenv.report.words import printable, short_path
-from sharedenv.run.journal import Run
-from sharedenv.run.leftover import leftover, named, without_result
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import SessionState
+from sharedenv.run.journal.standing import SUBMITTED
+from sharedenv.run.journal.standing import Standing as Local
 from sharedenv.run.orders import Counts
-from sharedenv.run.session_state import SessionState
-from sharedenv.run.standing import SUBMITTED
-from sharedenv.run.standing import Standing as Local
+from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
-from sharedenv.slurm.arrays import Array, list_arrays
-from sharedenv.slurm.status import Standing, look, standing
-from sharedenv.slurm.workers import ended_in, some_yet_to_begin
 
 _LISTED = {DONE: "succeeded", FAILED: "failed", INTERRUPTED: "interrupted", LEFT: "not-run", WAITING: "not-run"}
 

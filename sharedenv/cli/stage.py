@@ -15,11 +15,11 @@ import click
 from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.options import option
 from sharedenv.cli.scripts import script_options
+from sharedenv.copies.archive import Archive, make_archive
+from sharedenv.copies.stage import stage, stage_folder
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
-from sharedenv.pool.archive import Archive, make_archive
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all, missing_error
-from sharedenv.pool.stage import stage, stage_folder
 from sharedenv.pool.store import Environment, enter
 from sharedenv.report.console import Console
 from sharedenv.report.words import duration, size

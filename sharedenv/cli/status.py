@@ -15,6 +15,7 @@ from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
 from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
+from sharedenv.cluster.status import look
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
@@ -26,16 +27,15 @@ from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
 from sharedenv.report.workers import worker_lines, worker_values
 from sharedenv.run.case import Case, Result
-from sharedenv.run.journal import Run
-from sharedenv.run.leftover import leftover, named, without_result
+from sharedenv.run.journal.owned import doubt_error, find_doubt
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import list_runs
+from sharedenv.run.journal.shares import share_of, shares_beside
+from sharedenv.run.journal.standing import Standing, stand
 from sharedenv.run.listing import is_joinable, waits_for_workers
-from sharedenv.run.owned import doubt_error, find_doubt
-from sharedenv.run.runs import list_runs
+from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.sets import mixed, sets_of_shares, sets_used
-from sharedenv.run.shares import share_of, shares_beside
-from sharedenv.run.standing import Standing, stand
 from sharedenv.run.workers import INTERRUPTED, LOST
-from sharedenv.slurm.status import look
 from sharedenv.start.environ import current_folder
 
 ENDINGS = ("failed", "interrupted", "lost", "not-run", "succeeded")

@@ -15,6 +15,7 @@ from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
+from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
@@ -26,21 +27,20 @@ from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_st
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
+from sharedenv.cluster import slurm
+from sharedenv.cluster.arrays import Array, How, list_arrays, next_number, refuse_submitting
+from sharedenv.cluster.packing import Packing
+from sharedenv.cluster.sbatch import Options, log_path, script_text, without
+from sharedenv.cluster.status import standing
+from sharedenv.cluster.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.missing import look_up_all
-from sharedenv.pool.options import BuildOptions
 from sharedenv.report.console import Console
 from sharedenv.report.slurm import named
 from sharedenv.report.words import count, printable, short_path
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
 from sharedenv.run.listing import is_joinable
 from sharedenv.run.workers import INTERRUPTED
-from sharedenv.slurm import cluster
-from sharedenv.slurm.arrays import Array, How, list_arrays, next_number, refuse_submitting
-from sharedenv.slurm.packing import Packing
-from sharedenv.slurm.sbatch import Options, log_path, script_text, without
-from sharedenv.slurm.status import standing
-from sharedenv.slurm.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
@@ -215,7 +215,7 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]
             f"can't tell what of run {run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
         )
     arrays = tuple(array for array in list_arrays(run.path) if array.job in stands.live)
-    cut_off = [sequence for sequence in stands.sequences(INTERRUPTED) if stands.states[sequence].reason.startswith(cluster.TIME_UP)]
+    cut_off = [sequence for sequence in stands.sequences(INTERRUPTED) if stands.states[sequence].reason.startswith(slurm.TIME_UP)]
     return stands.held, arrays, frozenset(cut_off)
 
 
@@ -224,7 +224,7 @@ def _submit(work: Work, run: Run, number: int, tasks: int, order: Order, console
         sets = _sets(work, run)
         added = work.planned if work.run else ()
         return submit_array(run, number, work.cases, added, tasks, replace(order, sets=sets), os.environ, console.say)
-    except cluster.Unclear:
+    except slurm.Unclear:
         raise  # the job may be in the queue, and needs the run
     except BaseException:
         if work.run is None:

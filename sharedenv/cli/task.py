@@ -14,6 +14,9 @@ import time
 from collections.abc import Sequence
 
 from sharedenv.app.recorder import Recorder
+from sharedenv.cluster.arrays import Array, How, open_array
+from sharedenv.cluster.restart import await_earlier, note_restart, restarts_of, was_restarted
+from sharedenv.cluster.task import Assignment, assignment, cpus_asked, prepare_all
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.process import limit_error
@@ -23,16 +26,13 @@ from sharedenv.report.running import Screen
 from sharedenv.report.words import count, first_names
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import open_run
+from sharedenv.run.journal.writer import Session
+from sharedenv.run.make_starter import make_starter
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.queue import Queue
-from sharedenv.run.runs import open_run
-from sharedenv.run.session import Session
-from sharedenv.run.starters import make_starter
-from sharedenv.slurm.arrays import Array, How, open_array
-from sharedenv.slurm.restart import await_earlier, note_restart, restarts_of, was_restarted
-from sharedenv.slurm.task import Assignment, assignment, cpus_asked, prepare_all
 from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
 from sharedenv.start.trust import check_pool
@@ -161,9 +161,9 @@ class _Recorder(Recorder):
 
 def _staged(layout: Layout, console: Console, pooled: str) -> str:
     """Path of the copy on this node, made if need be; the pool's own when there can be none, which is said."""
-    from sharedenv.pool.archive import make_archive  # noqa: PLC0415 - other tasks do without tar and locks
+    from sharedenv.copies.archive import make_archive  # noqa: PLC0415 - other tasks do without tar and locks
+    from sharedenv.copies.stage import stage, stage_folder  # noqa: PLC0415 - as above
     from sharedenv.pool.manifest import ManifestError, read_manifest  # noqa: PLC0415 - as above
-    from sharedenv.pool.stage import stage, stage_folder  # noqa: PLC0415 - as above
     from sharedenv.pool.store import Environment  # noqa: PLC0415 - as above
 
     try:

@@ -9,19 +9,19 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 
+from sharedenv.cluster.arrays import list_arrays
+from sharedenv.cluster.queued import FORGOTTEN, jobs_in_queue
+from sharedenv.cluster.workers import some_not_begun
 from sharedenv.errors import SharedenvError
-from sharedenv.frozen import frozen
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.over import going_on
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.runs import list_runs, open_run
+from sharedenv.run.journal.standing import Standing, stand
 from sharedenv.run.listing import waits_for_workers
-from sharedenv.run.over import going_on
-from sharedenv.run.runs import list_runs, open_run
-from sharedenv.run.standing import Standing, stand
-from sharedenv.slurm.arrays import list_arrays
-from sharedenv.slurm.queued import FORGOTTEN, jobs_in_queue
-from sharedenv.slurm.workers import some_not_begun
+from sharedenv.values import frozen
 
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
 _PATIENCE = 3.0  # seconds that squeue has to tell of another run than the one asked for

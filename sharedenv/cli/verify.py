@@ -11,16 +11,16 @@ import click
 
 from sharedenv.app.build import result_of, taking_builds_along
 from sharedenv.app.project import Selection, existing_pool, open_project
+from sharedenv.build.options import BuildOptions
+from sharedenv.care.repair import repair
+from sharedenv.care.survey import Found, survey
+from sharedenv.care.verify import Verified, verify
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, names_key, select
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.options import BuildOptions
-from sharedenv.pool.repair import repair
 from sharedenv.pool.store import Environment
-from sharedenv.pool.survey import Found, survey
-from sharedenv.pool.verify import Verified, verify
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, size

@@ -12,13 +12,13 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 
-from sharedenv.frozen import frozen
 from sharedenv.pool.health import version_tuple
 from sharedenv.pool.inventory import Inventory
 from sharedenv.pool.manifest import Package
 from sharedenv.start.access import OTHERS
 from sharedenv.start.regular import MOST, read_regular
 from sharedenv.start.trust import ROOT
+from sharedenv.values import frozen
 
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 #: the names that came before manylinux_X_Y (PEP 600): the glibc each of them stands for

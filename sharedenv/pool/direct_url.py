@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
-from sharedenv.frozen import frozen
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.record import rewrite_record, write_anew
 from sharedenv.secret import strip_url
 from sharedenv.start.regular import read_regular
+from sharedenv.values import frozen
 
 _NAME = "direct_url.json"
 

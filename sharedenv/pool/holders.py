@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sharedenv.frozen import frozen
 from sharedenv.pool.owner import is_alive
 from sharedenv.start.access import MANIFEST, is_without_flock
 from sharedenv.start.regular import NOT_REGULAR, open_regular
+from sharedenv.values import frozen
 
 
 @frozen

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.payload import Aside, Maker, Payload
-from sharedenv.plan import make_plan, read_file
+from sharedenv.key.payload import Aside, Maker, Payload
+from sharedenv.key.plan import make_plan, read_file
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
 from sharedenv.pool.store import Environment, replace_link
-from sharedenv.script import Metadata
+from sharedenv.script.metadata import Metadata
 from sharedenv.start.access import SHORT, again, indexed
 from sharedenv.start.block import BlockError, find_block
 from sharedenv.start.fingerprint import fingerprint, fingerprint_with, may_be_bound, surroundings
@@ -114,8 +114,8 @@ def _name(around: bytes, path: str) -> str | None:
 
 def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str | None:
     """The key of a script; None where sharedenv.lock does not cover it."""
-    from sharedenv.key import maker  # noqa: PLC0415 - to look something up, nothing is parsed
-    from sharedenv.settings import gather_settings  # noqa: PLC0415 - as above
+    from sharedenv.key.make import maker  # noqa: PLC0415 - to look something up, nothing is parsed
+    from sharedenv.key.settings import gather_settings  # noqa: PLC0415 - as above
 
     [need] = make_plan([path], maker(gather_settings(layout.root, environ, python))).needs.values()
     return None if need.payload.unlocked else need.payload.key

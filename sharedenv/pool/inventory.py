@@ -7,9 +7,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 
-from sharedenv.frozen import frozen
 from sharedenv.start.access import INVENTORY
 from sharedenv.start.regular import MOST, open_regular, read_regular
+from sharedenv.values import frozen
 
 SCHEMA = 1
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from sharedenv.frozen import frozen
 from sharedenv.start.find_pool import MARKER
+from sharedenv.values import frozen
 
 FORMAT = 1  #: of a new pool
 HOLDING = 2  #: of a pool that holds versions: an older sharedenv would resolve anew, and refuses

@@ -8,10 +8,10 @@ import os
 from dataclasses import asdict, field
 from typing import Any
 
-from sharedenv.frozen import frozen
-from sharedenv.payload import Payload, payload_from
+from sharedenv.key.payload import Payload, payload_from
 from sharedenv.start.access import MANIFEST, OTHERS
 from sharedenv.start.regular import NOT_REGULAR, SMALL, open_regular, read_bounded
+from sharedenv.values import frozen
 
 SCHEMA = 1
 

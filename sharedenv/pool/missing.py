@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.payload import Payload
-from sharedenv.plan import Need, Plan
+from sharedenv.key.payload import Payload
+from sharedenv.key.plan import Need, Plan
+from sharedenv.key.project_lock import NAME
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.store import Environment, Unusable, environments, inspect, look_up
-from sharedenv.problems import shown
-from sharedenv.project_lock import NAME
+from sharedenv.script.problems import shown
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
@@ -83,7 +83,7 @@ def uncovered_error(layout: Layout, plan: Plan, python: str | None) -> Sharedenv
 
 def _nearest(payload: Payload, there: list[Payload]) -> str:
     """What sets a missing environment apart from the nearest one that is there; "" when the pool is empty."""
-    from sharedenv.difference import brief, nearest  # noqa: PLC0415 - most commands find what they need
+    from sharedenv.key.difference import brief, nearest  # noqa: PLC0415 - most commands find what they need
 
     other = nearest(payload, there)
     return f"{brief(payload, other)} from {other.key[:SHORT]}, the nearest there" if other else ""

@@ -6,7 +6,7 @@ import os
 import re
 from enum import Enum
 
-from sharedenv.frozen import frozen
+from sharedenv.values import frozen
 
 
 class Locks(Enum):

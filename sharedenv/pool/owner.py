@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sharedenv.frozen import frozen
+from sharedenv.values import frozen
 
 #: a writer touches its file this often (seconds) …
 HEARTBEAT = 5.0

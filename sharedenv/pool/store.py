@@ -9,16 +9,16 @@ import stat
 from collections.abc import Callable, Iterator
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.frozen import frozen
-from sharedenv.payload import Aside, Payload
+from sharedenv.key.payload import Aside, Payload
+from sharedenv.key.requires_python import loose_reading
 from sharedenv.pool.durable import sync_folder, sync_tree
 from sharedenv.pool.health import completeness, health, openness
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.reading import loose_reading
 from sharedenv.start import access
 from sharedenv.start.access import SHORT, is_name
 from sharedenv.start.trust import environment_fault
+from sharedenv.values import frozen
 
 
 @frozen

@@ -10,12 +10,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sharedenv.frozen import frozen
 from sharedenv.pool.mounts import FileSystem
 from sharedenv.pool.private import FOLDER, private
 from sharedenv.pool.store import remove_tree
 from sharedenv.start.access import is_without_flock
 from sharedenv.start.trust import file_fault
+from sharedenv.values import frozen
 
 #: says nothing of what a file system can do: no room, no right to write here, a folder that others have removed
 _CIRCUMSTANCES = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)

@@ -24,10 +24,10 @@ import os
 import stat
 import time
 
-from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import private
 from sharedenv.start.regular import open_regular
+from sharedenv.values import frozen
 
 STILLBORN = 10.0  #: seconds after which a lease with nothing in it counts as that of one who died while taking it
 ABANDONED = 3600.0  #: seconds after which one look is enough, by the file system's clock: a live holder touches it far more often

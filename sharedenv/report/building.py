@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sharedenv.errors import SharedenvError
-from sharedenv.plan import Need
+from sharedenv.key.plan import Need
 from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, duration, printable, short_path, size

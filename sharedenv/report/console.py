@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.frozen import frozen
 from sharedenv.report.words import printable
+from sharedenv.values import frozen
 
 _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
 

@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from sharedenv.frozen import frozen
 from sharedenv.report.console import Console, write_all
 from sharedenv.report.words import count, duration, estimate
 from sharedenv.run.orders import Counts
+from sharedenv.values import frozen
 
 REDRAW = 0.1  #: seconds between two drawings of the line
 WINDOW = 30.0  #: seconds over which the rate is taken

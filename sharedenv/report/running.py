@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sharedenv.frozen import frozen
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.progress import Progress
@@ -16,6 +15,7 @@ from sharedenv.report.words import duration, printable
 from sharedenv.run.case import Case, Result
 from sharedenv.run.observer import Work
 from sharedenv.run.spool import Spool
+from sharedenv.values import frozen
 
 if TYPE_CHECKING:
     from sharedenv.report.building import BuildProgress

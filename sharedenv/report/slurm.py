@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from sharedenv.cluster.status import Standing, Starved
+from sharedenv.cluster.workers import task_in
 from sharedenv.report.progress import rate_text
 from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
-from sharedenv.slurm.status import Standing, Starved
-from sharedenv.slurm.workers import task_in
 
 _STYLES = {DONE: "good", FAILED: "error", INTERRUPTED: "error", LEFT: "warning"}
 _NAMED = 3  # scripts named for each reason

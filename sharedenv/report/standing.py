@@ -10,8 +10,8 @@ from typing import Any
 from sharedenv.report.progress import rate_text
 from sharedenv.report.words import ago, count, duration, estimate, printable
 from sharedenv.run.case import Case, Result
-from sharedenv.run.journal import Run
-from sharedenv.run.standing import MEANING, Standing
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.standing import MEANING, Standing
 from sharedenv.run.workers import DONE, RUNNING
 
 NAMED = 8  #: running scripts named

@@ -6,10 +6,10 @@ import re
 import signal
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from sharedenv.frozen import frozen
 from sharedenv.report.words import count, duration, printable, size
 from sharedenv.run.case import Case, Result
 from sharedenv.run.telling import last_words
+from sharedenv.values import frozen
 
 GROUPS = 10  #: groups of failures shown
 NAMED = 3  #: scripts named in each group

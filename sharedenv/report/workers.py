@@ -7,7 +7,7 @@ from typing import Any
 
 from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
-from sharedenv.run.session_state import SessionState, is_worker
+from sharedenv.run.journal.sessions import SessionState, is_worker
 
 _SHOWN = 20  # workers at work, each on a line of its own
 _NAMED = 3  # of the scripts that one is at work on

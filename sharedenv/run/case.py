@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import field
 
-from sharedenv.frozen import frozen
+from sharedenv.values import frozen
 
 
 @frozen

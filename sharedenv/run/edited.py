@@ -14,7 +14,7 @@ def edited_digest(case: Case, since: float) -> str | None:
     try:
         if os.stat(case.script).st_mtime < since - _SKEW:
             return None
-        from sharedenv.plan import digest_of  # noqa: PLC0415 - a task on Slurm, which plans nothing, does without tomli
+        from sharedenv.key.plan import digest_of  # noqa: PLC0415 - a task on Slurm, which plans nothing, does without tomli
 
         digest = digest_of(case.script)
     except OSError:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from sharedenv.pool.private import FOLDER
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import FOLDERS
-from sharedenv.run.journal import Run, readable, root_of, write_to_disk
-from sharedenv.run.owned import open_owned
-from sharedenv.run.records import decode_plan
+from sharedenv.run.journal.owned import open_owned
+from sharedenv.run.journal.records import decode_plan
+from sharedenv.run.journal.run import Run, readable, root_of, write_to_disk
 
 _INDEX = "plan.index"
 _WIDTH = 8  # bytes

@@ -9,9 +9,9 @@ from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import TOKENS
 from sharedenv.run.claims.folder import DiskFolder
-from sharedenv.run.journal import Run
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import SessionState, is_worker
 from sharedenv.run.listing import is_joinable
-from sharedenv.run.session_state import SessionState, is_worker
 from sharedenv.run.workers import refuse_live, refuse_newer
 
 

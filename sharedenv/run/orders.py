@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sharedenv.frozen import frozen
 from sharedenv.run.case import Result
+from sharedenv.values import frozen
 
 GRACE = 10.0  #: seconds from TERM to KILL, where nobody says otherwise
 

@@ -10,15 +10,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from sharedenv.frozen import frozen
 from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.sets import digest_in
 from sharedenv.run.case import Case, Result
 from sharedenv.start.regular import read_regular
+from sharedenv.values import frozen
 
 if TYPE_CHECKING:
-    from sharedenv.versions import Versions
+    from sharedenv.key.versions import Versions
 
 _FOLDER = "versions"
 
@@ -79,7 +79,7 @@ def sets_of_shares(shares: Mapping[int, str]) -> dict[str, dict[str, list[int]]]
 
 def sets_of(run: str) -> dict[str, Versions]:
     """Digest → versions of all sets that the run at a path was computed with; what is damaged is left out. Raises OSError."""
-    from sharedenv.versions import VersionsError, parse_versions  # noqa: PLC0415 - to run a case, nothing is parsed
+    from sharedenv.key.versions import VersionsError, parse_versions  # noqa: PLC0415 - to run a case, nothing is parsed
 
     found = {}
     for name in _names(run):

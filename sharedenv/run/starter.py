@@ -7,9 +7,9 @@ import resource
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from sharedenv.frozen import frozen
 from sharedenv.process import spawn
 from sharedenv.run.case import Case
+from sharedenv.values import frozen
 
 FORK_SERVER = "sharedenv-fork-server"  #: the name under which preload.py starts its servers, and their forks are seen
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sharedenv.frozen import frozen
 from sharedenv.run.orders import GRACE, Options
+from sharedenv.values import frozen
 
 
 @frozen

@@ -17,10 +17,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.frozen import frozen
 from sharedenv.pool.owner import Owner, is_here
 from sharedenv.run.case import Result
-from sharedenv.run.session_state import LOCAL, SessionState, is_share, is_worker
+from sharedenv.run.journal.sessions import LOCAL, SessionState, is_share, is_worker
+from sharedenv.values import frozen
 
 DONE = "done"
 FAILED = "failed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharedenv.frozen import frozen
+from sharedenv.values import frozen
 
 FREE = "free"  #: in place of a holder: nobody has it
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from sharedenv.frozen import frozen
 from sharedenv.run.claims.blocks import (
     AGAIN,
     CLAIMS,
@@ -26,6 +25,7 @@ from sharedenv.run.claims.blocks import (
 from sharedenv.run.claims.folder import Folder
 from sharedenv.run.claims.liveness import Liveness
 from sharedenv.run.claims.pace import Pace
+from sharedenv.values import frozen
 
 PATIENCE = 3.0  #: seconds that a case waits in a block beyond what was reckoned, before others get it
 _LOOK, _LONGEST = 0.5, 5.0  # seconds between two looks whether something is left: the first, and at most

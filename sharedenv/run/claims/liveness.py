@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 from sharedenv.pool.owner import Owner, is_here, lives, owner_of
-from sharedenv.run.journal import says_its_end
+from sharedenv.run.journal.run import says_its_end
 from sharedenv.start.regular import open_regular
 
 TAKEOVER = 180.0  #: seconds without a sign after which a worker's block may be taken: a hung mount, a suspended job may take long

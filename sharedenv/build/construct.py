@@ -1,0 +1,351 @@
+"""One environment from its payload, complete and checked, in a staging folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+import time
+from ast import literal_eval
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import IO
+
+from sharedenv.build.exact import check_held, constraints, digest_of, find_held, held_error, not_held, pin, source_of, sync_held
+from sharedenv.build.interpreter import Fetches, Search
+from sharedenv.build.left import PREFIX, clear_left
+from sharedenv.build.locked import lock_error, locked_script
+from sharedenv.build.options import BuildOptions
+from sharedenv.build.seal import Circumstances, Installed, Probed, seal, take_private
+from sharedenv.build.sources import Source
+from sharedenv.build.strange_option import strange_option
+from sharedenv.build.uv import Unlocked, Uv, UvFailed, environment_for_uv, make_venv, sync_script
+from sharedenv.build.uv_words import could_not_link, gist, other_uv
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key.make import admits, maker
+from sharedenv.key.plan import Need, make_plan
+from sharedenv.key.requires_python import in_order
+from sharedenv.key.settings import Settings
+from sharedenv.key.uv_inputs import Inputs, build_inputs
+from sharedenv.key.versions import Versions
+from sharedenv.pool.check import altered_entries, clear_bytecode, installed_packages, missing_entries, read_contents
+from sharedenv.pool.create import way_out
+from sharedenv.pool.direct_url import hide_credentials, local_packages
+from sharedenv.pool.health import VERSION
+from sharedenv.pool.inventory import take_inventory
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.private import private
+from sharedenv.pool.staging import VENV, sign
+from sharedenv.pool.store import remove_tree
+from sharedenv.process import capture, limit_error
+from sharedenv.secret import redact
+from sharedenv.start.access import SHORT, VERSIONS
+from sharedenv.start.trust import is_shared
+from sharedenv.start.uv_variables import is_on
+from sharedenv.values import frozen
+
+#: what the interpreter of a fresh environment tells about itself
+_PROBE = VERSION + """\
+import os
+base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION")
+except ValueError:
+    import platform
+    libc = " ".join(platform.libc_ver()).strip()
+print(ascii((base, version, sys.implementation.name, libc or "")))
+"""
+
+
+COMPILED = ">=3.7"  #: the versions of Python that uv can compile bytecode for
+
+
+@frozen
+class Construction:
+    """Everything that one build needs beside its payload."""
+
+    layout: Layout
+    settings: Settings
+    uv: Uv
+    options: BuildOptions
+    environ: Mapping[str, str]
+    cwd: str  # that of the command: paths in messages are relative to it, and a batch that runs meanwhile changes folders
+    fetches: Fetches
+    step: Callable[[str], None]  # told what is being done, for a progress line
+    note: Callable[[str], None]  # told what the user should know
+    warn: Callable[[str], None]  # told what one might expect and what is not done
+
+
+@frozen
+class Built:
+    """A staged environment, complete and checked: `seal` for a place, and the versions in it (None: they are not held)."""
+
+    settle: Callable[[str], str]
+    versions: Versions | None
+
+
+def construct(need: Need, work: Construction, folder: str, held: Versions | None = None) -> Built:
+    """Builds the environment of ``need`` in a staging folder, complete and checked; what is left is `seal`, for a place.
+
+    ``held``: what it installs, and nothing else; with an upgrade, what stays as it was where packages to move are named.
+    Raises SharedenvError with uv's own words; all that uv said is in logs/.
+    """
+    kept = constraints(held, work.options) if held else ()
+    inputs = build_inputs(need.payload, work.settings, strict=work.options.strict, constraints=kept)
+    log_path = os.path.join(work.layout.logs, f"{need.payload.key[:SHORT]}.log")
+    try:
+        with _new_log(log_path) as log, in_own_tmpdir(work) as inside:
+            try:
+                return _install(need, inside, inputs, folder, log, held)
+            finally:
+                _redact_log(log, inputs.secrets)
+    except UvFailed as failure:
+        words = redact(failure.words, inputs.secrets)
+        told = None if work.options.upgrade else held_error(
+            need, held, failure, words, _below(work.cwd, need.scripts[0]), strict=work.options.strict
+        )
+        why = redact(failure.why, inputs.secrets) if isinstance(failure, Unlocked) else ""
+        raise told or _build_error(need, work, words, log_path, failure.hint, why) from None
+    except OSError as error:
+        limit = limit_error(error)
+        hint = limit.hint if limit else way_out(work.layout, error)
+        raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, hint) from None
+
+
+@contextmanager
+def in_own_tmpdir(work: Construction) -> Iterator[Construction]:
+    """The same with a TMPDIR that goes when it is done: uv leaves a lock file there for every path it ever syncs. Raises OSError."""
+    clear_left(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+        sign(folder)
+        yield replace(work, environ={**work.environ, "TMPDIR": folder})
+
+
+def _new_log(path: str) -> IO[str]:
+    try:
+        os.unlink(path)  # in a shared pool the last one may be a colleague's
+    except FileNotFoundError:
+        pass
+    return open(path, "x+", encoding="utf-8", errors="surrogateescape", opener=private)
+
+
+def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: IO[str], held: Versions | None) -> Built:
+    started = time.time()
+    exact = None if work.options.upgrade else held
+    script, environ = prepare(need, work, inputs, folder)
+    for text in inputs.told:
+        work.note(text)
+    python = find_held(held, _search(inputs, need.payload.document["python"], work, environ, folder, log), work.options)
+    shared = is_shared(work.layout.path)
+    flags = _sync_flags(inputs, work.options, shared)
+    source = source_of(work.uv, inputs, environ, folder, work.layout.root, python, work.options.offline, log, work.fetches)
+    install = _Install(
+        folder, script, python, need.payload.document["requires-python"], inputs.loose, flags, environ, log, exact, source
+    )
+    try:
+        installed, versions, altered = _attempt(install, work)
+    except UvFailed as failed:
+        if not could_not_link(failed.words):
+            raise
+        log.write("a file of uv's cache takes no more names; installing again, by copying\n")
+        remove_tree(os.path.join(folder, VENV))
+        install = replace(install, flags=(*install.flags, "--link-mode", "copy"))
+        installed, versions, altered = _attempt(install, work)
+    if altered:
+        some = f"{altered[0]} and {len(altered) - 1:,} more" if len(altered) > 1 else altered[0]
+        if work.options.offline:
+            raise UvFailed(f"uv's cache has been changed: {some} is not what its wheel says\n"
+                           "(an edit in any environment that shares files with the cache does this: `uv cache clean`)", 2)
+        log.write(f"not what its wheel says: {some}; installing again, past uv's cache\n")
+        remove_tree(installed.venv)
+        # what differs after that is so in the wheel itself: the list of files in some is wrong
+        installed, versions, _ = _attempt(replace(install, flags=(*install.flags, "--no-cache")), work)
+    if inputs.in_place and _has_changed(script, need, work):
+        raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
+    scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
+    notes = {**inputs.notes, VERSIONS: digest_of(installed)}
+    how = Circumstances(work.uv.version, started, scripts, len(need.scripts), notes, shared)
+    if exact is None and not_held(need.payload) is None:
+        work.step("holding the versions")
+        versions = pin(installed, source, started)
+    return Built(partial(seal, installed, need.payload, how), versions)
+
+
+def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tuple[str, dict[str, str]]:
+    """Writes what uv is given into a staging folder; the script to sync, and the environment to do it in."""
+    config = os.path.join(folder, "uv.toml")
+    _write_file(config, inputs.config.encode())
+    script = locked_script(need.scripts[0]) if inputs.in_place else _write_script(folder, inputs)
+    return script, environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
+
+
+def _has_changed(script: str, need: Need, work: Construction) -> bool:
+    """Whether a script that uv was given as it lies, or its lock file, is no longer what the key was made of."""
+    try:
+        return make_plan([script], maker(work.settings)).scripts[0][1] != need.payload.key
+    except SharedenvError:
+        return True
+
+
+def _write_script(folder: str, inputs: Inputs) -> str:
+    script = os.path.join(folder, "script.py")
+    _write_file(script, inputs.script.encode())
+    if inputs.lock is not None:
+        _write_file(script + ".lock", inputs.lock)
+    return script
+
+
+@frozen
+class _Install:
+    """One `uv sync`, or `uv pip sync` of what is held, to be: where, with which interpreter, with which flags."""
+
+    folder: str
+    script: str
+    python: str
+    requires: str
+    loose: str | None  # the same as it may be read
+    flags: tuple[str, ...]
+    environ: Mapping[str, str]
+    log: IO[str]
+    exact: Versions | None  # what to install in place of what the script resolves to
+    source: Source
+
+
+def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions | None, list[str]]:
+    """Installs, and tells what is held of that, and which files are not what their wheels say."""
+    folder, environ, log = install.folder, install.environ, install.log
+    venv = os.path.join(folder, VENV)
+    make_venv(work.uv, install.python, venv, environ, folder, log)
+    probed = _probe(venv, install.requires, install.loose, environ)
+    work.step("installing")
+    flags = list(install.flags)
+    if "--compile-bytecode" in flags and not admits(COMPILED, probed.version):
+        flags[flags.index("--compile-bytecode")] = "--no-compile-bytecode"
+        work.warn(f"no bytecode is compiled: uv can't for Python {probed.version}; first imports are slower")
+    versions = None
+    if install.exact is None:
+        _sync(install, work.uv, venv, flags)
+    else:
+        versions = sync_held(install.exact, install.source, venv, flags, probed.version)
+    work.step("checking")
+    hide_credentials(venv)
+    contents = read_contents(venv)
+    if contents.exposed:  # before they are looked at: what is found in order is what is run
+        for path in contents.exposed:
+            take_private(os.path.join(venv, path))
+        contents = read_contents(venv)
+    if missing := missing_entries(venv, contents):
+        some = ", ".join(missing[:3])
+        raise UvFailed(f"the install is incomplete: {len(missing)} recorded files are missing or empty ({some})", 2)
+    inventory = take_inventory(venv, contents.files, contents.directories)
+    installed = Installed(venv, probed, installed_packages(contents), contents, inventory)
+    if versions is not None:
+        check_held(versions, installed)
+    return installed, versions, altered_entries(venv, contents, inventory)
+
+
+def _sync(install: _Install, uv: Uv, venv: str, flags: list[str]) -> None:
+    """Installs what the script needs, and of local packages what they are now, those too that only another local one asks for.
+
+    uv looks at no more than pyproject.toml, setup.py and setup.cfg before it takes what it built of a folder last time.
+    """
+    wanted, known = set(install.source.inputs.local), set[str]()
+    while True:
+        more = [word for name in sorted(wanted - known) for word in ("--reinstall-package", name)]
+        sync_script(uv, install.script, venv, [*flags, *more], install.environ, install.folder, install.log)
+        known |= wanted
+        wanted = {package.name for package in local_packages(venv)}
+        if wanted <= known:
+            return
+        clear_bytecode(venv)
+
+
+def _sync_flags(inputs: Inputs, options: BuildOptions, shared: bool) -> tuple[str, ...]:
+    flags = ["--compile-bytecode"] if options.compile else ["--no-compile-bytecode"]
+    if inputs.lock is not None:
+        flags.append("--locked")
+    if options.offline:
+        flags.append("--offline")
+    if options.upgrade and not (options.offline or is_on(inputs.variables.get("UV_OFFLINE", ""))):
+        flags.append("--refresh")  # uv refuses it where it may ask nobody
+    if shared:
+        # files of uv's cache belong to one user and are readable as that user's umask has it: others get copies
+        flags += ["--link-mode", "copy"]
+    return tuple(flags)
+
+
+def _redact_log(log: IO[str], hidden: tuple[str, ...]) -> None:
+    if not hidden:
+        return
+    log.seek(0)
+    text = redact(log.read(), hidden)
+    log.seek(0)
+    log.truncate()
+    log.write(text)
+
+
+def _search(inputs: Inputs, request: str | None, work: Construction, environ: Mapping[str, str], folder: str, log: IO[str]) -> Search:
+    if work.options.offline:
+        environ = {**environ, "UV_OFFLINE": "1"}
+    return Search(
+        inputs.requires, inputs.loose, request, work.settings, work.uv, environ, folder, log, work.fetches, work.step, work.note
+    )
+
+
+def _probe(venv: str, requires: str, loose: str | None, environ: Mapping[str, str]) -> Probed:
+    python = os.path.join(venv, "bin", "python")
+    done = capture([python, "-I", "-S", "-c", _PROBE], env=environ)
+    if done.status != 0:
+        raise UvFailed(f"the new environment's Python does not start (status {done.status})\n{done.stderr.strip()}", 1)
+    probed = Probed(*literal_eval(done.stdout))
+    if requires and not any(admits(reading, probed.version) for reading in (requires, loose or requires)):
+        # uv only warns when an explicit request contradicts requires-python
+        raise UvFailed(f"Python {probed.version} was asked for, and requires-python {in_order(requires)} does not admit it", 1)
+    return probed
+
+
+def _write_file(path: str, data: bytes) -> None:
+    with open(path, "wb", opener=private) as file:
+        file.write(data)
+
+
+def _wants_uv(need: Need, work: Construction) -> str:
+    """Where required-version stands."""
+    if "required-version" in need.payload.document["tool.uv"]:
+        return "[tool.uv] of the script"
+    if chosen := work.environ.get("UV_CONFIG_FILE"):
+        return chosen
+    name = os.path.join(work.settings.root, "uv.toml")
+    return f"the project's {'uv.toml' if os.path.isfile(name) else 'pyproject.toml'}"
+
+
+def _below(root: str, path: str) -> str:
+    return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
+
+
+def _build_error(need: Need, work: Construction, words: str, log: str | None, hint: str | None, why: str = "") -> SharedenvError:
+    first = _below(work.cwd, need.scripts[0])
+    more = len(need.scripts) - 1
+    if log is None:
+        cause = words
+    elif wanted := other_uv(words):
+        cause = f"{_wants_uv(need, work)} wants uv {wanted}, and this is uv {work.uv.version}"
+        hint = f"pip install {shlex.quote(f'uv{wanted}')}"
+    elif told := (
+        lock_error(words, why, need, work.settings, work.cwd)
+        or strange_option(words, need.payload, first, work.uv.version, work.environ)
+    ):
+        cause, hint = told
+    else:
+        cause = f"{gist(words)}\n(all that uv said: {_below(work.cwd, log)}; mend what it names, then build again)"
+        # where one package can't be moved alone, others may have to move with it
+        options = ["--upgrade"] if work.options.upgrade_packages else []
+        hint = hint or shlex.join(["sharedenv", "build", *options, first])
+    return SharedenvError(
+        f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",
+        cause=cause,
+        hint=hint,
+        exit_code=EXIT_BUILD,
+    )

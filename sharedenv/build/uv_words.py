@@ -1,0 +1,114 @@
+"""What uv's words mean. Pure, and the only module that knows them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+from sharedenv.values import frozen
+
+LINES = 14  #: at most so many lines of uv's words in a message; all of them are in the log
+#: from "[stderr]" on, what a shim says of versions of Python that pyenv has, and how to choose one
+_SHIM = re.compile(r"\n\s*\[stderr\]\s*\n\s*pyenv: .*", re.DOTALL)
+
+_OPTIONS = re.compile(r"(unknown field `([^`]*)`), expected one of .*")
+_FIELD = re.compile(r"(unknown field `([^`]*)`)")
+#: uv can't make its cache, or a file of its own in it
+_NO_CACHE = re.compile(r'Failed to initialize cache at|\(os error (13|30)\) at path "[^"]*/\.tmp')
+_NO_LOCK = re.compile(r"failed to lock .*\(os error (37|95|524)\)")
+
+
+def gist(words: str) -> str:
+    """uv's words on one screen: without what a shim of pyenv adds to them, the names of all options, and the middle of what is long."""
+    lines = [_OPTIONS.sub(r"\1", line) for line in _SHIM.sub("", words).splitlines() if line.strip()]
+    if len(lines) > LINES:
+        left = len(lines) - LINES + 1
+        lines[LINES - 4 : -3] = [f"… {left:,} more lines …"]
+    return "\n".join(lines)
+
+
+_CHANGED = re.compile(r"Hash mismatch for `([^`]+)`")
+_LACKING = re.compile(r"Failed to (?:download|fetch|build|download and build|extract|unzip|prepare)[^`\n]*`([^`]+)`")
+_UNREACHABLE = re.compile(r"(?i)network (was|connectivity is) disabled|error sending request|dns error|connect error|timed out")
+
+
+@frozen
+class Lacking:
+    """What uv could not have for an exact set of packages: their names as uv has them (`alpha==1.0`), and why, in its words.
+
+    changed      they are there, and their bytes are others
+    unreachable  nothing is said of the packages: the network is off, or a server does not answer
+    """
+
+    names: tuple[str, ...]
+    why: str
+    changed: bool
+    unreachable: bool
+
+
+def lacking(words: str) -> Lacking | None:
+    """What of an exact set of packages can't be had; None when uv failed for another reason."""
+    changed = tuple(dict.fromkeys(_CHANGED.findall(words)))
+    names = changed or tuple(dict.fromkeys(_LACKING.findall(words)))
+    why = gist(words[max(0, words.find("error:")) :])  # what stands before tells of the preview that pylock is
+    return Lacking(names, why, bool(changed), _UNREACHABLE.search(words) is not None) if names else None
+
+
+def could_not_link(words: str) -> bool:
+    """Whether uv gave up since a file of its cache takes no more names: 47 on GlusterFS (ENOSPC), 65,000 on ext4 (EMLINK).
+
+    Where the very first is refused, uv copies by itself.
+    """
+    return re.search(r"failed to hard ?link", " ".join(words.split()), re.IGNORECASE) is not None
+
+
+@frozen
+class LockFault:
+    """What uv has against a lock file. ``reason`` is said after the file's name; ``readable``: `uv lock` can renew it."""
+
+    reason: str
+    readable: bool
+
+
+def lock_fault(words: str) -> LockFault | None:
+    """What uv has against a lock file; None when it failed for another reason."""
+    said = " ".join(words.split())
+    if "needs to be updated, but `--locked` was provided" in said:
+        return LockFault("does not match it", readable=True)
+    # uv calls every lock file so
+    if "Failed to parse `uv.lock`" in said or "The lockfile at `uv.lock` uses an unsupported schema version" in said:
+        return LockFault(f"is damaged, or from another uv\n{gist(words)}", readable=False)
+    return None
+
+
+def found_none(words: str) -> bool:
+    """Whether all that uv has against a request for a Python is that there is none."""
+    return "No interpreter found" in words
+
+
+def cannot_read_config(words: str) -> bool:
+    """Whether uv could not make anything of the uv.toml it was given."""
+    return re.search("Failed to parse: `?uv.toml", words) is not None
+
+
+def other_uv(words: str) -> str | None:
+    """The version of uv that settings want (specifiers), where uv refuses because it is another; else None."""
+    found = re.search(r"Required uv version `([^`]+)` does not match", words)
+    return found[1] if found else None
+
+
+def unknown_option(words: str) -> str | None:
+    """The option that uv has stumbled over, since it knows none of that name; None when it failed for another reason."""
+    found = _OPTIONS.search(words) or _FIELD.search(words)
+    return found[2] if found else None
+
+
+def way_round(words: str) -> str | None:
+    """The command that ends what has kept uv from working, where its words tell it; else None."""
+    # a home that can't be written, or on a file system without flock (ENOLCK and 524; with ENOSYS uv goes on): its cache
+    # can be anywhere
+    if _NO_CACHE.search(words) or _NO_LOCK.search(words):
+        return 'export UV_CACHE_DIR="$(mktemp -d)"'
+    # a thread or a process that it could not start (EAGAIN), most times a panic of uv's
+    return "ulimit -u" if os.strerror(errno.EAGAIN) in words else None

@@ -1,0 +1,1 @@
+"""Looking after a pool: what may leave it, what is damaged, what on this machine would hurt it."""

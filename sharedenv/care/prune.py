@@ -1,0 +1,322 @@
+"""What may leave a pool, and how it leaves: what is in use, needed or in doubt stays, and nothing is waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
+
+from sharedenv.care.rubbish import OVER, REMOVED, Rubbish, clear_rubbish, names_in
+from sharedenv.care.survey import Found, survey
+from sharedenv.pool.clock import CLOCK, file_system_time
+from sharedenv.pool.holders import claimed, processes
+from sharedenv.pool.layout import Layout, is_part
+from sharedenv.pool.lease import try_lease
+from sharedenv.pool.mounts import FileSystem, Locks, file_system
+from sharedenv.pool.store import bury, published, remove_tree, replace_link
+from sharedenv.start.distrust import user_name
+from sharedenv.start.trust import ROOT
+from sharedenv.values import frozen
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+UNUSED_FOR = 30 * DAY  #: seconds since the last use after which an environment goes, unless told otherwise
+
+LEAST_RECENTLY_USED = "least recently used"
+
+
+@frozen
+class Policy:
+    """What is asked of a prune.
+
+    unused_for  seconds since the last use; None: not asked for
+    max_size    bytes that the environments may take together; None: not asked for
+    keep        keys that stay; when neither age nor size is asked for, all others go. None: not asked for
+    needed      keys that unfinished runs need, each with words for the user that name such a run
+    doubt       why it isn't known what is needed, in words for the user: then no published environment goes
+    dry_run     nothing is removed
+    """
+
+    unused_for: float | None = None
+    max_size: int | None = None
+    keep: frozenset[str] | None = None
+    needed: Mapping[str, str] = field(default_factory=dict)
+    doubt: str | None = None
+    dry_run: bool = False
+
+    @property
+    def age(self) -> float | None:
+        """The age that counts: 30 days when nothing else was asked for."""
+        return UNUSED_FOR if self.unused_for is None and self.max_size is None and self.keep is None else self.unused_for
+
+
+@frozen
+class Verdict:
+    """What became of one environment, and why, in words for the user. ``idle``: seconds since its last use, None: unknown."""
+
+    environment: Found
+    removed: bool
+    reason: str
+    idle: float | None
+
+
+@frozen
+class Pruned:
+    """The result of a prune.
+
+    blind  the file system whose locks other nodes don't see, if it is such a one
+    over   bytes by which what stays is more than ``max_size``
+    """
+
+    verdicts: tuple[Verdict, ...]
+    rubbish: tuple[Rubbish, ...]
+    blind: FileSystem | None
+    over: int
+
+    @property
+    def freed(self) -> int:
+        """Bytes of the environments that went."""
+        return sum(verdict.environment.bytes for verdict in self.verdicts if verdict.removed)
+
+
+def prune(layout: Layout, policy: Policy) -> Pruned:
+    """Removes what the policy lets go and nothing holds back; what is rubbish goes too. Never waits."""
+    now = file_system_time(layout.tmp)
+    system = file_system(layout.path)
+    blind = system if system is not None and system.locks is Locks.BLIND else None
+    found = survey(layout)
+    verdicts: dict[str, Verdict] = {}
+    # what turns out to be in use makes no room: the next least recently used goes in its place
+    while len(verdicts) < len(found):
+        wishes = decide(found, policy, now, blind=blind is not None, held=verdicts)
+        going = [wish for wish in wishes if wish.removed and wish.environment.name not in verdicts]
+        for wish in going or wishes:
+            if wish.environment.name not in verdicts:
+                verdicts[wish.environment.name] = _carry_out(layout, wish, policy)
+    rubbish = tuple(clear_rubbish(layout, now, dry_run=policy.dry_run))
+    ordered = tuple(verdicts[item.name] for item in found)
+    left = sum(verdict.environment.bytes for verdict in ordered if not verdict.removed)
+    return Pruned(ordered, rubbish, blind, 0 if policy.max_size is None else max(0, left - policy.max_size))
+
+
+def run_files(layout: Layout) -> frozenset[str]:
+    """The names of all runs and of their files: a run that begins, or goes on, adds one."""
+    runs = [name for name in names_in(layout.runs) if name != OVER]
+    files = (os.path.join(run, name) for run in runs for name in names_in(os.path.join(layout.runs, run)) if not name.startswith(CLOCK))
+    return frozenset([*runs, *files])
+
+
+def remove_pool(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> str | None:
+    """Removes the folder of a pool in which that prune has left nothing: no environment, no build or run at work, nothing
+    that isn't a pool's; and the link to it, where the pool is one. Why it stays, in words, or None.
+
+    files  `run_files` as they were when it was asked what runs need
+    """
+    if reason := _occupied(layout, pruned, policy, files):
+        return reason
+    folder = os.path.realpath(layout.path)
+    aside = f"{folder}{REMOVED}{os.urandom(4).hex()}"
+    try:
+        # at one stroke: whoever comes now makes a pool of their own, and loses nothing with this one
+        os.rename(folder, aside)
+    except OSError:  # its parent is not ours to write, or it is a mount
+        aside = folder
+    else:
+        if reason := _occupied(Layout(aside), pruned, policy, files):
+            return _put_back(aside, folder, reason)
+    remove_tree(aside)
+    if os.path.islink(layout.path) and not os.path.exists(layout.path):
+        with contextlib.suppress(OSError):
+            os.unlink(layout.path)
+    if os.path.lexists(aside):
+        reason = f"{', '.join(sorted(names_in(aside))[:3]) or folder} can't be removed"
+        return reason if aside == folder else _put_back(aside, folder, reason)
+    return f"the link to {folder} can't be removed" if os.path.islink(layout.path) else None
+
+
+def _put_back(aside: str, folder: str, reason: str) -> str:
+    """Undoes the rename of a pool that is not to go, or can't; why it stays, in words."""
+    try:
+        os.rename(aside, folder)
+    except OSError:  # there is a new pool already: no later prune is to take the old one for rubbish
+        kept = f"{folder}.kept-{os.urandom(4).hex()}"
+        with contextlib.suppress(OSError):
+            os.rename(aside, kept)
+        return f"{reason}: what was in it is in {kept if os.path.lexists(kept) else aside}"
+    return reason
+
+
+def _occupied(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> str | None:
+    return next(_occupants(layout, pruned, policy, files), None)
+
+
+def _occupants(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> Iterator[str]:
+    if any(not verdict.removed for verdict in pruned.verdicts):
+        yield "not every environment went"
+    if policy.needed or policy.doubt:
+        yield policy.doubt or min(policy.needed.values())
+    if begun := run_files(layout) - files:
+        yield f"run {min(begun).partition('/')[0]} began meanwhile"
+    # files in tmp/ live for an instant: a young one is nobody at work
+    if any(item.live and os.path.isdir(item.path) for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True)):
+        yield "a build may be at work"
+    try:
+        others = [name for name in os.listdir(layout.path) if not is_part(name)]
+        if others or os.listdir(layout.envs):
+            yield f"{min(others)} is not its own" if others else "an environment was made meanwhile"
+    except OSError as error:
+        yield f"it can't be looked into: {error.strerror}"
+
+
+def decide(
+    found: Iterable[Found], policy: Policy, now: float, *, blind: bool, held: Mapping[str, Verdict] | None = None
+) -> list[Verdict]:
+    """What should go by age, size and need; whether it may is seen when it is carried out. Pure.
+
+    ``blind``: other nodes don't see this file system's locks. Then whatever was used within a day stays, and a
+    generation that was replaced is given the same time as any other. ``held``: what has been carried out already, by name.
+    """
+    done = held or {}
+    verdicts = [done.get(item.name) or _judge(item, policy, now, blind=blind) for item in found]
+    if policy.max_size is None:
+        return verdicts
+    total = sum(verdict.environment.bytes for verdict in verdicts if not verdict.removed)
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.idle or 0.0, reverse=True):
+        if total <= policy.max_size:
+            break
+        if verdict.removed or verdict.environment.name in done or not _may_go(verdict, policy, blind=blind):
+            continue
+        verdicts[verdicts.index(verdict)] = Verdict(verdict.environment, True, LEAST_RECENTLY_USED, verdict.idle)
+        total -= verdict.environment.bytes
+    return verdicts
+
+
+def _judge(item: Found, policy: Policy, now: float, *, blind: bool) -> Verdict:
+    if item.doubt is not None or item.last_use is None:
+        return Verdict(item, False, item.doubt or "its last use is unknown", None)
+    idle = now - item.last_use
+    removed, reason = _wish(item, policy, idle, blind=blind)
+    return Verdict(item, removed, reason, idle)
+
+
+def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[bool, str]:
+    """Whether it should go, and why or why not."""
+    used = f"used {_days(idle)} ago"
+    if reason := _needed_by(item, policy):
+        return False, reason
+    if item.replaced_by is not None:
+        young = blind and idle < max(DAY, UNUSED_FOR if policy.age is None else policy.age)
+        return not young, f"replaced by {item.replaced_by}{f', but {used}' if young else ''}"
+    if not item.published:
+        return idle >= (DAY if blind else HOUR), f"no key leads to it; {used}"
+    young = (blind and idle < DAY) or (policy.age is not None and idle < policy.age)
+    if young or (policy.age is None and (policy.keep is None or policy.max_size is not None)):
+        return False, used
+    if policy.keep is None:
+        return True, f"unused for {_days(idle)}"
+    return True, "not needed by the scripts named" if policy.keep else "all were to go"
+
+
+def _needed_by(item: Found, policy: Policy) -> str | None:
+    if item.key is not None and (why := policy.needed.get(item.key)):
+        return why
+    if item.published and policy.doubt is not None:
+        return policy.doubt
+    if item.replaced_by is None and policy.keep is not None and item.key in policy.keep:
+        return "needed by the scripts named"
+    return None
+
+
+def _may_go(verdict: Verdict, policy: Policy, *, blind: bool) -> bool:
+    item, idle = verdict.environment, verdict.idle
+    if idle is None or policy.doubt or item.key in policy.needed or (policy.keep is not None and item.key in policy.keep):
+        return False
+    return idle >= (DAY if blind else 0.0) and item.published
+
+
+def _carry_out(layout: Layout, wish: Verdict, policy: Policy) -> Verdict:
+    if not wish.removed:
+        return wish
+    kept = _remove(layout, wish, policy)
+    return wish if kept is None else Verdict(wish.environment, False, kept, wish.idle)
+
+
+def _remove(layout: Layout, wish: Verdict, policy: Policy) -> str | None:
+    """Removes an environment; the reason why it stays, or None."""
+    item = wish.environment
+    try:
+        if (owner := os.lstat(item.path).st_uid) != os.geteuid() != ROOT:
+            # known before the ways in are taken away: nobody should find it missing meanwhile
+            return f"it belongs to {user_name(owner)}, who alone can remove it"
+        if not item.held_by_manifest:
+            return None if policy.dry_run else _take_out(layout, item)
+        with claimed(item.path) as claim:
+            if not claim.taken:
+                return _in_use(item.path)
+            if claim.missing and not _old_enough_without_locks(wish, policy):
+                return f"no lock tells whether it is in use here, and it was used {_days(wish.idle or 0.0)} ago"
+            return None if policy.dry_run else _take_out_alone(layout, item)
+    except OSError as error:
+        return f"it can't be removed: {error.strerror}"
+
+
+def _take_out_alone(layout: Layout, item: Found) -> str | None:
+    if item.key is None:
+        return _take_out(layout, item)
+    # nobody may be about to publish or adopt this key meanwhile
+    with try_lease(layout, item.key) as holder:
+        return f"{holder} is building this key" if holder else _take_out(layout, item)
+
+
+def _old_enough_without_locks(wish: Verdict, policy: Policy) -> bool:
+    if wish.idle is None:
+        return False
+    if wish.reason == LEAST_RECENTLY_USED:
+        return _may_go(wish, policy, blind=True)
+    return _wish(wish.environment, policy, wish.idle, blind=True)[0]
+
+
+def _in_use(path: str) -> str:
+    found = processes(path)
+    if not found:
+        return "in use, by a process on another node or of another user"
+    number = "process" if len(found) == 1 else "processes"
+    return f"in use by {number} {', '.join(map(str, found[:5]))}{', …' if len(found) > 5 else ''}"
+
+
+def _take_out(layout: Layout, item: Found) -> str | None:
+    """Takes the ways in away first, then the environment; whoever comes between finds it gone and looks up again."""
+    link = os.path.join(layout.keys, item.key) if item.key is not None else None
+    # the key may have been turned to another generation since the survey, or to this one
+    if link is not None and (leads_to := published(layout, os.path.basename(link))) == item.path:
+        os.unlink(link)
+    elif item.published != (link is not None and leads_to == item.path):
+        return "the pool has changed meanwhile"
+    else:
+        link = None
+    for name in item.index:
+        _unlink(os.path.join(layout.index, name))
+    # somebody on a node that sees no lock of ours may have come in: the use is noted before the key is looked at again
+    reason = "used just now" if item.note_time(layout) != item.noted else bury(layout, item.path)
+    if reason is not None:
+        if link is not None:
+            replace_link(layout, link, f"../envs/{item.name}")
+        return reason
+    _unlink(os.path.join(layout.used, item.name))
+    return None
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _days(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
+    if seconds < 2 * HOUR:
+        return f"{seconds // 60:.0f} min"
+    return f"{seconds // HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds // DAY:.0f} days"

@@ -1,0 +1,135 @@
+"""Everything that lies in envs/, with what leads to it. A look from outside: no environment is started, no lock taken."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+from collections.abc import Iterator
+
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
+from sharedenv.pool.store import published
+from sharedenv.start.access import SHORT, again, is_name
+from sharedenv.values import frozen
+
+
+@frozen
+class Found:
+    """One entry of envs/.
+
+    key               all 64 digits; None when neither a manifest nor a link tells it
+    published         its key leads to it
+    replaced_by       name of the generation that its key leads to instead
+    index             fingerprints that lead to it
+    bytes             as its manifest has it; 0 without one
+    last_use          seconds since the epoch, the build counts; None when nothing tells
+    noted             time of its note in used/, None without one
+    doubt             why nothing may be concluded from what was seen, in words for the user
+    held_by_manifest  it has a manifest, whose lock says whether it is in use
+    """
+
+    name: str
+    path: str
+    key: str | None
+    manifest: Manifest | None
+    published: bool
+    replaced_by: str | None
+    index: tuple[str, ...]
+    bytes: int
+    last_use: float | None
+    noted: float | None
+    doubt: str | None
+    held_by_manifest: bool
+
+    @property
+    def remark(self) -> str:
+        """Why nothing more is started in it, for a line that names it; "" for one that is published."""
+        return "" if self.published else f" (replaced by {self.replaced_by})" if self.replaced_by else " (no key leads to it)"
+
+    def note_time(self, layout: Layout) -> float | None:
+        """The time of its note in used/ as it is now."""
+        return _time_of(os.path.join(layout.used, self.name))
+
+
+def survey(layout: Layout) -> list[Found]:
+    """Every entry of envs/, by name."""
+    keys = {os.path.basename(path): key for key, path in _published(layout)}
+    index: dict[str, list[str]] = {}
+    for fingerprint, name in _links(layout.index):
+        index.setdefault(name, []).append(fingerprint)
+    try:
+        names = sorted(os.listdir(layout.envs))
+    except FileNotFoundError:
+        return []
+    return [_look(layout, name, keys, tuple(index.get(name, ()))) for name in names]
+
+
+def _look(layout: Layout, name: str, keys: dict[str, str], index: tuple[str, ...]) -> Found:
+    path = os.path.join(layout.envs, name)
+    manifest, doubt, has_manifest = None, None, True
+    if not is_name(name) or os.path.islink(path) or not os.path.isdir(path):
+        doubt, has_manifest = "it is no environment of this pool: look at it, and remove it by hand", False
+    else:
+        try:
+            manifest = read_manifest(path)
+        except ManifestError as error:
+            doubt = error.doubt
+            has_manifest = not error.gone
+    key = manifest.payload.key if manifest is not None and manifest.payload.key.startswith(name[:SHORT]) else keys.get(name)
+    doubt = doubt or (_doubt_of_link(os.path.join(layout.keys, key)) if key is not None else None)
+    leads_to = published(layout, key) if key is not None else None
+    current = os.path.basename(leads_to) if leads_to is not None and os.path.isdir(leads_to) else None
+    noted = _time_of(os.path.join(layout.used, name))
+    built = manifest.built if manifest is not None else _time_of(path)
+    uses = [time for time in (noted, built) if time is not None]
+    return Found(
+        name=name,
+        path=path,
+        key=key,
+        manifest=manifest,
+        published=current == name,
+        replaced_by=current if current not in (None, name) else None,
+        index=index,
+        bytes=manifest.bytes if manifest is not None else 0,
+        last_use=max(uses) if uses else None,
+        noted=noted,
+        doubt=doubt,
+        held_by_manifest=has_manifest,
+    )
+
+
+def _published(layout: Layout) -> Iterator[tuple[str, str]]:
+    for key, _ in _links(layout.keys):
+        if (path := published(layout, key)) is not None:
+            yield key, path
+
+
+def _links(folder: str) -> Iterator[tuple[str, str]]:
+    """Names of the links in a folder, each with the last part of what it leads to."""
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    for name in names:
+        try:
+            yield name, os.path.basename(again(functools.partial(os.readlink, os.path.join(folder, name))))
+        except OSError:
+            continue
+
+
+def _doubt_of_link(link: str) -> str | None:
+    # `published` reads none where the disk fails, and what no key leads to may go
+    try:
+        again(lambda: os.readlink(link))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
+            return f"its key can't be read: {error.strerror}"
+    return None
+
+
+def _time_of(path: str) -> float | None:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return None

@@ -1,0 +1,286 @@
+"""The arrays of a run on disk: `runs/<run-id>/slurm/<n>/`, one folder a submission.
+
+    array.json    which cases, in how many tasks, each with the environment it was planned with, and how to run them:
+                  written once
+    job.sh        the job script
+    job.json      the ids that Slurm gave: written once
+    build.list    scripts that the job which builds is given
+    restart-<a>   how often a task was started anew, once it was (restart.py)
+    <A>_<a>.out   output of each task; build-<j>.out that of the job that built
+
+A task takes its cases from array.json by its number, so that a requeued task has the same ones, and writes its results
+as the writer `<n>-<task>`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, field, replace
+from typing import Any
+
+from sharedenv.cluster.share import Share, take
+from sharedenv.errors import SharedenvError
+from sharedenv.pool.durable import sync_descriptor
+from sharedenv.pool.owner import Owner, lives, owner_of, this_process
+from sharedenv.pool.private import make_folders, private
+from sharedenv.run.case import Case
+from sharedenv.run.journal.owned import open_file, open_owned
+from sharedenv.run.orders import GRACE
+from sharedenv.start.regular import MOST, read_bounded, read_regular
+from sharedenv.values import frozen
+
+_FOLDER = "slurm"
+
+
+@frozen
+class Planned:
+    """One case of an array: its sequence in the run, and what its script was when the array was made."""
+
+    sequence: int
+    key: str
+    digest: str
+
+
+@frozen
+class How:
+    """How the tasks run their cases: what `run` has options for, by the same names.
+
+    stage  from node-local disk
+    core   threads that a core has on the nodes: as many CPUs, or fewer, are what Slurm gives to who asked for one
+    """
+
+    jobs: int | None = None  # None: as many as the task has CPUs
+    timeout: float | None = None  # seconds
+    grace: float = GRACE
+    retries: int = 1  # tries in all
+    fail_fast: bool = False
+    capture: str | None = None
+    threads: int | None = None
+    preload: bool = False
+    stage: bool = False
+    core: int = 1
+    verbosity: int = 0
+
+
+@frozen
+class Array:
+    """One submission of cases of a run.
+
+    path   its folder, absolute
+    cases  in the order of the run
+    tasks  how many share them
+    how    to run them
+    job    id that Slurm gave to the array, "" before that
+    build  id of the job that builds for it, "" for none
+    owner  the process that submits it, None where that is not known
+    sets   key → digest of the set of versions that its tasks take, where that was known when it was made
+    cluster  to whose queue it was given, "" where that is not known
+    """
+
+    path: str
+    cases: tuple[Planned, ...]
+    tasks: int
+    how: How
+    job: str = ""
+    build: str = ""
+    owner: Owner | None = None
+    sets: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
+
+    @property
+    def number(self) -> int:
+        """1 for the first submission of a run."""
+        return int(os.path.basename(self.path))
+
+    @property
+    def created(self) -> float:
+        """When it was made, seconds since the epoch."""
+        return os.stat(os.path.join(self.path, "array.json")).st_mtime
+
+    @property
+    def script(self) -> str:
+        """Path of its job script."""
+        return os.path.join(self.path, "job.sh")
+
+    @property
+    def build_script(self) -> str:
+        """Path of the script of the job that builds for it."""
+        return os.path.join(self.path, "build.sh")
+
+    @property
+    def jobs(self) -> dict[str, str]:
+        """The ids that Slurm gave, each with the path of the job's script."""
+        return {job: script for job, script in ((self.build, self.build_script), (self.job, self.script)) if job}
+
+    @property
+    def build_log(self) -> str:
+        """Path of the output of the job that builds for it."""
+        return os.path.join(self.path, f"build-{self.build}.out")
+
+    def share(self, task: int) -> Sequence[Planned]:
+        """The cases of one task, numbered from 1."""
+        return take(self.cases, Share(task - 1, self.tasks))
+
+    def log(self, task: int) -> str:
+        """Path of the output of one task, where --output has not put it elsewhere."""
+        return os.path.join(self.path, f"{self.job}_{task}.out")
+
+
+def writer_of(array: Array, task: int, restarts: int) -> str:
+    """Name under which a task writes results. Slurm sees to it that one instance of it runs; a requeued one is another writer."""
+    return f"{array.number}-{task}" + (f"r{restarts}" if restarts else "")
+
+
+def task_of(writer: str) -> tuple[int, int, int] | None:
+    """Number of the array, task and restarts of a writer; None for one that is no task."""
+    number, dash, task = writer.partition("-")
+    task, _, restarts = task.partition("r")
+    if not dash or not number.isdigit() or not task.isdigit():
+        return None
+    return int(number), int(task), int(restarts or 0)
+
+
+def next_number(run: str) -> int:
+    """The number of the next array of the run at this path. Who means to submit asks before looking at what there is to do."""
+    return max(_numbers(os.path.join(run, _FOLDER)), default=0) + 1
+
+
+def create_array(
+    run: str, number: int, cases: Sequence[Case], tasks: int, how: How, sets: Mapping[str, str] | None = None, cluster: str = ""
+) -> Array:
+    """Makes the folder of a new array of the run at this path, and so takes the run for a submission. It appears complete, by a rename.
+
+    ``cluster``: to whose queue it is to be given. Raises SharedenvError when another submission has the number: it was faster, and may
+    have the same cases. Raises OSError.
+    """
+    path = os.path.join(run, _FOLDER, str(number))
+    owner = this_process()
+    staging = os.path.join(run, _FOLDER, f".new-{owner.host}-{owner.pid}")
+    make_folders(staging)
+    planned = tuple(Planned(case.sequence, case.key, case.digest) for case in cases)
+    array = Array(path, planned, tasks, how, owner=owner, sets=sets or {}, cluster=cluster)
+    keys = sorted({case.key for case in array.cases})
+    position = {key: index for index, key in enumerate(keys)}
+    try:
+        _write(
+            os.path.join(staging, "array.json"),
+            {
+                "tasks": tasks,
+                "how": asdict(how),
+                "keys": keys,
+                "sets": {key: array.sets[key] for key in keys if key in array.sets},
+                "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
+                "owner": owner.record(),
+                "cluster": cluster,
+            },
+        )
+        os.rename(staging, path)  # fails on a folder that is not empty
+    except BaseException as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        if isinstance(error, OSError) and os.path.exists(path):
+            raise _busy(run, None) from None
+        raise
+    return array
+
+
+def refuse_submitting(run: str) -> None:
+    """Raises SharedenvError when a process is about to hand an array of the run at this path to Slurm."""
+    for array in list_arrays(run):
+        if is_being_submitted(array):
+            raise _busy(run, array.owner)
+
+
+def is_being_submitted(array: Array) -> bool:
+    """Whether a process is about to hand it to Slurm, or the sbatch of one that was killed."""
+    if array.job:
+        return False
+    # on another machine nobody can ask for the process: sbatch tries for minutes
+    if array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
+        return True
+    return any(_is_sbatch(number, array) for number in os.listdir("/proc") if number.isdigit()) if os.path.isdir("/proc") else False
+
+
+def _is_sbatch(number: str, array: Array) -> bool:
+    try:
+        with open(f"/proc/{number}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    return os.path.basename(words[0]) == b"sbatch" and any(os.fsencode(script) in words for script in (array.script, array.build_script))
+
+
+def _busy(run: str, owner: Owner | None) -> SharedenvError:
+    run_id = os.path.basename(run)
+    return SharedenvError(
+        f"run {run_id} is being submitted: {f'process {owner.pid} on {owner.host}' if owner else 'another process'} has it",
+        cause="two at once would run its cases twice",
+        hint=f"sharedenv status {run_id}",
+    )
+
+
+def note_jobs(array: Array, job: str, build: str) -> Array:
+    """Writes down what Slurm called the jobs. Raises OSError."""
+    _write(os.path.join(array.path, "job.json"), {"job": job, "build": build})
+    return replace(array, job=job, build=build)
+
+
+def discard_array(array: Array) -> None:
+    """Removes an array that was never submitted."""
+    shutil.rmtree(array.path, ignore_errors=True)
+
+
+def open_array(run: str, number: int, *, owned: bool = False) -> Array:
+    """The array of this number; ``owned``: to be acted upon, as open_run has it. Raises SharedenvError when it can't be read."""
+    path = os.path.join(run, _FOLDER, str(number))
+    try:
+        array_path = os.path.join(path, "array.json")
+        with open_owned(array_path, run) if owned else open_file(array_path) as file:
+            plan = json.loads(read_bounded(file.fileno(), array_path, MOST))
+        keys = plan["keys"]
+        cases = tuple(Planned(sequence, keys[key], digest) for sequence, key, digest in plan["cases"])
+        try:
+            jobs = _read(os.path.join(path, "job.json"))
+        except FileNotFoundError:
+            jobs = {"job": "", "build": ""}
+        owner = owner_of(plan["owner"]) if "owner" in plan else None
+        found = Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner, plan.get("sets", {}))
+        return replace(found, cluster=str(plan.get("cluster", "")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
+
+
+def list_arrays(run: str) -> list[Array]:
+    """Every array of the run at this path, oldest first; [] for a run that never met Slurm."""
+    found = []
+    for number in sorted(_numbers(os.path.join(run, _FOLDER))):
+        try:
+            found.append(open_array(run, number))
+        except SharedenvError:
+            continue  # another one's rubbish
+    return found
+
+
+def _numbers(parent: str) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(parent) if name.isdigit()]
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(read_regular(path))
+    return value
+
+
+def _write(path: str, value: Mapping[str, Any]) -> None:
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8", opener=private) as file:
+        json.dump(value, file, separators=(",", ":"))
+        file.flush()
+        sync_descriptor(file.fileno())
+    os.rename(temporary, path)

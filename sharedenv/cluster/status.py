@@ -1,0 +1,202 @@
+"""Where a run on Slurm stands: its cases (run/workers.py), from the run's own journal and squeue; the accounting only adds a word."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
+
+from sharedenv.cluster import slurm
+from sharedenv.cluster.arrays import Array, list_arrays
+from sharedenv.cluster.queued import elsewhere, with_job
+from sharedenv.cluster.workers import Tasks, some_yet_to_begin, task_in
+from sharedenv.errors import SharedenvError
+from sharedenv.run.case import Case, Result
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import SessionState
+from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
+from sharedenv.start.regular import open_regular
+from sharedenv.values import frozen
+
+_SOON = 10.0  # seconds that squeue has for who only looks
+_OVER = 3.0  # and where all tasks have said how they ended: it can add a word only
+
+
+@frozen
+class Starved:
+    """A task that met its memory limit though scripts of it ended well: what they had started may be what was killed.
+
+    task       its number
+    log        path of what it printed
+    sequences  of those of its cases that succeeded
+    """
+
+    task: int
+    log: str
+    sequences: tuple[int, ...]
+
+
+@frozen
+class Standing:
+    """Where a run stands.
+
+    states     where each case is, by sequence
+    results    the last of each case, by sequence
+    cases      by sequence
+    jobs       ids of its arrays, oldest first
+    live       ids of the jobs that Slurm still has to run or runs
+    rate       cases that ended per second while tasks were at work, 0.0 when none has
+    remaining  seconds until the end at that rate, None when nothing runs
+    trouble    why squeue could not be asked, "" when it answered
+    logs       paths of what their tasks printed, by sequence, for cases interrupted and left
+    starved    tasks that ran out of memory though scripts of them succeeded
+    words      the last line of such a file of a task that came to no script, by its path
+    """
+
+    states: Mapping[int, CaseState]
+    results: Mapping[int, Result]
+    cases: Mapping[int, Case]
+    jobs: tuple[str, ...]
+    live: tuple[str, ...]
+    rate: float
+    remaining: float | None
+    trouble: str = ""
+    logs: Mapping[int, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    starved: tuple[Starved, ...] = ()
+
+    def sequences(self, *words: str) -> list[int]:
+        """Sequences of the cases that stand so, in order."""
+        return [sequence for sequence, state in self.states.items() if state.word in words]
+
+    def count(self, *words: str) -> int:
+        """How many cases stand so."""
+        return len(self.sequences(*words))
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Sequences of the cases that somebody has who lives, or is yet to begin."""
+        return frozenset(sequence for sequence, state in self.states.items() if state.held)
+
+    @property
+    def sign(self) -> str:
+        """That somebody has cases, or is to begin some, and how that is known, in words for the user; "" when nobody has."""
+        held = [state for state in self.states.values() if state.held]
+        if not held:
+            return ""
+        host = next((state.worker.host for state in held if state.worker and state.worker.host), "")
+        return self.trouble or held[0].reason or f"a task of it is at work{' on ' if host else ''}{host}"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return not self.held
+
+
+def look(run: Run, environ: Mapping[str, str]) -> Standing:
+    """Where a run on Slurm stands, for who only wants to know: a controller that doesn't answer soon is done without."""
+    arrays = list_arrays(run.path)
+    over = run.has_ended() and bool(arrays) and not some_yet_to_begin(arrays[-1], run.sessions())
+    return standing(run, environ, _OVER if over else _SOON)
+
+
+def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIENCE) -> Standing:
+    """Where a run on Slurm stands now. A Slurm that doesn't answer within ``patience`` seconds is no error: see ``trouble``."""
+    arrays = list_arrays(run.path)
+    trouble = ""
+    tasks: list[slurm.Task] | None
+    try:
+        arrays = [with_job(array, environ, patience) for array in arrays]
+        tasks = slurm.tasks({job: script for array in arrays for job, script in array.jobs.items()}, environ, patience)
+    except SharedenvError as error:
+        tasks, trouble = None, error.cause or error.message
+    results, sessions = run.read()
+    cases = {case.sequence: case for case in run.cases()}
+    strange = {} if tasks is None else elsewhere(arrays, tasks, environ)
+    states = case_states(cases, Tasks(arrays, sessions, run.results_by_writer(), tasks, strange))
+    known = list(tasks or ())
+    if any(state.lost for state in states.values()) or (tasks is not None and _forgotten(arrays, tasks)):
+        accounts = slurm.accounts([array.job for array in arrays if array.job and array.path not in strange], environ)
+        states = _with_accounts(states, arrays, accounts)
+        known += accounts
+    rate = _rate(results, sessions)
+    logs = _logs(states, arrays)
+    held = sum(state.held for state in states.values())
+    at_work = any(state.word == RUNNING for state in states.values())
+    return Standing(
+        states,
+        results,
+        cases,
+        tuple(array.job for array in arrays if array.job),
+        tuple(dict.fromkeys(task.job for task in tasks or () if task.live)),
+        rate,
+        held / rate if at_work and rate else None,
+        trouble,
+        logs,
+        {path: last_line(path) for sequence, path in logs.items() if (worker := states[sequence].worker) and not worker.attempt},
+        tuple(_starved(states, arrays, known)),
+    )
+
+
+def _forgotten(arrays: Sequence[Array], tasks: Sequence[slurm.Task]) -> bool:
+    """Whether squeue no longer knows some job of these."""
+    return bool({array.job for array in arrays if array.job} - {task.job for task in tasks})
+
+
+def _starved(states: Mapping[int, CaseState], arrays: Sequence[Array], tasks: Sequence[slurm.Task]) -> Iterator[Starved]:
+    short = {(task.job, task.index) for task in tasks if task.state == slurm.OUT_OF_MEMORY}
+    done: dict[tuple[int, int], list[int]] = {}
+    for sequence, state in states.items() if short else ():
+        if state.word == DONE and (given := task_in(state.worker)):
+            done.setdefault(given, []).append(sequence)
+    for array in arrays:
+        for task in range(1, array.tasks + 1) if short else ():
+            if (array.job, task) in short and (sequences := done.get((array.number, task))):
+                yield Starved(task, array.log(task), tuple(sequences))
+
+
+def _with_accounts(
+    states: Mapping[int, CaseState], arrays: Sequence[Array], accounts: Sequence[slurm.Task]
+) -> dict[int, CaseState]:
+    """The same states, with the accounting's word for tasks that squeue has forgotten."""
+    jobs = {array.number: array.job for array in arrays}
+    known = {(task.job, task.index): task for task in accounts}
+    named = {}
+    for sequence, state in states.items():
+        given = task_in(state.worker) if state.lost else None
+        task = known.get((jobs[given[0]], given[1])) if given else None
+        named[sequence] = replace(state, reason=task.ending) if task else state
+    return named
+
+
+def _logs(states: Mapping[int, CaseState], arrays: Sequence[Array]) -> dict[int, str]:
+    """What the tasks of those interrupted and left have printed: the path, where there is something, by sequence."""
+    by_number = {array.number: array for array in arrays}
+    given = {sequence: task for sequence, state in states.items() if state.word in (INTERRUPTED, LEFT) and (task := task_in(state.worker))}
+    paths = {(number, task): by_number[number].log(task) for number, task in set(given.values())}
+    there = {task for task, path in paths.items() if os.path.exists(path)}
+    return {sequence: paths[task] for sequence, task in given.items() if task in there}
+
+
+def last_line(path: str) -> str:
+    """The last line that a file has, "" where there is none to be read."""
+    with contextlib.suppress(OSError):
+        descriptor = open_regular(path)
+        with open(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+            return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return ""
+
+
+def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> float:
+    ends = sorted(result.start + result.seconds for result in results.values() if not result.interrupted)
+    if not ends or not sessions:
+        return 0.0
+    alive = living(sessions)
+    # tasks of long ago say nothing of how fast those go that are at work now
+    began = min(session.started for session in alive or sessions)
+    until = time.time() if alive else ends[-1]
+    return sum(end >= began for end in ends) / max(until - began, 0.001)

@@ -1,0 +1,156 @@
+"""From the cases of a run to an array in Slurm's queue."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, replace
+
+from sharedenv.cluster import slurm
+from sharedenv.cluster.arrays import Array, How, create_array, discard_array, list_arrays, note_jobs
+from sharedenv.cluster.packing import Limits, Packing, count_tasks
+from sharedenv.cluster.queued import with_job
+from sharedenv.cluster.sbatch import Job, Options, arguments, script_text
+from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.pool.private import private
+from sharedenv.run.case import Case
+from sharedenv.run.journal.run import Run
+from sharedenv.values import frozen
+
+
+@frozen
+class Order:
+    """What the user asks of a submission.
+
+    start        the folder it is made from, absolute
+    max_running  tasks that may run at once, None for no limit of ours
+    build        command of the job that builds first, which is given a list of scripts
+    missing      scripts in that list, one for each environment; () when all is built
+    sets         key → digest of the set of versions that the tasks take; of what is yet to be built, the first task tells
+    """
+
+    options: Options
+    packing: Packing
+    how: How
+    start: str
+    max_running: int | None = None
+    build: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    sets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Cases at a time within a task."""
+        return self.how.jobs or self.options.cpus_per_task or 1
+
+
+def plan_tasks(cases: int, order: Order, environ: Mapping[str, str]) -> int:
+    """How many tasks the cases get on this cluster. Raises SharedenvError."""
+    partition = order.options.partition or environ.get("SBATCH_PARTITION")
+    cpus = slurm.count_cpus(partition, environ)
+    slots = None if cpus is None else max(1, cpus // (order.options.cpus_per_task or 1))
+    if slots is not None and order.max_running is not None:
+        slots = min(slots, order.max_running)
+    return count_tasks(cases, order.width, order.packing, Limits(slots, slurm.largest_array(environ)))
+
+
+def own_python(module: str, *words: str) -> tuple[str, ...]:
+    """The argv that calls ``main`` of one of our modules in a job, with these words as its arguments.
+
+    As in the command (console-script), no PYTHON* variable counts that a module or a line of --setup has set for another Python;
+    the scripts do get them. Nor does the folder a job starts in, which may hold a package of our name. Where we are found by such
+    a variable alone (`pip install --prefix`, `--target`), the path says where.
+    """
+    # -s: without the user's own packages, where we do without them
+    flags = "-EPs" if sys.flags.no_user_site else "-EP"
+    code = f"import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; sys.exit(main())"
+    packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return (sys.executable, flags, "-c", code, packages, *words)
+
+
+def array_job(run_id: str, array: Array, order: Order, after: str | None) -> Job:
+    """The job of an array. Pure."""
+    run = os.path.dirname(os.path.dirname(array.path))
+    command = own_python("sharedenv.cli.task", run, str(array.number))
+    return Job(f"sharedenv-{run_id}", array.path, order.start, command, order.options, array.tasks, order.max_running, after)
+
+
+def build_job(run_id: str, array: Array, order: Order) -> Job:
+    """The job that builds before an array. Pure."""
+    command = (*order.build, "--from-file", _list_path(array), "-0")
+    return Job(f"sharedenv-build-{run_id}", array.path, order.start, command, order.options)
+
+
+def submit_array(
+    run: Run,
+    number: int,
+    cases: Sequence[Case],
+    added: Sequence[Case],
+    tasks: int,
+    order: Order,
+    environ: Mapping[str, str],
+    tell: Callable[[str], None] | None = None,
+) -> Array:
+    """Freezes the cases as the array of this number, writes the job script and submits. ``added``: those new to the run.
+
+    ``tell``: as cluster.submit has it.
+
+    Raises SharedenvError; then nothing is left in the queue. But cluster.Unclear: then all stays as the job needs it.
+    """
+    run_id = run.id
+    try:
+        array = create_array(run.path, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ))
+        build = job = ""
+        try:
+            if added:
+                run.extend(added)
+            if order.missing:
+                with open(_list_path(array), "wb", opener=private) as file:
+                    file.write(b"".join(os.fsencode(script) + b"\0" for script in order.missing))
+                build = _submit(build_job(run_id, array, order), array.build_script, environ, tell)
+            job = _submit(array_job(run_id, array, order, build or None), array.script, environ, tell)
+            return note_jobs(array, job, build)
+        except slurm.Unclear as error:
+            note_jobs(array, job, build)
+            again = f"sharedenv submit --resume --run-id {run_id}"
+            error.cause = f"{error.cause}\nrun {run_id} is kept; if the job is not in the queue: {again}"
+            error.hint = "squeue --me --format='%i %T %o'"
+            raise
+        except BaseException:
+            if submitted := [each for each in (job, build) if each]:
+                slurm.cancel(submitted, environ)
+            discard_array(array)
+            raise
+    except OSError as error:
+        raise SharedenvError(
+            f"can't write run {run_id}",
+            cause=f"{error.strerror}: {error.filename}",
+            hint=shlex.join(["df", "-h", "-i", run.path]),
+            exit_code=EXIT_FAILED,
+        ) from None
+
+
+def _with_core(order: Order, environ: Mapping[str, str]) -> How:
+    """How the tasks run their cases; with the size of a core where the CPUs that Slurm gives decide how many at a time."""
+    if order.how.jobs or order.options.cpus_per_task:
+        return order.how
+    return replace(order.how, core=slurm.count_threads(order.options.partition or environ.get("SBATCH_PARTITION"), environ))
+
+
+def _list_path(array: Array) -> str:
+    return os.path.join(array.path, "build.list")
+
+
+def settle(run_path: str, environ: Mapping[str, str]) -> None:
+    """Notes the job of each array that sbatch gave no answer for, where Slurm knows it by now. Raises OSError."""
+    for array in list_arrays(run_path):
+        if not array.job and (job := with_job(array, environ).job):
+            note_jobs(array, job, array.build)
+
+
+def _submit(job: Job, script: str, environ: Mapping[str, str], tell: Callable[[str], None] | None) -> str:
+    with open(script, "wb", opener=private) as file:
+        file.write(os.fsencode(script_text(job)))
+    return slurm.submit(script, arguments(job), environ, job.start, tell)

@@ -1,0 +1,1 @@
+"""`--preload`: cases as forks of a process that has imported what they import (Linux)."""
