@@ -76,19 +76,19 @@ def test_a_fork_is_like_a_start(python: str, tmp_path: Path, monkeypatch: pytest
     place, env, which = Place(tmp_path / "cases"), _env(tmp_path), samples()
     expected = run_bare(place, which, lambda sample: [python, place.script(sample), *sample.arguments], env)
     monkeypatch.setattr(starter, "IDLE", 0.0)  # each sample has a server of its own, and its turn
-    starter = PreloadStarter(lambda _: None)
+    forks = PreloadStarter(lambda _: None)
     started_plainly: list[str] = []
-    start = starter._plain.start
+    start = forks._plain.start
 
     def noting(case: Case, *others: Any) -> int:
         started_plainly.append(Path(case.script).parent.name)
         return start(case, *others)
 
-    monkeypatch.setattr(starter._plain, "start", noting)
+    monkeypatch.setattr(forks._plain, "start", noting)
     try:
-        found = run_with(starter, place, which, python, env)
+        found = run_with(forks, place, which, python, env)
     finally:
-        starter.close()
+        forks.close()
     counts_c_calls = version_of(python) < (3, 12)
     _compare(expected, found, DIFFERENT_WITH_PRELOAD if counts_c_calls else {})
     assert set(started_plainly) == PLAIN_WITH_PRELOAD, "only a fork shows anything"

@@ -20,11 +20,11 @@ status = main()
 print("LOADED", *set(sys.modules) - before)
 sys.exit(status)
 """
-PARSERS = {"packaging", "sharedenv.key", "sharedenv.settings", "subprocess", "logging"}
+PARSERS = {"packaging", "sharedenv.key.make", "sharedenv.key.settings", "subprocess", "logging"}
 #: what costs milliseconds of every start and is of use to some alone: OpenSSL, three compressors, random numbers, other ways to run
 DEAR = {
     "hashlib", "shutil", "tempfile", "random", "base64", "csv", "sharedenv.pool.check", "sharedenv.pool.inventory", "sharedenv.build.builder",
-    "sharedenv.app.resume", "sharedenv.run.outlived", "sharedenv.run.preload", "sharedenv.cluster.share",
+    "sharedenv.app.resume", "sharedenv.run.outlived", "sharedenv.run.preload.starter", "sharedenv.cluster.share",
 }
 
 

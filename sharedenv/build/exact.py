@@ -19,8 +19,6 @@ from sharedenv.build.sources import (
     elsewhere,
     pin_installed,
     pip_environment,
-    record_digest,
-    versions_in,
     with_files,
     write_pylock,
 )
@@ -36,6 +34,7 @@ from sharedenv.key.uv_inputs import Inputs
 from sharedenv.key.versions import Pin, Versions, differences
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.held import minor, utc
+from sharedenv.pool.installed import record_digest, versions_in
 from sharedenv.start.access import SHORT
 
 #: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too

@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 from time import time
 
-from sharedenv.build.sources import Distribution, distributions
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.payload import Payload, payload_from
 from sharedenv.key.project_lock import NAME
 from sharedenv.key.versions import Pin, UnknownSchema, Versions, differences, parse_versions
 from sharedenv.pool.create import mark_holding
 from sharedenv.pool.durable import sync_descriptor, sync_folder
+from sharedenv.pool.installed import Distribution, distributions
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.private import make_folders, private, readable_as
