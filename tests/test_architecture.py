@@ -12,56 +12,29 @@ PACKAGE = Path(__file__).parent.parent / "sharedenv"
 
 #: room → the rooms it may import; a room is a module of the package or a folder of it
 MAY_IMPORT = {
-    "frozen": set(),
+    "values": set(),
     "errors": set(),
+    "secret": set(),
     "start": {"errors"},
     "process": {"errors"},
-    # reading: bytes → scripts
-    "locate": set(),
-    "script": {"locate", "start"},
-    "discover": {"errors"},
-    "problems": {"discover", "errors", "script"},
-    # the key: scripts and settings → payload → key
-    "lock": {"secret"},
-    "secret": set(),
-    "reading": set(),
-    "requirement": {"secret"},
-    "readers": {"requirement", "secret"},
-    "tool_uv": {"readers", "requirement", "secret"},
-    "config": {"errors", "readers", "script", "secret", "start", "tool_uv"},
-    "toml": set(),
-    "versions": {"start", "toml"},
-    "project_lock": {"start", "toml", "versions"},
-    "exported": {"versions"},
-    "settings": {"config", "errors", "project_lock", "readers", "requirement", "secret", "start"},
-    "payload": {"script", "start", "versions"},
-    "key": {"lock", "payload", "project_lock", "readers", "requirement", "script", "settings", "start", "tool_uv", "versions"},
-    "difference": {"payload"},
-    "canonical": {"errors", "key", "lock", "payload", "reading", "requirement", "secret", "settings", "start", "toml"},
-    "plan": {"discover", "payload", "problems", "script", "start"},
-    "uv_words": set(),
-    "uv": {"errors", "process", "uv_words"},
-    "pool": {
-        "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "project_lock", "reading", "script", "secret", "settings",
-        "start", "tool_uv", "uv", "uv_words", "versions",
-    },
-    "run": {"errors", "plan", "pool", "process", "settings", "start", "versions"},
-    "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
-    "report": {"errors", "plan", "pool", "run", "slurm", "start"},
-    "app": {
-        "discover", "errors", "exported", "key", "payload", "plan", "pool", "process", "project_lock", "report", "run", "settings", "slurm", "start", "uv", "versions",
-    },
-    "cli": {
-        "app", "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "project_lock", "report", "run", "settings",
-        "slurm", "start",
-    },
+    "script": {"errors", "secret", "start"},
+    "key": {"errors", "script", "secret", "start"},
+    "pool": {"errors", "key", "process", "script", "secret", "start"},
+    "build": {"errors", "key", "pool", "process", "script", "secret", "start"},
+    "care": {"build", "errors", "key", "pool", "script", "start"},
+    "copies": {"errors", "pool", "start"},
+    "run": {"care", "errors", "key", "pool", "process", "start"},
+    "cluster": {"errors", "pool", "process", "run", "start"},
+    "report": {"cluster", "errors", "key", "pool", "run", "start"},
+    "app": {"build", "care", "cluster", "errors", "key", "pool", "process", "report", "run", "script", "start"},
+    "cli": {"app", "build", "care", "cluster", "copies", "errors", "key", "pool", "process", "report", "run", "script", "start"},
     "entry": {"cli", "errors", "start"},
     "fast": {"entry"},
     "loader": {"entry"},
     "__main__": {"entry"},
     "__init__": set(),
 }
-ANYWHERE = {"frozen"}  #: rooms that all may import: how a value is written down
+ANYWHERE = {"values"}  #: rooms that all may import: how a value is written down
 #: what of Python itself a start may load: each of thousands pays for it
 START_MAY_IMPORT = {"posix", "sys", "time", "fcntl", "_sha2", "_sha256"}
 #: module → what else it may load, and when
@@ -81,10 +54,10 @@ NO_MORE = {"app": {"report": {"words"}}}
 ONLY_IN = {
     "subprocess": {"process"},
     "filelock": {"pool"},
-    "packaging": {"requirement"},
+    "packaging": {"key"},
     "click": {"cli"},
     "rich": {"report"},
-    "tomli": {"config", "script"},
+    "tomli": {"key", "script"},
 }
 
 
@@ -201,7 +174,10 @@ def test_values_are_written_with_frozen() -> None:
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     }
-    assert found == {"canonical.py: Inputs", "app/project.py: Project", "run/preload/server.py: Server"}
+    assert found == {"key/uv_inputs.py: Inputs", "app/project.py: Project", "run/preload/server.py: Server"}
+
+
+WRITE = {"pool", "build", "care", "copies", "run", "cluster"}  #: rooms that make files in a pool
 
 
 def _makes(call: ast.Call) -> bool:
@@ -213,7 +189,7 @@ def _makes(call: ast.Call) -> bool:
     return name in ("os.mkdir", "os.makedirs") or (name in ("os.open", "posix.open") and "O_CREAT" in ast.unparse(call))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in ("pool", "run", "slurm")], ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in WRITE], ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_umask(module: Path) -> None:
     """Each place that makes a file or a folder says so itself (pool/private.py); but for the files that a run's user has named."""
     if module.name in ("joblog.py", "spool.py"):
@@ -240,7 +216,7 @@ def _reads(call: ast.Call) -> bool:
     return (name in ("os.open", "posix.open") and "O_CREAT" not in words and "O_DIRECTORY" not in words) or name.endswith((".read_bytes", ".read_text"))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in ("app", "cli", "pool", "run", "slurm")], ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in WRITE | {"app", "cli"}], ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_is_in_a_pool_is_opened_by_one_module(module: Path) -> None:
     """start/regular: a pipe in the place of a file is not waited for, nothing is read without end."""
     if str(module.relative_to(PACKAGE)) in READS_OTHERS or module.parent.name == "forkserver":
@@ -253,3 +229,43 @@ def test_what_is_in_a_pool_is_opened_by_one_module(module: Path) -> None:
 def test_a_start_waits_for_no_pipe(module: Path) -> None:
     for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and ast.unparse(node.func) == "posix.open"):
         assert {"O_NONBLOCK", "O_CREAT"} & set(re.findall(r"O_[A-Z]+", ast.unparse(call))) or ast.unparse(call.args[1]) == "flags", f"{module.name}:{call.lineno}"
+
+
+PURE = [module for module in MODULES if re.search(r"\bPure(\.|;| \()", module.read_text().partition("\n")[0])]
+
+
+@pytest.mark.parametrize("module", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_pure_modules_touch_no_disk_clock_or_environment(module: Path) -> None:
+    tree = ast.parse(module.read_text())
+    assert not {name.partition(".")[0] for name in _imports(module)} & {"glob", "io", "pathlib", "posix", "shutil", "socket", "subprocess", "tempfile", "time"}
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.")}
+    about_names = {"os.fsencode", "os.path", "os.pathsep", "os.strerror"}
+    of_paths = {f"os.path.{name}" for name in ("basename", "dirname", "isabs", "join", "normpath", "relpath", "split", "splitext")}
+    assert {name for name in used if not name.startswith("os.fsencode(")} <= about_names | of_paths
+    assert "open" not in {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def test_many_modules_are_pure() -> None:
+    assert len(PURE) > 30
+
+
+#: modules outside of cli/ and start/ that read the environment or the current folder by themselves; no new one is wanted
+READ_THE_ENVIRONMENT = {
+    "app/build.py", "app/execute.py", "app/export.py", "app/join.py", "app/needs.py", "app/project.py", "app/resume.py",
+    "app/upgrade.py", "app/work.py", "build/builder.py", "care/doctor.py", "cluster/task.py", "copies/stage.py",
+    "copies/unpack.py", "key/plan.py", "key/settings.py", "pool/health.py", "pool/location.py", "pool/missing.py",
+    "pool/store.py", "pool/trial.py", "pool/turn.py", "report/building.py", "report/console.py", "run/journal/owned.py",
+    "run/leftovers.py",
+}
+
+
+def test_the_environment_and_the_current_folder_are_handed_down() -> None:
+    """cli/ and start/ read them, and pass on values: what is below works for any folder and any environment, twice in a process."""
+    found = {
+        str(module.relative_to(PACKAGE))
+        for module in MODULES
+        if _room(module) not in ("cli", "start") and module.parent.name != "forkserver"
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv", "os.getcwd", "os.getcwdb", "posix.environ", "posix.getcwd")
+    }
+    assert found == READ_THE_ENVIRONMENT

@@ -1,4 +1,4 @@
-"""The canonical document of all that decides what is installed, its key, and what goes with it unseen. Pure; key.py makes it."""
+"""The canonical document of all that decides what is installed, its key, and what goes with it unseen. Pure; make.py makes it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from sharedenv.process import spawn
 from sharedenv.run.case import Case
 from sharedenv.values import frozen
 
-FORK_SERVER = "sharedenv-fork-server"  #: the name under which preload.py starts its servers, and their forks are seen
+FORK_SERVER = "sharedenv-fork-server"  #: the name under which preload/starter.py starts its servers, and their forks are seen
 
 
 @frozen

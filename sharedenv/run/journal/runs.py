@@ -1,4 +1,4 @@
-"""The runs of a pool: begun, found by name, listed. What one of them holds: journal.py."""
+"""The runs of a pool: begun, found by name, listed. What one of them holds: run.py."""
 
 from __future__ import annotations
 
