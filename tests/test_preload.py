@@ -345,7 +345,7 @@ def test_a_server_ends_with_its_client_and_cases_go_on(tmp_path: Path) -> None:
     script.write_text("import os, time\nopen('started', 'w').write(str(os.getpid()))\nos.replace('started', 'pid')\n"
                       "for _ in range(6000):\n    if os.path.exists('go'): break\n    time.sleep(0.01)\nopen('finished', 'w').close()\n")
     client.write_text(
-        "import os, sys, time\nfrom sharedenv.run.preload import PreloadStarter\n"
+        "import os, sys, time\nfrom sharedenv.run.preload.starter import PreloadStarter\n"
         "from sharedenv.run.case import Case\nfrom sharedenv.run.starter import Prepared\n"
         "starter = PreloadStarter(print)\n"
         f"prepared = Prepared({PYTHON!r}, {{'PATH': '/bin'}})\nstarter.warm({str(script)!r}, prepared)\n"
@@ -398,7 +398,7 @@ def test_a_server_ends_with_its_client_while_it_imports(tmp_path: Path) -> None:
     told = tmp_path / "told"
     variables = {"PATH": "/bin", "PYTHONPATH": str(tmp_path), "TOLD": str(told)}
     client = (
-        "from sharedenv.run.preload import PreloadStarter\nfrom sharedenv.run.starter import Prepared\n"
+        "from sharedenv.run.preload.starter import PreloadStarter\nfrom sharedenv.run.starter import Prepared\n"
         f"PreloadStarter(print).warm({str(tmp_path / 'script.py')!r}, Prepared({PYTHON!r}, {variables!r}))\n"
     )
     env = {"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "/usr/bin:/bin"}
