@@ -173,7 +173,8 @@ def judged(lab: Lab, soak: Soak) -> dict[str, object]:
         named |= {item["path"] for item in pruned["rubbish"] if not item["removed"]}
     left = [str(path) for name in ("tmp", "trash", "locks") for path in (lab.pool / name).iterdir() if str(path) not in named]
     for path in left:
-        print(f"left: {path}", file=sys.stderr)
+        held = Path(path).read_bytes()[:300] if Path(path).is_file() else b"(a folder)"
+        print(f"left: {path}: {held!r}, {time.time() - Path(path).stat().st_mtime:.0f} s old", file=sys.stderr)
     return {"failures": len(soak.unexpected), "failed": len(failed), "fail verify": len(unsound), "left": len(left)}
 
 
