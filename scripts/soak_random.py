@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from sharedenv.pool.undertaker import STILLBORN
 from sharedenv.run.case import INTERRUPTED
 from tests.faults import as_user
 from tests.lab import ALICE, BOB, LAB, PYTHON, Lab, new_lab
@@ -167,6 +168,7 @@ def judged(lab: Lab, soak: Soak) -> dict[str, object]:
     unsound = [item for item in json.loads(told)["environments"] if not item["sound"]]
     for item in unsound:
         print(item, file=sys.stderr)
+    time.sleep(STILLBORN)  # a lease whose holder died before he had signed it
     named = set()
     for user in (ALICE, BOB):
         pruned = json.loads(lab.call(user, "prune", "--unused-for", "0s", "--json").stdout)

@@ -278,3 +278,15 @@ def test_a_lease_that_cannot_be_seen_yet_is_not_free(project: Project, error: st
         assert "gave up waiting" in told and lock.read_text() == held
     finally:
         end(process)
+
+
+def test_a_lease_with_nothing_in_it_is_that_of_one_who_died_while_taking_it(project: Project) -> None:
+    """As who waits for it has it; one of this moment may be written into at the next."""
+    project.copies(1)
+    project.call("build", "case1/script.py")
+    old, new = project.pool / "locks" / "archive-old", project.pool / "locks" / "archive-new"
+    for lock in (old, new):
+        lock.touch()
+    os.utime(old, (time.time() - 20, time.time() - 20))
+    assert "removed locks/archive-old: a lease whose holder died" in project.call("-v", "prune").stderr
+    assert new.exists() and not old.exists()

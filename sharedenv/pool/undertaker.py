@@ -184,4 +184,5 @@ def clear_away(path: str, now: float) -> None:
 
 
 def _is_dead(seen: Seen, now: float) -> bool:
-    return not seen.regular or seen.owner_lives is False or now - seen.touched / 1e9 >= ABANDONED
+    patience = STILLBORN if seen.text == b"" else ABANDONED
+    return not seen.regular or seen.owner_lives is False or now - seen.touched / 1e9 >= patience
