@@ -56,6 +56,7 @@ ONLY_IN = {
     "filelock": {"pool"},
     "packaging": {"key"},
     "click": {"cli"},
+    "plotly": {"report"},
     "rich": {"report"},
     "tomli": {"key", "script"},
 }

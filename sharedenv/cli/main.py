@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("sharedenv.cli.plan:plan", "Freeze a list of scripts for any number of workers."),
     "join": ("sharedenv.cli.join:join", "Work on such a list, from any machine that sees the disk."),
     "status": ("sharedenv.cli.status:status", "Where a run stands, or how it ended."),
+    "report": ("sharedenv.cli.report:report", "Write an HTML file with pictures of a run."),
     "exec": ("sharedenv.cli.exec:exec_", "Become the script: same process, same folder, its exit status."),
     "which": ("sharedenv.cli.which:which", "Print each script's interpreter."),
     "key": ("sharedenv.cli.key:key", "Print each script's key, or what differs between two."),

@@ -1,0 +1,1 @@
+"""`sharedenv report`: one file that a browser opens from disk."""
