@@ -14,6 +14,7 @@ from sharedenv.values import frozen
 NUMBER = "SHAREDENV_CASE_NUMBER"
 SLOT = "SHAREDENV_CASE_SLOT"
 ATTEMPT = "SHAREDENV_CASE_ATTEMPT"
+_NUMBER, _ATTEMPT = os.fsencode(NUMBER), os.fsencode(ATTEMPT)  # each case pays for what is done again
 
 
 @frozen
@@ -33,8 +34,8 @@ class Place:
 
     def at(self, case: Case, attempt: int) -> Place:
         """The place with the variables of an attempt at a case."""
-        told = {**self.variables, NUMBER.encode(): b"%d" % case.sequence, ATTEMPT.encode(): b"%d" % attempt}
-        if has_placeholder(case.cwd):
+        told = {**self.variables, _NUMBER: b"%d" % case.sequence, _ATTEMPT: b"%d" % attempt}
+        if case.cwd is not None and has_placeholder(case.cwd):
             told[b"PWD"] = os.fsencode(self.folder(case))
         return Place(self.slot, told, self.cpus, self.descriptors)
 
