@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from sharedenv.run.binding import Core, cores_of, cpu_list, cpus_in, listed, share_out
 from sharedenv.run.devices import Devices, devices_of, lasting_names
 from sharedenv.run.filling import escaped, filled, has_placeholder
-from sharedenv.run.node import beside
+from sharedenv.run.node import Node, beside
 
 
 @st.composite
@@ -168,3 +171,30 @@ def test_no_two_processes_have_one_number_however_often_the_folder_is_swept_away
         times.sort()
         assert all(ended <= begun for (_, ended), (begun, _) in zip(times, times[1:], strict=False))
     assert os.listdir(tmp_path) == []
+
+
+def test_who_waited_for_a_folder_that_is_gone_waits_for_the_new_one(tmp_path: Path) -> None:
+    node = Node("job", str(tmp_path))
+    folder = tmp_path / f"sharedenv-{os.getuid()}/job"
+    before = os.open(folder, os.O_RDONLY)
+    fcntl.flock(before, fcntl.LOCK_EX)
+    told, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with node.turn():
+            told.set()
+            go_on.wait(30)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert not told.wait(0.2), "it is another's turn"
+    shutil.rmtree(folder)
+    folder.mkdir(0o700)
+    os.close(before)
+    assert told.wait(30)
+    now = os.open(folder, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(now, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    go_on.set()
+    waiting.join()
+    os.close(now)
