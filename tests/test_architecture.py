@@ -192,8 +192,8 @@ def _makes(call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in WRITE], ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_umask(module: Path) -> None:
-    """Each place that makes a file or a folder says so itself (pool/private.py); but for the files that a run's user has named."""
-    if module.name in ("joblog.py", "spool.py"):
+    """Each place that makes a file or a folder says so itself (pool/private.py); but for what a run's user has named."""
+    if module.name in ("joblog.py", "spool.py", "place.py"):
         return
     for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and _makes(node)):
         mode = next((word.value for word in call.keywords if word.arg in ("opener", "mode")), call.args[-1])
@@ -201,8 +201,10 @@ def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_uma
         assert ast.unparse(mode) in ("private", "FILE", "FOLDER", "384", "420", "448"), where
 
 
-#: modules of these rooms that open what is no pool's, the user's own files; and pool/private, for those who write
-READS_OTHERS = {"app/project.py", "cli/help.py", "pool/private.py", "build/pyenv.py", "run/joblog.py", "run/spool.py"}
+#: modules of these rooms that open what is no pool's, the user's own files and the kernel's; and pool/private, for those who write
+READS_OTHERS = {
+    "app/project.py", "cli/help.py", "pool/private.py", "build/pyenv.py", "run/binding.py", "run/joblog.py", "run/node.py", "run/spool.py",
+}  # fmt: skip
 #: what a call may open to read as it likes: the kernel's files, /dev/null, a folder, a descriptor
 NOT_IN_A_POOL = re.compile(r"""f?['"]/proc/|os\.devnull$|['"]\.['"]$|descriptor$|\d$|open_regular\(""")
 

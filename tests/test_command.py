@@ -238,6 +238,13 @@ def _expect_the_callers(seen: Variables, expected: Variables, *changed: bytes) -
     assert seen[b"PATH"].partition(b":")[2] == expected[b"PATH"]
 
 
+def _of_a_case(name: str, seen: Variables) -> list[bytes]:
+    """What a case of a run is told of itself, all of it; `exec` tells nothing."""
+    told = sorted(variable for variable in seen if variable.startswith(b"SHAREDENV_CASE_"))
+    assert told == ([] if name == "exec" else [b"SHAREDENV_CASE_" + word for word in (b"ATTEMPT", b"NUMBER", b"RUN", b"SLOT")])
+    return told
+
+
 def _commands(command: Path) -> dict[str, list[str]]:
     return {
         "exec": [str(command), "exec", "case1/script.py"],
@@ -263,9 +270,9 @@ def test_a_script_sees_what_its_caller_has(way: str, built: Project, installer: 
     caller = _caller(built, "all")
     expected = _variables(_output([python, "case1/script.py"], built, caller))
     assert {**caller, **expected} == expected, "the whole of it"
-    for argv in _commands(command).values():
+    for name, argv in _commands(command).items():
         seen = _variables(_output(argv, built, caller))
-        _expect_the_callers(seen, expected)
+        _expect_the_callers(seen, expected, *_of_a_case(name, seen))
 
 
 @pytest.mark.parametrize("which", CALLERS)
@@ -274,8 +281,9 @@ def test_whatever_its_caller_has_or_lacks(which: str, built: Project, installer:
     python = str(built.environments[0] / "bin" / "python")
     caller = _caller(built, which)
     expected = _variables(_output([python, "case1/script.py"], built, caller))
-    for argv in _commands(command).values():
-        _expect_the_callers(_variables(_output(argv, built, caller)), expected)
+    for name, argv in _commands(command).items():
+        seen = _variables(_output(argv, built, caller))
+        _expect_the_callers(seen, expected, *_of_a_case(name, seen))
 
 
 def _exec_prints(argv: Sequence[str | Path], project: Project, *, cwd: Path | None = None, **variables: str) -> bool:

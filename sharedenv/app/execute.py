@@ -29,6 +29,7 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.lost import close_list
 from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.places import Places
 from sharedenv.run.prepare import prepare
 from sharedenv.run.queue import Queue
 from sharedenv.run.starter import Prepared, Starter
@@ -64,6 +65,7 @@ def execute(
     starter: Starter,
     environments: Needed,
     options: Options,
+    places: Places,
     build_options: BuildOptions | None,
     display: Display,
     joblog: Joblog | None,
@@ -80,7 +82,7 @@ def execute(
     with _session(work, run, options.jobs) as session:
         begun()
         recorder = Recorder(display, session, work.digests, work.since, joblog)
-        batch = Batch(Queue(work.cases), starter, options, recorder)
+        batch = Batch(Queue(work.cases), starter, options, recorder, places)
         session.keep()
         delivery = Delivery(work, run, threads, starter, recorder, batch, build_options, display)
         with taking_builds_along():  # until the batch hears signals itself, and again when it has ended
@@ -207,7 +209,7 @@ class Delivery:
                     raise lost_set(key, self._run)
                 environment = other
             try:
-                return prepare(layout, environment, os.environ, self._threads, self._display.warn)
+                return prepare(layout, environment, os.environ, self._threads, self._run.id, self._display.warn)
             except Vanished:
                 # pruned or rebuilt in this instant: what the pool has for the key now counts
                 found = look_up(layout, need.payload)

@@ -30,6 +30,7 @@ from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, is_joinable
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Outcome
+from sharedenv.run.places import Places
 from sharedenv.run.sets import pinned
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.terms import Terms
@@ -82,7 +83,7 @@ def refuse_joining(run: Run) -> None:
         )
 
 
-def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starter, display: Display) -> Part:
+def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starter, places: Places, display: Display) -> Part:
     """Works on a run (`Run.owned`) until no case of it is left to begin, or the user ends it. Raises SharedenvError."""
     started = time.monotonic()
     worker = WORKER + os.urandom(5).hex()
@@ -93,7 +94,7 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
         claims = Claims(DiskFolder(run.path), worker, manner.jobs, run.asked.count, others, time.monotonic, time.sleep)
         source = ClaimedCases(claims, Listing(run), Suspicion(manner.jobs, lambda: _successes(run)))
         recorder = _Recorder(display, session, source, run.asked.created, fail_fast=terms.fail_fast)
-        batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder)
+        batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder, places)
         for key, prepared in ready.items():
             recorder.ready(key, prepared)
             batch.deliver(key, prepared)

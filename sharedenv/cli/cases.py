@@ -26,6 +26,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.run.case import Case
+from sharedenv.run.filling import before_placeholder, check_placeholders, escaped, filled, has_placeholder
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import create_run
 from sharedenv.run.terms import Terms
@@ -41,7 +42,9 @@ _CASE_OPTIONS = (
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
     option("--cwd", metavar="DIR", yields=("resume", "retry_failed"), help="Start every script there. [default: each in its own folder]"),
     option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
-    option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
+    option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N. [default: --cpus-per-case]"),
+    option("--gpus-per-case", type=click.IntRange(min=1), metavar="N", help="Show each script N of the job's GPUs that no other one has."),
+    option("--cpus-per-case", type=click.IntRange(min=1), metavar="N", help="Bind each script to N CPUs of its own, whole cores (Linux)."),
     option("--insist", is_flag=True, help="Begin also what another run is at work on."),
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
 )
@@ -69,9 +72,11 @@ def case_terms(given: Mapping[str, Any], joblog: str | None = None) -> Terms:
         tries=given["retries"],
         fail_fast=given["fail_fast"],
         capture=given["capture"],
-        threads=given["threads"],
+        threads=given["threads"] or given["cpus_per_case"],
         preload=given["preload"],
         joblog=joblog,
+        gpus_per_case=given["gpus_per_case"],
+        cpus_per_case=given["cpus_per_case"],
     )
 
 
@@ -92,10 +97,18 @@ def wanted(
     if given["upgrade"] and not (given["resume"] or given["retry_failed"]):
         hint = shlex.join(["sharedenv", "build", "--upgrade", *(selection.arguments or ["case*/script.py"])])
         raise SharedenvError("--upgrade says with which versions a run goes on; an environment is moved by build", hint=hint)
-    cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
-    if cwd is not None and not os.path.isdir(cwd):
-        raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")
+    cwd = None if given["cwd"] is None else _folder(given["cwd"], here)
     return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"], given.get("lost_too", False))
+
+
+def _folder(cwd: str, here: str) -> str:
+    """--cwd, absolute, with its placeholders. Raises SharedenvError for one that isn't there: what a placeholder names is made."""
+    check_placeholders("--cwd", cwd)
+    folder = os.path.normpath(os.path.join(escaped(here), cwd))
+    there = os.path.dirname(before_placeholder(folder)) if has_placeholder(folder) else filled(folder)
+    if not os.path.isdir(there):
+        raise SharedenvError(f"--cwd {cwd}: {there} is no folder", hint=f"mkdir -p {shlex.quote(there)}")
+    return folder
 
 
 def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], console: Console, queued: Collection[int] = ()) -> Work:

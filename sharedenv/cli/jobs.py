@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
+
+from sharedenv.run.node import beside
 
 
 def default_jobs(environ: Mapping[str, str]) -> int:
@@ -18,9 +19,7 @@ def default_jobs(environ: Mapping[str, str]) -> int:
     # not every cluster binds a job to its CPUs
     if "SLURM_JOB_ID" not in environ or (ours := _number(environ, "SLURM_CPUS_ON_NODE")) is None:
         return here
-    # `srun -n 6`: 4(x1),2 are its tasks on each node
-    beside = [int(number) for number in re.findall(r"(?:^|,)(\d+)", environ.get("SLURM_STEP_TASKS_PER_NODE", ""), re.ASCII)]
-    return min(here, max(1, ours // max([1, *beside])))
+    return min(here, max(1, ours // beside(environ)))
 
 
 def _number(environ: Mapping[str, str], name: str) -> int | None:

@@ -25,6 +25,7 @@ from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, short_path
+from sharedenv.run.allot import allot
 from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import is_damaged, not_begun
@@ -32,6 +33,7 @@ from sharedenv.run.claims.liveness import TAKEOVER
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
+from sharedenv.run.needs import Worker
 from sharedenv.run.terms import terms_of
 from sharedenv.start.environ import current_folder
 
@@ -63,13 +65,15 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     refuse_joining(run)
     terms = terms_of(run.asked.extra)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
-    jobs = given["jobs"] or default_jobs(os.environ)
-    manner = Manner(jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])
+    worker = Worker(given["jobs"], default_jobs(os.environ), os.environ)
+    allotment = allot(worker, terms.needs, console.warn, several=True)
+    manner = Manner(allotment.jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])
     starter = make_starter(screen.say, preload=terms.preload)
     try:
-        part = work_on(layout, run, terms, manner, starter, screen)
+        part = work_on(layout, run, terms, manner, starter, allotment.places, screen)
     finally:
         starter.close()
+        allotment.places.close()
     status = _tell(layout, run, part, console, here)
     if not given["wait"] or status == EXIT_INTERRUPTED:
         return status

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import Case
+from sharedenv.run.filling import check_placeholders, filled, has_placeholder
 
 _Place = tuple[int, int]  # device and inode: what two names of one file share
 
@@ -53,16 +54,17 @@ def _captures(cases: Sequence[Case], name: str, instead: str) -> dict[str, Case]
     """The path that each case's output goes to."""
     if not name or name.endswith("/"):
         raise SharedenvError("--capture needs the name of a file")
+    check_placeholders("--capture", name)
     found: dict[str, Case] = {}
     for case in cases:
-        path = os.path.normpath(os.path.join(case.folder, name))
+        path = os.path.normpath(os.path.join(case.folder, filled(name, number=str(case.sequence))))
         if (other := found.setdefault(path, case)) is not case:
             raise SharedenvError(
                 f"--capture {name} would be written by several scripts",
                 cause=f"{other.script} and {case.script} would both write {path}",
                 hint=instead,
             )
-    if "/" in name:  # else it is the case's own folder
+    if "/" in name and not any(map(has_placeholder, (name, *{case.cwd for case in cases}))):  # else it is made, or the case's own folder
         for folder in dict.fromkeys(map(os.path.dirname, found)):
             if not os.path.isdir(folder):
                 raise SharedenvError(f"--capture {name}: there is no folder {folder}", hint=f"mkdir -p {shlex.quote(folder)}")

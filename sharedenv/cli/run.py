@@ -20,6 +20,7 @@ from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, resume_options, wanted
 from sharedenv.cli.doubt import doubt, has_own
+from sharedenv.cli.dry_run import dry_run
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
@@ -27,18 +28,20 @@ from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
-from sharedenv.pool.store import published
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, printable, short_path
+from sharedenv.run.allot import Allotment, allot
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.sessions import LOCAL
 from sharedenv.run.journal.shares import array_of, share_of
 from sharedenv.run.make_starter import make_starter
+from sharedenv.run.needs import Worker
+from sharedenv.run.node import beside
 from sharedenv.run.orders import Options
 from sharedenv.start.environ import current_folder
 
@@ -103,7 +106,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if text := doubt(asked, given["array"], work, os.environ):
         console.warn(text)
     if given["dry_run"]:
-        return _dry_run(work, console)
+        return dry_run(work, console, _allot(given, console, dry=True), case_terms(given))
     refuse_step(given["insist"] or given["shard"] or has_own(asked, os.environ.get("SLURM_PROCID", "")), os.environ)
     beside = look_beside(work, console, insist=given["insist"], share=asked.share is not None)
     # a share of an array looks at no more files than it must: hundreds of them start at once
@@ -117,6 +120,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         return _tell_nothing(console, work, asked)
     order = [case.sequence for case in work.cases] if given["keep_order"] else None
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None, order), lambda path: short_path(path, here))
+    allotment = _allot(given, console)
     joblog = _open_joblog(joblog_path, again, work, asked.share)
     with kept_journal(work, asked, _extra(repeated(context, _ONCE), asked, joblog_path, work.layout.runs, again), console) as journal:
         starter = make_starter(screen.say, preload=given["preload"])
@@ -126,15 +130,17 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 journal,
                 starter=starter,
                 environments=environments,
-                options=_options(given),
+                options=_options(given, allotment.jobs),
+                places=allotment.places,
                 build_options=None if given["no_build"] else build_options,
                 display=screen,
                 joblog=joblog,
-                threads=given["threads"],
+                threads=case_terms(given).threads,
                 begun=lambda: beside.begun(journal) if beside else None,
             )
         finally:
             starter.close()
+            allotment.places.close()
         status = _tell(console, work, journal, ended, here)
         if asked.failed_only and status == 0 and work.unrun:
             status = _tell_unrun(console, work, "")
@@ -220,9 +226,14 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
         warned(work.plan, console)
 
 
-def _options(given: Mapping[str, Any]) -> Options:
+def _options(given: Mapping[str, Any], jobs: int) -> Options:
     hesitation = 1.0 if "SLURM_JOB_ID" in os.environ else 0.0
-    return case_terms(given).options(given["jobs"] or default_jobs(os.environ), given["delay"], hesitation)
+    return case_terms(given).options(jobs, given["delay"], hesitation)
+
+
+def _allot(given: Mapping[str, Any], console: Console, *, dry: bool = False) -> Allotment:
+    worker = Worker(given["jobs"], default_jobs(os.environ), os.environ)
+    return allot(worker, case_terms(given).needs, console.warn, several=beside(os.environ) > 1, dry=dry)
 
 
 def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None) -> Joblog | None:
@@ -250,22 +261,6 @@ def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again
     if again:  # a share that never began belongs to what the others began
         array = next((array_of(run) for run in list_runs(runs) if share_of(run)), array)
     return {"again": words, "share": str(asked.share), "array": array}
-
-
-def _dry_run(work: Work, console: Console) -> int:
-    pythons: dict[str, str] = {}
-    missing = 0
-    for key in work.plan.needs:
-        path = published(work.layout, key)
-        missing += path is None
-        pythons[key] = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
-    for case in work.cases:
-        command = shlex.join([pythons[case.key], case.script, *case.arguments])
-        console.result(f"cd {shlex.quote(case.folder)} && {command}")
-    if missing:
-        console.say(f"{count(missing, 'environment')} would be built")
-    console.say(f"{count(len(work.cases), 'script')} would run")
-    return 0
 
 
 def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -> int:

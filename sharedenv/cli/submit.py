@@ -30,7 +30,7 @@ from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.cluster.packing import Packing
-from sharedenv.cluster.sbatch import Options, log_path, script_text, without
+from sharedenv.cluster.sbatch import Options, log_path, names_any, script_text, without
 from sharedenv.cluster.status import standing
 from sharedenv.cluster.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
@@ -48,6 +48,10 @@ _ONCE = frozenset({
     "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast", "wait",
     "insist",
 })
+
+
+#: options of sbatch that say how many CPUs a task has
+_SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "cpus-per-gpu", "n", "ntasks-per-core", "ntasks-per-socket"})
 
 
 class Lines(click.types.StringParamType):
@@ -181,7 +185,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         partition=given["partition"],
         account=given["account"],
         memory=given["mem"],
-        cpus_per_task=given["cpus_per_task"],
+        cpus_per_task=_cpus_per_task(given),
         more=given["sbatch"],
         setup=given["setup"],
         grace=None if given["margin"] is None else max(1, round(given["margin"])),
@@ -193,12 +197,31 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         retries=given["retries"],
         fail_fast=given["fail_fast"],
         capture=given["capture"],
-        threads=given["threads"],
+        threads=given["threads"] or given["cpus_per_case"],
         preload=given["preload"],
         stage=given["stage"],
         verbosity=console.verbosity,
+        gpus_per_case=given["gpus_per_case"],
+        cpus_per_case=given["cpus_per_case"],
     )
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
+
+
+def _cpus_per_task(given: Mapping[str, Any]) -> int | None:
+    """CPUs of a task: what its scripts need, where nobody says otherwise. Raises SharedenvError where it is less."""
+    asked: int | None = given["cpus_per_task"]
+    each, jobs = given["cpus_per_case"], given["jobs"] or 1
+    if each is None:
+        return asked
+    if asked is None:
+        needed: int = each * jobs
+        return None if names_any(given["sbatch"], _SIZES) else needed
+    if asked < each * jobs:
+        raise SharedenvError(
+            f"can't run {count(jobs, 'script')} at a time with {each} CPUs each in a task of {asked}",
+            hint=f"--cpus-per-task {each * jobs}",
+        )
+    return asked
 
 
 def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]]:

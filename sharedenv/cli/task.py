@@ -24,12 +24,14 @@ from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.words import count, first_names
+from sharedenv.run.allot import Allotment, allot
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.make_starter import make_starter
+from sharedenv.run.needs import Worker
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.queue import Queue
@@ -73,7 +75,9 @@ def _begin(layout: Layout, run: Run, array: Array, console: Console) -> int:
     """Takes the task; a requeued one begins once an earlier start of it that lives begins nothing more."""
     assigned = assignment(run, array, os.environ)
     task, restarts = assigned.task, restarts_of(os.environ)
-    jobs = array.how.jobs or cpus_asked(array.how, os.environ)
+    worker = Worker(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
+    allotment = allot(worker, array.how.needs, console.warn, several=False)
+    jobs = allotment.jobs
     if restarts:
         note_restart(array, task, restarts)
     session = run.begin(jobs=jobs, writer=assigned.writer, keys={case.key for case in assigned.cases})
@@ -82,20 +86,21 @@ def _begin(layout: Layout, run: Run, array: Array, console: Console) -> int:
     try:
         if restarts:
             assigned = assignment(run, array, os.environ, await_earlier(run, array, task, restarts, console.say))
-        outcome = _work(layout, run, assigned, session, jobs, console)
+        outcome = _work(layout, run, assigned, session, allotment, console)
         ended = _ending(outcome)
     except SharedenvError as error:
         ended = f"ended: {error.message}"
         raise
     finally:
         session.close(ended)
+        allotment.places.close()
     results = [result for result in outcome.results.values() if not result.interrupted]
     failed = sum(not result.succeeded for result in results)
     console.say(f"task {task}: {len(results) - failed:,} succeeded, {failed:,} failed, {outcome.left:,} not run")
     return EXIT_FAILED if failed or outcome.left or _failed_before(run, assigned) else 0
 
 
-def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs: int, console: Console) -> Outcome:
+def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, allotment: Allotment, console: Console) -> Outcome:
     how = assigned.array.how
     keys = dict.fromkeys(case.key for case in assigned.cases)
     before = f", {assigned.ended:,} before" if assigned.ended else ""
@@ -109,7 +114,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs
     screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=how.preload)
     recorder = _Recorder(screen, session, digests, time.time())
-    batch = Batch(Queue(assigned.cases), starter, _options(how, jobs), recorder)
+    batch = Batch(Queue(assigned.cases), starter, _options(how, allotment.jobs), recorder, allotment.places)
     for key, prepared in ready.items():
         recorder.ready(key, prepared)
         batch.deliver(key, prepared)

@@ -30,6 +30,7 @@ from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import make_folders, private
 from sharedenv.run.case import Case
 from sharedenv.run.journal.owned import open_file, open_owned
+from sharedenv.run.needs import Needs
 from sharedenv.run.orders import GRACE
 from sharedenv.start.regular import MOST, read_bounded, read_regular
 from sharedenv.values import frozen
@@ -65,6 +66,17 @@ class How:
     stage: bool = False
     core: int = 1
     verbosity: int = 0
+    gpus_per_case: int | None = None
+    cpus_per_case: int | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """What each case gets for itself."""
+        return Needs(self.gpus_per_case, self.cpus_per_case)
+
+    def record(self) -> dict[str, Any]:
+        """For array.json; without what an older sharedenv, which reads it too, doesn't know and nobody asked for."""
+        return {name: value for name, value in asdict(self).items() if value is not None or not name.endswith("_per_case")}
 
 
 @frozen
@@ -171,7 +183,7 @@ def create_array(
             os.path.join(staging, "array.json"),
             {
                 "tasks": tasks,
-                "how": asdict(how),
+                "how": how.record(),
                 "keys": keys,
                 "sets": {key: array.sets[key] for key in keys if key in array.sets},
                 "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],

@@ -154,6 +154,12 @@ def without(more: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
     return tuple(option.text for text in more for option in _parsed(text) if option.name not in left_out)
 
 
+def names_any(more: Iterable[str], names: Collection[str]) -> bool:
+    """Whether one of these options is among those of `Options.more`; of a name that sbatch takes by its beginning, the whole is meant."""
+    asked = [option.name for text in more for option in _parsed(text)]
+    return any(name.startswith(one) and (len(one) > 1 or name == one) for one in asked for name in names)
+
+
 def quote(text: str) -> str:
     """One word of a POSIX shell. As shlex.quote, but without a CR LF pair, for which sbatch refuses a script."""
     return shlex.quote(text).replace("\r\n", "\r''\n")

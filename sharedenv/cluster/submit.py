@@ -43,7 +43,7 @@ class Order:
     @property
     def width(self) -> int:
         """Cases at a time within a task."""
-        return self.how.jobs or self.options.cpus_per_task or 1
+        return self.how.jobs or max(1, (self.options.cpus_per_task or 1) // (self.how.cpus_per_case or 1))
 
 
 def plan_tasks(cases: int, order: Order, environ: Mapping[str, str]) -> int:

@@ -108,7 +108,7 @@ def prepare_all(
         environment, descriptor, versions = _entered(layout, run, key, sets.get(key))
         path = path_to_use(environment, environ) if stage is None else stage(environment)
         entries = first_on_path(descriptor, environment, path, environ, tell)
-        variables = case_variables(environ, path, entries, threads)
+        variables = case_variables(environ, path, entries, threads, run.id)
         ready[key] = Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), os.path.basename(environment), versions)
     return ready
 

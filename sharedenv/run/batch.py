@@ -8,7 +8,6 @@ paths. What scripts write is read by a thread of its own (reader.py).
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import time
@@ -17,11 +16,15 @@ from dataclasses import replace
 
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
+from sharedenv.run.crowding import is_crowded, refusal
+from sharedenv.run.filling import has_placeholder
 from sharedenv.run.groups import Groups
 from sharedenv.run.leftovers import Leftovers
 from sharedenv.run.observer import Observer
 from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.pipe import open_pipes
+from sharedenv.run.place import enter
+from sharedenv.run.places import Places
 from sharedenv.run.queue import Source
 from sharedenv.run.reader import Reader
 from sharedenv.run.scheduling import calm, wake_promptly
@@ -32,10 +35,6 @@ from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import last_words, telling_line
 from sharedenv.run.wakeup import Wakeup
 
-#: no process, descriptor or memory to be had now: wait for one that runs to end
-_CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-#: what says how much of it is to be had
-_LIMITS = {errno.EAGAIN: "ulimit -u", errno.EMFILE: "ulimit -n"}
 _MANY = 100  # cases from which on a word with the scheduler pays
 _TICK = 0.5  # seconds between looks at the display, when nothing else happens
 _ALONE = 0.01  # the same where no other thread reads what scripts write
@@ -44,8 +43,9 @@ _ALONE = 0.01  # the same where no other thread reads what scripts write
 class Batch:
     """One batch of cases. `deliver` may be called from any thread, before and during `run`; the rest belongs to the loop."""
 
-    def __init__(self, source: Source, starter: Starter, options: Options, observer: Observer) -> None:
+    def __init__(self, source: Source, starter: Starter, options: Options, observer: Observer, places: Places | None = None) -> None:
         self.options = options
+        self._places = places or Places()
         self._source = source
         self._total = source.left
         self._starter = starter
@@ -174,19 +174,20 @@ class Batch:
 
     def _start(self, case: Case) -> None:
         attempt = max(self._attempts.get(case.sequence, 0), self._source.attempts(case)) + 1
-        slot = None
-        what = "its folder can't be entered"
+        slot, place, what = None, None, "no slot can be had for it"
         try:
-            os.chdir(case.folder)
+            place = self._places.take()
+            what = "its folder can't be entered"
+            enter(place.folder(case), make=has_placeholder(case.cwd))
             what = "its output can't be kept" + ("" if self.options.capture is None else f" in {self.options.capture}")
-            stdout, stderr = open_pipes(self.options.capture)
-            slot = Slot(case, attempt, stdout, stderr)
+            slot = Slot(case, attempt, *open_pipes(place.file(self.options.capture, case)), place)
             what = "its Python can't be started"
-            prepared = self._prepared[case.key]
-            pid = self._starter.start(case, prepared, stdout.writer, stderr.writer)
+            pid = self._starter.start(case, self._prepared[case.key], slot.stdout.writer, slot.stderr.writer, place.at(case, attempt))
         except OSError as error:
             if slot is not None:
                 slot.close()
+            if place is not None:
+                self._places.give_back(place)
             self._not_started(case, attempt, what, error)
             return
         finally:
@@ -197,19 +198,17 @@ class Batch:
         slot.started()
         self._reader.follow(slot)
         self._observer.started(case, pid, result_follows=self._reporting > 0)
-        if self._began is None:
-            self._began = slot.began
+        self._began = slot.began if self._began is None else self._began
 
     def _not_started(self, case: Case, attempt: int, what: str, error: OSError) -> None:
-        if error.errno in _CROWDED and (self._busy or self._leftovers):
+        if is_crowded(error) and (self._busy or self._leftovers):
             self._crowded = True
             self._source.put_back(case)
             if not self._busy:
                 self.drain(self._leftovers.look(0))  # nothing else has what it lacks
             return
         self._attempts[case.sequence] = attempt
-        limit = f" (see {_LIMITS[error.errno]})" if error.errno in _LIMITS else ""
-        text = f"{what}: {error.strerror}{limit}"
+        text = f"{what}: {refusal(error)}"
         self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text))
 
     @property
@@ -220,6 +219,7 @@ class Batch:
     def _collect(self) -> None:
         for one in self._starter.reap():
             if (slot := self._slots.pop(one.pid, None)) is not None:
+                self._places.give_back(slot.place)
                 self._groups.leader_ended(one.pid)
                 self._attempts[slot.case.sequence] = slot.attempt
                 slot.end(one)

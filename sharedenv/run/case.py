@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import field
 
+from sharedenv.run.filling import filled
 from sharedenv.values import frozen
 
 
@@ -29,8 +30,10 @@ class Case:
 
     @property
     def folder(self) -> str:
-        """The folder it starts in, absolute."""
-        return self.cwd or os.path.dirname(self.script)
+        """The folder it starts in, absolute; with `{slot}` in it, where that is known once it starts (Place.folder)."""
+        if self.cwd is None:
+            return os.path.dirname(self.script)
+        return filled(self.cwd, number=str(self.sequence))
 
     @property
     def identity(self) -> tuple[str, tuple[str, ...]]:

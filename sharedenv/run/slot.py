@@ -8,6 +8,7 @@ import time
 
 from sharedenv.run.case import Case, Result
 from sharedenv.run.pipe import Pipe
+from sharedenv.run.place import NOWHERE, Place
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended
 from sharedenv.run.telling import last_lines
@@ -21,13 +22,14 @@ Outputs = tuple[Spool | Capture, Spool | Capture]
 
 
 class Slot:
-    """What the loop keeps of an attempt: its outputs, when it began, when its time is up, why it was ended, and how it ended."""
+    """What the loop keeps of an attempt: its place and outputs, when it began, when its time is up, why it was ended, and how it ended."""
 
-    __slots__ = ("attempt", "began", "case", "deadline", "ended", "pipes", "reason", "seconds", "start", "stderr", "stdout")
+    __slots__ = ("attempt", "began", "case", "deadline", "ended", "pipes", "place", "reason", "seconds", "start", "stderr", "stdout")
 
-    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe) -> None:
+    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe, place: Place = NOWHERE) -> None:
         self.case = case
         self.attempt = attempt
+        self.place = place
         self.stdout = stdout
         self.stderr = stderr
         self.pipes = (stdout,) if stdout is stderr else (stdout, stderr)

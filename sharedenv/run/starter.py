@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sharedenv.process import spawn
 from sharedenv.run.case import Case
+from sharedenv.run.place import NOWHERE, Place, bound_to
 from sharedenv.values import frozen
 
 FORK_SERVER = "sharedenv-fork-server"  #: the name under which preload/starter.py starts its servers, and their forks are seen
@@ -49,8 +50,8 @@ class Starter(Protocol):
 
     warms: bool  #: whether `warm` does anything, and may take its time
 
-    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
-        """Starts a case and returns its process number. Raises OSError; BlockingIOError when a later try may do."""
+    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int, place: Place = NOWHERE) -> int:
+        """Starts a case in a place and returns its process number. Raises OSError; BlockingIOError when a later try may do."""
 
     def warm(self, script: str, prepared: Prepared) -> None:
         """Makes ready for scripts like this one, before the environment is delivered. From any thread."""
@@ -81,15 +82,18 @@ class PlainStarter:
         self._own_peak = 0
         self._unit = 1 if os.uname().sysname == "Darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
 
-    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
+    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int, place: Place = NOWHERE) -> int:
         """Starts `python SCRIPT ARGUMENT…`."""
         given, variables = self._variables.get(case.key, (None, {}))
         if given is not prepared.variables:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
             self._variables[case.key] = prepared.variables, variables
         variables[b"PWD"] = os.fsencode(case.folder)  # as `cd` sets it: chdir leaves that of the command
+        variables.update(place.variables)  # all places of a worker have the same ones
         argv = (prepared.python, case.script, *case.arguments)
-        pid = spawn(argv, env=variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=prepared.leases)
+        inherited = (*prepared.leases, *place.descriptors)
+        with bound_to(place.cpus):
+            pid = spawn(argv, env=variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=inherited)
         self.running[pid] = None
         return pid
 

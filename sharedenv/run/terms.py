@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from sharedenv.run.needs import Needs
 from sharedenv.run.orders import GRACE, Options
 from sharedenv.values import frozen
 
@@ -28,6 +29,13 @@ class Terms:
     threads: int | None = None
     preload: bool = False
     joblog: str | None = None
+    gpus_per_case: int | None = None
+    cpus_per_case: int | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """What each case gets for itself."""
+        return Needs(self.gpus_per_case, self.cpus_per_case)
 
     def record(self) -> dict[str, Any]:
         """For a JSON record."""

@@ -20,9 +20,14 @@ THREADS = (
 )
 
 
-def case_variables(environ: Mapping[str, str], environment: str, entries: str | None, threads: int | None) -> dict[str, str]:
-    """The variables of a case; ``threads``: how many the usual numerical libraries may start, None to leave that alone."""
-    variables = environ_in(environment, environ, entries)
+RUN = "SHAREDENV_CASE_RUN"  #: with those that differ from case to case (place.py), what a case is told of itself
+
+
+def case_variables(environ: Mapping[str, str], environment: str, entries: str | None, threads: int | None, run_id: str) -> dict[str, str]:
+    """The variables that all cases in an environment have; ``threads``: how many the usual numerical libraries may start, None to
+    leave that alone.
+    """
+    variables = {**environ_in(environment, environ, entries), RUN: run_id}
     if threads is not None:
         variables.update(dict.fromkeys(THREADS, str(threads)))
     return variables

@@ -75,6 +75,12 @@ class Server:
             self.ended.append(Ended(pid, status, cpu, memory * 1024))
         return answer
 
+    def began(self, pid: int) -> int:
+        """A case runs, as this process."""
+        self.running[pid] = None
+        self.last_use = time.monotonic()
+        return pid
+
     def stopped(self) -> bool:
         """Whether it has been stopped (SIGSTOP, by a debugger or by mistake) for a while: asked twice, `STOPPED` seconds apart."""
         now = time.monotonic()

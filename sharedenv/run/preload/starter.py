@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 
 from sharedenv.process import reap_strangers, spawn
 from sharedenv.run.case import Case
+from sharedenv.run.place import NOWHERE, Place
 from sharedenv.run.preload.imports import Imports, find_imports
 from sharedenv.run.preload.server import Gone, Server, unfit_python
 from sharedenv.run.starter import FORK_SERVER, Ended, PlainStarter, Prepared
@@ -33,6 +34,7 @@ DEATHS = 3  #: of servers for one set of imports, before its cases are started t
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 IDLE = 10.0  #: seconds after which a server that does nothing may make room for another
 _PATIENCE = 600.0  # seconds for the imports: a cold parallel file system is slow, not dead
+_HELD = 250  # descriptors: with three more, what one message takes
 _ONCE = ("writes output", "makes temporary files")  #: what some modules do at their first import on a machine only
 #: variables that make the interpreter itself speak, or go on, where only a start of its own does it at the right time
 _SPEAKING = ("PYTHONINSPECT", "PYTHONVERBOSE", "PYTHONPROFILEIMPORTTIME", "PYTHONMALLOCSTATS", "PYTHONDUMPREFS")
@@ -76,18 +78,18 @@ class PreloadStarter:
             self._opening[key] = None
         self._bring_up(key, script, prepared)
 
-    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int:
-        """Starts a case and returns its process number. Raises OSError."""
+    def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int, place: Place = NOWHERE) -> int:
+        """Starts a case in a place and returns its process number. Raises OSError."""
         with self._lock:
             while True:
                 try:
-                    pid = self._fork(case, prepared, stdout, stderr)
+                    pid = self._fork(case, prepared, stdout, stderr, place)
                     break
                 except Gone as gone:
                     if not gone.unread:
                         # it may be running, or have run: not twice
                         raise OSError(errno.EIO, "the process that forks for it died") from None
-        return self._plain.start(case, prepared, stdout, stderr) if pid is None else pid
+        return self._plain.start(case, prepared, stdout, stderr, place) if pid is None else pid
 
     def reap(self) -> Iterator[Ended]:
         """Those that ended since the last call."""
@@ -137,7 +139,7 @@ class PreloadStarter:
         self._children_come_to_us(False)
         self._plain.close()
 
-    def _fork(self, case: Case, prepared: Prepared, stdout: int, stderr: int) -> int | None:
+    def _fork(self, case: Case, prepared: Prepared, stdout: int, stderr: int, place: Place) -> int | None:
         imports = self._imports_of(case.script)
         if imports is None:
             return None
@@ -157,11 +159,12 @@ class PreloadStarter:
             self._plainly(why)
             return None
         self._number += 1
+        variables = {b"PWD": os.fsencode(case.folder), **place.variables}
         words = tuple(map(os.fsencode, case.arguments))
-        request = ("start", self._number, os.fsencode(case.script), words, os.fsencode(case.folder))
+        request = ("start", self._number, os.fsencode(case.script), words, variables, place.cpus)
         folder = os.open(".", os.O_PATH | os.O_CLOEXEC)
         try:
-            server.send(request, (stdout, stderr, folder))
+            server.send(request, (stdout, stderr, folder, *place.descriptors[:_HELD]))
             while (answer := server.hear())[:2] not in (("started", self._number), ("failed", self._number)):
                 pass
         except Gone:
@@ -171,10 +174,7 @@ class PreloadStarter:
             os.close(folder)
         if answer[0] == "failed":
             raise OSError(answer[2], os.strerror(answer[2]))
-        pid: int = answer[2]
-        server.running[pid] = None
-        server.last_use = time.monotonic()
-        return pid
+        return server.began(answer[2])
 
     def _imports_of(self, script: str) -> Imports | None:
         try:

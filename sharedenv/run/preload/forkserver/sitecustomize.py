@@ -20,10 +20,10 @@ that leave sys.modules again before the script's imports are made (only atexit s
 
 Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (with a + behind it when PYTHONPATH was set): frames of a
 4-byte little-endian length and a marshalled tuple; paths and arguments are bytes. The client sends ("preload", statements, name of the
-script, an empty folder), each statement being (source, top-level names), and for each case ("start", number, script, arguments, its folder)
-with its stdout, stderr and folder as SCM_RIGHTS. The server answers ("ready", top-level names loaded, those looked for in vain, endings
-of a module's file name, why it did not execute all statements) or ("refused", why); then ("started", number, pid), ("failed", number,
-errno) and ("ended", pid, status, CPU seconds, ru_maxrss).
+script, an empty folder), each statement being (source, top-level names), and for each case ("start", number, script, arguments, variables,
+CPUs to bind it to) with its stdout, stderr and folder, and what holds its place, as SCM_RIGHTS. The server answers ("ready", top-level
+names loaded, those looked for in vain, endings of a module's file name, why it did not execute all statements) or ("refused", why); then
+("started", number, pid), ("failed", number, errno) and ("ended", pid, status, CPU seconds, ru_maxrss).
 """
 
 # mypy: ignore-errors
@@ -153,7 +153,7 @@ class Link:
         import marshal
 
         self.socket = _socket.socket(fileno=descriptor)
-        self._space = _socket.CMSG_SPACE(12)
+        self._space = _socket.CMSG_SPACE(4 * 253)  # as many as there can be
         self._marshal = marshal
 
     def receive(self):
@@ -295,7 +295,7 @@ def wait_for_cases(link, gc):
         request, descriptors = link.receive()
         if request is None:
             os._exit(0)
-        _, number, script, arguments, path = request
+        _, number, script, arguments, variables, cpus = request
         try:
             pid = os.fork()
         except OSError as error:
@@ -307,7 +307,9 @@ def wait_for_cases(link, gc):
                 link.socket.close()
                 for name in ours:
                     del sys.modules[name]
-                os.environb[b"PWD"] = path
+                os.environb.update(variables)
+                if cpus:
+                    os.sched_setaffinity(0, cpus)
                 become(os.fsdecode(script), [os.fsdecode(word) for word in arguments], descriptors)
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
                 gc.enable()
@@ -562,11 +564,11 @@ def become(script, arguments, descriptors):
     """Everything that a start of `python SCRIPT ARGUMENT…` in this folder would have found, up to the script itself."""
     import os
 
-    stdout, stderr, folder = descriptors
+    stdout, stderr, folder = descriptors[:3]  # the others hold its place
     os.fchdir(folder)
     for descriptor, number in ((stdout, 1), (stderr, 2)):
         os.dup2(descriptor, number)
-    for descriptor in descriptors:
+    for descriptor in descriptors[:3]:
         os.close(descriptor)
     open_streams()
     State.case = (script,)

@@ -1,0 +1,43 @@
+"""`run --dry-run`: what would be started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from sharedenv.app.work import Work
+from sharedenv.pool.store import published
+from sharedenv.report.console import Console
+from sharedenv.report.words import count
+from sharedenv.run.allot import Allotment
+from sharedenv.run.binding import listed
+from sharedenv.run.place import NUMBER, SLOT, Place
+from sharedenv.run.terms import Terms
+from sharedenv.run.variables import THREADS
+
+
+def dry_run(work: Work, console: Console, allotment: Allotment, terms: Terms) -> int:
+    """Prints the commands, and what goes with the slots that they would run in; the exit status."""
+    pythons: dict[str, str] = {}
+    missing = 0
+    for key in work.plan.needs:
+        path = published(work.layout, key)
+        missing += path is None
+        pythons[key] = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
+    for case in work.cases:
+        command = shlex.join([pythons[case.key], case.script, *case.arguments])
+        console.result(f"cd {shlex.quote(case.folder)} && {NUMBER}={case.sequence} {command}")
+    if missing:
+        console.say(f"{count(missing, 'environment')} would be built")
+    console.say(f"{count(len(work.cases), 'script')} would run, {allotment.jobs:,} at a time")
+    for place in allotment.made:
+        console.say(f"slot {place.slot}: {', '.join(_given(place))}")
+    if terms.threads is not None:
+        console.say(f"{THREADS[0]} and its kin: {terms.threads}")
+    return 0
+
+
+def _given(place: Place) -> list[str]:
+    told = {os.fsdecode(name): os.fsdecode(value) for name, value in place.variables.items()}
+    said = [f"{name}={value}" for name, value in told.items() if name != SLOT]
+    return said + ([f"CPUs {listed(place.cpus)}"] if place.cpus else [])
