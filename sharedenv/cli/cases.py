@@ -14,6 +14,7 @@ import click
 
 from sharedenv.app.build import build_plan
 from sharedenv.app.project import Selection
+from sharedenv.app.table import SCRIPT, CaseTable
 from sharedenv.app.work import Wanted, Work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import duration
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sharedenv.cluster.share import Share
 
 _CASE_OPTIONS = (
+    option("--table", metavar="FILE", yields=("resume", "retry_failed"), help="One case a row of this CSV, TSV or JSON lines file."),
     option("--timeout", type=duration, metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
     option("--grace", type=duration, default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
@@ -92,10 +94,47 @@ def wanted(
     if given["upgrade"] and not (given["resume"] or given["retry_failed"]):
         hint = shlex.join(["sharedenv", "build", "--upgrade", *(selection.arguments or ["case*/script.py"])])
         raise SharedenvError("--upgrade says with which versions a run goes on; an environment is moved by build", hint=hint)
-    cwd = None if given["cwd"] is None else os.path.normpath(os.path.join(here, given["cwd"]))
+    table, folder = None, given["cwd"]
+    if given["table"] is not None:
+        table, folder = _table(selection, arguments, given, here)
+        selection = replace(selection, listed=table.scripts)
+    cwd = None if folder is None else os.path.normpath(os.path.join(here, folder))
     if cwd is not None and not os.path.isdir(cwd):
         raise SharedenvError(f"--cwd {given['cwd']} is no folder", hint=f"mkdir -p {shlex.quote(cwd)}")
-    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"], given.get("lost_too", False))
+    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"], given.get("lost_too", False), table)
+
+
+def _table(
+    selection: Selection, arguments: tuple[str, ...] | None, given: Mapping[str, Any], here: str
+) -> tuple[CaseTable, str | None]:
+    """--table, and --cwd where it is the same for all rows. Raises SharedenvError."""
+    from sharedenv.app.read_table import ARGUMENTS, read_table  # noqa: PLC0415 - most runs have no table
+    from sharedenv.run.placeholders import fill  # noqa: PLC0415 - as above
+
+    name: str = given["table"]
+    if name == selection.from_file == "-":
+        hint = f"sharedenv {selection.command} --table FILE --from-file -"
+        raise SharedenvError("--table and --from-file both read standard input", hint=hint)
+    words = {} if given["resume"] or given["retry_failed"] else {ARGUMENTS: arguments or ()}
+    table = read_table(name, {**words, **column_texts(given)}, given["cwd"], here)
+    if table.scripts and not selection.empty:
+        cause = "both say which script a row runs with"
+        raise SharedenvError(f"the table {name} has a column {SCRIPT!r}, and SCRIPT is named, too", cause=cause)
+    cwd = None if table.cwd is not None or given["cwd"] is None else fill(given["cwd"], {})
+    return table, cwd
+
+
+def column_texts(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The options in which `{column}` may stand, with what was given for them."""
+    return {f"--{name}": (given[name],) for name in ("cwd", "capture") if given[name] is not None}
+
+
+def refuse_words(work: Work, given: Mapping[str, Any]) -> None:
+    """Raises SharedenvError where options name columns that the rows of an earlier run have not."""
+    if any(case.row for case in work.cases):
+        from sharedenv.app.read_table import check_words  # noqa: PLC0415 - as above
+
+        check_words((case.row for case in work.cases), column_texts({**given, "cwd": None}))
 
 
 def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], console: Console, queued: Collection[int] = ()) -> Work:
@@ -156,7 +195,7 @@ def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, order
             command=sys.argv,
             arguments=asked.arguments or (),
             cwd=asked.cwd,
-            extra=dict(extra),
+            extra={**extra, **({"table": asked.table.record} if asked.table else {})},
             joinable=ordered is not None,
         )
     except OSError as error:

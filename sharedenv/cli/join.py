@@ -85,7 +85,7 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
         for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
             console.say(line)
     if part.edited:
-        some = first_names([case.script for case in part.edited], lambda path: short_path(path, here), 1)
+        some = first_names(list(dict.fromkeys(case.script for case in part.edited)), lambda path: short_path(path, here), 1)
         console.warn(f"edited since the run was planned, run as it is now in the environment of then: {some}")
     if part.unwritten:
         console.error(SharedenvError(

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Sequence
 
 from sharedenv.errors import SharedenvError
+from sharedenv.report.names import case_name
 from sharedenv.run.case import Case
 
 _Place = tuple[int, int]  # device and inode: what two names of one file share
@@ -55,18 +56,22 @@ def _captures(cases: Sequence[Case], name: str, instead: str) -> dict[str, Case]
         raise SharedenvError("--capture needs the name of a file")
     found: dict[str, Case] = {}
     for case in cases:
-        path = os.path.normpath(os.path.join(case.folder, name))
+        path = os.path.normpath(os.path.join(case.folder, case.fill(name)))
         if (other := found.setdefault(path, case)) is not case:
             raise SharedenvError(
                 f"--capture {name} would be written by several scripts",
-                cause=f"{other.script} and {case.script} would both write {path}",
+                cause=f"{_called(other)} and {_called(case)} would both write {path}",
                 hint=instead,
             )
-    if "/" in name:  # else it is the case's own folder
+    if "/" in name or any(case.row for case in cases):  # else it is the case's own folder
         for folder in dict.fromkeys(map(os.path.dirname, found)):
             if not os.path.isdir(folder):
                 raise SharedenvError(f"--capture {name}: there is no folder {folder}", hint=f"mkdir -p {shlex.quote(folder)}")
     return found
+
+
+def _called(case: Case) -> str:
+    return case_name(case, lambda path: path)
 
 
 def _spare(cases: Sequence[Case], written: dict[str, str], there: dict[_Place, str]) -> None:

@@ -18,7 +18,7 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, resume_options, wanted
+from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, refuse_words, resume_options, wanted
 from sharedenv.cli.doubt import doubt, has_own
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
@@ -29,10 +29,11 @@ from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, Shareden
 from sharedenv.pool.missing import missing_error
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
+from sharedenv.report.names import case_name, counted
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
-from sharedenv.report.words import count, first_names, printable, short_path
+from sharedenv.report.words import count, first_names, short_path
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
 #: how its scripts are run
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
+    "from_file", "null", "table", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
     "lost_too", "insist",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
@@ -95,6 +96,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     else:
         work = new_work(console.pool, asked, here)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
+    refuse_words(work, given)
     check_outputs(work.cases, given["capture"], joblog_path)
     tell_strays(work.project, console)
     _warn(work, asked, given["no_build"], console)
@@ -264,7 +266,7 @@ def _dry_run(work: Work, console: Console) -> int:
         console.result(f"cd {shlex.quote(case.folder)} && {command}")
     if missing:
         console.say(f"{count(missing, 'environment')} would be built")
-    console.say(f"{count(len(work.cases), 'script')} would run")
+    console.say(f"{counted(work.cases)} would run")
     return 0
 
 
@@ -277,10 +279,10 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -
     for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
         console.say(line)
     if ended.edited:
-        some = first_names([case.script for case in ended.edited], lambda path: short_path(path, here), 1)
+        some = first_names(list(dict.fromkeys(case.script for case in ended.edited)), lambda path: short_path(path, here), 1)
         console.warn(f"edited since the run began, so its result may be of either text: {some}; --resume runs it again")
     for case in work.settled:
-        console.say(f"gone: {printable(short_path(case.script, here))}")
+        console.say(f"gone: {case_name(case, lambda path: short_path(path, here))}")
     if ended.unwritten:
         numbers = ", ".join(str(result.sequence) for result in ended.unwritten[:20])
         console.error(SharedenvError(

@@ -19,7 +19,7 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
-from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
+from sharedenv.cli.cases import case_options, choose_sets, create_journal, refuse_words, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -36,6 +36,7 @@ from sharedenv.cluster.submit import Order, array_job, own_python, plan_tasks, s
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
+from sharedenv.report.names import case_name, counted
 from sharedenv.report.slurm import named
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal.run import Run
@@ -45,8 +46,8 @@ from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast", "wait",
-    "insist",
+    "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast",
+    "wait", "insist",
 })
 
 
@@ -110,6 +111,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if not work.cases:
         status = _tell_nothing(work, asked, console)
         return wait(work.run, queued, here, console) if given["wait"] and work.run and queued else status
+    refuse_words(work, given)
     check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
@@ -128,7 +130,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if given["build_job"]:
         order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
     array = _submit(work, run, number, tasks, order, console)
-    told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
+    told = f"{counted(work.cases)} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
     if given["capture"] is None:
@@ -155,7 +157,7 @@ def _tell(work: Work, cut_off: Collection[int], here: str, console: Console) -> 
     for note in work.notes:
         console.say(note)
     for case in work.settled:
-        console.say(f"gone: {printable(short_path(case.script, here))}")
+        console.say(f"gone: {case_name(case, lambda path: short_path(path, here))}")
     if again := [case for case in work.cases if case.sequence in cut_off]:
         names = named(again, lambda path: short_path(path, here))
         console.say(f"cut off at the time limit before, which is still the same (--time): {names}")

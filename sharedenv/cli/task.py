@@ -124,7 +124,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs
 
 
 def _names(cases: Sequence[Case]) -> str:
-    return first_names([case.script for case in cases], os.path.relpath, 1)
+    return first_names(list(dict.fromkeys(case.script for case in cases)), os.path.relpath, 1)
 
 
 def _failed_before(run: Run, assigned: Assignment) -> bool:

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from sharedenv.report.names import case_name, case_names, noun_of
 from sharedenv.report.words import count, duration, printable, size
 from sharedenv.run.case import Case, Result
 from sharedenv.run.telling import last_words
@@ -39,6 +40,7 @@ class Summary:
     cpu      CPU seconds of all scripts
     slowest  case and seconds, slowest first, of those that were started
     largest  case and peak bytes, None where no script was larger than the runner itself
+    noun     what the cases are called
     """
 
     total: int
@@ -53,6 +55,7 @@ class Summary:
     running: int = 0
     going: bool = False
     halfway: tuple[Case, ...] = ()
+    noun: str = "script"
 
 
 def summarize(
@@ -83,6 +86,7 @@ def summarize(
         len(running),
         going,
         () if going else tuple(case for case in interrupted(cases, results) if case.sequence not in running),
+        noun_of(cases),
     )
 
 
@@ -144,29 +148,24 @@ def summary_lines(
     """The text; ``name`` shortens a path for the reader. ``everything``: all groups of failures are shown."""
     lines = [_headline(summary, style)]
     if summary.halfway:
-        lines.append(f"  {style('warning', 'interrupted:')} {_named(summary.halfway, name)}")
+        lines.append(f"  {style('warning', 'interrupted:')} {case_names(summary.halfway, name, NAMED)}")
     # what a single one more takes is what the words about it would
     shown = summary.groups if everything or len(summary.groups) == GROUPS + 1 else summary.groups[:GROUPS]
     width = max((len(f"{len(one.cases):,}") for one in shown), default=1)
     for one in shown:
         lines.append(f"  {len(one.cases):>{width},} × {style('error', one.said)}")
-        lines.append(f"  {'':>{width}}   {_named(one.cases, name)}")
+        lines.append(f"  {'':>{width}}   {case_names(one.cases, name, NAMED, values=True)}")
     if rest := summary.groups[len(shown) :]:
         others = tuple(case for one in rest for case in one.cases)
         lines.append(f"  and {len(others):,} that said {len(rest):,} other things; sharedenv -v status … has them all")
-        lines.append(f"  {'':>{width}}   {_named(others, name, REST)}")
+        lines.append(f"  {'':>{width}}   {case_names(others, name, REST)}")
     if len(summary.slowest) > 1:
-        slow = ", ".join(f"{printable(name(case.script))} {duration(seconds)}" for case, seconds in summary.slowest)
+        slow = ", ".join(f"{case_name(case, name)} {duration(seconds)}" for case, seconds in summary.slowest)
         lines.append(style("dim", f"slowest: {slow}"))
     if summary.largest is not None:
         case, memory = summary.largest
-        lines.append(style("dim", f"largest: {printable(name(case.script))} {size(memory)}"))
+        lines.append(style("dim", f"largest: {case_name(case, name)} {size(memory)}"))
     return lines
-
-
-def _named(cases: Sequence[Case], name: Callable[[str], str], most: int = NAMED) -> str:
-    named = ", ".join(printable(name(case.script)) for case in cases[:most])
-    return named + (f" and {len(cases) - most:,} more" if len(cases) > most else "")
 
 
 def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
@@ -183,7 +182,7 @@ def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
     if left := summary.left - summary.running - len(summary.halfway):
         said.append(f"{left:,} to go" if summary.going else style("warning", f"{left:,} not run"))
     cpu = f" (CPU {duration(summary.cpu)})" if summary.cpu >= 1 else ""
-    return f"{count(summary.total, 'script')}{took}: {', '.join(said) or 'nothing to do'}{cpu}"
+    return f"{count(summary.total, summary.noun)}{took}: {', '.join(said) or 'nothing to do'}{cpu}"
 
 
 def _signal_name(number: int) -> str:

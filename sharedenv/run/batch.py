@@ -178,8 +178,9 @@ class Batch:
         what = "its folder can't be entered"
         try:
             os.chdir(case.folder)
-            what = "its output can't be kept" + ("" if self.options.capture is None else f" in {self.options.capture}")
-            stdout, stderr = open_pipes(self.options.capture)
+            capture = None if self.options.capture is None else case.fill(self.options.capture)
+            what = "its output can't be kept" + ("" if capture is None else f" in {capture}")
+            stdout, stderr = open_pipes(capture)
             slot = Slot(case, attempt, stdout, stderr)
             what = "its Python can't be started"
             prepared = self._prepared[case.key]

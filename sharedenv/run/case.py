@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import field
 
 from sharedenv.values import frozen
+
+
+@frozen
+class Row:
+    """A row of a table (`--table`).
+
+    line     of the table in which it begins, from 1
+    columns  their names, in the order of the table
+    values   one for each of them
+    """
+
+    line: int
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """Column → value."""
+        return dict(zip(self.columns, self.values, strict=True))
+
+    @property
+    def identity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What makes it the same row in two tables: its values, wherever it stands and however the columns are ordered."""
+        columns, order = _ordered(self.columns)
+        return columns, tuple([self.values[place] for place in order])
+
+
+@functools.lru_cache(16)
+def _ordered(columns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of columns in order, and the place of each as they stand."""
+    order = sorted(range(len(columns)), key=columns.__getitem__)
+    return tuple(columns[place] for place in order), tuple(order)
+
+
+Identity = tuple[str, tuple[str, ...], str, tuple[tuple[str, ...], tuple[str, ...]] | None]
 
 
 @frozen
@@ -18,6 +54,7 @@ class Case:
     key        of the environment it runs in
     digest     sha256 of the script's bytes when the run was planned, 64 hex digits
     cwd        where it starts, absolute; None for the script's own folder
+    row        of the table that it was made from, None where there was none
     """
 
     sequence: int
@@ -26,6 +63,7 @@ class Case:
     key: str = ""
     digest: str = ""
     cwd: str | None = None
+    row: Row | None = None
 
     @property
     def folder(self) -> str:
@@ -33,9 +71,17 @@ class Case:
         return self.cwd or os.path.dirname(self.script)
 
     @property
-    def identity(self) -> tuple[str, tuple[str, ...]]:
-        """What makes it the same case in two runs."""
-        return (self.script, self.arguments)
+    def identity(self) -> Identity:
+        """What makes it the same case in two runs: script, arguments, folder and row."""
+        return (self.script, self.arguments, self.folder, None if self.row is None else self.row.identity)
+
+    def fill(self, text: str) -> str:
+        """A text of the command line with the values of this case for `{column}`; as it stands for a case of no table."""
+        if self.row is None:
+            return text
+        from sharedenv.run.placeholders import fill  # noqa: PLC0415 - most cases are of no table
+
+        return fill(text, self.row.by_name)
 
 
 @frozen
