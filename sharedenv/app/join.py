@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from sharedenv.app.recorder import Display, Recorder
 from sharedenv.cluster.task import prepare_all
@@ -30,6 +31,7 @@ from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, is_joinable
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Outcome
+from sharedenv.run.products import halfway
 from sharedenv.run.sets import pinned
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.terms import Terms
@@ -93,7 +95,8 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
         claims = Claims(DiskFolder(run.path), worker, manner.jobs, run.asked.count, others, time.monotonic, time.sleep)
         source = ClaimedCases(claims, Listing(run), Suspicion(manner.jobs, lambda: _successes(run)))
         recorder = _Recorder(display, session, source, run.asked.created, fail_fast=terms.fail_fast)
-        batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder)
+        options = replace(terms.options(manner.jobs, manner.delay, manner.hesitation), begun=halfway(run))
+        batch = Batch(source, starter, options, recorder)
         for key, prepared in ready.items():
             recorder.ready(key, prepared)
             batch.deliver(key, prepared)
@@ -148,7 +151,7 @@ def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[
 
 
 def _successes(run: Run) -> Iterable[float]:
-    return [result.seconds for result in run.results().values() if result.succeeded]
+    return [result.seconds for result in run.results().values() if result.succeeded and not result.done_before]
 
 
 class _Recorder(Recorder):
@@ -209,5 +212,6 @@ def write_joblog(layout: Layout, run: Run, path: str) -> None:
     staging = f"{path}.{os.urandom(4).hex()}"
     with open(staging, "wb") as file:
         file.write(HEADER)
-        file.writelines(joblog_line(cases[result.sequence], result, pythons[cases[result.sequence].key]) for result in run.attempts())
+        attempts = (result for result in run.attempts() if not result.done_before)
+        file.writelines(joblog_line(cases[result.sequence], result, pythons[cases[result.sequence].key]) for result in attempts)
     os.replace(staging, path)

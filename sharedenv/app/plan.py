@@ -29,7 +29,8 @@ def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[_Work, float]
         try:
             results = run.results()
             for case in run.cases():
-                if _work(case) in wanted and (result := results.get(case.sequence)) is not None and result.succeeded:
+                result = results.get(case.sequence)
+                if _work(case) in wanted and result is not None and result.succeeded and not result.done_before:
                     known[_work(case)] = result.seconds
                     wanted.discard(_work(case))
         except SharedenvError:

@@ -24,6 +24,7 @@ from sharedenv.run.journal.runs import holds_unfinished, list_runs, open_run
 from sharedenv.run.journal.sessions import LOCAL, share_writer
 from sharedenv.run.lost import refuse_lost
 from sharedenv.run.outlived import leftover, refuse_leftover, without_result
+from sharedenv.run.products import halfway
 from sharedenv.run.workers import refuse_live
 from sharedenv.values import frozen
 
@@ -109,6 +110,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         known=tuple(sessions),
         groups={case.sequence: case.key for case in old},
         found=results,
+        halfway=halfway(run),
     )
 
 

@@ -60,6 +60,7 @@ class Work:
     groups   key of each case in the run's plan, by sequence, of an earlier run
     found    the last result of each case of an earlier run, by sequence
     sets     key → digest of the set of versions that an earlier run goes on with (app/sets.py)
+    halfway  sequences of cases that other runs began and did not bring to a good end
     since    when the scripts had been read, seconds since the epoch
     writer   under which the results are written
     """
@@ -78,6 +79,7 @@ class Work:
     groups: Mapping[int, str] = field(default_factory=dict)
     found: Mapping[int, Result] = field(default_factory=dict)
     sets: Mapping[str, str] = field(default_factory=dict)
+    halfway: frozenset[int] = frozenset()
     since: float = field(default_factory=time.time)
     writer: str = LOCAL
 
@@ -85,6 +87,11 @@ class Work:
     def layout(self) -> Layout:
         """The pool."""
         return self.project.layout
+
+    @property
+    def begun(self) -> frozenset[int]:
+        """Sequences of cases that were begun before, by whatever run: what is there of them may be half of what they write."""
+        return self.halfway.union(self.found)
 
     @property
     def needed(self) -> Plan:

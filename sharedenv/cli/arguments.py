@@ -40,6 +40,12 @@ class Jobs(click.IntRange):
         return number
 
 
+class Lines(click.types.StringParamType):
+    """Text that may be given several times; in a variable, one a line."""
+
+    envvar_list_splitter = "\n"
+
+
 class CommandWithArguments(click.Command):
     """A command whose words after the first `--` are the scripts' own: see `script_arguments`."""
 

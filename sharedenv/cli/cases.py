@@ -17,7 +17,7 @@ from sharedenv.app.project import Selection
 from sharedenv.app.table import SCRIPT, CaseTable
 from sharedenv.app.work import Wanted, Work
 from sharedenv.build.options import BuildOptions
-from sharedenv.cli.arguments import duration
+from sharedenv.cli.arguments import Lines, duration
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -43,6 +43,7 @@ _CASE_OPTIONS = (
     option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
     option("--cwd", metavar="DIR", yields=("resume", "retry_failed"), help="Start every script there. [default: each in its own folder]"),
     option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
+    option("--creates", type=Lines(), multiple=True, metavar="NAME", help="Done when this file is in its folder, before it starts too."),
     option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
     option("--insist", is_flag=True, help="Begin also what another run is at work on."),
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
@@ -71,6 +72,7 @@ def case_terms(given: Mapping[str, Any], joblog: str | None = None) -> Terms:
         tries=given["retries"],
         fail_fast=given["fail_fast"],
         capture=given["capture"],
+        creates=given["creates"],
         threads=given["threads"],
         preload=given["preload"],
         joblog=joblog,
@@ -126,7 +128,17 @@ def _table(
 
 def column_texts(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """The options in which `{column}` may stand, with what was given for them."""
-    return {f"--{name}": (given[name],) for name in ("cwd", "capture") if given[name] is not None}
+    single = {f"--{name}": (given[name],) for name in ("cwd", "capture") if given[name] is not None}
+    return {**single, "--creates": given["creates"]}
+
+
+def known_halfway(work: Work, given: Mapping[str, Any]) -> Work:
+    """The work, with what --creates must not trust."""
+    if not given["creates"]:
+        return work
+    from sharedenv.app.halfway import with_halfway  # noqa: PLC0415 - as above
+
+    return with_halfway(work)
 
 
 def refuse_words(work: Work, given: Mapping[str, Any]) -> None:
@@ -195,7 +207,11 @@ def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, order
             command=sys.argv,
             arguments=asked.arguments or (),
             cwd=asked.cwd,
-            extra={**extra, **({"table": asked.table.record} if asked.table else {})},
+            extra={
+                **extra,
+                **({"table": asked.table.record} if asked.table else {}),
+                **({"halfway": sorted(work.halfway)} if work.halfway else {}),
+            },
             joinable=ordered is not None,
         )
     except OSError as error:

@@ -16,7 +16,7 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options
-from sharedenv.cli.cases import case_options, case_terms, create_journal, wanted
+from sharedenv.cli.cases import case_options, case_terms, create_journal, known_halfway, wanted
 from sharedenv.cli.given import repeated
 from sharedenv.cli.options import option
 from sharedenv.cli.outputs import check_outputs
@@ -54,7 +54,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     console: Console = context.obj
     here = current_folder(os.environ)
     asked = wanted(selection, script_arguments(context), {**given, **_NEW}, here)
-    work = new_work(console.pool, asked, here)
+    work = known_halfway(new_work(console.pool, asked, here), given)
     joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog)
     tell_strays(work.project, console)

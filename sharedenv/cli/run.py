@@ -18,7 +18,7 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, refuse_words, resume_options, wanted
+from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.doubt import doubt, has_own
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
@@ -29,7 +29,7 @@ from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, Shareden
 from sharedenv.pool.missing import missing_error
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
-from sharedenv.report.names import case_name, counted
+from sharedenv.report.names import case_name, noun_of
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
@@ -41,6 +41,7 @@ from sharedenv.run.journal.sessions import LOCAL
 from sharedenv.run.journal.shares import array_of, share_of
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.orders import Options
+from sharedenv.run.products import are_there
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         build_options, given = own.build_options, dict(own.given)
         work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), build_options, given, console)
     else:
-        work = new_work(console.pool, asked, here)
+        work = known_halfway(new_work(console.pool, asked, here), given)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     refuse_words(work, given)
     check_outputs(work.cases, given["capture"], joblog_path)
@@ -105,7 +106,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if text := doubt(asked, given["array"], work, os.environ):
         console.warn(text)
     if given["dry_run"]:
-        return _dry_run(work, console)
+        return _dry_run(work, given["creates"], console)
     refuse_step(given["insist"] or given["shard"] or has_own(asked, os.environ.get("SLURM_PROCID", "")), os.environ)
     beside = look_beside(work, console, insist=given["insist"], share=asked.share is not None)
     # a share of an array looks at no more files than it must: hundreds of them start at once
@@ -128,7 +129,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 journal,
                 starter=starter,
                 environments=environments,
-                options=_options(given),
+                options=replace(_options(given), begun=work.begun),
                 build_options=None if given["no_build"] else build_options,
                 display=screen,
                 joblog=joblog,
@@ -254,19 +255,22 @@ def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again
     return {"again": words, "share": str(asked.share), "array": array}
 
 
-def _dry_run(work: Work, console: Console) -> int:
+def _dry_run(work: Work, creates: tuple[str, ...], console: Console) -> int:
     pythons: dict[str, str] = {}
     missing = 0
     for key in work.plan.needs:
         path = published(work.layout, key)
         missing += path is None
         pythons[key] = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
-    for case in work.cases:
+    cases = [case for case in work.cases if case.sequence in work.begun or not are_there(case, creates)]
+    for case in cases:
         command = shlex.join([pythons[case.key], case.script, *case.arguments])
         console.result(f"cd {shlex.quote(case.folder)} && {command}")
     if missing:
         console.say(f"{count(missing, 'environment')} would be built")
-    console.say(f"{counted(work.cases)} would run")
+    if before := len(work.cases) - len(cases):
+        console.say(f"{count(before, noun_of(work.cases))} done before")
+    console.say(f"{count(len(cases), noun_of(work.cases))} would run")
     return 0
 
 

@@ -16,10 +16,10 @@ from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
-from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
+from sharedenv.cli.arguments import CommandWithArguments, Jobs, Lines, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
-from sharedenv.cli.cases import case_options, choose_sets, create_journal, refuse_words, resume_options, wanted
+from sharedenv.cli.cases import case_options, choose_sets, create_journal, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -49,12 +49,6 @@ _ONCE = frozenset({
     "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast",
     "wait", "insist",
 })
-
-
-class Lines(click.types.StringParamType):
-    """Text that may be given several times; in a variable, one a line."""
-
-    envvar_list_splitter = "\n"
 
 
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
@@ -105,7 +99,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
     else:
         order = _order(given, here, console)
-        work = new_work(console.pool, asked, here)
+        work = known_halfway(new_work(console.pool, asked, here), given)
         look_beside(work, console, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else cut_off, here, console)
     if not work.cases:
@@ -195,6 +189,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         retries=given["retries"],
         fail_fast=given["fail_fast"],
         capture=given["capture"],
+        creates=given["creates"],
         threads=given["threads"],
         preload=given["preload"],
         stage=given["stage"],

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sharedenv.app.recorder import Recorder
 from sharedenv.cluster.arrays import Array, How, open_array
@@ -32,6 +33,7 @@ from sharedenv.run.journal.writer import Session
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.products import halfway
 from sharedenv.run.queue import Queue
 from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
@@ -109,7 +111,8 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs
     screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=how.preload)
     recorder = _Recorder(screen, session, digests, time.time())
-    batch = Batch(Queue(assigned.cases), starter, _options(how, jobs), recorder)
+    begun = halfway(run).union(run.results()) if how.creates else frozenset()
+    batch = Batch(Queue(assigned.cases), starter, replace(_options(how, jobs), begun=begun), recorder)
     for key, prepared in ready.items():
         recorder.ready(key, prepared)
         batch.deliver(key, prepared)
@@ -138,8 +141,9 @@ def _failed_before(run: Run, assigned: Assignment) -> bool:
 
 def _options(how: How, jobs: int) -> Options:
     return Options(
-        jobs=jobs, hesitation=1.0, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture
-    )
+        jobs=jobs, hesitation=1.0, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture,
+        creates=how.creates,
+    )  # fmt: skip
 
 
 def _ending(outcome: Outcome) -> str:

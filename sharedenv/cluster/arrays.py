@@ -46,6 +46,9 @@ class Planned:
     digest: str
 
 
+_LATER = ("creates",)  # fields of How that came later: a task of an older sharedenv can't run what asks for one
+
+
 @frozen
 class How:
     """How the tasks run their cases: what `run` has options for, by the same names.
@@ -65,6 +68,11 @@ class How:
     stage: bool = False
     core: int = 1
     verbosity: int = 0
+    creates: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """For a JSON record: what an older sharedenv does not know is there only where it was asked for."""
+        return {name: value for name, value in asdict(self).items() if value != () or name not in _LATER}
 
 
 @frozen
@@ -171,7 +179,7 @@ def create_array(
             os.path.join(staging, "array.json"),
             {
                 "tasks": tasks,
-                "how": asdict(how),
+                "how": how.record(),
                 "keys": keys,
                 "sets": {key: array.sets[key] for key in keys if key in array.sets},
                 "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
@@ -248,7 +256,8 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
         except FileNotFoundError:
             jobs = {"job": "", "build": ""}
         owner = owner_of(plan["owner"]) if "owner" in plan else None
-        found = Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner, plan.get("sets", {}))
+        how = How(**{**plan["how"], **{name: tuple(plan["how"].get(name, ())) for name in _LATER}})
+        found = Array(path, cases, plan["tasks"], how, jobs["job"], jobs["build"], owner, plan.get("sets", {}))
         return replace(found, cluster=str(plan.get("cluster", "")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None

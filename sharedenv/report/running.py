@@ -89,7 +89,8 @@ class Screen:
         """A line for a failure, or with -v for each attempt."""
         if result.succeeded:
             if self.console.verbosity > 0:
-                self.say(f"done: {case_name(case, self._name)} ({duration(result.seconds)})")
+                took = "done before" if result.done_before else duration(result.seconds)
+                self.say(f"done: {case_name(case, self._name)} ({took})")
             return
         if result.interrupted or result.unbuilt:
             return

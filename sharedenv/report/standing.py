@@ -47,7 +47,7 @@ def running_lines(cases: Iterable[Case], standing: Standing, now: float, name: C
 def pace_lines(standing: Standing, results: Mapping[int, Result], now: float) -> list[str]:
     """How fast a run at work goes and how long it has still to go, by what has ended since its session began."""
     since = min((session.started for session in standing.alive), default=now)
-    recent = [result for result in results.values() if result.start >= since and not result.interrupted]
+    recent = [result for result in results.values() if result.start >= since and not result.interrupted and not result.done_before]
     seconds = now - min((result.start for result in recent), default=now)
     if not recent or seconds <= 0 or not standing.left:
         return []
@@ -129,6 +129,7 @@ def value(run: Run, standing: Standing) -> dict[str, Any]:
         "total": standing.total,
         "succeeded": standing.succeeded,
         "failed": standing.failed,
+        "done_before": standing.before,
         "left": standing.left,
         "running": len(standing.running),
         "extra": dict(run.asked.extra),

@@ -41,6 +41,7 @@ class Summary:
     slowest  case and seconds, slowest first, of those that were started
     largest  case and peak bytes, None where no script was larger than the runner itself
     noun     what the cases are called
+    before   of those that succeeded: how many were done before, as their products were there (--creates)
     """
 
     total: int
@@ -56,6 +57,7 @@ class Summary:
     going: bool = False
     halfway: tuple[Case, ...] = ()
     noun: str = "script"
+    before: int = 0
 
 
 def summarize(
@@ -87,6 +89,7 @@ def summarize(
         going,
         () if going else tuple(case for case in interrupted(cases, results) if case.sequence not in running),
         noun_of(cases),
+        sum(result.done_before for _, result in ended),
     )
 
 
@@ -172,7 +175,8 @@ def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
     took = "" if summary.seconds is None else f" in {duration(summary.seconds)}"
     said = []
     if summary.succeeded:
-        said.append(style("good", f"{summary.succeeded:,} succeeded"))
+        before = f", {summary.before:,} of them done before" if summary.before else ""
+        said.append(style("good", f"{summary.succeeded:,} succeeded") + before)
     if summary.failed:
         said.append(style("error", f"{summary.failed:,} failed"))
     if summary.running:

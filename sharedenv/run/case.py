@@ -103,6 +103,7 @@ class Result:
     environment  name of the environment it ran in, `<key12>-<n>`, once it is read from a journal; "" where there was none
     versions  digest of the set of versions in that; "" in a journal of an older sharedenv
     session  when the process that ran it began to work on the run, by the file system's clock, once it is read from a journal
+    done_before  its products were there, so that it was not started
     """
 
     sequence: int
@@ -121,6 +122,7 @@ class Result:
     environment: str = ""
     versions: str = ""
     session: float = field(default=0.0, compare=False)
+    done_before: bool = False
 
     @property
     def order(self) -> tuple[float, float]:

@@ -83,8 +83,8 @@ class Groups:
         """Seconds until `watch` has something to do."""
         return _POLL if self._killed else min(_POLL * 4, max(0.0, min(self._ending.values(), default=now) - now))
 
-    def suspend(self, groups: set[int]) -> None:
-        """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg)."""
+    def suspend(self, groups: set[int]) -> float:
+        """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg). For how many seconds that was."""
         began = monotonic()
         groups = groups | self._ending.keys()
         for group in groups:
@@ -96,6 +96,7 @@ class Groups:
         for times in (self._ending, self._killed):  # a grace is the time that a script has to run
             for group in times:
                 times[group] += stopped
+        return stopped
 
 
 def send(group: int, number: int) -> None:

@@ -8,6 +8,7 @@ import time
 
 from sharedenv.run.case import Case, Result
 from sharedenv.run.pipe import Pipe
+from sharedenv.run.products import lacking
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended
 from sharedenv.run.telling import last_lines
@@ -84,14 +85,16 @@ def spools_of(outputs: Outputs) -> tuple[Spool, ...]:
     return tuple(output for output in outputs if isinstance(output, Spool))
 
 
-def result_of(slot: Slot, outputs: Outputs, host: str) -> Result:
-    """What an attempt came to whose script has ended."""
+def result_of(slot: Slot, outputs: Outputs, host: str, creates: tuple[str, ...] = ()) -> Result:
+    """What an attempt came to whose script has ended; ``creates``: as Options has it."""
     assert slot.ended is not None
     stdout, stderr = outputs
     code = os.waitstatus_to_exitcode(slot.ended.status)
     error = slot.reason or (stdout.error if isinstance(stdout, Capture) else "")
     if code == 2 and not error and not os.path.exists(slot.case.script):
         error = "the script is gone"
+    if code == 0 and not error and creates:
+        error = lacking(slot.case, creates)
     return Result(
         slot.case.sequence,
         slot.attempt,

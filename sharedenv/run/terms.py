@@ -28,6 +28,7 @@ class Terms:
     threads: int | None = None
     preload: bool = False
     joblog: str | None = None
+    creates: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """For a JSON record."""
@@ -44,10 +45,12 @@ class Terms:
             delay=delay,
             hesitation=hesitation,
             capture=self.capture,
+            creates=self.creates,
         )
 
 
 def terms_of(extra: Mapping[str, Any]) -> Terms:
     """The terms that a run's maker has noted (`Asked.extra`); what a later version notes beside them is passed over."""
     noted = extra.get("terms", {})
-    return Terms(**{name: noted[name] for name in asdict(Terms()) if name in noted})
+    known: dict[str, Any] = {name: noted[name] for name in asdict(Terms()) if name in noted}
+    return Terms(**{**known, "creates": tuple(known.get("creates", ()))})

@@ -104,6 +104,8 @@ def encode_result(result: Result, started: Sequence[tuple[int, int]] = (), envir
         text += f',"digest":{_encode(result.digest)}'
     if environment:
         text += f',"environment":"{environment}"'
+    if result.done_before:
+        text += ',"done_before":true'
     if started:
         pairs = ",".join(f"[{sequence},{group}]" for sequence, group in started)
         text += f',"started":[{pairs}]'
@@ -145,4 +147,5 @@ def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[st
         environment,
         versions,
         began,
+        record.get("done_before", False),
     )
