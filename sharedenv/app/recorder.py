@@ -114,7 +114,7 @@ class Recorder:
         what = "the joblog"
         try:
             if self._joblog is not None and not result.done_before:
-                self._joblog.append(case, result, prepared.python if (prepared := self._prepared.get(case.key)) else "python")
+                self._joblog.append(case, result, self._prepared.get(case.key))
             what = "output"
             if last:
                 self._display.settled(case.sequence)

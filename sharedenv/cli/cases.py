@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sharedenv.app.build import build_plan
+from sharedenv.app.launcher import launcher_words
 from sharedenv.app.project import Selection
 from sharedenv.app.table import SCRIPT, CaseTable
 from sharedenv.app.work import Wanted, Work
 from sharedenv.build.options import BuildOptions
-from sharedenv.cli.arguments import Lines, duration
+from sharedenv.cli.arguments import Lines, duration, launcher_text
 from sharedenv.cli.options import Function, option
 from sharedenv.cli.scripts import make_pool
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -44,6 +45,7 @@ _CASE_OPTIONS = (
     option("--cwd", metavar="DIR", yields=("resume", "retry_failed"), help="Start every script there. [default: each in its own folder]"),
     option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
     option("--creates", type=Lines(), multiple=True, metavar="NAME", help="Done when this file is in its folder, before it starts too."),
+    option("--launcher", type=launcher_text, metavar="CMD", help="Words before each script's Python: 'mpirun -n 4'."),
     option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),
     option("--insist", is_flag=True, help="Begin also what another run is at work on."),
     option("--preload", is_flag=True, help="Import once what the scripts import, and fork for each of them (Linux)."),
@@ -73,6 +75,7 @@ def case_terms(given: Mapping[str, Any], joblog: str | None = None) -> Terms:
         fail_fast=given["fail_fast"],
         capture=given["capture"],
         creates=given["creates"],
+        launcher=launcher_words(given["launcher"]),
         threads=given["threads"],
         preload=given["preload"],
         joblog=joblog,
@@ -129,7 +132,7 @@ def _table(
 def column_texts(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """The options in which `{column}` may stand, with what was given for them."""
     single = {f"--{name}": (given[name],) for name in ("cwd", "capture") if given[name] is not None}
-    return {**single, "--creates": given["creates"]}
+    return {**single, "--creates": given["creates"], "--launcher": launcher_words(given["launcher"])}
 
 
 def known_halfway(work: Work, given: Mapping[str, Any]) -> Work:

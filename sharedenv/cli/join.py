@@ -11,6 +11,7 @@ import click
 
 from sharedenv.app.join import Manner, Part, refuse_joining
 from sharedenv.app.join import join as work_on
+from sharedenv.app.launcher import doubt_of_step
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
 from sharedenv.cli.jobs import default_jobs
@@ -62,6 +63,8 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     run = open_run(layout.runs, run_id, owned=True)
     refuse_joining(run)
     terms = terms_of(run.asked.extra)
+    if text := doubt_of_step(terms.launcher, os.environ):
+        console.warn(text)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
     jobs = given["jobs"] or default_jobs(os.environ)
     manner = Manner(jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])

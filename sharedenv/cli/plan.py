@@ -18,7 +18,7 @@ from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.cases import case_options, case_terms, create_journal, known_halfway, wanted
 from sharedenv.cli.given import repeated
-from sharedenv.cli.options import option
+from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD
@@ -36,6 +36,7 @@ _ORDERS = ("longest", "given")
 _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
 
 
+@contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @case_options

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.app.execute import Ended, execute, needed
+from sharedenv.app.execute import Ended, Needed, execute, needed
 from sharedenv.app.guards import refuse_step
+from sharedenv.app.launcher import doubt_of_step, launcher_words, refuse_missing
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
@@ -42,6 +43,7 @@ from sharedenv.run.journal.shares import array_of, share_of
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.orders import Options
 from sharedenv.run.products import are_there
+from sharedenv.run.starter import Prepared
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 
 
 @contrary("array", "shard", why="both name a share")
+@contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
@@ -106,12 +109,13 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if text := doubt(asked, given["array"], work, os.environ):
         console.warn(text)
     if given["dry_run"]:
-        return _dry_run(work, given["creates"], console)
+        return _dry_run(work, given, console)
     refuse_step(given["insist"] or given["shard"] or has_own(asked, os.environ.get("SLURM_PROCID", "")), os.environ)
     beside = look_beside(work, console, insist=given["insist"], share=asked.share is not None)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough, strict=build_options.strict)
+    _look_at_launcher(launcher_words(given["launcher"]), environments, console)
     if environments.missing:
         if given["no_build"]:
             raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.options)
@@ -134,6 +138,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 display=screen,
                 joblog=joblog,
                 threads=given["threads"],
+                launcher=launcher_words(given["launcher"]),
                 begun=lambda: beside.begun(journal) if beside else None,
             )
         finally:
@@ -144,6 +149,15 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
         remember_all(work)
     return status
+
+
+def _look_at_launcher(words: tuple[str, ...], environments: Needed, console: Console) -> None:
+    """Refuses a launcher that is nowhere; one that an environment may bring which is yet to be built is left to the cases."""
+    if text := doubt_of_step(words, os.environ):
+        console.warn(text)
+    if not environments.missing:
+        path = os.environ.get("PATH", os.defpath)
+        refuse_missing(words, [os.pathsep.join([os.path.join(one.path, "bin"), path]) for one in environments.ready.values()])
 
 
 def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
@@ -255,16 +269,17 @@ def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again
     return {"again": words, "share": str(asked.share), "array": array}
 
 
-def _dry_run(work: Work, creates: tuple[str, ...], console: Console) -> int:
-    pythons: dict[str, str] = {}
+def _dry_run(work: Work, given: Mapping[str, Any], console: Console) -> int:
+    commands: dict[str, Prepared] = {}
     missing = 0
     for key in work.plan.needs:
         path = published(work.layout, key)
         missing += path is None
-        pythons[key] = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
-    cases = [case for case in work.cases if case.sequence in work.begun or not are_there(case, creates)]
+        python = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
+        commands[key] = Prepared(python, {}, launcher=launcher_words(given["launcher"]))
+    cases = [case for case in work.cases if case.sequence in work.begun or not are_there(case, given["creates"])]
     for case in cases:
-        command = shlex.join([pythons[case.key], case.script, *case.arguments])
+        command = shlex.join(commands[case.key].argv(case))
         console.result(f"cd {shlex.quote(case.folder)} && {command}")
     if missing:
         console.say(f"{count(missing, 'environment')} would be built")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sharedenv.app.execute import require_all
+from sharedenv.app.launcher import launcher_words
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
@@ -53,6 +54,7 @@ _ONCE = frozenset({
 
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @contrary("tasks", "per_task", why="both decide the number of tasks")
+@contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
 @contrary("build_job", "no_build", why="the one builds, the other does not")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
@@ -190,6 +192,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         fail_fast=given["fail_fast"],
         capture=given["capture"],
         creates=given["creates"],
+        launcher=launcher_words(given["launcher"]),
         threads=given["threads"],
         preload=given["preload"],
         stage=given["stage"],

@@ -105,7 +105,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, jobs
     if assigned.edited:
         console.warn(f"edited since they were submitted, run as they are now in the environments of then: {_names(assigned.edited)}")
     chosen = functools.partial(_staged, layout, console) if how.stage else None
-    ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, chosen, console.warn)
+    ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, how.launcher, chosen, console.warn)
     planned = {case.sequence: case.digest for case in run.cases()}
     digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
     screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))

@@ -46,7 +46,7 @@ class Planned:
     digest: str
 
 
-_LATER = ("creates",)  # fields of How that came later: a task of an older sharedenv can't run what asks for one
+_LATER = ("creates", "launcher")  # fields of How that came later: a task of an older sharedenv can't run what asks for one
 
 
 @frozen
@@ -69,6 +69,7 @@ class How:
     core: int = 1
     verbosity: int = 0
     creates: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """For a JSON record: what an older sharedenv does not know is there only where it was asked for."""

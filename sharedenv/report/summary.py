@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from sharedenv.report.names import case_name, case_names, noun_of
 from sharedenv.report.words import count, duration, printable, size
 from sharedenv.run.case import Case, Result
+from sharedenv.run.slot import LAUNCHER
 from sharedenv.run.telling import last_words
 from sharedenv.values import frozen
 
@@ -125,7 +126,7 @@ def words(case: Case, result: Result) -> str:
     else:
         how = f"exit {result.status}"
     own = last_words(result.tail)
-    said = how if not own or (result.error and not result.error.startswith("timed out")) else f"{how}: {own}"
+    said = how if not own or (result.error and not result.error.startswith(("timed out", LAUNCHER))) else f"{how}: {own}"
     said = _without(said.replace(case.script, "SCRIPT"), case.folder.rstrip("/"))
     return printable(said if len(said) <= _WIDTH else said[:_WIDTH] + "…")
 

@@ -186,9 +186,9 @@ class Batch:
             capture = None if self.options.capture is None else case.fill(self.options.capture)
             what = "its output can't be kept" + ("" if capture is None else f" in {capture}")
             stdout, stderr = open_pipes(capture)
-            slot = Slot(case, attempt, stdout, stderr)
-            what = "its Python can't be started"
             prepared = self._prepared[case.key]
+            slot = Slot(case, attempt, stdout, stderr, launched=bool(prepared.launcher))
+            what = prepared.unstarted
             pid = self._starter.start(case, prepared, stdout.writer, stderr.writer)
         except OSError as error:
             if slot is not None:
@@ -223,7 +223,7 @@ class Batch:
     def _collect(self) -> None:
         for one in self._starter.reap():
             if (slot := self._slots.pop(one.pid, None)) is not None:
-                self._groups.leader_ended(one.pid)
+                self._groups.leader_ended(one.pid, killed=os.WIFSIGNALED(one.status))
                 self._attempts[slot.case.sequence] = slot.attempt
                 slot.end(one)
                 self._ended.append(slot)
@@ -333,7 +333,7 @@ class Batch:
             for pid in self._groups.watch(now, set(self._slots)):
                 self._starter.insist(pid)
         if now >= self._watching:
-            self._groups.forget_gone()
+            self._groups.look(pid for pid, slot in self._slots.items() if slot.launched)
             self._watching = now + _TICK
         if self._leftovers:
             self.drain(self._leftovers.look())

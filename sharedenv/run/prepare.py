@@ -15,7 +15,12 @@ from sharedenv.start.staged import path_to_use
 
 
 def prepare(
-    layout: Layout, environment: Environment, environ: Mapping[str, str], threads: int | None, tell: Callable[[str], None]
+    layout: Layout,
+    environment: Environment,
+    environ: Mapping[str, str],
+    threads: int | None,
+    launcher: tuple[str, ...],
+    tell: Callable[[str], None],
 ) -> Prepared:
     """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError.
 
@@ -25,4 +30,4 @@ def prepare(
     path = path_to_use(environment.path, environ)
     entries = first_on_path(descriptor, environment.path, path, environ, tell)
     variables = case_variables(environ, path, entries, threads)
-    return Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), environment.name, set_of(environment))
+    return Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), environment.name, set_of(environment), launcher)

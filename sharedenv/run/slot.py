@@ -18,15 +18,21 @@ from sharedenv.run.telling import last_lines
 LINGER = 0.5
 
 
+LAUNCHER = "its launcher"  #: how an error begins that tells of a launcher
+#: status → what it means, of whoever starts a command (POSIX, of env and of a shell)
+_NOT_FOUND = {126: "it could not start a command", 127: "it did not find a command"}
 Outputs = tuple[Spool | Capture, Spool | Capture]
 
 
 class Slot:
-    """What the loop keeps of an attempt: its outputs, when it began, when its time is up, why it was ended, and how it ended."""
+    """What the loop keeps of an attempt: its outputs, when it began, when its time is up, why it was ended, and how it ended;
+    ``launched``: through a launcher.
+    """
 
-    __slots__ = ("attempt", "began", "case", "deadline", "ended", "pipes", "reason", "seconds", "start", "stderr", "stdout")
+    __slots__ = ("attempt", "began", "case", "deadline", "ended", "launched", "pipes", "reason", "seconds", "start", "stderr", "stdout")
 
-    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe) -> None:
+    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe, *, launched: bool = False) -> None:
+        self.launched = launched
         self.case = case
         self.attempt = attempt
         self.stdout = stdout
@@ -41,8 +47,9 @@ class Slot:
 
     @property
     def terminated(self) -> bool:
-        """Whether TERM has ended its script."""
-        return self.ended is not None and os.WIFSIGNALED(self.ended.status) and os.WTERMSIG(self.ended.status) == signal.SIGTERM
+        """Whether TERM has ended its script; of a launcher's, its status says so, as a shell's does."""
+        code = None if self.ended is None else os.waitstatus_to_exitcode(self.ended.status)
+        return code == -signal.SIGTERM or (self.launched and code == 128 + signal.SIGTERM)
 
     @property
     def writes(self) -> bool:
@@ -93,6 +100,8 @@ def result_of(slot: Slot, outputs: Outputs, host: str, creates: tuple[str, ...] 
     error = slot.reason or (stdout.error if isinstance(stdout, Capture) else "")
     if code == 2 and not error and not os.path.exists(slot.case.script):
         error = "the script is gone"
+    if slot.launched and not error and code in _NOT_FOUND:
+        error = f"{LAUNCHER} ended with {code}: {_NOT_FOUND[code]}"
     if code == 0 and not error and creates:
         error = lacking(slot.case, creates)
     return Result(

@@ -29,6 +29,7 @@ class Terms:
     preload: bool = False
     joblog: str | None = None
     creates: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """For a JSON record."""
@@ -53,4 +54,4 @@ def terms_of(extra: Mapping[str, Any]) -> Terms:
     """The terms that a run's maker has noted (`Asked.extra`); what a later version notes beside them is passed over."""
     noted = extra.get("terms", {})
     known: dict[str, Any] = {name: noted[name] for name in asdict(Terms()) if name in noted}
-    return Terms(**{**known, "creates": tuple(known.get("creates", ()))})
+    return Terms(**{**known, **{name: tuple(known.get(name, ())) for name in ("creates", "launcher")}})
