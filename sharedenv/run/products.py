@@ -35,6 +35,6 @@ def lacking(case: Case, names: Iterable[str]) -> str:
         return ""
     for name in gone:  # NFS may say for a minute that what another node has made is not there, until the folder is opened
         with contextlib.suppress(OSError):
-            os.close(os.open(os.path.dirname(os.path.join(case.folder, name)), os.O_RDONLY | os.O_CLOEXEC))
+            os.close(os.open(os.path.dirname(os.path.join(case.folder, name)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     gone = missing(case, names)
     return f"it ended with 0 and did not create {', '.join(gone)}" if gone else ""
