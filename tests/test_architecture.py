@@ -203,7 +203,8 @@ def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_uma
 
 #: modules of these rooms that open what is no pool's, the user's own files and the kernel's; and pool/private, for those who write
 READS_OTHERS = {
-    "app/project.py", "cli/help.py", "pool/private.py", "build/pyenv.py", "run/binding.py", "run/joblog.py", "run/node.py", "run/spool.py",
+    "app/project.py", "app/read_table.py", "cli/help.py", "pool/private.py", "build/pyenv.py", "run/binding.py",
+    "run/joblog.py", "run/node.py", "run/spool.py",
 }  # fmt: skip
 #: what a call may open to read as it likes: the kernel's files, /dev/null, a folder, a descriptor
 NOT_IN_A_POOL = re.compile(r"""f?['"]/proc/|os\.devnull$|['"]\.['"]$|descriptor$|\d$|open_regular\(""")

@@ -134,12 +134,12 @@ def test_tasks_beside_this_one(text: str, expected: int) -> None:
 
 @given(st.text("ab{}/"))
 def test_an_escaped_text_means_itself(text: str) -> None:
-    assert filled(escaped(text), number="1", slot="2") == text and not has_placeholder(escaped(text))
+    assert filled(escaped(text), {"number": "1", "slot": "2"}) == text and not has_placeholder(escaped(text))
 
 
 @pytest.mark.parametrize("text", ["a{b", "a}b", "{x}", "{}", "/data/{old}/{"])
 def test_what_a_run_of_before_has_stands_as_it_is(text: str) -> None:
-    assert filled(text, number="1", slot="2") == text and not has_placeholder(text)
+    assert filled(text, {"number": "1", "slot": "2"}) == text and not has_placeholder(text)
 
 
 #: takes numbers and gives them back, as many processes at once do; says which it had at what time

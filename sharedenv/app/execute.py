@@ -70,6 +70,7 @@ def execute(
     display: Display,
     joblog: Joblog | None,
     threads: int | None,
+    launcher: tuple[str, ...],
     begun: Callable[[], None],
 ) -> Ended:
     """Runs the cases of ``work`` under the journal of ``run``; ``build_options``: None where nothing may be built.
@@ -84,7 +85,7 @@ def execute(
         recorder = Recorder(display, session, work.digests, work.since, joblog)
         batch = Batch(Queue(work.cases), starter, options, recorder, places)
         session.keep()
-        delivery = Delivery(work, run, threads, starter, recorder, batch, build_options, display)
+        delivery = Delivery(work, run, threads, launcher, starter, recorder, batch, build_options, display)
         with taking_builds_along():  # until the batch hears signals itself, and again when it has ended
             building = delivery.begin(environments)
             # thousands of cases that live until the end: nothing for the collector to look at again and again
@@ -123,6 +124,7 @@ class Delivery:
         work: Work,
         run: Run,
         threads: int | None,
+        launcher: tuple[str, ...],
         starter: Starter,
         recorder: Recorder,
         batch: Batch,
@@ -134,6 +136,7 @@ class Delivery:
         self._work = work
         self._run = run
         self._threads = threads
+        self._launcher = launcher
         self._starter = starter
         self._recorder = recorder
         self._batch = batch
@@ -209,7 +212,7 @@ class Delivery:
                     raise lost_set(key, self._run)
                 environment = other
             try:
-                return prepare(layout, environment, os.environ, self._threads, self._run.id, self._display.warn)
+                return prepare(layout, environment, os.environ, self._threads, self._run.id, self._launcher, self._display.warn)
             except Vanished:
                 # pruned or rebuilt in this instant: what the pool has for the key now counts
                 found = look_up(layout, need.payload)

@@ -17,20 +17,20 @@ from sharedenv.run.workers import living
 def refuse_living(layout: Layout, cases: Iterable[Case], own: str | None = None) -> None:
     """Raises SharedenvError when workers of another run (than the one of the name ``own``) are at work on one of these cases, or will be.
 
-    Two cases are one when script, arguments and folder are. Only the plans of runs in which somebody lives are read.
+    Two cases are one when script, arguments, folder and row are. Only the plans of runs in which somebody lives are read.
     """
     names = [name for name in living_runs(layout.runs) if name != own]
     if not names:
         return
     from sharedenv.run.outlived import without_result  # noqa: PLC0415 - no workers live, most times
 
-    wanted = {(*case.identity, case.folder) for case in cases}
+    wanted = {case.identity for case in cases}
     for name in names:
         with contextlib.suppress(SharedenvError):  # what can't be read says nothing
             run = open_run(layout.runs, name)
             results, sessions = run.read()
             alive = living(sessions)
-            common = [case for case in without_result(run.cases(), results) if (*case.identity, case.folder) in wanted] if alive else []
+            common = [case for case in without_result(run.cases(), results) if case.identity in wanted] if alive else []
             if common:
                 owner = alive[0].owner
                 where = f"process {owner.pid} on {owner.host}" if owner else "a worker"

@@ -6,7 +6,9 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+from sharedenv.app.launcher import refuse_missing
 from sharedenv.app.recorder import Display, Recorder
 from sharedenv.cluster.task import prepare_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
@@ -31,9 +33,10 @@ from sharedenv.run.listing import Listing, is_joinable
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Outcome
 from sharedenv.run.places import Places
+from sharedenv.run.products import halfway
 from sharedenv.run.sets import pinned
 from sharedenv.run.starter import Prepared, Starter
-from sharedenv.run.terms import Terms
+from sharedenv.run.terms import Terms, terms_of
 from sharedenv.start.access import SHORT, published
 from sharedenv.values import frozen
 
@@ -94,7 +97,8 @@ def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starte
         claims = Claims(DiskFolder(run.path), worker, manner.jobs, run.asked.count, others, time.monotonic, time.sleep)
         source = ClaimedCases(claims, Listing(run), Suspicion(manner.jobs, lambda: _successes(run)))
         recorder = _Recorder(display, session, source, run.asked.created, fail_fast=terms.fail_fast)
-        batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder, places)
+        options = replace(terms.options(manner.jobs, manner.delay, manner.hesitation), begun=halfway(run))
+        batch = Batch(source, starter, options, recorder, places)
         for key, prepared in ready.items():
             recorder.ready(key, prepared)
             batch.deliver(key, prepared)
@@ -133,8 +137,9 @@ def _ending(outcome: Outcome, source: ClaimedCases) -> str:
 
 def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[str, Prepared]:
     """The environments of all its cases, held, each Python started once: who can't start one claims nothing. Raises SharedenvError."""
-    ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, None, display.warn)
+    ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, terms.launcher, None, display.warn)
     for key, prepared in ready.items():
+        refuse_missing(terms.launcher, [prepared.variables.get("PATH", os.defpath)])
         try:
             ended = capture([prepared.python, "-c", ""], env=prepared.variables, cwd="/")
             cause = ended.stderr.strip() or f"it ended with {ended.status}"
@@ -149,7 +154,7 @@ def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[
 
 
 def _successes(run: Run) -> Iterable[float]:
-    return [result.seconds for result in run.results().values() if result.succeeded]
+    return [result.seconds for result in run.results().values() if result.succeeded and not result.done_before]
 
 
 class _Recorder(Recorder):
@@ -206,9 +211,12 @@ def settle(layout: Layout, run: Run, terms: Terms) -> bool:
 def write_joblog(layout: Layout, run: Run, path: str) -> None:
     """Writes the log of a whole run in GNU parallel's format, one line an attempt. Raises OSError, SharedenvError."""
     cases = {case.sequence: case for case in run.cases()}
-    pythons = {key: os.path.join(published(layout.path, key) or os.path.join(layout.keys, key), "bin", "python") for key in run.asked.keys}
+    paths = {key: published(layout.path, key) or os.path.join(layout.keys, key) for key in run.asked.keys}
+    launcher = terms_of(run.asked.extra).launcher
+    commands = {key: Prepared(os.path.join(path, "bin", "python"), {}, launcher=launcher) for key, path in paths.items()}
     staging = f"{path}.{os.urandom(4).hex()}"
     with open(staging, "wb") as file:
         file.write(HEADER)
-        file.writelines(joblog_line(cases[result.sequence], result, pythons[cases[result.sequence].key]) for result in run.attempts())
+        attempts = (result for result in run.attempts() if not result.done_before)
+        file.writelines(joblog_line(cases[result.sequence], result, commands[cases[result.sequence].key]) for result in attempts)
     os.replace(staging, path)

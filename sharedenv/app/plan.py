@@ -7,30 +7,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.run.case import Case
-from sharedenv.run.journal.choose import Identity
 from sharedenv.run.journal.runs import list_runs
+
+_Work = tuple[str, tuple[str, ...]]  # a script and its arguments: wherever it runs, it takes as long
 
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
 
 
-def longest_first(cases: Sequence[Case], known: Mapping[Identity, float]) -> list[Case]:
+def longest_first(cases: Sequence[Case], known: Mapping[_Work, float]) -> list[Case]:
     """The cases by how long each took before, the longest first; what is not known comes before all, as it may be longer."""
-    return sorted(cases, key=lambda case: -known.get(case.identity, float("inf")))
+    return sorted(cases, key=lambda case: -known.get(_work(case), float("inf")))
 
 
-def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[Identity, float]:
+def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[_Work, float]:
     """Seconds that each of these cases took when it last succeeded, for those of which one of the last runs knows."""
-    wanted = {case.identity for case in cases}
-    known: dict[Identity, float] = {}
+    wanted = {_work(case) for case in cases}
+    known: dict[_Work, float] = {}
     for run in list_runs(layout.runs)[:_LOOKED_AT]:
         if not wanted:
             break
         try:
             results = run.results()
             for case in run.cases():
-                if case.identity in wanted and (result := results.get(case.sequence)) is not None and result.succeeded:
-                    known[case.identity] = result.seconds
-                    wanted.discard(case.identity)
+                result = results.get(case.sequence)
+                if _work(case) in wanted and result is not None and result.succeeded and not result.done_before:
+                    known[_work(case)] = result.seconds
+                    wanted.discard(_work(case))
         except SharedenvError:
             continue  # a file of it is gone: it knows nothing
     return known
+
+
+def _work(case: Case) -> _Work:
+    return case.script, case.arguments

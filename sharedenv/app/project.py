@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @frozen
 class Selection:
     """What SCRIPT…, --from-file and -0 stand for on a command line, with --python and --no-lock. ``command``: the one that they are
-    given to, for hints.
+    given to, for hints; ``listed``: what else names scripts, as a list does (a column of --table).
     """
 
     command: str
@@ -44,11 +44,12 @@ class Selection:
     null: bool = False
     python: str | None = None
     no_lock: bool = False
+    listed: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether the user named no script at all."""
-        return not self.arguments and self.from_file is None
+        return not self.arguments and self.from_file is None and not self.listed
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
     if "" in selection.arguments:
         cause = 'a variable of the shell that is not set, as in "$SCRIPT", gives one'
         raise SharedenvError("an empty name among the scripts", cause=cause)
-    listed: Sequence[str] = ()
+    listed: Sequence[str] = selection.listed
     if selection.from_file is not None:
         data = sys.stdin.buffer.read() if selection.from_file == "-" else _read_list(selection.from_file)
         if b"\0" in data and not selection.null:

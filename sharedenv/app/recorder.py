@@ -107,14 +107,14 @@ class Recorder:
         if digest := self._digests.get(case.sequence):
             result = replace(result, digest=digest)
         trouble = ""
-        if not self._session.append(result, self._prepared[case.key].name if case.key in self._told else ""):
+        if not self._session.append(result, self._prepared[case.key].name if case.key in self._told and not result.done_before else ""):
             self.unwritten.append(result)
             reason = self._session.error.strerror if self._session.error else "unknown"
             trouble = f"the journal {self._session.path} can't be written ({reason}): starting nothing more"
         what = "the joblog"
         try:
-            if self._joblog is not None:
-                self._joblog.append(case, result, prepared.python if (prepared := self._prepared.get(case.key)) else "python")
+            if self._joblog is not None and not result.done_before:
+                self._joblog.append(case, result, self._prepared.get(case.key))
             what = "output"
             if last:
                 self._display.settled(case.sequence)

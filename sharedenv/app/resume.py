@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sharedenv.app.project import Project, find_scripts, trusted
+from sharedenv.app.table import Entry, entries_of, new_cases, place_of
 from sharedenv.app.work import Wanted, Work
 from sharedenv.cluster.share import Share, take
 from sharedenv.errors import SharedenvError
@@ -16,13 +17,14 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import find_pools, several_pools
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
-from sharedenv.run.journal.choose import Choice, choose, find_run, outcomes
+from sharedenv.run.journal.choose import Choice, choose, find_most, find_run, has_words, outcomes
 from sharedenv.run.journal.owned import refuse_doubt
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import holds_unfinished, list_runs, open_run
 from sharedenv.run.journal.sessions import LOCAL, share_writer
 from sharedenv.run.lost import refuse_lost
 from sharedenv.run.outlived import leftover, refuse_leftover, without_result
+from sharedenv.run.products import halfway
 from sharedenv.run.workers import refuse_live
 from sharedenv.values import frozen
 
@@ -33,22 +35,23 @@ class NoRun(SharedenvError):
 
 @frozen
 class Earlier:
-    """The run to go on with; ``paths``: the scripts of it that are meant, none for all."""
+    """The run to go on with; ``entries``: the scripts and rows of it that are meant, none for all."""
 
     layout: Layout
     run: Run
-    paths: tuple[str, ...]
+    entries: tuple[Entry, ...]
 
 
 def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
     """The run that --resume and --retry-failed mean. Raises SharedenvError when there is none."""
-    paths = () if wanted.selection.empty else tuple(find_scripts(wanted.selection, here))
+    paths = () if wanted.selection.empty and wanted.table is None else find_scripts(wanted.selection, here)
+    entries = tuple(entries_of(wanted.table, paths))
     if wanted.share is not None:
-        paths = tuple(take(paths, wanted.share))
-    layout = _pool(pool, wanted, paths, here)
-    run = _find(layout, wanted, paths)
+        entries = tuple(take(entries, wanted.share))
+    layout = _pool(pool, wanted, list(dict.fromkeys(path for path, _ in entries)), here)
+    run = _find(layout, wanted, entries)
     refuse_doubt(run.path)
-    return Earlier(layout, open_run(layout.runs, run.id, owned=True), paths)
+    return Earlier(layout, open_run(layout.runs, run.id, owned=True), entries)
 
 
 def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None = None) -> Work:
@@ -62,7 +65,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     refuse_live(run.id, sessions, writer)
     old = run.cases()
     earlier = outcomes(old, results)
-    asked, added = _asked(old, found.paths, wanted, run)
+    asked, added = _asked(old, found.entries, wanted, run)
     resting = 0
     if wanted.failed_only:  # the scripts of the others may be whatever they have become
         failed = choose(asked, earlier, failed_only=True)
@@ -107,6 +110,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         known=tuple(sessions),
         groups={case.sequence: case.key for case in old},
         found=results,
+        halfway=halfway(run),
     )
 
 
@@ -140,52 +144,76 @@ def _pool(pool: str | None, wanted: Wanted, paths: Sequence[str], here: str) -> 
     return layout
 
 
-def _find(layout: Layout, wanted: Wanted, paths: Sequence[str]) -> Run:
+def _find(layout: Layout, wanted: Wanted, entries: Sequence[Entry]) -> Run:
     if wanted.run_id is not None:
         return open_run(layout.runs, wanted.run_id)
     runs = list_runs(layout.runs)
-    found = find_run(runs, paths, wanted.arguments) if paths else next(iter(runs), None)
-    if found is not None and wanted.share is not None and not _may_hold(found, paths):
-        found = find_run([run for run in runs if "share" in run.asked.extra], paths, wanted.arguments)
+    found = _find_among(runs, wanted, entries) if entries else next(iter(runs), None)
+    if found is not None and wanted.share is not None and not _may_hold(found, entries):
+        found = _find_among([run for run in runs if "share" in run.asked.extra], wanted, entries)
     if found is None:
-        what = "no earlier run over these scripts" if paths else f"no run in {layout.runs}"
-        if paths and wanted.arguments and find_run(runs, paths, None) is not None:
+        what = f"no earlier run over these {'rows' if wanted.table else 'scripts'}" if entries else f"no run in {layout.runs}"
+        if entries and wanted.arguments and _find_among(runs, replace(wanted, arguments=None), entries) is not None:
             what += f" with the arguments {shlex.join(wanted.arguments)}"
         raise NoRun(what, hint="sharedenv status --all" if runs else "sharedenv run 'case*/script.py'")
     return found
 
 
-def _may_hold(run: Run, paths: Sequence[str]) -> bool:
+def _find_among(runs: Sequence[Run], wanted: Wanted, entries: Sequence[Entry]) -> Run | None:
+    if wanted.table is None:
+        return find_run(runs, (path for path, _ in entries), wanted.arguments)
+
+    def held(run: Run) -> int:
+        return len({case.identity for case in run.cases()} & {case.identity for case in _as_asked(entries, wanted, run)})
+
+    return find_most([run for run in runs if "table" in run.asked.extra], held, len(entries))
+
+
+def _as_asked(entries: Sequence[Entry], wanted: Wanted, run: Run) -> list[Case]:
+    """The cases that are asked for, as this run would have them. Raises SharedenvError where its words name columns that these rows
+    have not.
+    """
+    arguments = run.asked.arguments if wanted.arguments is None else wanted.arguments
+    place = place_of(wanted.table, run.asked.extra.get("table"))
+    if wanted.table is not None:
+        from sharedenv.app.read_table import check_words  # noqa: PLC0415 - loaded already
+
+        check_words(wanted.table.rows, {"the word": arguments, "--cwd": place[:1] if place else ()})
+    return list(new_cases(entries, arguments, run.asked.cwd, place))
+
+
+def _may_hold(run: Run, entries: Sequence[Entry]) -> bool:
     """Whether a share may go on with a run: another share, which is told then, or one over all of its scripts, not one that
     tried a few of them.
     """
-    return "share" in run.asked.extra or {case.script for case in run.cases()}.issuperset(paths)
+    return "share" in run.asked.extra or {case.script for case in run.cases()}.issuperset(path for path, _ in entries)
 
 
-def _asked(old: Sequence[Case], paths: Sequence[str], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:
+def _asked(old: Sequence[Case], entries: Sequence[Entry], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:
     """The cases of an earlier run that are meant, with those that are new to it; the sequences of the new ones."""
     if wanted.cwd not in (None, run.asked.cwd):
         begun = f"--cwd {run.asked.cwd}" if run.asked.cwd else "each script in its own folder"
         raise SharedenvError(f"run {run.id} goes on where it was begun: {begun}", hint="sharedenv run --cwd DIR SCRIPT…, a new run")
-    if not paths:
-        meant = [case for case in old if wanted.arguments in (None, case.arguments)]
+    if not entries:
+        meant = [case for case in old if has_words(run, case, wanted.arguments)]
         if not meant:
             words = shlex.join(wanted.arguments or ())
             raise SharedenvError(f"no script of run {run.id} was given the arguments {words}", hint=f"sharedenv status {run.id}")
         return meant, set()
-    known: dict[str, list[Case]] = {}
+    known: dict[object, list[Case]] = {}
     for case in old:
-        if wanted.arguments is None or case.arguments == wanted.arguments:
+        if wanted.table is not None:
+            known.setdefault(case.identity, []).append(case)
+        elif has_words(run, case, wanted.arguments):
             known.setdefault(case.script, []).append(case)
     asked: list[Case] = []
     added: set[int] = set()
     following = max((case.sequence for case in old), default=0) + 1
-    arguments = run.asked.arguments if wanted.arguments is None else wanted.arguments
-    for path in paths:
-        if path in known:
-            asked += known[path]
+    for case in _as_asked(entries, wanted, run):
+        if there := known.get(case.script if wanted.table is None else case.identity):
+            asked += there
         elif not wanted.failed_only:
-            asked.append(Case(following, path, arguments, cwd=run.asked.cwd))
+            asked.append(replace(case, sequence=following))
             added.add(following)
             following += 1
     return asked, added

@@ -9,6 +9,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from sharedenv.app.project import Project, Selection, open_project
+from sharedenv.app.table import CaseTable, Entry, entries_of, new_cases, place_of
 from sharedenv.key.plan import Plan
 from sharedenv.pool.index import remember
 from sharedenv.pool.layout import Layout
@@ -30,6 +31,7 @@ class Wanted:
     arguments  what followed `--`, None when nothing did
     cwd        --cwd, absolute, or None
     lost_too   cases that a worker has begun of whom it isn't known whether he is dead
+    table      --table, None where there is none
     """
 
     selection: Selection
@@ -39,6 +41,7 @@ class Wanted:
     run_id: str | None
     failed_only: bool
     lost_too: bool = False
+    table: CaseTable | None = None
 
 
 @frozen
@@ -57,6 +60,7 @@ class Work:
     groups   key of each case in the run's plan, by sequence, of an earlier run
     found    the last result of each case of an earlier run, by sequence
     sets     key → digest of the set of versions that an earlier run goes on with (app/sets.py)
+    halfway  sequences of cases that other runs began and did not bring to a good end
     since    when the scripts had been read, seconds since the epoch
     writer   under which the results are written
     """
@@ -75,6 +79,7 @@ class Work:
     groups: Mapping[int, str] = field(default_factory=dict)
     found: Mapping[int, Result] = field(default_factory=dict)
     sets: Mapping[str, str] = field(default_factory=dict)
+    halfway: frozenset[int] = frozenset()
     since: float = field(default_factory=time.time)
     writer: str = LOCAL
 
@@ -82,6 +87,11 @@ class Work:
     def layout(self) -> Layout:
         """The pool."""
         return self.project.layout
+
+    @property
+    def begun(self) -> frozenset[int]:
+        """Sequences of cases that were begun before, by whatever run: what is there of them may be half of what they write."""
+        return self.halfway.union(self.found)
 
     @property
     def needed(self) -> Plan:
@@ -93,18 +103,17 @@ class Work:
 def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
     """All the scripts named. Raises SharedenvError."""
     project = open_project(pool, wanted.selection, cwd=here)
-    paths: Sequence[str] = project.paths
+    entries: Sequence[Entry] = entries_of(wanted.table, project.paths)
     notes: tuple[str, ...] = ()
     if wanted.share is not None:
         from sharedenv.cluster.share import take  # noqa: PLC0415 - most runs are no share
 
-        paths = take(paths, wanted.share)
-        notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(paths):,} of {count(len(project.paths), 'script')}",)
-    plan = project.plan(paths)
-    cases = tuple(
-        Case(sequence, path, wanted.arguments or (), key, digest, wanted.cwd)
-        for sequence, ((path, key), digest) in enumerate(zip(plan.scripts, plan.digests, strict=True), 1)
-    )
+        many = count(len(entries), "case" if wanted.table else "script")
+        entries = take(entries, wanted.share)
+        notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(entries):,} of {many}",)
+    plan = project.plan(dict.fromkeys(path for path, _ in entries))
+    now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
+    cases = tuple(new_cases(entries, wanted.arguments or (), wanted.cwd, place_of(wanted.table), now))
     return Work(project, plan, None, cases, cases, notes=notes)
 
 

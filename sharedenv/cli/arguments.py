@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from typing import Any
 
 import click
+
+from sharedenv.start.environ import current_folder
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _ARGUMENTS = "sharedenv.arguments"
@@ -38,6 +42,25 @@ class Jobs(click.IntRange):
             self.fail(f"{value!r} counts from the number of CPUs, as GNU parallel does: {how}", param, ctx)
         number: int = super().convert(value, param, ctx)
         return number
+
+
+def launcher_text(value: str) -> str:
+    """The words as they were typed, the first of them absolute where it is a path: cases start in other folders. A usage error for none."""
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no command: {str(error).lower()}") from None
+    if not words or not words[0]:
+        raise click.BadParameter("a command, such as 'mpirun -n 4', is needed")
+    if "/" in words[0] and "{" not in words[0]:
+        words[0] = os.path.normpath(os.path.join(current_folder(os.environ), words[0]))
+    return shlex.join(words)
+
+
+class Lines(click.types.StringParamType):
+    """Text that may be given several times; in a variable, one a line."""
+
+    envvar_list_splitter = "\n"
 
 
 class CommandWithArguments(click.Command):

@@ -66,11 +66,11 @@ def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console, 
     from sharedenv.run.outlived import refuse_leftover, without_result  # noqa: PLC0415 - the last run has ended, most times
     from sharedenv.run.workers import Processes, case_state  # noqa: PLC0415 - as above
 
-    wanted = {(*case.identity, case.folder) for case in cases}
+    wanted = {case.identity for case in cases}
     try:
         other = open_run(runs, name)
         results, sessions = other.read()
-        common = [case for case in without_result(other.cases(), results) if (*case.identity, case.folder) in wanted]
+        common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
     except SharedenvError:
         return  # a run whose files are gone says nothing
     refuse_leftover(other.id, sessions, common)

@@ -8,28 +8,35 @@ import shlex
 from sharedenv.app.work import Work
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
+from sharedenv.report.names import noun_of
 from sharedenv.report.words import count
 from sharedenv.run.allot import Allotment
 from sharedenv.run.binding import listed
 from sharedenv.run.place import NUMBER, SLOT, Place
+from sharedenv.run.products import are_there
+from sharedenv.run.starter import Prepared
 from sharedenv.run.terms import Terms
 from sharedenv.run.variables import THREADS
 
 
 def dry_run(work: Work, console: Console, allotment: Allotment, terms: Terms) -> int:
     """Prints the commands, and what goes with the slots that they would run in; the exit status."""
-    pythons: dict[str, str] = {}
+    commands: dict[str, Prepared] = {}
     missing = 0
     for key in work.plan.needs:
         path = published(work.layout, key)
         missing += path is None
-        pythons[key] = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
-    for case in work.cases:
-        command = shlex.join([pythons[case.key], case.script, *case.arguments])
+        python = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
+        commands[key] = Prepared(python, {}, launcher=terms.launcher)
+    cases = [case for case in work.cases if case.sequence in work.begun or not are_there(case, terms.creates)]
+    for case in cases:
+        command = shlex.join(commands[case.key].argv(case))
         console.result(f"cd {shlex.quote(case.folder)} && {NUMBER}={case.sequence} {command}")
     if missing:
         console.say(f"{count(missing, 'environment')} would be built")
-    console.say(f"{count(len(work.cases), 'script')} would run, {allotment.jobs:,} at a time")
+    if before := len(work.cases) - len(cases):
+        console.say(f"{count(before, noun_of(work.cases))} done before")
+    console.say(f"{count(len(cases), noun_of(work.cases))} would run, {allotment.jobs:,} at a time")
     for place in allotment.made:
         console.say(f"slot {place.slot}: {', '.join(_given(place))}")
     if terms.threads is not None:

@@ -11,6 +11,7 @@ import click
 
 from sharedenv.app.join import Manner, Part, refuse_joining
 from sharedenv.app.join import join as work_on
+from sharedenv.app.launcher import doubt_of_step
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
 from sharedenv.cli.jobs import default_jobs
@@ -64,6 +65,8 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     run = open_run(layout.runs, run_id, owned=True)
     refuse_joining(run)
     terms = terms_of(run.asked.extra)
+    if text := doubt_of_step(terms.launcher, os.environ):
+        console.warn(text)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
     worker = Worker(given["jobs"], default_jobs(os.environ), os.environ)
     allotment = allot(worker, terms.needs, console.warn, several=True)
@@ -89,7 +92,7 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
         for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
             console.say(line)
     if part.edited:
-        some = first_names([case.script for case in part.edited], lambda path: short_path(path, here), 1)
+        some = first_names(list(dict.fromkeys(case.script for case in part.edited)), lambda path: short_path(path, here), 1)
         console.warn(f"edited since the run was planned, run as it is now in the environment of then: {some}")
     if part.unwritten:
         console.error(SharedenvError(

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Sequence
 
 from sharedenv.errors import SharedenvError
+from sharedenv.report.names import case_name
 from sharedenv.run.case import Case
 from sharedenv.run.filling import check_placeholders, filled, has_placeholder
 
@@ -54,21 +55,26 @@ def _captures(cases: Sequence[Case], name: str, instead: str) -> dict[str, Case]
     """The path that each case's output goes to."""
     if not name or name.endswith("/"):
         raise SharedenvError("--capture needs the name of a file")
-    check_placeholders("--capture", name)
+    check_placeholders("--capture", name, next((case.row.columns for case in cases if case.row), ()))
     found: dict[str, Case] = {}
     for case in cases:
-        path = os.path.normpath(os.path.join(case.folder, filled(name, number=str(case.sequence))))
+        path = os.path.normpath(os.path.join(case.folder, filled(name, case.values)))
         if (other := found.setdefault(path, case)) is not case:
             raise SharedenvError(
                 f"--capture {name} would be written by several scripts",
-                cause=f"{other.script} and {case.script} would both write {path}",
+                cause=f"{_called(other)} and {_called(case)} would both write {path}",
                 hint=instead,
             )
-    if "/" in name and not any(map(has_placeholder, (name, *{case.cwd for case in cases}))):  # else it is made, or the case's own folder
+    made = any(map(has_placeholder, (name, *{case.cwd for case in cases})))
+    if not made and ("/" in name or any(case.row for case in cases)):  # else it is the case's own folder
         for folder in dict.fromkeys(map(os.path.dirname, found)):
             if not os.path.isdir(folder):
                 raise SharedenvError(f"--capture {name}: there is no folder {folder}", hint=f"mkdir -p {shlex.quote(folder)}")
     return found
+
+
+def _called(case: Case) -> str:
+    return case_name(case, lambda path: path)
 
 
 def _spare(cases: Sequence[Case], written: dict[str, str], there: dict[_Place, str]) -> None:

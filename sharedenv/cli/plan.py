@@ -16,25 +16,27 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options
-from sharedenv.cli.cases import case_options, case_terms, create_journal, wanted
+from sharedenv.cli.cases import case_options, case_terms, create_journal, known_halfway, wanted
 from sharedenv.cli.given import repeated
-from sharedenv.cli.options import option
+from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
+from sharedenv.report.names import counted, noun_of
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call
-_ONCE = frozenset({"from_file", "null", "cwd", "joblog", "order", "fail_fast", "insist"})
+_ONCE = frozenset({"from_file", "null", "table", "cwd", "joblog", "order", "fail_fast", "insist"})
 _ORDERS = ("longest", "given")
 #: what run and submit say where they begin anew: a plan never goes on with a run
 _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
 
 
+@contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @case_options
@@ -53,7 +55,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     console: Console = context.obj
     here = current_folder(os.environ)
     asked = wanted(selection, script_arguments(context), {**given, **_NEW}, here)
-    work = new_work(console.pool, asked, here)
+    work = known_halfway(new_work(console.pool, asked, here), given)
     joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     check_outputs(work.cases, given["capture"], joblog)
     tell_strays(work.project, console)
@@ -70,7 +72,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     except BaseException:  # nobody knows of it yet
         shutil.rmtree(run.path, ignore_errors=True)
         raise
-    many, join = count(len(work.cases), "script"), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
+    many, join = counted(work.cases), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)
     return 0
@@ -80,6 +82,6 @@ def _ordered(work: Work, order: str, console: Console) -> tuple[Case, ...]:
     known = known_durations(work.layout, work.cases) if order == _ORDERS[0] else {}
     if not known:
         return work.cases
-    console.say(f"longest first, by how long {count(len(known), 'script')} took before")
+    console.say(f"longest first, by how long {count(len(known), noun_of(work.cases))} took before")
     return tuple(longest_first(work.cases, known))
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.app.execute import Ended, execute, needed
+from sharedenv.app.execute import Ended, Needed, execute, needed
 from sharedenv.app.guards import refuse_step
+from sharedenv.app.launcher import doubt_of_step, launcher_words, refuse_missing
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, resume_options, wanted
+from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.doubt import doubt, has_own
 from sharedenv.cli.dry_run import dry_run
 from sharedenv.cli.given import inherit, repeated
@@ -29,10 +30,11 @@ from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warne
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.report.console import Console
+from sharedenv.report.names import case_name
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
-from sharedenv.report.words import count, first_names, printable, short_path
+from sharedenv.report.words import count, first_names, short_path
 from sharedenv.run.allot import Allotment, allot
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
@@ -52,13 +54,14 @@ if TYPE_CHECKING:
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
 #: how its scripts are run
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
+    "from_file", "null", "table", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
     "lost_too", "insist",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
 @contrary("array", "shard", why="both name a share")
+@contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
@@ -96,8 +99,9 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         build_options, given = own.build_options, dict(own.given)
         work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), build_options, given, console)
     else:
-        work = new_work(console.pool, asked, here)
+        work = known_halfway(new_work(console.pool, asked, here), given)
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
+    refuse_words(work, given)
     check_outputs(work.cases, given["capture"], joblog_path)
     tell_strays(work.project, console)
     _warn(work, asked, given["no_build"], console)
@@ -112,6 +116,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough, strict=build_options.strict)
+    _look_at_launcher(launcher_words(given["launcher"]), environments, console)
     if environments.missing:
         if given["no_build"]:
             raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.options)
@@ -130,12 +135,13 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                 journal,
                 starter=starter,
                 environments=environments,
-                options=_options(given, allotment.jobs),
+                options=replace(_options(given, allotment.jobs), begun=work.begun),
                 places=allotment.places,
                 build_options=None if given["no_build"] else build_options,
                 display=screen,
                 joblog=joblog,
                 threads=case_terms(given).threads,
+                launcher=launcher_words(given["launcher"]),
                 begun=lambda: beside.begun(journal) if beside else None,
             )
         finally:
@@ -147,6 +153,15 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
         remember_all(work)
     return status
+
+
+def _look_at_launcher(words: tuple[str, ...], environments: Needed, console: Console) -> None:
+    """Refuses a launcher that is nowhere; one that an environment may bring which is yet to be built is left to the cases."""
+    if text := doubt_of_step(words, os.environ):
+        console.warn(text)
+    if not environments.missing:
+        path = os.environ.get("PATH", os.defpath)
+        refuse_missing(words, [os.pathsep.join([os.path.join(one.path, "bin"), path]) for one in environments.ready.values()])
 
 
 def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
@@ -272,10 +287,10 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -
     for line in summary_lines(summary, lambda path: short_path(path, here), console.style, everything=console.verbosity > 0):
         console.say(line)
     if ended.edited:
-        some = first_names([case.script for case in ended.edited], lambda path: short_path(path, here), 1)
+        some = first_names(list(dict.fromkeys(case.script for case in ended.edited)), lambda path: short_path(path, here), 1)
         console.warn(f"edited since the run began, so its result may be of either text: {some}; --resume runs it again")
     for case in work.settled:
-        console.say(f"gone: {printable(short_path(case.script, here))}")
+        console.say(f"gone: {case_name(case, lambda path: short_path(path, here))}")
     if ended.unwritten:
         numbers = ", ".join(str(result.sequence) for result in ended.unwritten[:20])
         console.error(SharedenvError(

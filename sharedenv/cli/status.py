@@ -125,12 +125,12 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
 
 
 def _names(run: Run, ended: str) -> Iterable[str]:
-    """The scripts of a run that ended so, each once, in the order asked; those at work have not ended."""
+    """The scripts (and rows) of a run that ended so, each once, in the order asked; those at work have not ended."""
     cases = run.cases()
     here = current_folder(os.environ)
     endings = slurm_endings(run) if is_on_slurm(run) else _endings(run, cases)
-    meant = (case.script for case in cases if ended in endings.get(case.sequence, ()))
-    names = (short_path(path, here) for path in dict.fromkeys(meant))
+    meant = dict.fromkeys((case.script, case.row and case.row.line) for case in cases if ended in endings.get(case.sequence, ()))
+    names = (short_path(path, here) + (f" row {line}" if line else "") for path, line in meant)
     return (f"./{name}" if name.startswith("-") else name for name in names)
 
 

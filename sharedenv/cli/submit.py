@@ -11,15 +11,16 @@ from typing import Any
 import click
 
 from sharedenv.app.execute import require_all
+from sharedenv.app.launcher import launcher_words
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
-from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
+from sharedenv.cli.arguments import CommandWithArguments, Jobs, Lines, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
-from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
+from sharedenv.cli.cases import case_options, choose_sets, create_journal, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -36,6 +37,7 @@ from sharedenv.cluster.submit import Order, array_job, own_python, plan_tasks, s
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
+from sharedenv.report.names import case_name, counted
 from sharedenv.report.slurm import named
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal.run import Run
@@ -45,8 +47,8 @@ from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast", "wait",
-    "insist",
+    "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast",
+    "wait", "insist",
 })
 
 
@@ -54,14 +56,9 @@ _ONCE = frozenset({
 _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "cpus-per-gpu", "n", "ntasks-per-core", "ntasks-per-socket"})
 
 
-class Lines(click.types.StringParamType):
-    """Text that may be given several times; in a variable, one a line."""
-
-    envvar_list_splitter = "\n"
-
-
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @contrary("tasks", "per_task", why="both decide the number of tasks")
+@contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
 @contrary("build_job", "no_build", why="the one builds, the other does not")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
@@ -108,12 +105,13 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
     else:
         order = _order(given, here, console)
-        work = new_work(console.pool, asked, here)
+        work = known_halfway(new_work(console.pool, asked, here), given)
         look_beside(work, console, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
         return wait(work.run, queued, here, console) if given["wait"] and work.run and queued else status
+    refuse_words(work, given)
     check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
@@ -132,7 +130,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if given["build_job"]:
         order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
     array = _submit(work, run, number, tasks, order, console)
-    told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
+    told = f"{counted(work.cases)} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
     if given["capture"] is None:
@@ -159,7 +157,7 @@ def _tell(work: Work, cut_off: Collection[int], here: str, console: Console) -> 
     for note in work.notes:
         console.say(note)
     for case in work.settled:
-        console.say(f"gone: {printable(short_path(case.script, here))}")
+        console.say(f"gone: {case_name(case, lambda path: short_path(path, here))}")
     if again := [case for case in work.cases if case.sequence in cut_off]:
         names = named(again, lambda path: short_path(path, here))
         console.say(f"cut off at the time limit before, which is still the same (--time): {names}")
@@ -197,6 +195,8 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         retries=given["retries"],
         fail_fast=given["fail_fast"],
         capture=given["capture"],
+        creates=given["creates"],
+        launcher=launcher_words(given["launcher"]),
         threads=given["threads"] or given["cpus_per_case"],
         preload=given["preload"],
         stage=given["stage"],

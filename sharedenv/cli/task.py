@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sharedenv.app.recorder import Recorder
 from sharedenv.cluster.arrays import Array, How, open_array
@@ -34,6 +35,7 @@ from sharedenv.run.make_starter import make_starter
 from sharedenv.run.needs import Worker
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.products import halfway
 from sharedenv.run.queue import Queue
 from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
@@ -108,13 +110,15 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, allo
     if assigned.edited:
         console.warn(f"edited since they were submitted, run as they are now in the environments of then: {_names(assigned.edited)}")
     chosen = functools.partial(_staged, layout, console) if how.stage else None
-    ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, chosen, console.warn)
+    ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, how.launcher, chosen, console.warn)
     planned = {case.sequence: case.digest for case in run.cases()}
     digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
     screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=how.preload)
     recorder = _Recorder(screen, session, digests, time.time())
-    batch = Batch(Queue(assigned.cases), starter, _options(how, allotment.jobs), recorder, allotment.places)
+    begun = halfway(run).union(run.results()) if how.creates else frozenset()
+    options = replace(_options(how, allotment.jobs), begun=begun)
+    batch = Batch(Queue(assigned.cases), starter, options, recorder, allotment.places)
     for key, prepared in ready.items():
         recorder.ready(key, prepared)
         batch.deliver(key, prepared)
@@ -129,7 +133,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, allo
 
 
 def _names(cases: Sequence[Case]) -> str:
-    return first_names([case.script for case in cases], os.path.relpath, 1)
+    return first_names(list(dict.fromkeys(case.script for case in cases)), os.path.relpath, 1)
 
 
 def _failed_before(run: Run, assigned: Assignment) -> bool:
@@ -143,8 +147,9 @@ def _failed_before(run: Run, assigned: Assignment) -> bool:
 
 def _options(how: How, jobs: int) -> Options:
     return Options(
-        jobs=jobs, hesitation=1.0, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture
-    )
+        jobs=jobs, hesitation=1.0, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture,
+        creates=how.creates,
+    )  # fmt: skip
 
 
 def _ending(outcome: Outcome) -> str:

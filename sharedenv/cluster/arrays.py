@@ -47,6 +47,10 @@ class Planned:
     digest: str
 
 
+_LATER = ("creates", "launcher", "gpus_per_case", "cpus_per_case")  # a task of an older sharedenv can't run what asks for one
+_WORDS = _LATER[:2]  # those of them that are tuples
+
+
 @frozen
 class How:
     """How the tasks run their cases: what `run` has options for, by the same names.
@@ -68,6 +72,8 @@ class How:
     verbosity: int = 0
     gpus_per_case: int | None = None
     cpus_per_case: int | None = None
+    creates: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
 
     @property
     def needs(self) -> Needs:
@@ -75,8 +81,8 @@ class How:
         return Needs(self.gpus_per_case, self.cpus_per_case)
 
     def record(self) -> dict[str, Any]:
-        """For array.json; without what an older sharedenv, which reads it too, doesn't know and nobody asked for."""
-        return {name: value for name, value in asdict(self).items() if value is not None or not name.endswith("_per_case")}
+        """For array.json: what an older sharedenv, which reads it too, does not know is there only where it was asked for."""
+        return {name: value for name, value in asdict(self).items() if value not in ((), None) or name not in _LATER}
 
 
 @frozen
@@ -260,7 +266,8 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
         except FileNotFoundError:
             jobs = {"job": "", "build": ""}
         owner = owner_of(plan["owner"]) if "owner" in plan else None
-        found = Array(path, cases, plan["tasks"], How(**plan["how"]), jobs["job"], jobs["build"], owner, plan.get("sets", {}))
+        how = How(**{**plan["how"], **{name: tuple(plan["how"].get(name, ())) for name in _WORDS}})
+        found = Array(path, cases, plan["tasks"], how, jobs["job"], jobs["build"], owner, plan.get("sets", {}))
         return replace(found, cluster=str(plan.get("cluster", "")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None

@@ -192,7 +192,7 @@ def last_line(path: str) -> str:
 
 
 def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> float:
-    ends = sorted(result.start + result.seconds for result in results.values() if not result.interrupted)
+    ends = sorted(result.start + result.seconds for result in results.values() if not result.interrupted and not result.done_before)
     if not ends or not sessions:
         return 0.0
     alive = living(sessions)

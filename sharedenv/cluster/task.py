@@ -96,6 +96,7 @@ def prepare_all(
     keys: Iterable[str],
     environ: Mapping[str, str],
     threads: int | None,
+    launcher: tuple[str, ...],
     stage: Callable[[str], str] | None,
     tell: Callable[[str], None],
 ) -> dict[str, Prepared]:
@@ -109,7 +110,8 @@ def prepare_all(
         path = path_to_use(environment, environ) if stage is None else stage(environment)
         entries = first_on_path(descriptor, environment, path, environ, tell)
         variables = case_variables(environ, path, entries, threads, run.id)
-        ready[key] = Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), os.path.basename(environment), versions)
+        python, name = os.path.join(path, "bin", "python"), os.path.basename(environment)
+        ready[key] = Prepared(python, variables, (descriptor,), name, versions, launcher)
     return ready
 
 

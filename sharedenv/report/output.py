@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from sharedenv.report.console import write_all
-from sharedenv.report.words import printable, short_path
+from sharedenv.report.names import case_name
+from sharedenv.report.words import short_path
 from sharedenv.run.case import Case
 from sharedenv.run.spool import CHUNK, Overflow
 
@@ -160,5 +161,5 @@ def tagged(chunks: Iterable[bytes], tag: bytes) -> Iterator[bytes]:
 
 
 def tag_of(here: str) -> Callable[[Case], bytes]:
-    """For --tag: what stands before each line of a case's output, its script as seen from a folder."""
-    return lambda case: printable(short_path(case.script, here)).encode() + b"\t"
+    """For --tag: what stands before each line of a case's output, its script as seen from a folder, and its row."""
+    return lambda case: case_name(case, lambda path: short_path(path, here)).encode() + b"\t"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sharedenv.report.console import Console
+from sharedenv.report.names import case_name
 from sharedenv.report.output import Output
 from sharedenv.report.progress import Progress
 from sharedenv.report.summary import words
@@ -77,7 +78,7 @@ class Screen:
     def lost(self, cases: Sequence[Case]) -> None:
         """A line for what scripts have left running, whose outputs go nowhere from now on."""
         more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
-        whose = f"{printable(self._name(cases[0].script))}{more}"
+        whose = f"{case_name(cases[0], self._name)}{more}"
         self.say(f"left running by {whose}, and able to write still: what it writes from now on is lost")
 
     def settled(self, sequence: int) -> None:
@@ -88,21 +89,22 @@ class Screen:
         """A line for a failure, or with -v for each attempt."""
         if result.succeeded:
             if self.console.verbosity > 0:
-                self.say(f"done: {printable(self._name(case.script))} ({duration(result.seconds)})")
+                took = "done before" if result.done_before else duration(result.seconds)
+                self.say(f"done: {case_name(case, self._name)} ({took})")
             return
         if result.interrupted or result.unbuilt:
             return
         self._told += 1
         if self._told <= FAILURES or self.console.verbosity > 0:
             how = self.console.style("error", "failed:" if last else "failed, will be tried again:")
-            self.say(f"{how} {printable(self._name(case.script))}: {words(case, result)}")
+            self.say(f"{how} {case_name(case, self._name, values=True)}: {words(case, result)}")
         elif self._told == FAILURES + 1:
             self.say("further failures are told at the end")
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
         """A line for an environment that could not be built, whatever the number of its scripts."""
         more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
-        self.say(f"{self.console.style('error', 'failed:')} {printable(self._name(cases[0].script))}{more}: {printable(text)}")
+        self.say(f"{self.console.style('error', 'failed:')} {case_name(cases[0], self._name)}{more}: {printable(text)}")
 
     def tick(self, batch: Work) -> None:
         """Draws the progress line when it is time."""

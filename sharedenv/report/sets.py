@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from sharedenv.report.names import case_names
 from sharedenv.report.table import table
 from sharedenv.report.words import count, first_names
 from sharedenv.run.case import Case
@@ -69,4 +70,4 @@ def set_values(used: Iterable[SetUsed]) -> list[dict[str, Any]]:
 
 
 def _named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
-    return first_names([case.script for case in cases], name)
+    return case_names(cases, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sharedenv.cluster.status import Standing, Starved
 from sharedenv.cluster.workers import task_in
+from sharedenv.report.names import case_names, noun_of
 from sharedenv.report.progress import rate_text
 from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable
@@ -27,7 +28,7 @@ def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
         for word in _WORDS
         if (number := standing.count(word))
     ]
-    line = f"{count(len(standing.states), 'script')}: {', '.join(said) or 'nothing to do'}"
+    line = f"{count(len(standing.states), noun_of(list(standing.cases.values())))}: {', '.join(said) or 'nothing to do'}"
     if standing.remaining is not None:
         line += f"; {rate_text(standing.rate)}, {duration(standing.remaining)} left"
     return line
@@ -45,7 +46,7 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
         if sequence in standing.results
     ]
     for one in group(failed):
-        lines += _named(f"{len(one.cases):,} × {style('error', one.said)}", one.cases, name)
+        lines += _named(f"{len(one.cases):,} × {style('error', one.said)}", one.cases, name, values=True)
     for word in (INTERRUPTED, LEFT, WAITING):
         for reason, cases in _reasons(standing, word).items():
             lines += _named(f"{len(cases):,} {_SAID.get(word, word)}: {reason}", cases, name)
@@ -83,6 +84,7 @@ def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
     return {
         "script": case.script,
         "arguments": list(case.arguments),
+        **({"line": case.row.line, "row": case.row.by_name} if case.row else {}),
         "state": state.word,
         "lost": state.lost,
         "reason": state.reason or None,
@@ -112,11 +114,10 @@ def _words(standing: Standing, path: str) -> list[str]:
     return [f"      {said}"] if said else []
 
 
-def named(cases: Sequence[Case], name: Callable[[str], str]) -> str:
-    """The first of these scripts, and how many more there are."""
-    first = ", ".join(printable(name(case.script)) for case in cases[:_NAMED])
-    return first + (f" and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else "")
+def named(cases: Sequence[Case], name: Callable[[str], str], *, values: bool = False) -> str:
+    """The first of these scripts, and how many more there are; ``values``: as case_name has it."""
+    return case_names(cases, name, _NAMED, values=values)
 
 
-def _named(text: str, cases: Sequence[Case], name: Callable[[str], str]) -> list[str]:
-    return [f"  {text}", f"    {named(cases, name)}"]
+def _named(text: str, cases: Sequence[Case], name: Callable[[str], str], *, values: bool = False) -> list[str]:
+    return [f"  {text}", f"    {named(cases, name, values=values)}"]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from sharedenv.report.names import case_name
 from sharedenv.report.progress import rate_text
 from sharedenv.report.words import ago, count, duration, estimate, printable
 from sharedenv.run.case import Case, Result
@@ -37,7 +38,7 @@ def running_lines(cases: Iterable[Case], standing: Standing, now: float, name: C
     since = standing.running
     running = sorted((case for case in cases if case.sequence in since), key=lambda case: since[case.sequence])
     named = ", ".join(
-        f"{printable(name(case.script))} {duration(max(0.0, now - since[case.sequence]))}" for case in running[:NAMED]
+        f"{case_name(case, name)} {duration(max(0.0, now - since[case.sequence]))}" for case in running[:NAMED]
     )
     more = f" and {len(running) - NAMED:,} more" if len(running) > NAMED else ""
     return [f"running: {named}{more}"] if running else []
@@ -46,7 +47,7 @@ def running_lines(cases: Iterable[Case], standing: Standing, now: float, name: C
 def pace_lines(standing: Standing, results: Mapping[int, Result], now: float) -> list[str]:
     """How fast a run at work goes and how long it has still to go, by what has ended since its session began."""
     since = min((session.started for session in standing.alive), default=now)
-    recent = [result for result in results.values() if result.start >= since and not result.interrupted]
+    recent = [result for result in results.values() if result.start >= since and not result.interrupted and not result.done_before]
     seconds = now - min((result.start for result in recent), default=now)
     if not recent or seconds <= 0 or not standing.left:
         return []
@@ -128,6 +129,7 @@ def value(run: Run, standing: Standing) -> dict[str, Any]:
         "total": standing.total,
         "succeeded": standing.succeeded,
         "failed": standing.failed,
+        "done_before": standing.before,
         "left": standing.left,
         "running": len(standing.running),
         "extra": dict(run.asked.extra),
@@ -136,7 +138,15 @@ def value(run: Run, standing: Standing) -> dict[str, Any]:
 
 def case_values(cases: Iterable[Case]) -> list[dict[str, Any]]:
     """Cases for a JSON document."""
-    return [{"sequence": case.sequence, "script": case.script, "arguments": case.arguments} for case in cases]
+    return [
+        {
+            "sequence": case.sequence,
+            "script": case.script,
+            "arguments": case.arguments,
+            **({"line": case.row.line, "row": case.row.by_name} if case.row else {}),
+        }
+        for case in cases
+    ]
 
 
 def failure_values(cases: Sequence[Case], results: Mapping[int, Result]) -> list[dict[str, Any]]:

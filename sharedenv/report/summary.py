@@ -6,8 +6,10 @@ import re
 import signal
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from sharedenv.report.names import case_name, case_names, noun_of
 from sharedenv.report.words import count, duration, printable, size
 from sharedenv.run.case import Case, Result
+from sharedenv.run.slot import LAUNCHER
 from sharedenv.run.telling import last_words
 from sharedenv.values import frozen
 
@@ -39,6 +41,8 @@ class Summary:
     cpu      CPU seconds of all scripts
     slowest  case and seconds, slowest first, of those that were started
     largest  case and peak bytes, None where no script was larger than the runner itself
+    noun     what the cases are called
+    before   of those that succeeded: how many were done before, as their products were there (--creates)
     """
 
     total: int
@@ -53,6 +57,8 @@ class Summary:
     running: int = 0
     going: bool = False
     halfway: tuple[Case, ...] = ()
+    noun: str = "script"
+    before: int = 0
 
 
 def summarize(
@@ -83,6 +89,8 @@ def summarize(
         len(running),
         going,
         () if going else tuple(case for case in interrupted(cases, results) if case.sequence not in running),
+        noun_of(cases),
+        sum(result.done_before for _, result in ended),
     )
 
 
@@ -118,7 +126,7 @@ def words(case: Case, result: Result) -> str:
     else:
         how = f"exit {result.status}"
     own = last_words(result.tail)
-    said = how if not own or (result.error and not result.error.startswith("timed out")) else f"{how}: {own}"
+    said = how if not own or (result.error and not result.error.startswith(("timed out", LAUNCHER))) else f"{how}: {own}"
     said = _without(said.replace(case.script, "SCRIPT"), case.folder.rstrip("/"))
     return printable(said if len(said) <= _WIDTH else said[:_WIDTH] + "…")
 
@@ -144,36 +152,32 @@ def summary_lines(
     """The text; ``name`` shortens a path for the reader. ``everything``: all groups of failures are shown."""
     lines = [_headline(summary, style)]
     if summary.halfway:
-        lines.append(f"  {style('warning', 'interrupted:')} {_named(summary.halfway, name)}")
+        lines.append(f"  {style('warning', 'interrupted:')} {case_names(summary.halfway, name, NAMED)}")
     # what a single one more takes is what the words about it would
     shown = summary.groups if everything or len(summary.groups) == GROUPS + 1 else summary.groups[:GROUPS]
     width = max((len(f"{len(one.cases):,}") for one in shown), default=1)
     for one in shown:
         lines.append(f"  {len(one.cases):>{width},} × {style('error', one.said)}")
-        lines.append(f"  {'':>{width}}   {_named(one.cases, name)}")
+        lines.append(f"  {'':>{width}}   {case_names(one.cases, name, NAMED, values=True)}")
     if rest := summary.groups[len(shown) :]:
         others = tuple(case for one in rest for case in one.cases)
         lines.append(f"  and {len(others):,} that said {len(rest):,} other things; sharedenv -v status … has them all")
-        lines.append(f"  {'':>{width}}   {_named(others, name, REST)}")
+        lines.append(f"  {'':>{width}}   {case_names(others, name, REST)}")
     if len(summary.slowest) > 1:
-        slow = ", ".join(f"{printable(name(case.script))} {duration(seconds)}" for case, seconds in summary.slowest)
+        slow = ", ".join(f"{case_name(case, name)} {duration(seconds)}" for case, seconds in summary.slowest)
         lines.append(style("dim", f"slowest: {slow}"))
     if summary.largest is not None:
         case, memory = summary.largest
-        lines.append(style("dim", f"largest: {printable(name(case.script))} {size(memory)}"))
+        lines.append(style("dim", f"largest: {case_name(case, name)} {size(memory)}"))
     return lines
-
-
-def _named(cases: Sequence[Case], name: Callable[[str], str], most: int = NAMED) -> str:
-    named = ", ".join(printable(name(case.script)) for case in cases[:most])
-    return named + (f" and {len(cases) - most:,} more" if len(cases) > most else "")
 
 
 def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
     took = "" if summary.seconds is None else f" in {duration(summary.seconds)}"
     said = []
     if summary.succeeded:
-        said.append(style("good", f"{summary.succeeded:,} succeeded"))
+        before = f", {summary.before:,} of them done before" if summary.before else ""
+        said.append(style("good", f"{summary.succeeded:,} succeeded") + before)
     if summary.failed:
         said.append(style("error", f"{summary.failed:,} failed"))
     if summary.running:
@@ -183,7 +187,7 @@ def _headline(summary: Summary, style: Callable[[str, str], str]) -> str:
     if left := summary.left - summary.running - len(summary.halfway):
         said.append(f"{left:,} to go" if summary.going else style("warning", f"{left:,} not run"))
     cpu = f" (CPU {duration(summary.cpu)})" if summary.cpu >= 1 else ""
-    return f"{count(summary.total, 'script')}{took}: {', '.join(said) or 'nothing to do'}{cpu}"
+    return f"{count(summary.total, summary.noun)}{took}: {', '.join(said) or 'nothing to do'}{cpu}"
 
 
 def _signal_name(number: int) -> str:

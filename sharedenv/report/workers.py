@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sharedenv.report.words import count, duration, printable
+from sharedenv.report.names import case_name
+from sharedenv.report.words import count, duration
 from sharedenv.run.case import Case
 from sharedenv.run.journal.sessions import SessionState, is_worker
 
@@ -51,7 +52,7 @@ def _where(session: SessionState) -> str:
 def _doing(session: SessionState, cases: Mapping[int, Case], now: float, name: Callable[[str], str]) -> str:
     running = sorted(session.running.items(), key=lambda pair: pair[1])
     known = [(cases[sequence], since) for sequence, since in running if sequence in cases]
-    told = [f"{printable(name(case.script))} {duration(max(0.0, now - since))}" for case, since in known]
+    told = [f"{case_name(case, name)} {duration(max(0.0, now - since))}" for case, since in known]
     more = f" and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
     return ", ".join(told[:_NAMED]) + more if told else "waits for its turn"
 

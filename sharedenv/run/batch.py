@@ -25,6 +25,7 @@ from sharedenv.run.orders import Counts, Options, Outcome
 from sharedenv.run.pipe import open_pipes
 from sharedenv.run.place import enter
 from sharedenv.run.places import Places
+from sharedenv.run.products import are_there
 from sharedenv.run.queue import Source
 from sharedenv.run.reader import Reader
 from sharedenv.run.scheduling import calm, wake_promptly
@@ -35,7 +36,7 @@ from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import last_words, telling_line
 from sharedenv.run.wakeup import Wakeup
 
-_MANY = 100  # cases from which on a word with the scheduler pays
+_MANY = 100  # cases: from so many on a word with the scheduler pays; of those that are done already, so many are passed over in one go
 _TICK = 0.5  # seconds between looks at the display, when nothing else happens
 _ALONE = 0.01  # the same where no other thread reads what scripts write
 
@@ -57,7 +58,7 @@ class Batch:
         self._attempts: dict[int, int] = {}
         self._results: dict[int, Result] = {}
         self._unsettled: dict[int, Result] = {}  # the last of those that are to be tried again, or were ended with the run
-        self._succeeded = 0
+        self._succeeded = self._done_before = 0
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
         self._crowded = False
@@ -92,9 +93,9 @@ class Batch:
 
     def counts(self) -> Counts:
         """Where it stands."""
-        done = len(self._results)
-        building = len(self._source.keys)
-        return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), building, self._began)
+        building, before = len(self._source.keys), self._done_before
+        failed = len(self._results) - self._succeeded
+        return Counts(self._total - before, self._succeeded - before, failed, len(self._slots), building, self._began)
 
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""
@@ -133,10 +134,9 @@ class Batch:
     def _patience(self) -> float:
         now = time.monotonic()
         times = [now + (_ALONE if self._reader.alone else _TICK), *(slot.due for slot in self._ended)]
+        times += [slot.deadline for slot in self._slots.values()]
         if self._groups.busy:
             times.append(now + self._groups.next_look(now))
-        if self.options.timeout is not None:
-            times += [slot.deadline for slot in self._slots.values()]
         if self._next_start and len(self._slots) < self.options.jobs and self._source.startable:
             times.append(self._next_start)
         return min(times) - now
@@ -156,6 +156,7 @@ class Batch:
                 self._settle(case, Result(case.sequence, 1, time.time(), host=self._host, error=text))
 
     def _fill(self) -> None:
+        enough = self._done_before + _MANY
         while (
             len(self._slots) < self.options.jobs
             and self.going
@@ -171,18 +172,28 @@ class Batch:
             case = self._source.take()
             if case is not None:
                 self._start(case)
+            if self._done_before >= enough:
+                self._poke()  # signals are heard between them
+                return
 
     def _start(self, case: Case) -> None:
         attempt = max(self._attempts.get(case.sequence, 0), self._source.attempts(case)) + 1
+        if attempt == 1 and case.sequence not in self.options.begun and are_there(case, self.options.creates):
+            self._done_before += 1
+            self._next_start = 0.0
+            self._settle(case, Result(case.sequence, 1, time.time(), status=0, host=self._host, done_before=True))
+            return
         slot, place, what = None, None, "no slot can be had for it"
         try:
             place = self._places.take()
             what = "its folder can't be entered"
             enter(place.folder(case), make=has_placeholder(case.cwd))
-            what = "its output can't be kept" + ("" if self.options.capture is None else f" in {self.options.capture}")
-            slot = Slot(case, attempt, *open_pipes(place.file(self.options.capture, case)), place)
-            what = "its Python can't be started"
-            pid = self._starter.start(case, self._prepared[case.key], slot.stdout.writer, slot.stderr.writer, place.at(case, attempt))
+            capture = place.file(self.options.capture, case)
+            what = "its output can't be kept" + ("" if capture is None else f" in {capture}")
+            prepared = self._prepared[case.key]
+            slot = Slot(case, attempt, *open_pipes(capture), place, launched=bool(prepared.launcher))
+            what = prepared.unstarted
+            pid = self._starter.start(case, prepared, slot.stdout.writer, slot.stderr.writer, place.at(case, attempt))
         except OSError as error:
             if slot is not None:
                 slot.close()
@@ -220,7 +231,7 @@ class Batch:
         for one in self._starter.reap():
             if (slot := self._slots.pop(one.pid, None)) is not None:
                 self._places.give_back(slot.place)
-                self._groups.leader_ended(one.pid)
+                self._groups.leader_ended(one.pid, killed=os.WIFSIGNALED(one.status))
                 self._attempts[slot.case.sequence] = slot.attempt
                 slot.end(one)
                 self._ended.append(slot)
@@ -239,7 +250,7 @@ class Batch:
         for slot in slots:
             held = slot.writes  # before: what comes between is late
             outputs = slot.take()
-            again = self._settle(slot.case, result_of(slot, outputs, self._host), spools_of(outputs))
+            again = self._settle(slot.case, result_of(slot, outputs, self._host, self.options.creates), spools_of(outputs))
             if held:
                 self._leftovers.follow(slot, wanted=not again)
             else:
@@ -302,10 +313,9 @@ class Batch:
     def _heed(self, number: int) -> None:
         before = self._stopping.stage
         if self._stopping.suspends(number):
-            began = time.monotonic()
-            self._groups.suspend(set(self._slots))
+            stopped = self._groups.suspend(set(self._slots))
             for slot in self._slots.values():
-                slot.deadline += time.monotonic() - began
+                slot.deadline += stopped
             return
         if text := self._stopping.signal(number, len(self._slots)):
             self._observer.notice(text)
@@ -322,17 +332,16 @@ class Batch:
 
     def _watch(self) -> None:
         now = time.monotonic()
-        if self.options.timeout is not None:
-            for pid, slot in self._slots.items():
-                if now >= slot.deadline and not slot.reason:
-                    slot.reason = f"timed out after {self.options.timeout:g} s"
-                    self._groups.end(pid, now)
-                    slot.deadline = float("inf")
+        for pid, slot in self._slots.items():
+            if now >= slot.deadline and not slot.reason:
+                slot.reason = f"timed out after {self.options.timeout:g} s"
+                self._groups.end(pid, now)
+                slot.deadline = float("inf")
         if self._groups.busy:
             for pid in self._groups.watch(now, set(self._slots)):
                 self._starter.insist(pid)
         if now >= self._watching:
-            self._groups.forget_gone()
+            self._groups.look(pid for pid, slot in self._slots.items() if slot.launched)
             self._watching = now + _TICK
         if self._leftovers:
             self.drain(self._leftovers.look())

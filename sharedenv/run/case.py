@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import field
 
 from sharedenv.run.filling import filled
 from sharedenv.values import frozen
+
+
+@frozen
+class Row:
+    """A row of a table (`--table`).
+
+    line     of the table in which it begins, from 1
+    columns  their names, in the order of the table
+    values   one for each of them
+    """
+
+    line: int
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """Column → value."""
+        return dict(zip(self.columns, self.values, strict=True))
+
+    @property
+    def identity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What makes it the same row in two tables: its values, wherever it stands and however the columns are ordered."""
+        columns, order = _ordered(self.columns)
+        return columns, tuple([self.values[place] for place in order])
+
+
+@functools.lru_cache(16)
+def _ordered(columns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of columns in order, and the place of each as they stand."""
+    order = sorted(range(len(columns)), key=columns.__getitem__)
+    return tuple(columns[place] for place in order), tuple(order)
+
+
+Identity = tuple[str, tuple[str, ...], str, tuple[tuple[str, ...], tuple[str, ...]] | None]
 
 
 @frozen
@@ -19,6 +55,7 @@ class Case:
     key        of the environment it runs in
     digest     sha256 of the script's bytes when the run was planned, 64 hex digits
     cwd        where it starts, absolute; None for the script's own folder
+    row        of the table that it was made from, None where there was none
     """
 
     sequence: int
@@ -27,18 +64,29 @@ class Case:
     key: str = ""
     digest: str = ""
     cwd: str | None = None
+    row: Row | None = None
 
     @property
     def folder(self) -> str:
         """The folder it starts in, absolute; with `{slot}` in it, where that is known once it starts (Place.folder)."""
         if self.cwd is None:
             return os.path.dirname(self.script)
-        return filled(self.cwd, number=str(self.sequence))
+        return filled(self.cwd, {"number": str(self.sequence)})
 
     @property
-    def identity(self) -> tuple[str, tuple[str, ...]]:
-        """What makes it the same case in two runs."""
-        return (self.script, self.arguments)
+    def values(self) -> dict[str, str]:
+        """What stands for `{number}`, and for the columns of its row: these first, should one be called so."""
+        number = {"number": str(self.sequence)}
+        return number if self.row is None else {**number, **self.row.by_name}
+
+    @property
+    def identity(self) -> Identity:
+        """What makes it the same case in two runs: script, arguments, folder and row."""
+        return (self.script, self.arguments, self.folder, None if self.row is None else self.row.identity)
+
+    def fill(self, text: str) -> str:
+        """A text of the command line with the values of this case for `{column}`; as it stands for a case of no table."""
+        return text if self.row is None else filled(text, self.values)
 
 
 @frozen
@@ -60,6 +108,7 @@ class Result:
     environment  name of the environment it ran in, `<key12>-<n>`, once it is read from a journal; "" where there was none
     versions  digest of the set of versions in that; "" in a journal of an older sharedenv
     session  when the process that ran it began to work on the run, by the file system's clock, once it is read from a journal
+    done_before  its products were there, so that it was not started
     """
 
     sequence: int
@@ -78,6 +127,7 @@ class Result:
     environment: str = ""
     versions: str = ""
     session: float = field(default=0.0, compare=False)
+    done_before: bool = False
 
     @property
     def order(self) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 from time import monotonic
 
 _POLL = 0.05  # seconds between looks at a group that has no leader to wait for any more
@@ -19,6 +20,7 @@ class Groups:
         self._ending: dict[int, float] = {}  # group → when it gets KILL
         self._killed: dict[int, float] = {}  # group → when we stop looking
         self._left_behind: set[int] = set()
+        self._below: dict[int, set[int]] = {}  # leader that is a launcher → groups of what it has started
 
     def end(self, group: int, now: float) -> None:
         """TERM now (CONT too: a stopped process could not answer), KILL after the grace; the same for the groups that
@@ -47,8 +49,14 @@ class Groups:
         for group in tuple(self._ending):
             self.kill(group, now)
 
-    def leader_ended(self, group: int) -> None:
-        """The leader was waited for: remember the group if others are in it."""
+    def leader_ended(self, group: int, *, killed: bool = False) -> None:
+        """The leader was waited for: remember the group if others are in it. A launcher that was ``killed`` ends nothing of what it
+        had started: that is done here.
+        """
+        below = self._below.pop(group, set())
+        for one in below if killed else ():
+            if _exists(one):
+                self.end(one, monotonic())
         if _exists(group):
             if group not in self._ending and group not in self._killed:
                 self._left_behind.add(group)
@@ -56,9 +64,13 @@ class Groups:
             self._ending.pop(group, None)
             self._killed.pop(group, None)
 
-    def forget_gone(self) -> None:
-        """Forgets what scripts left behind and has ended since: its number may become that of a stranger's group."""
+    def look(self, launchers: Iterable[int]) -> None:
+        """Forgets what scripts left behind and has ended since: its number may become that of a stranger's group. Notes what those of
+        the leaders have started that are launchers (mpirun gives each rank a group of its own).
+        """
         self._left_behind = {group for group in self._left_behind if _exists(group)}
+        for leader in launchers:
+            self._below[leader] = _groups_below(leader)
 
     def watch(self, now: float, leaders: set[int]) -> list[int]:
         """KILLs those whose grace is over; forgets those that are gone. ``leaders``: groups whose leader still runs, for all that
@@ -83,8 +95,8 @@ class Groups:
         """Seconds until `watch` has something to do."""
         return _POLL if self._killed else min(_POLL * 4, max(0.0, min(self._ending.values(), default=now) - now))
 
-    def suspend(self, groups: set[int]) -> None:
-        """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg)."""
+    def suspend(self, groups: set[int]) -> float:
+        """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg). For how many seconds that was."""
         began = monotonic()
         groups = groups | self._ending.keys()
         for group in groups:
@@ -96,6 +108,7 @@ class Groups:
         for times in (self._ending, self._killed):  # a grace is the time that a script has to run
             for group in times:
                 times[group] += stopped
+        return stopped
 
 
 def send(group: int, number: int) -> None:

@@ -16,18 +16,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sharedenv.run.case import Case, Result
+from sharedenv.run.starter import Prepared
 from sharedenv.start.regular import open_regular
 
 _TRIES, _PAUSE = 40, 0.05  # seconds between them
 HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 
 
-def joblog_line(case: Case, result: Result, python: str) -> bytes:
-    """One line. A time-out is -1 and 15, as GNU parallel writes it; a line break in a command is a NUL, as there."""
+def joblog_line(case: Case, result: Result, prepared: Prepared | None) -> bytes:
+    """One line; ``prepared``: None for a case that had no environment.
+
+    A time-out is -1 and 15, as GNU parallel writes it; a line break in a command is a NUL, as there."""
     signal = 15 if result.error.startswith("timed out") else result.signal
     # GNU parallel writes 0 beside a signal; what never started has no exit status at all
     status = 0 if result.signal and not result.error else result.status
-    command = " ".join(map(_word, [python, case.script, *case.arguments])).replace("\n", "\0")
+    argv = (prepared or Prepared("python", {})).argv(case)
+    command = " ".join(map(_word, argv)).replace("\n", "\0")
     fields = (
         str(case.sequence),
         result.host,
@@ -71,10 +75,10 @@ class Joblog:
             if os.fstat(self._descriptor).st_size == 0:
                 self._write(HEADER)
 
-    def append(self, case: Case, result: Result, python: str) -> None:
+    def append(self, case: Case, result: Result, prepared: Prepared | None) -> None:
         """Writes one line. Raises OSError."""
         place = self._first + (case.sequence - 1) * self._step
-        self._write(joblog_line(replace(case, sequence=place), result, python))
+        self._write(joblog_line(replace(case, sequence=place), result, prepared))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

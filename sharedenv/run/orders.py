@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sharedenv.run.case import Result
 from sharedenv.values import frozen
 
@@ -21,6 +23,8 @@ class Options:
     hesitation seconds to wait for a signal of our own when a script was ended by TERM: a batch system that ends a job tells
                its processes one after the other, and such a script counts as not run. 0 outside of one
     capture    name of a file in each case's folder that gets its output, None to keep it for the observer
+    creates    names of files in each case's folder: a case for which they are there is done, one that ends without them has failed
+    begun      sequences of cases that were begun before: what is there of them may be half of what they write
     """
 
     jobs: int
@@ -31,11 +35,13 @@ class Options:
     delay: float = 0.0
     hesitation: float = 0.0
     capture: str | None = None
+    creates: tuple[str, ...] = ()
+    begun: Collection[int] = frozenset()
 
 
 @frozen
 class Counts:
-    """Where a batch stands.
+    """Where a batch stands; what was done before counts nowhere.
 
     building  environments that cases wait for
     began     monotonic time of the first start, None before it

@@ -41,20 +41,22 @@ class Place:
 
     def folder(self, case: Case) -> str:
         """The folder that a case starts in here."""
-        return case.folder if case.cwd is None else self.fill(case.cwd, case)
+        if case.cwd is None:
+            return case.folder
+        return filled(case.cwd, {"slot": str(self.slot), "number": str(case.sequence)})  # columns were filled in when it was planned
 
     def file(self, name: str | None, case: Case) -> str | None:
         """The file that takes a case's output (`--capture`), in its folder; a folder that a placeholder names is made. Raises OSError."""
         if name is None or not has_placeholder(name):
-            return None if name is None else filled(name)
+            return None if name is None else self.fill(name, case)
         path = self.fill(name, case)
         if folder := os.path.dirname(path):
             os.makedirs(folder, exist_ok=True)
         return path
 
     def fill(self, text: str, case: Case) -> str:
-        """A text of the command line with this slot for `{slot}`, and the number of the case for `{number}`."""
-        return filled(text, number=str(case.sequence), slot=str(self.slot))
+        """A text of the command line with this slot for `{slot}`, and what stands for the case."""
+        return filled(text, {"slot": str(self.slot), **case.values})
 
 
 NOWHERE = Place()  #: without a slot, for who starts a case by itself

@@ -20,6 +20,7 @@ def prepare(
     environ: Mapping[str, str],
     threads: int | None,
     run_id: str,
+    launcher: tuple[str, ...],
     tell: Callable[[str], None],
 ) -> Prepared:
     """Holds the environment until this process and its children end, and notes its use. Raises Vanished, OSError.
@@ -30,4 +31,4 @@ def prepare(
     path = path_to_use(environment.path, environ)
     entries = first_on_path(descriptor, environment.path, path, environ, tell)
     variables = case_variables(environ, path, entries, threads, run_id)
-    return Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), environment.name, set_of(environment))
+    return Prepared(os.path.join(path, "bin", "python"), variables, (descriptor,), environment.name, set_of(environment), launcher)

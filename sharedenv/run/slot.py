@@ -9,6 +9,7 @@ import time
 from sharedenv.run.case import Case, Result
 from sharedenv.run.pipe import Pipe
 from sharedenv.run.place import NOWHERE, Place
+from sharedenv.run.products import lacking
 from sharedenv.run.spool import Capture, Spool
 from sharedenv.run.starter import Ended
 from sharedenv.run.telling import last_lines
@@ -18,15 +19,23 @@ from sharedenv.run.telling import last_lines
 LINGER = 0.5
 
 
+LAUNCHER = "its launcher"  #: how an error begins that tells of a launcher
+#: status → what it means, of whoever starts a command (POSIX, of env and of a shell)
+_NOT_FOUND = {126: "it could not start a command", 127: "it did not find a command"}
 Outputs = tuple[Spool | Capture, Spool | Capture]
 
 
 class Slot:
-    """What the loop keeps of an attempt: its place and outputs, when it began, when its time is up, why it was ended, and how it ended."""
+    """What the loop keeps of an attempt: its place and outputs, when it began, when its time is up, why it was ended, and how it ended;
+    ``launched``: through a launcher.
+    """
 
-    __slots__ = ("attempt", "began", "case", "deadline", "ended", "pipes", "place", "reason", "seconds", "start", "stderr", "stdout")
+    __slots__ = (
+        "attempt", "began", "case", "deadline", "ended", "launched", "pipes", "place", "reason", "seconds", "start", "stderr", "stdout",
+    )
 
-    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe, place: Place = NOWHERE) -> None:
+    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe, place: Place = NOWHERE, *, launched: bool = False) -> None:
+        self.launched = launched
         self.case = case
         self.attempt = attempt
         self.place = place
@@ -42,8 +51,9 @@ class Slot:
 
     @property
     def terminated(self) -> bool:
-        """Whether TERM has ended its script."""
-        return self.ended is not None and os.WIFSIGNALED(self.ended.status) and os.WTERMSIG(self.ended.status) == signal.SIGTERM
+        """Whether TERM has ended its script; of a launcher's, its status says so, as a shell's does."""
+        code = None if self.ended is None else os.waitstatus_to_exitcode(self.ended.status)
+        return code == -signal.SIGTERM or (self.launched and code == 128 + signal.SIGTERM)
 
     @property
     def writes(self) -> bool:
@@ -86,14 +96,18 @@ def spools_of(outputs: Outputs) -> tuple[Spool, ...]:
     return tuple(output for output in outputs if isinstance(output, Spool))
 
 
-def result_of(slot: Slot, outputs: Outputs, host: str) -> Result:
-    """What an attempt came to whose script has ended."""
+def result_of(slot: Slot, outputs: Outputs, host: str, creates: tuple[str, ...] = ()) -> Result:
+    """What an attempt came to whose script has ended; ``creates``: as Options has it."""
     assert slot.ended is not None
     stdout, stderr = outputs
     code = os.waitstatus_to_exitcode(slot.ended.status)
     error = slot.reason or (stdout.error if isinstance(stdout, Capture) else "")
     if code == 2 and not error and not os.path.exists(slot.case.script):
         error = "the script is gone"
+    if slot.launched and not error and code in _NOT_FOUND:
+        error = f"{LAUNCHER} ended with {code}: {_NOT_FOUND[code]}"
+    if code == 0 and not error and creates:
+        error = lacking(slot.case, creates, slot.place.folder(slot.case))
     return Result(
         slot.case.sequence,
         slot.attempt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ class Prepared:
     leases     descriptors that hold it against prune; each case's process inherits them
     name       `<key12>-<n>`
     versions   digest of the set of versions in it
+    launcher   words that stand before the interpreter; of a row, `{column}` is filled in
     """
 
     python: str
@@ -31,6 +33,16 @@ class Prepared:
     leases: tuple[int, ...] = ()
     name: str = ""
     versions: str = ""
+    launcher: tuple[str, ...] = ()
+
+    @property
+    def unstarted(self) -> str:
+        """What to say of a case that can't be started."""
+        return f"its launcher {self.launcher[0]} can't be started" if self.launcher else "its Python can't be started"
+
+    def argv(self, case: Case) -> tuple[str, ...]:
+        """The command of a case."""
+        return (*[case.fill(word) for word in self.launcher], self.python, case.script, *case.arguments)
 
 
 @frozen
@@ -78,24 +90,37 @@ class PlainStarter:
         self.running: dict[int, None] = {}  #: process numbers
         #: by key, what was given and the same in bytes: encoding it again for each case costs as much as a result's record
         self._variables: dict[str, tuple[Mapping[str, str], dict[bytes, bytes]]] = {}
+        self._launchers: dict[tuple[str, str], str | None] = {}  #: name and PATH → where it is
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._own_peak = 0
         self._unit = 1 if os.uname().sysname == "Darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
 
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int, place: Place = NOWHERE) -> int:
-        """Starts `python SCRIPT ARGUMENT…`."""
+        """Starts `LAUNCHER… python SCRIPT ARGUMENT…`."""
         given, variables = self._variables.get(case.key, (None, {}))
         if given is not prepared.variables:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
             self._variables[case.key] = prepared.variables, variables
         variables[b"PWD"] = os.fsencode(case.folder)  # as `cd` sets it: chdir leaves that of the command
         variables.update(place.variables)  # all places of a worker have the same ones
-        argv = (prepared.python, case.script, *case.arguments)
+        argv = prepared.argv(case)
+        if prepared.launcher:
+            argv = (self._found(argv[0], prepared.variables.get("PATH", os.defpath)), *argv[1:])
         inherited = (*prepared.leases, *place.descriptors)
         with bound_to(place.cpus):
             pid = spawn(argv, env=variables, stdin=self._stdin, stdout=stdout, stderr=stderr, inherited=inherited)
         self.running[pid] = None
         return pid
+
+    def _found(self, program: str, path: str) -> str:
+        """Where a launcher is, by the PATH of its case. Raises OSError."""
+        if (program, path) not in self._launchers:
+            from shutil import which  # noqa: PLC0415 - most cases have no launcher
+
+            self._launchers[program, path] = which(program, path=path)
+        if (found := self._launchers[program, path]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+        return found
 
     def warm(self, script: str, prepared: Prepared) -> None:
         """Nothing to do."""

@@ -29,6 +29,8 @@ class Terms:
     threads: int | None = None
     preload: bool = False
     joblog: str | None = None
+    creates: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
     gpus_per_case: int | None = None
     cpus_per_case: int | None = None
 
@@ -52,10 +54,12 @@ class Terms:
             delay=delay,
             hesitation=hesitation,
             capture=self.capture,
+            creates=self.creates,
         )
 
 
 def terms_of(extra: Mapping[str, Any]) -> Terms:
     """The terms that a run's maker has noted (`Asked.extra`); what a later version notes beside them is passed over."""
     noted = extra.get("terms", {})
-    return Terms(**{name: noted[name] for name in asdict(Terms()) if name in noted})
+    known: dict[str, Any] = {name: noted[name] for name in asdict(Terms()) if name in noted}
+    return Terms(**{**known, **{name: tuple(known.get(name, ())) for name in ("creates", "launcher")}})

@@ -127,10 +127,11 @@ class Claims:
         self.due = self._clock() + self._wait
         return None
 
-    def ended(self, seconds: float) -> None:
-        """A case that was begun here took so long."""
+    def ended(self, seconds: float | None) -> None:
+        """A case that was begun here took so long; None: that says nothing of others."""
         self._running -= 1
-        self.pace.ended(seconds)
+        if seconds is not None:
+            self.pace.ended(seconds)
 
     def tick(self) -> None:
         """Gives back what waits for longer than was reckoned. Raises OSError."""

@@ -71,8 +71,8 @@ class ClaimedCases:
 
     def ended(self, result: Result) -> None:
         """An attempt has ended."""
-        self._claims.ended(result.seconds)
-        if not result.interrupted:
+        self._claims.ended(None if result.done_before else result.seconds)
+        if not result.interrupted and not result.done_before:
             self._suspicion.ended(result.seconds, succeeded=result.succeeded)
             self._claims.pace.cautious = self._suspicion.cautious
         if self._suspicion.broken:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sharedenv.run.case import Case, Result
+from sharedenv.run.case import Case, Result, Row
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 
@@ -55,6 +55,8 @@ def encode_plan(cases: Iterable[Case], root: str, arguments: Sequence[str], cwd:
             text += f',"arguments":{_encode(case.arguments)}'
         if case.cwd != cwd:
             text += f',"cwd":{_encode(case.cwd)}'
+        if case.row is not None:
+            text += f',"line":{case.row.line},"row":{_encode(case.row.by_name)}'
         yield text.encode("ascii") + b"}\n"
 
 
@@ -62,6 +64,7 @@ def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | Non
     """The cases of a plan, as encode_plan wrote them."""
     shared = tuple(arguments)
     interned: dict[str, str] = {}
+    columns: dict[tuple[str, ...], tuple[str, ...]] = {}
     cases = []
     for record in decode_lines(data):
         given = record.get("arguments")
@@ -73,9 +76,15 @@ def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | Non
                 interned.setdefault(record["key"], record["key"]),
                 interned.setdefault(record["digest"], record["digest"]),
                 record.get("cwd", cwd),
+                _row(record, columns) if "row" in record else None,
             )
         )
     return cases
+
+
+def _row(record: Mapping[str, Any], interned: dict[tuple[str, ...], tuple[str, ...]]) -> Row:
+    columns = tuple(record["row"])
+    return Row(record["line"], interned.setdefault(columns, columns), tuple(record["row"].values()))
 
 
 def encode_result(result: Result, started: Sequence[tuple[int, int]] = (), environment: str = "") -> bytes:
@@ -95,6 +104,8 @@ def encode_result(result: Result, started: Sequence[tuple[int, int]] = (), envir
         text += f',"digest":{_encode(result.digest)}'
     if environment:
         text += f',"environment":"{environment}"'
+    if result.done_before:
+        text += ',"done_before":true'
     if started:
         pairs = ",".join(f"[{sequence},{group}]" for sequence, group in started)
         text += f',"started":[{pairs}]'
@@ -136,4 +147,5 @@ def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[st
         environment,
         versions,
         began,
+        record.get("done_before", False),
     )

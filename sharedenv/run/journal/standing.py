@@ -37,6 +37,7 @@ class Standing:
     alive      sessions at work
     seconds    that sessions worked, added up where they followed each other
     heard      when it was last heard of, seconds since the epoch
+    before     cases of those that succeeded that were done before, as their products were there
     """
 
     state: str
@@ -47,6 +48,7 @@ class Standing:
     alive: tuple[SessionState, ...]
     seconds: float
     heard: float
+    before: int = 0
 
     @property
     def left(self) -> int:
@@ -69,6 +71,7 @@ def stand(total: int, results: Mapping[int, Result], sessions: Sequence[SessionS
         alive,
         _covered(sessions, now),
         heard,
+        sum(1 for result in results.values() if result.done_before),
     )
 
 
