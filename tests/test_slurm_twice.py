@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -193,7 +194,7 @@ def test_srun_with_several_tasks_runs_nothing_twice(on: Submitting) -> None:
     """#SBATCH --ntasks=2 with srun in front: by the words of the hint each case once."""
     on.copies(4, [], BODY)
     on.call("build", "case*/script.py")
-    own = f"{sys.executable} -m sharedenv"
+    own = f"{shlex.quote(sys.executable)} -m sharedenv"
     script = on.path / "job.sh"
     script.write_text(f"#!/bin/bash\n#SBATCH --ntasks=2\nsrun {own} run --no-build 'case*/script.py'\n")
     job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", str(script), env=on.env, cwd=on.path)
