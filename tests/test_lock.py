@@ -371,7 +371,7 @@ _ENTRIES = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.lists(_ENTRIES, max_size=3))
 def test_what_is_written_is_what_is_read(entries: list[Entry]) -> None:
     """Whatever scripts ask for: the entries are the same, their ids, and the bytes written again."""
