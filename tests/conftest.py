@@ -16,13 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import hypothesis
 import pytest
 
 from tests.slurm import Cluster, require_slurm, running_cluster
 from tests.wheels import make_index, make_wheel
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `scripts/test &`: what is started would never hear a Ctrl-C
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for _signal in (signal.SIGINT, signal.SIGHUP):  # `scripts/test &` in a shell, `nohup scripts/test`: what is started would never hear them
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL if _signal is signal.SIGHUP else signal.default_int_handler)
+
+# tests don't time: neither may a machine that is busy make an example too slow
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 #: variables of this machine that would change what a test sees
 _LEAKING = ("UV_", "SHAREDENV_", "SLURM_", "PBS_", "LSB_", "SGE_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON", "XDG_")

@@ -1,8 +1,7 @@
 """A program that puts what isn't a file in the place of each file of a pool, runs commands, and tells what came of them.
 
-Words: the project's folder, kinds of things (see KINDS; none: one for each file, in turn) and, after `--`, names of files in the pool (none: all). One JSON line on stdout a
-command that waited, or ended by a signal, in a bug or without a word for what it couldn't do. Each command is a fork that has all
-imported, with so much memory and time as a sound one never needs; the pool is what it was before, each time.
+Words: the project's folder, kinds of things (see KINDS; none: for each file one of IN_TURN). One JSON line on stdout a command that waited,
+or ended by a signal, in a bug or without a word for what it couldn't do. Each command is a fork that has all imported, with so much memory and time as a sound one never needs; the pool is what it was before, each time.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ KINDS: dict[str, Callable[[str], None]] = {
     "folder": os.mkdir,
     "huge": _sparse,
 }
+IN_TURN = ("zero", "socket", "huge")
 
 _RUNS = (("status",), ("status", "--all"), ("cancel",), ("prune", "--dry-run"), ("run", "--resume"))
 _ENVIRONMENTS = (("list",), ("show", "s.py"), ("verify",), ("which", "s.py"), ("exec", "s.py"), ("build", "s.py"))
@@ -59,12 +59,12 @@ def commands_for(name: str) -> tuple[tuple[str, ...], ...]:
 
 
 def files_of(pool: Path) -> list[str]:
-    """The files of a pool, relative to it: of what packages have put into environments, one of each kind."""
+    """The files of a pool, relative to it: of what packages and uv have put into environments, which are read alike, one of each kind."""
     found, seen = [], set()
     for path in sorted(pool.rglob("*")):
         name = str(path.relative_to(pool))
         if path.is_file() and not path.is_symlink():
-            kind = path.suffix if "/lib/" in name else path.name if name.startswith("envs/") else name
+            kind = path.suffix if "/lib/" in name else path.stem if "/bin/" in name else path.name if name.startswith("envs/") else name
             if kind not in seen:
                 seen.add(kind)
                 found.append(name)
@@ -137,16 +137,15 @@ def damaged(pool: Path, name: str, kind: str) -> Iterator[None]:
 
 def main() -> None:
     """As above."""
-    project, *rest = sys.argv[1:]
-    kinds, names = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
+    project, *kinds = sys.argv[1:]
     pool = Path(project, ".sharedenv")
     os.chdir(project)
     # warm: all that the commands import
     import sharedenv.cli.main  # noqa: F401 - loaded once, before the forks
 
     said = Path(tempfile.mkstemp()[1])
-    for number, name in enumerate(names or files_of(pool)):
-        for kind in kinds or [list(KINDS)[number % len(KINDS)]]:
+    for number, name in enumerate(files_of(pool)):
+        for kind in kinds or [IN_TURN[number % len(IN_TURN)]]:
             with damaged(pool, name, kind):
                 told = [(words, *run(words, said)) for words in commands_for(name)]
             for words, status, took, text in told:

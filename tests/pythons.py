@@ -36,8 +36,8 @@ def serve_python(folder: Path) -> dict[str, str]:
         (tree / "bin" / name).symlink_to(BASE.name)
     library = tree / "lib" / BASE.name
     library.mkdir(parents=True)
-    [data] = Path(sysconfig.get_path("stdlib")).glob("_sysconfigdata_*.py")  # uv makes it fit the place
-    (library / data.name).write_bytes(data.read_bytes())
+    for data in Path(sysconfig.get_path("stdlib")).glob("_sysconfigdata_*.py"):  # uv makes it fit the place; Debian has two
+        (library / data.name).write_bytes(data.read_bytes())
     with tarfile.open(folder / "python.tar.gz", "w:gz") as archive:
         archive.add(tree, "python")
     return {

@@ -313,7 +313,7 @@ def test_a_run_that_is_ended_while_it_builds_again_what_was_just_pruned_takes_uv
     project.script("a.py", ["alpha"])
     project.call("build", "a.py")
     prune = f"chmod -R u+w '{project.pool}/envs'; rm -rf '{project.pool}/envs'/* '{project.pool}/keys'/*"
-    ended_with_uv(project, tmp_path, ["run", "a.py"], number, {**preloaded(tmp_path, PRUNED), "PRUNE": prune})
+    ended_with_uv(project, tmp_path, ["run", "a.py"], number, {**preloaded(tmp_path, SLOW + PRUNED), "PRUNE": prune})
     assert "1 not run" in project.call("status").stdout
 
 

@@ -102,8 +102,9 @@ class Installer:
 
     def prefix(self) -> Path:
         """pip --prefix."""
-        self._pip(BASE, "install", "--prefix", str(self.folder / "a prefix"), "--no-deps", "--ignore-installed", str(self.wheel))
-        return self._finished(self.folder / "a prefix")
+        prefix = self.folder / "a prefix"
+        self._pip(BASE, "install", "--prefix", str(prefix), "--no-deps", "--ignore-installed", str(self.wheel))
+        return self._finished(prefix / "local" if (prefix / "local").is_dir() else prefix)  # Debian's Python has it there
 
     def target(self) -> Path:
         """pip --target: packages and commands in one folder."""

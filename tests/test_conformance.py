@@ -50,10 +50,6 @@ def _on(versions: Sequence[str]) -> pytest.MarkDecorator:
 
 
 each_python = _on(VERSIONS)
-#: the ways through the whole command: what differs between versions of Python is in the fork server, which sees each of them
-three_pythons = _on(("3.8", "3.11", "3.13"))
-
-
 def _env(tmp_path: Path) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -126,7 +122,7 @@ class Ready:
         self.python = str(environment / "bin" / "python")
 
 
-@three_pythons
+@_on(("3.13",))  # it becomes that Python: nothing of ours runs in it that could differ between versions
 def test_exec_is_like_the_python_itself(project: Project, python: str) -> None:
     which = [sample for sample in samples() if sample.name not in NOT_OF_EXEC]
     ready = Ready(project, python, which)
@@ -136,7 +132,7 @@ def test_exec_is_like_the_python_itself(project: Project, python: str) -> None:
     _compare(expected, run_bare(place, which, lambda sample: [*ours, place.script(sample), *sample.arguments], ready.env), {})
 
 
-@three_pythons
+@_on(("3.8", "3.13"))  # the oldest and the newest: what lies between the fork server above sees
 def test_run_is_like_the_python_itself(project: Project, python: str) -> None:
     """Without and with `--preload`: both are compared with one round of all scripts in the bare Python."""
     which = [sample for sample in samples() if sample.name not in NOT_OF_EXEC and not sample.arguments and not sample.variables]

@@ -321,5 +321,5 @@ def test_held_versions_that_a_folder_has_replaced(project: Project, inside: bool
     if inside:
         (held / "file").touch()
     told = project.call("build", "--rebuild", "s.py", status=3).stderr
-    project.shell(f"{sys.executable} -m {told.rpartition('hint: ')[2]}")
+    project.shell(f"{shlex.quote(sys.executable)} -m {told.rpartition('hint: ')[2]}")
     assert held.is_file() and project.call("build", "--rebuild", "s.py")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import UNPRIVILEGED, Project
+from tests.conftest import UNPRIVILEGED, Project, opened
 from tests.faults import require
 from tests.test_build_faults import RUNS, end, holder, sound
 
@@ -92,7 +92,8 @@ def test_two_keys_that_begin_alike_never_share(project: Project) -> None:
 def test_links_that_outlive_their_environment_count_as_none(project: Project) -> None:
     project.script("s.py", ["alpha"], RUNS)
     project.call("exec", "s.py")
-    subprocess.run(["rm", "-rf", str(project.environments[0])], check=True)
+    with opened(project.environments[0]):
+        subprocess.run(["rm", "-rf", str(project.environments[0])], check=True)
     assert any((project.pool / "keys").iterdir()) and any((project.pool / "index").iterdir())
     assert project.call("which", "s.py", status=1).stdout == ""
     assert project.call("exec", "--no-build", "s.py", status=125).stdout == ""

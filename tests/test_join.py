@@ -49,6 +49,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
+def wait_for_cases(project: Project, count: int) -> None:
+    wait_for(lambda: begun(project).total() >= count)
+
+
 def folder(project: Project, run: str) -> Path:
     return project.pool / "runs" / run
 
@@ -136,8 +140,11 @@ def test_whenever_workers_are_killed_each_script_begins_once_and_what_is_lost_is
     run = plan(project, 400, seconds=0.1)
     killed = 0
     while killed < 30:
+        some = chance.randrange(16)  # none: they are killed on their way, too
+        least = begun(project).total() + some
         workers = [project.start("join", run, "-j2", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
-        time.sleep(chance.uniform(0.1, 0.9))
+        wait_for_cases(project, least)
+        time.sleep(chance.uniform(0.0, 0.1 if some else 0.5))
         for worker in workers:
             worker.send_signal(signal.SIGKILL)
             worker.wait()

@@ -44,7 +44,7 @@ def payload(
 
 randoms = st.randoms(use_true_random=False)
 #: the same examples in every run, however busy the machine
-steady = settings(deadline=None, derandomize=True, max_examples=150)
+steady = settings(derandomize=True, max_examples=150)
 
 
 @steady

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from sharedenv.key.project_lock import Entry, LockError, ProjectLock, parse_project_lock
 from sharedenv.key.versions import File, Git, Pin, Versions
 from sharedenv.start.environ import platform_tag
-from tests.conftest import Project
+from tests.conftest import Project, make_removable
 from tests.slurm import Cluster
 from tests.test_canonical import PRINT_LIB, make_library
 from tests.test_drift import change
@@ -70,7 +71,7 @@ def test_a_folder_copied_without_its_pool_has_the_same_versions(project: Project
     make_wheel(index, "alpha", "1.1")
     assert [path.name for path in other.path.rglob("*.lock")] == ["sharedenv.lock"]
     if command == "activate":
-        assert other.shell(f'eval "$({sys.executable} -m sharedenv activate case7/script.py)" && python case9/script.py').endswith("1.0\n")
+        assert other.shell(f'eval "$({shlex.quote(sys.executable)} -m sharedenv activate case7/script.py)" && python case9/script.py').endswith("1.0\n")
     elif command != "build":
         other.call(command, "case7/script.py")
     told = other.call("run", "case*/script.py").stdout
@@ -211,6 +212,7 @@ def test_from_a_cases_folder_the_lock_above_counts(project: Project) -> None:
     project.copies(2, ["alpha<2"], SHOW)
     project.call("lock", "case*/script.py")
     for command in ("build", "exec"):
+        make_removable(project.path)
         shutil.rmtree(project.pool, ignore_errors=True)
         project.call(command, "script.py", cwd=project.path / "case1")
         assert project.pool.is_dir() and not (project.path / "case1/.sharedenv").exists()
@@ -369,7 +371,7 @@ _ENTRIES = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.lists(_ENTRIES, max_size=3))
 def test_what_is_written_is_what_is_read(entries: list[Entry]) -> None:
     """Whatever scripts ask for: the entries are the same, their ids, and the bytes written again."""

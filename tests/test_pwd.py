@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
 import pytest
@@ -67,7 +68,7 @@ def test_exec_changes_no_folder(cases: Project) -> None:
     """Neither is PWD what the current folder is called by the kernel, where the shell came by another name."""
     (cases.path / "link").symlink_to("case1")
     for command in ("sharedenv exec script.py", "sharedenv exec -- script.py"):  # the fast way, and the full one
-        cases.shell(f"cd link && {command.replace('sharedenv', sys.executable + ' -m sharedenv')}")
+        cases.shell(f"cd link && {command.replace('sharedenv', shlex.quote(sys.executable) + ' -m sharedenv')}")
     assert (cases.path / "case1" / "result.txt").read_text() == f"{cases.path}/link {cases.path} True {cases.path}/link\n" * 2
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -86,7 +88,9 @@ def test_what_waits_on_another_cluster_is_not_submitted_here(on: Submitting, oth
 def test_no_answer_of_squeue_counts_as_living(on: Submitting) -> None:
     on.copies(1, [], BODY)
     run, job = on.submit("--sbatch", "--hold", "case1/script.py")
-    silent = {**on.env, "SLURM_CONF": "/nonexistent/slurm.conf"}
+    there = (on.cluster.folder / "slurm.conf").read_text()
+    (on.path / "slurm.conf").write_text(re.sub("SlurmctldPort=.*", "SlurmctldPort=1", there))  # where no controller listens
+    silent = {**on.env, "SLURM_CONF": str(on.path / "slurm.conf")}
     assert f"error: run {run} may not be over" in on.call("run", "--resume", env=silent, status=2).stderr
     on.call("run", "--resume", "--insist", env=silent)
     assert on.ran() == cases(1)
@@ -193,7 +197,7 @@ def test_srun_with_several_tasks_runs_nothing_twice(on: Submitting) -> None:
     """#SBATCH --ntasks=2 with srun in front: by the words of the hint each case once."""
     on.copies(4, [], BODY)
     on.call("build", "case*/script.py")
-    own = f"{sys.executable} -m sharedenv"
+    own = f"{shlex.quote(sys.executable)} -m sharedenv"
     script = on.path / "job.sh"
     script.write_text(f"#!/bin/bash\n#SBATCH --ntasks=2\nsrun {own} run --no-build 'case*/script.py'\n")
     job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", str(script), env=on.env, cwd=on.path)

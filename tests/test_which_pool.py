@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.run.journal.runs import list_runs
-from tests.conftest import Project
+from tests.conftest import Project, make_removable
 
 
 def _pools(folder: Path) -> list[str]:
@@ -65,7 +65,8 @@ def test_a_script_by_itself_gets_a_pool_beside_it_or_at_the_edge_of_its_project(
     elsewhere.mkdir()
     project.call("exec", str(project.path / "alone/deep/script.py"), cwd=elsewhere)
     assert _pools(project.path) == ["alone/deep"]
-    shutil.rmtree(project.path / "alone/deep/.sharedenv", ignore_errors=True)
+    make_removable(project.path / "alone/deep/.sharedenv")
+    shutil.rmtree(project.path / "alone/deep/.sharedenv")
     (project.path / "alone" / "pyproject.toml").touch()
     project.call("exec", "script.py", cwd=project.path / "alone/deep")
     assert _pools(project.path) == ["alone"] or (project.path / "alone" / ".sharedenv" / "pool.json").exists()

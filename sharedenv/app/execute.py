@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sharedenv.app.build import taking_builds_along
+from sharedenv.app.build import result_of, taking_builds_along
 from sharedenv.app.recorder import Display, Recorder
 from sharedenv.app.sets import lost_set, put_down, with_sets
 from sharedenv.app.work import Work
@@ -219,7 +219,8 @@ class Delivery:
                 if isinstance(found, Environment):
                     environment = found
                 elif self._options is not None:
-                    environment = self._builder(self._options).build(need)
+                    # in a thread, as every build: a signal that comes while uv is being started would lose it
+                    environment = result_of(self._builder(self._options).build_all([need], 1)[key])
                 else:
                     break
         raise SharedenvError(
