@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterable
 
 from sharedenv.run.case import Case, Result
 from sharedenv.run.pipe import Pipe
@@ -15,6 +16,12 @@ from sharedenv.run.telling import last_lines
 #: seconds for which an attempt whose script has ended is not reported yet while something that it started holds its output:
 #: most often what the output went through (`tee`), which has the last lines still
 LINGER = 0.5
+
+
+def at_work(slots: Iterable[Slot]) -> tuple[tuple[float, ...], str]:
+    """Seconds for which each attempt has run, the longest first, and the path of the script that has."""
+    now, found = time.monotonic(), sorted(slots, key=lambda slot: slot.began)
+    return tuple(now - slot.began for slot in found), found[0].case.script if found else ""
 
 
 Outputs = tuple[Spool | Capture, Spool | Capture]
