@@ -39,11 +39,12 @@ MAY_IMPORT = {
     "difference": {"payload"},
     "canonical": {"errors", "key", "lock", "payload", "reading", "requirement", "secret", "settings", "start", "toml"},
     "plan": {"discover", "payload", "problems", "script", "start"},
+    "uv_trouble": set(),
     "uv_words": set(),
     "uv": {"errors", "process", "uv_words"},
     "pool": {
         "canonical", "difference", "errors", "key", "payload", "plan", "problems", "process", "project_lock", "reading", "script", "secret", "settings",
-        "start", "tool_uv", "uv", "uv_words", "versions",
+        "start", "tool_uv", "uv", "uv_trouble", "uv_words", "versions",
     },
     "run": {"errors", "plan", "pool", "process", "settings", "start", "versions"},
     "slurm": {"errors", "plan", "pool", "process", "run", "settings", "start"},
@@ -178,7 +179,7 @@ def test_nothing_prints_or_exits_below_its_room() -> None:
 
 
 #: modules about the command line itself: its frame, its types of values, what the user gave
-KNOW_CLICK = {"main", "options", "arguments", "completion", "given", "help", "scripts"}
+KNOW_CLICK = {"main", "anywhere", "options", "arguments", "completion", "given", "help", "scripts"}
 
 
 @pytest.mark.parametrize("module", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.stem)

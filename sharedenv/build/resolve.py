@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sharedenv.build.construct import Construction, in_own_tmpdir, prepare
+from sharedenv.build.construct import in_own_tmpdir, prepare
+from sharedenv.build.construction import Construction
 from sharedenv.build.interpreter import Search, find_interpreter
 from sharedenv.build.sources import Source, locate, write_text
 from sharedenv.build.uv import TARGETS, UvFailed, resolve_pylock

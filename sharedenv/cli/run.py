@@ -24,7 +24,7 @@ from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.pool.store import published
@@ -33,6 +33,7 @@ from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, printable, short_path
+from sharedenv.run.case import UNBUILT
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
@@ -59,6 +60,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
+@skip_bad_option
 @option("--jobs", "-j", type=Jobs(), metavar="N", help=_JOBS)
 @case_options
 @option("--delay", type=duration, default=0.0, metavar="TIME", help="Wait this long between two starts.")
@@ -191,7 +193,7 @@ def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:
 
         if text := hidden_run(work.layout, work.run, console):
             console.say(text)
-    return 0
+    return tell_bad(work.plan, console)
 
 
 def _tell_unrun(console: Console, work: Work, before: str) -> int:
@@ -212,7 +214,7 @@ def _share(given: Mapping[str, Any]) -> Share | None:
 
 def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
     """Tells what the plan warns of, once for all scripts: not in each task of an array, nor again after the build."""
-    if not work.plan.warnings or no_build or asked.share is not None:
+    if not (work.plan.warnings or work.plan.bad) or no_build or asked.share is not None:
         return
     from sharedenv.cluster.share import array_name  # noqa: PLC0415 - only where there is something to tell
 
@@ -265,11 +267,14 @@ def _dry_run(work: Work, console: Console) -> int:
     if missing:
         console.say(f"{count(missing, 'environment')} would be built")
     console.say(f"{count(len(work.cases), 'script')} would run")
-    return 0
+    return tell_bad(work.plan, console)
 
 
 def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -> int:
-    results = dict(ended.outcome.results)
+    results = {
+        sequence: replace(result, error=f"{UNBUILT} (why: above)") if result.unbuilt and ended.errors else result
+        for sequence, result in ended.outcome.results.items()
+    }
     summary = summarize(work.cases, results, ended.seconds)
     if ended.errors:
         console.errors(ended.errors)
@@ -288,6 +293,7 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -
             cause=f"they will be run again: cases {numbers}{' …' if len(ended.unwritten) > 20 else ''}",
             hint=f"df -h -i {shlex.quote(work.layout.path)}",
         ))
+    bad = tell_bad(work.plan, console)
     left = summary.left or ended.unwritten
     kept = journal.path.startswith(work.layout.path + os.sep)
     if kept and (left or summary.failed or work.settled):
@@ -298,4 +304,4 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -
         return EXIT_INTERRUPTED
     if ended.errors:
         return EXIT_BUILD
-    return EXIT_FAILED if summary.failed or left or work.settled else 0
+    return EXIT_FAILED if summary.failed or left or work.settled else bad

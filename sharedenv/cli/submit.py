@@ -23,7 +23,7 @@ from sharedenv.cli.cases import case_options, choose_sets, create_journal, resum
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_bad_option, tell_bad, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
@@ -61,6 +61,7 @@ class Lines(click.types.StringParamType):
 @contrary("build_job", "no_build", why="the one builds, the other does not")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
+@skip_bad_option
 @option("--tasks", type=click.IntRange(min=1), metavar="N", help="Share the scripts out among N tasks.")
 @option("--per-task", type=click.IntRange(min=1), metavar="N", help="Give each task N scripts.")
 @option("--max-running", type=click.IntRange(min=1), metavar="N", help="Let no more than N tasks run at once.")
@@ -138,7 +139,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
         console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
     console.result(run.id)
-    return wait(run, (*queued, array), here, console) if given["wait"] else 0
+    status = wait(run, (*queued, array), here, console) if given["wait"] else 0
+    return max(status, tell_bad(work.plan, console))
 
 
 def _refuse_joinable(run: Run) -> None:

@@ -11,10 +11,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.report.words import printable
+from sharedenv.report.words import count, printable
 from sharedenv.values import frozen
 
 _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
+
+
+def by_cause(errors: Sequence[SharedenvError]) -> list[SharedenvError]:
+    """Errors, each cause told once: the first that it met, and how many more."""
+    found: dict[str, list[SharedenvError]] = {}
+    for error in errors:
+        found.setdefault((error.cause or error.message).partition("\n")[0], []).append(error)
+    return [_with_more(first, len(more)) for first, *more in found.values()]
+
+
+def _with_more(error: SharedenvError, more: int) -> SharedenvError:
+    if not more:
+        return error
+    message = f"{error.message} ({count(more, 'more error', 'more errors')} for the same reason)"
+    return SharedenvError(message, cause=error.cause, hint=error.hint, exit_code=error.exit_code)
 
 
 @frozen
@@ -66,9 +81,9 @@ class Console:
         self.errors([error])
 
     def errors(self, errors: Sequence[SharedenvError]) -> None:
-        """Several errors, an empty line between two; always shown."""
+        """Several errors, an empty line between two, and of those with one cause the first; always shown."""
         if errors:
-            _tell("\n\n".join(map(self.error_text, errors)))
+            _tell("\n\n".join(map(self.error_text, by_cause(errors))))
 
     def error_text(self, error: SharedenvError) -> str:
         """`error: …`, `  cause: …` (further lines indented under the first), a blank line, `hint: …`."""

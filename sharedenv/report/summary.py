@@ -16,6 +16,7 @@ NAMED = 3  #: scripts named in each group
 REST = 10  #: scripts named of those that are in no group shown
 _NAME = re.compile(r"[\w-]|\.\w")  # part of a path's name
 _WIDTH = 160  # characters of a script's own words
+_HEAD = 70  # of those, from the beginning; the others are from the end
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")  # an address of an object is one, too
 
 
@@ -120,7 +121,8 @@ def words(case: Case, result: Result) -> str:
     own = last_words(result.tail)
     said = how if not own or (result.error and not result.error.startswith("timed out")) else f"{how}: {own}"
     said = _without(said.replace(case.script, "SCRIPT"), case.folder.rstrip("/"))
-    return printable(said if len(said) <= _WIDTH else said[:_WIDTH] + "…")
+    # what went wrong stands at the end as often as at the beginning: a path between them is what can be missed
+    return printable(said if len(said) <= _WIDTH else f"{said[:_HEAD]}…{said[_HEAD - _WIDTH:]}")
 
 
 def _without(said: str, folder: str) -> str:
