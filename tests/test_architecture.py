@@ -53,7 +53,7 @@ MAY_IMPORT = {
         "discover", "errors", "exported", "key", "payload", "plan", "pool", "process", "project_lock", "report", "run", "settings", "slurm", "start", "uv", "versions",
     },
     "cli": {
-        "app", "difference", "discover", "errors", "key", "payload", "plan", "pool", "process", "project_lock", "report", "run", "settings",
+        "app", "difference", "discover", "errors", "key", "payload", "plan", "pool", "problems", "process", "project_lock", "report", "run", "settings",
         "slurm", "start",
     },
     "entry": {"cli", "errors", "start"},

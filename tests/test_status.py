@@ -80,6 +80,7 @@ def test_where_nothing_waits_the_last_ones_are_named_and_no_time_is_left() -> No
     assert live_line(one, pace, 60, plain) == "8 of 9 · 1 running: case123/script.py for 4 min 0 s"
     assert live_line(one, pace, 50, plain) == "8 of 9 · 1 running: …e123/script.py for 4 min 0 s"
     assert live_line(one, pace, 40, plain) == "8 of 9 · 1 running for 4 min 0 s"
+    assert live_line(replace(one, failed=1), pace, 40, plain) == "9 of 9 · 1 failed · 1 running"
     assert live_line(three, pace, 50, plain) == "6 of 9 · 3 running, longest for 4 min 0 s"
     for width in range(1, 200):
         assert len(live_line(three, pace, width, plain)) < max(width, 7)

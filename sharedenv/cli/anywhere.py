@@ -1,4 +1,4 @@
-"""The options before the command, taken after it too: `sharedenv status -q`."""
+"""What every command has beside its own: the options of the frame, taken after it too (`sharedenv status -q`), and examples."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from typing import Any
 
 import click
 
+from sharedenv.cli.examples import examples
 from sharedenv.report.console import Console
 
+_COMPLETED: set[str] = set()  # names of commands that have it all
 
-def take_frame_options(command: click.Command, frame: click.Command) -> click.Command:
-    """The command, which now takes those of the frame's options that it has no own meaning for."""
+def completed(command: click.Command, frame: click.Command) -> click.Command:
+    """The command, which now takes those of the frame's options that it has no own meaning for, and ends its -h with examples."""
+    name = command.name or ""
+    if name not in _COMPLETED:
+        _COMPLETED.add(name)
+        _take_options(command, frame)
+        command.epilog = "\n\n".join(filter(None, (command.epilog, f"\b\n{examples(name)}")))
+    return command
+
+
+def _take_options(command: click.Command, frame: click.Command) -> None:
     own = {word for parameter in command.params for word in parameter.opts}
     for parameter in frame.params:
         if isinstance(parameter, click.Option) and parameter.name in _TAKEN and not own.intersection(parameter.opts):
             command.params.append(_after(parameter))
-    return command
 
 
 def _after(option: click.Option) -> click.Option:

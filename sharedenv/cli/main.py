@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sharedenv import __version__
-from sharedenv.cli.anywhere import take_frame_options
+from sharedenv.cli.anywhere import completed
 from sharedenv.cli.options import option, wants_document
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
@@ -65,7 +65,7 @@ class Commands(click.Group):
             return None
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        return take_frame_options(command, cli) if "pool" not in {one.name for one in command.params} else command
+        return completed(command, cli)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands, and the options before them."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import Need
 from sharedenv.pool.store import Environment
-from sharedenv.report.console import Console
+from sharedenv.report.console import Console, columns
 from sharedenv.report.words import count, duration, printable, short_path, size
+from sharedenv.report.wrap import wrapped
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
@@ -120,7 +121,7 @@ class BuildProgress:
     def _say(self, text: str) -> None:
         with self._lock:
             if self._live is not None:
-                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                self._live.console.print(wrapped(text, columns()), markup=False, highlight=False, soft_wrap=True)
                 return
         self._console.say(text)
 

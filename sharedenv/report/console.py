@@ -6,12 +6,14 @@ import contextlib
 import os
 import re
 import shlex
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.report.words import count, printable
+from sharedenv.report.wrap import wrapped
 from sharedenv.values import frozen
 
 _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
@@ -44,8 +46,8 @@ class Console:
 
     @property
     def live(self) -> bool:
-        """Whether stderr is a terminal on which a line may be redrawn."""
-        return self.verbosity >= 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        """Whether stderr is a terminal on which a line may be redrawn: not where stdout is a pipe, whose end may write there, too."""
+        return self.verbosity >= 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not _is_pipe(1)
 
     @property
     def colored(self) -> bool:
@@ -133,8 +135,25 @@ def _harmless(text: str, control: re.Pattern[str] = _CONTROL) -> str:
     return control.sub(lambda found: printable(found[0]), text)
 
 
+def columns() -> int:
+    """How wide the terminal is on which people read."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _is_pipe(descriptor: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
 def _tell(text: str) -> None:
     text = _harmless(text, _CONTROL_BUT_STYLES)
+    if sys.stderr.isatty():
+        text = wrapped(text, columns())
     # a full disk under a log, a reader or a terminal that has gone: no reason to end what works, and nobody to tell
     with contextlib.suppress(OSError):
         sys.stderr.flush()

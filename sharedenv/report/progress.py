@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from sharedenv.report.console import Console, write_all
+from sharedenv.report.console import Console, columns, write_all
 from sharedenv.report.words import count, duration, estimate
 from sharedenv.run.orders import Counts
 from sharedenv.values import frozen
@@ -98,14 +96,16 @@ def live_line(
 
 
 def _fitting(counts: Counts, pace: Pace, width: int, name: Callable[[str], str]) -> str:
-    """What fits of all there is to say: of the one that is named goes its limit, then the beginning of its name, then the name."""
-    said = parts(counts, pace, name)
-    if counts.oldest and len(" · ".join(said)) > width:
-        counts = replace(counts, limit=None)
-        said = parts(counts, pace, name)
-        if (over := len(" · ".join(said)) - width) > 0:
-            room = len(name(counts.oldest)) - over
-            said = parts(counts if room >= SHORTEST else replace(counts, oldest=""), pace, lambda path: _end(name(path), room))
+    """What fits of all there is to say: of the one that is named goes its limit, then the beginning of its name, the name, its time."""
+    unlimited = replace(counts, limit=None)
+    text = " · ".join(parts(unlimited, pace, name))
+    room = max(len(name(counts.oldest)) + width - len(text), 0)
+    shapes = [counts, unlimited, unlimited, replace(unlimited, oldest=""), replace(unlimited, oldest="", ages=())]
+    for number, shape in enumerate(shapes):
+        short = number == 2 and room >= SHORTEST
+        said = parts(shape, pace, (lambda path: _end(name(path), room)) if short else name)
+        if len(" · ".join(said)) <= width:
+            return " · ".join(said)
     while len(said) > 1 and len(" · ".join(said)) > width:
         said.pop()
     return " · ".join(said)
@@ -150,7 +150,7 @@ class Progress:
         pace = self._pace(now, counts.succeeded + counts.failed)
         if self._console.live:
             self._due = now + REDRAW
-            line = live_line(counts, pace, _columns(), self._console.style, self._name)
+            line = live_line(counts, pace, columns(), self._console.style, self._name)
             _draw(_ERASE + line)
             self._shown = True
         else:
@@ -179,10 +179,3 @@ class Progress:
 def _draw(text: str) -> None:
     with contextlib.suppress(OSError):  # the terminal has gone: no reason to end what runs
         write_all(2, text.encode())
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except OSError:
-        return 80
