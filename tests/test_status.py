@@ -86,6 +86,13 @@ def test_where_nothing_waits_the_last_ones_are_named_and_no_time_is_left() -> No
         assert len(live_line(three, pace, width, plain)) < max(width, 7)
 
 
+def test_what_a_build_does_is_told_where_there_is_room() -> None:
+    counts, pace = Counts(9, 0, 0, 0, 1, waiting=9), Pace(12.0, None, "downloading numpy: 12 of 29 MB")
+    assert plain_line(counts, pace) == "12 s: 0 of 9, building 1 environment: downloading numpy: 12 of 29 MB"
+    assert live_line(counts, pace, 80, plain).endswith("0 of 9 · building 1 environment: downloading numpy: 12 of 29 MB")
+    assert live_line(counts, pace, 40, plain) == "0 of 9 · building 1 environment"
+
+
 def test_time_left_counts_what_waits_and_what_is_at_work() -> None:
     """Four slots, ten seconds each: 40 that wait take 100 s, and those at work are half through."""
     at_work = Counts(100, 56, 0, 4, 0, waiting=40, ages=(5.0, 5.0, 5.0, 5.0))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.build.follow import following
 from sharedenv.build.uv_trouble import Kind, trouble
+from sharedenv.build.uv_words import Phases
 from tests.conftest import Project
-from tests.faults import mounted, require
+from tests.faults import mounted, require, wait_for
 from tests.wheels import make_wheel
 
 REFUSED = "http://127.0.0.1:9/simple"
@@ -286,3 +288,39 @@ def test_after_the_first_failure_uv_tries_once(project: Project, tmp_path: Path)
     env = {"UV_DEFAULT_INDEX": REFUSED, "UV_HTTP_RETRIES": "1", "SHAREDENV_UV": str(uv)}
     told(project, "build", "-j1", "case*/script.py", **env)
     assert seen.read_text() == "1\n0\n0\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ((), ""),
+        (("Resolved 4 packages in 1.29s",), "downloading"),
+        (("Resolved 4 packages in 1.29s", "Downloading pandas (11.8MiB)", "Downloading numpy (16.1MiB)"), "downloading pandas, numpy: 0 of 29 MB"),
+        (("Downloading a (1.0GiB)", "Downloading b (16.1MiB)", " Downloaded b"), "downloading a: 17 of 1,091 MB"),
+        (("Downloading a (1MiB)", "Downloading b (1MiB)", "Downloading c (512.0KiB)"), "downloading a, b and 1 more: 0 of 3 MB"),
+        (("Downloading a (1.0MiB)", " Downloaded a"), "unpacking"),
+        (("   Building a==1.0",), "building a==1.0"),
+        (("   Building a==1.0", "      Built a==1.0"), "unpacking"),
+        (("Prepared 4 packages in 5.59s",), "installing"),
+        (("Prepared 4 packages in 5.59s", "Installed 4 packages in 842ms"), "compiling bytecode"),
+        (("warning: something", " + numpy==2.4.6"), ""),
+    ],
+)
+def test_what_uv_does_is_told_from_its_lines(lines: tuple[str, ...], text: str) -> None:
+    phases = Phases()
+    for line in lines:
+        phases.hear(line)
+    assert phases.text == text
+
+
+def test_what_uv_does_is_told_while_it_does_it(tmp_path: Path) -> None:
+    """From a log that grows, by whole lines."""
+    told: list[str] = []
+    with (tmp_path / "log").open("x+") as log:
+        log.write("Prepared 9 packages\n")  # of a program before
+        with following(log, told.append):
+            for text, said in (("Resolved 2 pack", 0), ("ages in 1s\nDownloading a (2MiB)\n", 1), (" Downloaded a\nPrepared 2 packages in 1s\n", 2)):
+                log.write(text)
+                log.flush()
+                wait_for(lambda said=said: len(told) == said)  # type: ignore[misc]  # bound now
+    assert told == ["downloading a: 0 of 2 MB", "installing"]

@@ -15,6 +15,7 @@ from typing import IO
 from sharedenv.build.build_error import below, build_error
 from sharedenv.build.construction import Construction
 from sharedenv.build.exact import check_held, constraints, digest_of, find_held, held_error, not_held, pin, source_of, sync_held
+from sharedenv.build.follow import following
 from sharedenv.build.interpreter import Search
 from sharedenv.build.left import PREFIX, clear_left
 from sharedenv.build.locked import locked_script
@@ -210,16 +211,17 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions
     venv = os.path.join(folder, VENV)
     make_venv(work.uv, install.python, venv, environ, folder, log)
     probed = _probe(venv, install.requires, install.loose, environ)
-    work.step("installing")
+    work.step("resolving" if install.exact is None else "installing")
     flags = list(install.flags)
     if "--compile-bytecode" in flags and not admits(COMPILED, probed.version):
         flags[flags.index("--compile-bytecode")] = "--no-compile-bytecode"
         work.warn(f"no bytecode is compiled: uv can't for Python {probed.version}; first imports are slower")
     versions = None
-    if install.exact is None:
-        _sync(install, work.uv, venv, flags)
-    else:
-        versions = sync_held(install.exact, install.source, venv, flags, probed.version)
+    with following(log, work.step):
+        if install.exact is None:
+            _sync(install, work.uv, venv, flags)
+        else:
+            versions = sync_held(install.exact, install.source, venv, flags, probed.version)
     work.step("checking")
     hide_credentials(venv)
     contents = read_contents(venv)

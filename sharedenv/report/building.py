@@ -21,6 +21,9 @@ from sharedenv.start.environ import current_folder
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_WIDE = 120  # columns from which on a live line has room for all that there is to say of a build
+_NARROW = 60  # below so many it names no environment
+
 
 def made_pool(path: str) -> str:
     """The line for a pool that a command has made."""
@@ -36,6 +39,7 @@ class BuildProgress:
         self._lock = threading.Lock()
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._doing: dict[str, str] = {}
         self._noted: set[str] = set()
         self.built_environments: list[tuple[Need, Environment]] = []
 
@@ -55,7 +59,7 @@ class BuildProgress:
         name = need.payload.key[:SHORT]
         if reason is not None:
             self._say(f"rebuilding environment {name}: {reason}")
-        self._show(need, f"building environment {name} for {_users(need, self._cwd)}")
+        self._show(need, f"building environment {name} for {_users(need, self._cwd)}", "building")
 
     def made_pool(self, path: str) -> None:
         """There was no pool; now there is one."""
@@ -64,11 +68,12 @@ class BuildProgress:
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Somebody else builds it."""
         at = time.strftime("%H:%M:%S", time.localtime(since))
-        self._show(need, f"waiting for environment {need.payload.key[:SHORT]}: {holder} builds it since {at}")
+        self._show(need, f"waiting for environment {need.payload.key[:SHORT]}: {holder} builds it since {at}", "waiting for")
 
     def step(self, need: Need, text: str) -> None:
         """What a build is doing: seen on a terminal, or with -v."""
         with self._lock:
+            self._doing[need.payload.key] = text
             if self._live is not None and (task := self._tasks.get(need.payload.key)) is not None:
                 self._live.update(task, step=text)
                 return
@@ -100,9 +105,17 @@ class BuildProgress:
         """A build failed."""
         self._drop(need)
 
-    def _show(self, need: Need, text: str) -> None:
+    @property
+    def doing(self) -> str:
+        """What the build that is at work does, where there is one alone; else ""."""
+        with self._lock:
+            return next(iter(self._doing.values())) if len(self._doing) == 1 else ""
+
+    def _show(self, need: Need, text: str, briefly: str) -> None:
         with self._lock:
             if self._console.live:
+                if (wide := columns()) < _WIDE:  # what it does comes first
+                    text = briefly if wide < _NARROW else f"{briefly} {need.payload.key[:SHORT]}"
                 live = self._start_live()
                 task = self._tasks.get(need.payload.key)
                 if task is None:
@@ -114,6 +127,7 @@ class BuildProgress:
 
     def _drop(self, need: Need) -> None:
         with self._lock:
+            self._doing.pop(need.payload.key, None)
             task = self._tasks.pop(need.payload.key, None)
             if self._live is not None and task is not None:
                 self._live.remove_task(task)

@@ -23,10 +23,13 @@ _ERASE = "\r\033[K"
 
 @frozen
 class Pace:
-    """Where a run stands in time: seconds since its start, cases a second of late (None before the first has ended)."""
+    """Where a run stands in time: seconds since its start, cases a second of late (None before the first has ended). ``doing``: what
+    the one build that is at work does.
+    """
 
     elapsed: float
     rate: float | None
+    doing: str = ""
 
 
 def rate_text(rate: float) -> str:
@@ -45,7 +48,7 @@ def parts(counts: Counts, pace: Pace, name: Callable[[str], str] = str) -> list[
     if counts.running:
         said.append(f"{counts.running:,} running")
     if counts.building:
-        said.append(f"building {count(counts.building, 'environment')}")
+        said.append(f"building {count(counts.building, 'environment')}" + (f": {pace.doing}" if pace.doing else ""))
     if counts.running and not counts.waiting:  # the end is theirs, and no pace tells of it
         return said if counts.building else _with_oldest(said, counts, name)
     if pace.rate and counts.waiting and not counts.building:  # how long a build takes the pace of scripts doesn't tell
@@ -97,6 +100,8 @@ def live_line(
 
 def _fitting(counts: Counts, pace: Pace, width: int, name: Callable[[str], str]) -> str:
     """What fits of all there is to say: of the one that is named goes its limit, then the beginning of its name, the name, its time."""
+    if len(" · ".join(parts(counts, pace, name))) > width:
+        pace = replace(pace, doing="")
     unlimited = replace(counts, limit=None)
     text = " · ".join(parts(unlimited, pace, name))
     room = max(len(name(counts.oldest)) + width - len(text), 0)
@@ -141,13 +146,13 @@ class Progress:
         """Whether it is time for a line."""
         return self._now() >= self._due and self._console.verbosity >= 0
 
-    def show(self, counts: Counts) -> None:
-        """Draws the line, or writes a plain one."""
+    def show(self, counts: Counts, doing: str = "") -> None:
+        """Draws the line, or writes a plain one; ``doing``: what the one build that is at work does."""
         now = self._now()
         if counts.began is not None and counts.began > self._first:
             self._first = counts.began
             self._samples = deque([(self._first, 0)])
-        pace = self._pace(now, counts.succeeded + counts.failed)
+        pace = replace(self._pace(now, counts.succeeded + counts.failed), doing=doing)
         if self._console.live:
             self._due = now + REDRAW
             line = live_line(counts, pace, columns(), self._console.style, self._name)

@@ -113,7 +113,7 @@ class Screen:
             with self._lock:
                 self._make_room()
                 self._end_line()
-                self._progress.show(batch.counts())
+                self._progress.show(batch.counts(), self._builds.doing if self._builds else "")
 
     def finish(self) -> None:
         """Nothing more comes: passes on what still waits for its turn, and tells what was built. What follows starts on a line of
