@@ -64,9 +64,11 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     earlier = outcomes(old, results)
     asked, added = _asked(old, found.paths, wanted, run)
     resting = 0
+    if (only := wanted.only) is not None:
+        resting, asked = sum(case.sequence not in only for case in asked), [case for case in asked if case.sequence in only]
     if wanted.failed_only:  # the scripts of the others may be whatever they have become
         failed = choose(asked, earlier, failed_only=True)
-        asked, resting = list(failed.cases), failed.resting
+        asked, resting = list(failed.cases), resting + failed.resting
     if added and writer != LOCAL:
         raise _other_shares(run, wanted.share, len(added))
     # one that is new to the run and not there is a slip of the pen: the plan refuses it

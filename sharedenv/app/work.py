@@ -30,6 +30,7 @@ class Wanted:
     arguments  what followed `--`, None when nothing did
     cwd        --cwd, absolute, or None
     lost_too   cases that a worker has begun of whom it isn't known whether he is dead
+    only       sequences of the run's cases that are meant, None for all
     """
 
     selection: Selection
@@ -39,6 +40,7 @@ class Wanted:
     run_id: str | None
     failed_only: bool
     lost_too: bool = False
+    only: frozenset[int] | None = None
 
 
 @frozen

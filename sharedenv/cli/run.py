@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
 #: how its scripts are run
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
+    "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "group", "upgrade", "array", "shard", "dry_run", "fail_fast",
     "lost_too", "insist",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
@@ -90,7 +90,9 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     found = _earlier(asked, given, here, console) if again else None
     if found is not None:
         from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
+        from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
 
+        asked = replace(asked, only=sequences_of(found.run, given["group"]))
         own = inherit(context, found.run, selection, build_options, given)
         build_options, given = own.build_options, dict(own.given)
         work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), build_options, given, console)

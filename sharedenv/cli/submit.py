@@ -20,6 +20,7 @@ from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
+from sharedenv.cli.failures import sequences_of
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -45,8 +46,8 @@ from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
-    "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast", "wait",
-    "insist",
+    "from_file", "null", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "group", "upgrade", "print_only", "fail_fast",
+    "wait", "insist",
 })
 
 
@@ -96,6 +97,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if again:
         found = earlier_run(console.pool, asked, here)
         _refuse_joinable(found.run)
+        asked = replace(asked, only=sequences_of(found.run, given["group"]))
         number = next_number(found.run.path)
         own = inherit(context, found.run, selection, build_options, given)
         selection, build_options = own.selection, own.build_options
@@ -139,8 +141,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
         console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
     console.result(run.id)
-    status = wait(run, (*queued, array), here, console) if given["wait"] else 0
-    return max(status, tell_bad(work.plan, console))
+    return max(wait(run, (*queued, array), here, console) if given["wait"] else 0, tell_bad(work.plan, console))
 
 
 def _refuse_joinable(run: Run) -> None:
