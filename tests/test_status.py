@@ -176,7 +176,7 @@ def test_no_failure_goes_unnamed(project: Project) -> None:
     project.copies(13, body="import os, sys\nsys.exit('kind ' + 'abcdefghijklm'[int(os.path.basename(os.getcwd())[4:]) - 1])")
     told = project.call("run", "-j1", "case*/script.py", status=1).stderr
     assert "further failures are told at the end" in told
-    rest = "  and 3 that said 3 other things; sharedenv -v status … has them all\n"
+    rest = "  and 3 that said 3 other things; sharedenv status --failures has them all\n"
     rest += "      case11/script.py, case12/script.py, case13/script.py\n"
     assert rest in told and rest in project.call("status").stdout
     everything = project.call("-v", "status").stdout

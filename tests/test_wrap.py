@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import struct
+import subprocess
+import termios
+
 import pytest
 
 from sharedenv.report.wrap import wrapped
+from tests.conftest import Project
 
 
 @pytest.mark.parametrize(
@@ -35,3 +42,31 @@ def test_no_word_is_lost_at_any_width() -> None:
         told = wrapped(text, width)
         assert told.split() == text.split()
         assert all(len(line) <= width or len(line.split()) == 1 for line in told.split("\n"))
+
+
+def on_terminal(project: Project, columns: int, *arguments: str, piped: bool) -> str:
+    """What a command says on a terminal of this width; ``piped``: its stdout goes through a pipe."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = project.start(*arguments, stdout=subprocess.PIPE if piped else theirs, stderr=theirs, env={"TERM": "xterm", "NO_COLOR": "1"})
+    os.close(theirs)
+    said = b""
+    while True:
+        try:
+            data = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        said += data
+    os.close(ours)
+    process.communicate()
+    return said.decode()
+
+
+def test_a_live_line_is_drawn_where_nothing_else_can_write_into_it(project: Project) -> None:
+    project.copies(3, ["alpha"], "import time; time.sleep(0.3); print('x')")
+    said = on_terminal(project, 40, "run", "-j1", "case*/script.py", piped=True)
+    assert "\033" not in said, "what reads the pipe may write there, too"
+    lines = said.splitlines()
+    assert "3 scripts in" in said and "building environment" in said
+    assert all(len(line) <= 40 or len(line.split()) == 1 for line in lines), lines
+    assert "\033[K" in on_terminal(project, 40, "run", "-j1", "case*/script.py", piped=False)

@@ -21,6 +21,7 @@ from sharedenv.start.environ import current_folder
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_BUILDING = "building"  # said of what each step says by itself, where there is no room
 _WIDE = 120  # columns from which on a live line has room for all that there is to say of a build
 _NARROW = 60  # below so many it names no environment
 
@@ -59,7 +60,7 @@ class BuildProgress:
         name = need.payload.key[:SHORT]
         if reason is not None:
             self._say(f"rebuilding environment {name}: {reason}")
-        self._show(need, f"building environment {name} for {_users(need, self._cwd)}", "building")
+        self._show(need, f"building environment {name} for {_users(need, self._cwd)}", _BUILDING)
 
     def made_pool(self, path: str) -> None:
         """There was no pool; now there is one."""
@@ -115,7 +116,7 @@ class BuildProgress:
         with self._lock:
             if self._console.live:
                 if (wide := columns()) < _WIDE:  # what it does comes first
-                    text = briefly if wide < _NARROW else f"{briefly} {need.payload.key[:SHORT]}"
+                    text = f"{briefly} {need.payload.key[:SHORT]}" if wide >= _NARROW else "" if briefly == _BUILDING else briefly
                 live = self._start_live()
                 task = self._tasks.get(need.payload.key)
                 if task is None:

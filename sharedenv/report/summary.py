@@ -155,7 +155,7 @@ def summary_lines(
         lines.append(f"  {'':>{width}}   {_named(one.cases, name)}")
     if rest := summary.groups[len(shown) :]:
         others = tuple(case for one in rest for case in one.cases)
-        lines.append(f"  and {len(others):,} that said {len(rest):,} other things; sharedenv -v status … has them all")
+        lines.append(f"  and {len(others):,} that said {len(rest):,} other things; sharedenv status --failures has them all")
         lines.append(f"  {'':>{width}}   {_named(others, name, REST)}")
     if len(summary.slowest) > 1:
         slow = ", ".join(f"{printable(name(case.script))} {duration(seconds)}" for case, seconds in summary.slowest)
