@@ -182,6 +182,17 @@ def test_requirements_that_can_not_all_be_met(project: Project) -> None:
     assert "unset UV_EXCLUDE_NEWER" in told(project, "build", "t.py", UV_EXCLUDE_NEWER="2020-01-01")
 
 
+def test_a_lock_that_can_not_have_its_packages_says_the_same(project: Project) -> None:
+    project.script("s.py", ["nowhere"])
+    for env, cause, hint in (
+        ({"UV_DEFAULT_INDEX": REFUSED}, "no connection to 127.0.0.1:9 (from UV_DEFAULT_INDEX): Connection refused",
+         "export HTTP_PROXY=http://HOST:PORT" + NEAR),
+        ({"UV_OFFLINE": "1"}, "nowhere is not in uv's cache, and UV_OFFLINE keeps uv from asking an index",
+         "unset UV_OFFLINE  # where there is a network"),
+    ):  # fmt: skip
+        assert told(project, "lock", "s.py", **env).endswith(f"error: can't lock s.py\n  cause: {cause}\n\nhint: {hint}\n")
+
+
 class Index(http.server.BaseHTTPRequestHandler):
     """An index whose one package is for a Python of the future; what it is asked for below /503/ and /401/ it refuses with that."""
 

@@ -22,21 +22,24 @@ _CERTS = (0, 11)  # the first uv that knows UV_SYSTEM_CERTS
 
 @frozen
 class Scene:
-    """Where a build has failed. ``first``: its first script, as it is shown; ``log``: what uv said; ``environ``: the command's."""
+    """Where a build has failed, or a lock. ``first``: its first script, as it is shown; ``log``: what uv said, None where that is not
+    kept; ``environ``: the command's.
+    """
 
     need: Need
     first: str
-    log: str
+    log: str | None
     layout: Layout
     uv: Uv
     environ: Mapping[str, str]
     offline: bool  # --offline was given
+    command: str = "build"
 
 
 def remedy(found: Trouble, scene: Scene) -> tuple[str, str]:
     """Cause and hint of a trouble: the first line of the cause says it all, the hint is the command to run next."""
     cause, hint = _TOLD[found.kind](found, scene)
-    return f"{cause}\n(all that uv said: {scene.log})", hint
+    return f"{cause}\n(all that uv said: {scene.log})" if scene.log else cause, hint
 
 
 def _network(found: Trouble, scene: Scene) -> tuple[str, str]:
@@ -45,7 +48,7 @@ def _network(found: Trouble, scene: Scene) -> tuple[str, str]:
     cause = f"no connection to {_named(found.subject, scene.environ)}: {found.why}"
     job = next((name for name in JOB if scene.environ.get(name)), None)
     if job:
-        there = f"sharedenv build {shlex.quote(scene.first)}  # on a login node, where there is a network"
+        there = f"sharedenv {scene.command} {shlex.quote(scene.first)}  # on a login node, where there is a network"
         return f"{cause}, in a job ({job} is set)", there
     return cause, f"export {_scheme(found.subject)}_PROXY=http://HOST:PORT  # or build where there is a network, such as a login node"
 
@@ -106,7 +109,7 @@ def _full(found: Trouble, scene: Scene) -> tuple[str, str]:
 def _offline(found: Trouble, scene: Scene) -> tuple[str, str]:
     what = f"{found.subject} is not in uv's cache" if found.subject else "uv's cache has not all that is asked for"
     if scene.offline:
-        return f"{what}, and --offline keeps uv from asking an index", f"sharedenv build {shlex.quote(scene.first)}"
+        return f"{what}, and --offline keeps uv from asking an index", f"sharedenv {scene.command} {shlex.quote(scene.first)}"
     if is_on(scene.environ.get("UV_OFFLINE", "")):
         return f"{what}, and UV_OFFLINE keeps uv from asking an index", "unset UV_OFFLINE  # where there is a network"
     return f"{what}, and `offline` in a uv.toml keeps uv from asking an index", "export UV_OFFLINE=0  # where there is a network"
@@ -124,7 +127,9 @@ def _python(found: Trouble, scene: Scene) -> tuple[str, str]:
     asked = scene.need.payload.document["python"]
     good = found.subject if found.subject[0] in "<>=~!" else f"=={found.subject}.*"
     cause = f"{found.why}\n(for good: requires-python = \"{good}\" in the script)"
-    return cause, f"sharedenv build --python {wanted} {shlex.quote(scene.first)}" if asked else f"export SHAREDENV_PYTHON={wanted}"
+    if asked:
+        return cause, f"sharedenv {scene.command} --python {wanted} {shlex.quote(scene.first)}"
+    return cause, f"export SHAREDENV_PYTHON={wanted}"
 
 
 def _prerelease(found: Trouble, scene: Scene) -> tuple[str, str]:  # noqa: ARG001 - as the others
@@ -155,7 +160,7 @@ _TOLD: dict[Kind, Callable[[Trouble, Scene], tuple[str, str]]] = {
 
 
 def _log(scene: Scene) -> str:
-    return shlex.join(["cat", scene.log])
+    return shlex.join(["cat", scene.log] if scene.log else ["sharedenv", "key", "--explain", scene.first])
 
 
 def _asked(need: Need) -> list[str]:
