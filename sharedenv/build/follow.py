@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from sharedenv.build.uv_words import Phases
+from sharedenv.start.regular import open_regular
 
 _LOOK = 0.5  # seconds between looks
 
@@ -33,7 +34,7 @@ def following(log: IO[str], step: Callable[[str], None]) -> Iterator[None]:
 
 def _follow(path: str, start: int, step: Callable[[str], None], ended: threading.Event) -> None:
     phases, told = Phases(), ""
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as reader:
+    with contextlib.suppress(OSError), open(open_regular(path), encoding="utf-8", errors="replace") as reader:
         reader.seek(start)
         rest = ""
         while not ended.wait(_LOOK):
