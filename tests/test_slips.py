@@ -64,7 +64,7 @@ def test_options_of_the_frame_are_taken_before_and_after_the_command(project: Pr
 
     assert call("build case1/script.py", "-q", "--pool", "there") == ""
     assert (project.path / "there" / "keys").is_dir() and not project.pool.exists()
-    assert "resolving" in call("build --rebuild case1/script.py", "--verbose", "--pool=there")
+    assert "finding Python" in call("build --rebuild case1/script.py", "--verbose", "--pool=there")
     assert "\033[1;31merror:" in call("run nowhere.py", "--color", "always", status=2)
     assert "'--color': 'blue' is not one of" in call("list", "--color", "blue", status=2)
     assert hint(call("show abc", "--pool", "none", status=2)) == "sharedenv --pool none build 'case*/script.py'"
