@@ -13,7 +13,7 @@ HEAD = """# Every command and option
 
 This page is made from the commands (`scripts/reference`). `sharedenv COMMAND -h` says the same at a terminal.
 
-`sharedenv [OPTIONS] COMMAND …`: the options below stand before the command, those of a command after it. In brackets is the variable that sets an
+`sharedenv [OPTIONS] COMMAND …`: the options below are taken before the command and after it, those of a command after it. In brackets is the variable that sets an
 option: `SHAREDENV_JOBS=8`. What is typed comes first. TIME is seconds, or a number with a unit: `90`, `10m`, `1.5h`, `2d`. Exit codes are in
 [files](files.md).
 """
@@ -37,7 +37,7 @@ def _options(command: click.Command, context: click.Context) -> str:
     """An item for each option, in the order of -h; without those that every command has."""
     lines = []
     for option in command.get_params(context):
-        if isinstance(option, click.Option) and "--help" not in option.opts:
+        if isinstance(option, click.Option) and "--help" not in option.opts and not option.hidden:
             value = "" if option.is_flag else f" {_value(option)}"
             variable = f" [`{option.envvar}`]" if option.envvar else ""
             lines.append(f"- `{', '.join(sorted(option.opts, key=len))}{value}`{variable}: {_said(option)}\n")

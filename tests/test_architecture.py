@@ -152,7 +152,7 @@ def test_nothing_prints_or_exits_below_its_room() -> None:
 
 
 #: modules about the command line itself: its frame, its types of values, what the user gave
-KNOW_CLICK = {"main", "options", "arguments", "completion", "given", "help", "scripts"}
+KNOW_CLICK = {"main", "anywhere", "options", "arguments", "completion", "given", "help", "scripts"}
 
 
 @pytest.mark.parametrize("module", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.stem)

@@ -69,3 +69,17 @@ def test_other_shells_take_their_code(project: Project, shell: str) -> None:
     code = project.call("--help", env={"_SHAREDENV_COMPLETE": f"{shell}_source"}).stdout
     done = subprocess.run([path, "-n"], input=code, env=project.env, capture_output=True, text=True, check=True)
     assert done.stderr == "" and "sharedenv" in code
+
+
+@pytest.mark.parametrize("first", ["compinit", "sharedenv"])
+def test_zsh_completes_whatever_comes_first(project: Project, first: str) -> None:
+    """Put before compinit, it said "command not found: compdef", and nothing was completed."""
+    if shutil.which("zsh") is None:
+        pytest.skip("no zsh on this machine")
+    lines = ["autoload -Uz compinit && compinit -u -D", 'eval "$(_SHAREDENV_COMPLETE=zsh_source sharedenv)"']
+    (project.path / ".zshrc").write_text("\n".join(lines if first == "compinit" else reversed(lines)))
+    env = {**project.env, "PATH": f"{project.command}:{project.env['PATH']}", "ZDOTDIR": str(project.path), "PS1": "", "TERM": "dumb"}
+    typed = "print -- $_comps[sharedenv]; print -- ${#precmd_functions}\nprint -- ${#precmd_functions}\n"
+    done = subprocess.run(["zsh", "-d", "-i"], input=typed, env=env, cwd=project.path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.split() == ["_sharedenv_completion", "0", "0"], done
+    assert "compdef" not in done.stderr

@@ -25,7 +25,14 @@ def test_usage(project: Project, command: str, usage: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["rnu", "x.py"], "no such command 'rnu'; did you mean 'run'?", "sharedenv --help"),
+        (["rnu", "x.py"], "no such command 'rnu'; did you mean 'run'?", "sharedenv run x.py"),
+        (["rm", "abc"], "no such command 'rm'", "sharedenv prune --dry-run"),
+        (["clean"], "no such command 'clean'", "sharedenv prune --dry-run"),
+        (["logs"], "no such command 'logs'", "sharedenv status"),
+        (["kill"], "no such command 'kill'", "sharedenv cancel"),
+        (["retry"], "no such command 'retry'", "sharedenv run --retry-failed"),
+        (["upgrade", "my case/s.py"], "no such command 'upgrade'", "sharedenv build --upgrade 'my case/s.py'"),
+        (["sync", "a.py", "b.py"], "no such command 'sync'", "sharedenv build a.py b.py"),
         (["frobnicate"], "no such command 'frobnicate'", "sharedenv --help"),
         (["my case/s.py"], "no such command 'my case/s.py'", "sharedenv run 'my case/s.py'"),
         (["case*/script"], "no such command 'case*/script'", "sharedenv run 'case*/script'"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -67,9 +66,11 @@ def test_an_environment_that_cannot_be_built_is_told_once_with_its_cause(project
     project.copies(3, ["nothing-of-this-name"])
     told = project.call("run", "case*/script.py", status=3).stderr
     [line] = [line for line in told.splitlines() if line.startswith("failed:")]
-    assert line.startswith("failed: case1/script.py and 2 more: its environment could not be built: Because nothing-of-this-name was")
+    why = "nothing-of-this-name is not in uv's cache, and UV_OFFLINE keeps uv from asking an index"
+    assert line == f"failed: case1/script.py and 2 more: its environment could not be built: {why}"
+    assert "  3 × its environment could not be built (why: above)" in told.splitlines()
     summary = [line for line in project.call("status").stdout.splitlines() if " × " in line]
-    assert len(summary) == 1 and "3 × its environment could not be built: Because nothing-of-this-name was" in summary[0]
+    assert summary == [f"  3 × its environment could not be built: {why}"]
 
 
 def test_no_build_runs_nothing(project: Project) -> None:
@@ -97,8 +98,6 @@ def test_an_empty_name_is_called_so(project: Project) -> None:
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("run", "-q", "case1/script.py"), "hint: sharedenv -q run …"),
-        (("run", "case1/script.py", "--pool", "x"), "hint: sharedenv --pool DIR run …"),
         (("run", "case1/script.py", "--steps", "5"), "hint: sharedenv run SCRIPT -- --steps 5, when"),
         (("submit", "case1/script.py", "--steps=5"), "hint: sharedenv submit SCRIPT -- --steps=5, when"),
         (("run", "case1/script.py", "--captur", "x"), "; or sharedenv run --help"),
@@ -212,7 +211,7 @@ def test_the_line_about_a_build_says_why(project: Project) -> None:
     env = {"UV_OFFLINE": "0", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
     told = project.call("run", "a.py", status=3, env=env).stderr
     said = "failed: a.py: its environment could not be built: "
-    assert re.search(f"{said}Failed to fetch: .*127.0.0.1:9/simple/no-such-package/.*: Connection refused", told), told
+    assert f"{said}no connection to 127.0.0.1:9 (from UV_DEFAULT_INDEX): Connection refused\n" in told
     project.script("b.py", ["alpha"])
     (project.path / "b.py.lock").write_text("garbage here")
     assert f"{said}its lock file b.py.lock is damaged".replace("a.py", "b.py", 1) in project.call("run", "b.py", status=3).stderr

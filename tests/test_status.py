@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,12 @@ def test_rate(rate: float, text: str) -> None:
 
 
 def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
-    counts = Counts(20_000, 12_000, 3, 2, 0)
+    counts = Counts(20_000, 12_000, 3, 2, 0, waiting=7_995)
     pace = Pace(200.0, 60.0)
     assert live_line(counts, pace, 160, plain) == (
         "━" * 24 + "─" * 16 + "  60%  12,003 of 20,000 · 3 failed · 2 running · 2 min 13 s left · 60/s"
     )
-    narrow = live_line(Counts(20_000, 12_000, 3, 2, 1), pace, 60, plain)
+    narrow = live_line(Counts(20_000, 12_000, 3, 2, 1, waiting=7_995), pace, 60, plain)
     assert narrow == "━" * 7 + "─" * 6 + "  60%  12,003 of 20,000 · 3 failed · 2 running"
     assert live_line(counts, pace, 30, plain) == "12,003 of 20,000 · 3 failed"
     for width in range(1, 200):
@@ -59,11 +60,45 @@ def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
 
 
 def test_the_line_of_a_log() -> None:
-    assert plain_line(Counts(9, 8, 0, 1, 0), Pace(10.0, 6.0)) == "10 s: 8 of 9, 1 running, 1 s left, 6.0/s"
+    assert plain_line(Counts(90, 48, 0, 2, 0, waiting=40), Pace(10.0, 4.0)) == "10 s: 48 of 90, 2 running, 10 s left, 4.0/s"
     # the pace of scripts says nothing of how long a build takes
-    assert plain_line(Counts(9, 2, 0, 1, 1), Pace(10.0, 6.0)) == "10 s: 2 of 9, 1 running, building 1 environment, 6.0/s"
-    assert plain_line(Counts(5, 0, 0, 2, 0), Pace(10.0, None)) == "10 s: 0 of 5, 2 running"
+    assert plain_line(Counts(9, 2, 0, 1, 1, waiting=6), Pace(10.0, 6.0)) == "10 s: 2 of 9, 1 running, building 1 environment, 6.0/s"
+    assert plain_line(Counts(5, 0, 0, 2, 0, waiting=3), Pace(10.0, None)) == "10 s: 0 of 5, 2 running"
     assert plain_line(Counts(5, 5, 0, 0, 0), Pace(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
+
+
+def test_where_nothing_waits_the_last_ones_are_named_and_no_time_is_left() -> None:
+    """One script that hangs: the estimate counted up with it."""
+    pace = Pace(260.0, 0.05)
+    one = Counts(9, 8, 0, 1, 0, ages=(240.0,), oldest="case123/script.py", limit=300.0)
+    assert plain_line(one, pace) == "4 min 20 s: 8 of 9, 1 running: case123/script.py for 4 min 0 s, limit 5 min 0 s"
+    assert plain_line(replace(one, limit=None), pace) == "4 min 20 s: 8 of 9, 1 running: case123/script.py for 4 min 0 s"
+    three = replace(one, succeeded=6, running=3, ages=(240.0, 3.0, 0.1))
+    assert plain_line(three, pace) == "4 min 20 s: 6 of 9, 3 running, longest case123/script.py for 4 min 0 s, limit 5 min 0 s"
+    assert plain_line(replace(one, ages=(0.5,)), pace) == "4 min 20 s: 8 of 9, 1 running"
+    assert live_line(one, pace, 100, plain).endswith("  88%  8 of 9 · 1 running: case123/script.py for 4 min 0 s · limit 5 min 0 s")
+    assert live_line(one, pace, 60, plain) == "8 of 9 · 1 running: case123/script.py for 4 min 0 s"
+    assert live_line(one, pace, 50, plain) == "8 of 9 · 1 running: …e123/script.py for 4 min 0 s"
+    assert live_line(one, pace, 40, plain) == "8 of 9 · 1 running for 4 min 0 s"
+    assert live_line(replace(one, failed=1), pace, 40, plain) == "9 of 9 · 1 failed · 1 running"
+    assert live_line(three, pace, 50, plain) == "6 of 9 · 3 running, longest for 4 min 0 s"
+    for width in range(1, 200):
+        assert len(live_line(three, pace, width, plain)) < max(width, 7)
+
+
+def test_what_a_build_does_is_told_where_there_is_room() -> None:
+    counts, pace = Counts(9, 0, 0, 0, 1, waiting=9), Pace(12.0, None, "downloading numpy: 12 of 29 MB")
+    assert plain_line(counts, pace) == "12 s: 0 of 9, building 1 environment: downloading numpy: 12 of 29 MB"
+    assert live_line(counts, pace, 80, plain).endswith("0 of 9 · building 1 environment: downloading numpy: 12 of 29 MB")
+    assert live_line(counts, pace, 40, plain) == "0 of 9 · building 1 environment"
+
+
+def test_time_left_counts_what_waits_and_what_is_at_work() -> None:
+    """Four slots, ten seconds each: 40 that wait take 100 s, and those at work are half through."""
+    at_work = Counts(100, 56, 0, 4, 0, waiting=40, ages=(5.0, 5.0, 5.0, 5.0))
+    assert "1 min 45 s left" in plain_line(at_work, Pace(140.0, 0.4))
+    assert "1 min 40 s left" in plain_line(replace(at_work, ages=(600.0, 20.0, 11.0, 10.0)), Pace(140.0, 0.4))
+    assert "1 min 42 s left" in plain_line(replace(at_work, ages=(600.0, 600.0, 6.0, 4.0)), Pace(140.0, 0.4))
 
 
 def test_the_pace_counts_from_the_first_start_not_from_the_build(capfd: pytest.CaptureFixture[str]) -> None:
@@ -72,9 +107,9 @@ def test_the_pace_counts_from_the_first_start_not_from_the_build(capfd: pytest.C
     now = 100.0
     progress.show(Counts(20, 0, 0, 0, 1))
     now = 110.0
-    progress.show(Counts(20, 10, 0, 2, 0, began=100.0))
+    progress.show(Counts(20, 10, 0, 2, 0, began=100.0, waiting=8, ages=(1.0, 1.0)))
     assert capfd.readouterr().err.splitlines() == [
-        "1 min 40 s: 0 of 20, building 1 environment", "1 min 50 s: 10 of 20, 2 running, 10 s left, 1.0/s",
+        "1 min 40 s: 0 of 20, building 1 environment", "1 min 50 s: 10 of 20, 2 running, 9 s left, 1.0/s",
     ]  # fmt: skip
 
 
@@ -141,7 +176,7 @@ def test_no_failure_goes_unnamed(project: Project) -> None:
     project.copies(13, body="import os, sys\nsys.exit('kind ' + 'abcdefghijklm'[int(os.path.basename(os.getcwd())[4:]) - 1])")
     told = project.call("run", "-j1", "case*/script.py", status=1).stderr
     assert "further failures are told at the end" in told
-    rest = "  and 3 that said 3 other things; sharedenv -v status … has them all\n"
+    rest = "  and 3 that said 3 other things; sharedenv status --failures has them all\n"
     rest += "      case11/script.py, case12/script.py, case13/script.py\n"
     assert rest in told and rest in project.call("status").stdout
     everything = project.call("-v", "status").stdout

@@ -63,7 +63,8 @@ def test_there_are_pairs_to_try() -> None:
         ("prune", "everything", "keep"), ("prune", "everything", "max_size"), ("prune", "everything", "unused_for"),
         ("run", "array", "shard"), ("run", "resume", "retry_failed"),
         ("status", "as_json", "ended"), ("status", "ended", "everything"), ("status", "everything", "run_id"),
-        ("status", "as_json", "joblog"), ("status", "ended", "joblog"), ("status", "everything", "joblog"),
+        ("status", "everything", "failures"), ("status", "ended", "failures"), ("status", "failures", "joblog"),
+        ("status", "as_json", "failures"), ("status", "as_json", "joblog"), ("status", "ended", "joblog"), ("status", "everything", "joblog"),
         ("submit", "build_job", "no_build"), ("submit", "per_task", "tasks"), ("submit", "resume", "retry_failed"),
     } == tried  # fmt: skip
 

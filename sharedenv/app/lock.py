@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from sharedenv.app.project import Project
-from sharedenv.build.construct import Construction
+from sharedenv.build.construction import Construction
 from sharedenv.build.interpreter import Fetches
 from sharedenv.build.options import BuildOptions
 from sharedenv.build.resolve import Resolver, staying, with_sources_of

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 @frozen
 class Selection:
-    """What SCRIPT…, --from-file and -0 stand for on a command line, with --python and --no-lock. ``command``: the one that they are
-    given to, for hints; ``listed``: what else names scripts, as a list does (a column of --table).
+    """What SCRIPT…, --from-file and -0 stand for on a command line, with --python, --no-lock and --skip-bad. ``command``: the one
+    that they are given to, for hints; ``listed``: what else names scripts, as a list does (a column of --table).
     """
 
     command: str
@@ -45,6 +45,7 @@ class Selection:
     python: str | None = None
     no_lock: bool = False
     listed: tuple[str, ...] = ()
+    skip_bad: bool = False
 
     @property
     def empty(self) -> bool:
@@ -57,7 +58,7 @@ class Project:
     """A pool, those scripts of its project that are meant (absolute paths), and the Python that is asked for them (--python).
 
     ``strays``: pools that were passed over on the way to it, each with the one that counts in its place; ``no_lock``: the project's
-    sharedenv.lock is passed by.
+    sharedenv.lock is passed by; ``skip_bad``: so are scripts that can't be used.
     """
 
     layout: Layout
@@ -65,6 +66,7 @@ class Project:
     python: str | None
     strays: Mapping[str, str] = field(default_factory=dict)
     no_lock: bool = False
+    skip_bad: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -96,7 +98,8 @@ class Project:
     def any_plan(self, paths: Iterable[str], *, full: bool = False) -> Plan:
         """The same, covered by sharedenv.lock or not: for what starts and builds nothing."""
         full = full or self.no_lock  # what the index knows is locked
-        return make_plan(paths, self._full if full else known(self.layout, os.environ, self.python, lambda: self._full))
+        make = self._full if full else known(self.layout, os.environ, self.python, lambda: self._full)
+        return make_plan(paths, make, skip_bad=self.skip_bad)
 
 
 def open_project(pool: str | None, selection: Selection, *, cwd: str | None = None, alone: bool = False) -> Project:
@@ -112,7 +115,7 @@ def open_project(pool: str | None, selection: Selection, *, cwd: str | None = No
     if len(found.pools) > 1:
         raise several_pools(found)
     layout = next(iter(found.pools)) or (place_for_one(paths[0], here, os.environ) if alone else place_pool(paths, here))
-    return _opened(Project(layout, tuple(paths), selection.python, found.strays, selection.no_lock))
+    return _opened(Project(layout, tuple(paths), selection.python, found.strays, selection.no_lock, selection.skip_bad))
 
 
 def open_projects(pool: str | None, selection: Selection) -> tuple[Sequence[str], list[Project]]:
@@ -186,6 +189,8 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
                 hint=f"sharedenv {selection.command} -0 --from-file {shlex.quote(selection.from_file)}",
             )
         listed = find.read_list(data, nul=selection.null)
+        if not selection.null:
+            listed = find.tidy(listed, cwd)
         if not listed and not selection.arguments:
             raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {selection.command} --help")
     return find.expand(selection.arguments, cwd, listed)

@@ -67,19 +67,22 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     earlier = outcomes(old, results)
     asked, added = _asked(old, found.entries, wanted, run)
     resting = 0
+    if (only := wanted.only) is not None:
+        resting, asked = sum(case.sequence not in only for case in asked), [case for case in asked if case.sequence in only]
     if wanted.failed_only:  # the scripts of the others may be whatever they have become
         failed = choose(asked, earlier, failed_only=True)
-        asked, resting = list(failed.cases), failed.resting
+        asked, resting = list(failed.cases), resting + failed.resting
     if added and writer != LOCAL:
         raise _other_shares(run, wanted.share, len(added))
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
     present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
     gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
     selection = wanted.selection
-    project = Project(layout, tuple(dict.fromkeys(case.script for case in present)), selection.python, no_lock=selection.no_lock)
+    scripts = tuple(dict.fromkeys(case.script for case in present))
+    project = Project(layout, scripts, selection.python, no_lock=selection.no_lock, skip_bad=selection.skip_bad)
     plan = project.plan(project.paths)
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
-    current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present]
+    current = [replace(case, key=now[case.script][0], digest=now[case.script][1]) for case in present if case.script in now]
     choice = choose(current, earlier, failed_only=wanted.failed_only)
     lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
                   failed_only=wanted.failed_only)

@@ -32,6 +32,7 @@ class Wanted:
     cwd        --cwd, absolute, or None
     lost_too   cases that a worker has begun of whom it isn't known whether he is dead
     table      --table, None where there is none
+    only       sequences of the run's cases that are meant, None for all
     """
 
     selection: Selection
@@ -42,6 +43,7 @@ class Wanted:
     failed_only: bool
     lost_too: bool = False
     table: CaseTable | None = None
+    only: frozenset[int] | None = None
 
 
 @frozen

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Protocol
 
 from sharedenv.build import failure
-from sharedenv.build.construct import Built, Construction, construct
+from sharedenv.build.construct import Built, construct
+from sharedenv.build.construction import Construction
 from sharedenv.build.drift import has_drifted
 from sharedenv.build.exact import not_held
 from sharedenv.build.interpreter import Fetches

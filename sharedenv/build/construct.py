@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import tempfile
 import time
 from ast import literal_eval
@@ -13,21 +12,23 @@ from dataclasses import replace
 from functools import partial
 from typing import IO
 
+from sharedenv.build.build_error import below, build_error
+from sharedenv.build.construction import Construction
 from sharedenv.build.exact import check_held, constraints, digest_of, find_held, held_error, not_held, pin, source_of, sync_held
-from sharedenv.build.interpreter import Fetches, Search
+from sharedenv.build.follow import following
+from sharedenv.build.interpreter import Search
 from sharedenv.build.left import PREFIX, clear_left
-from sharedenv.build.locked import lock_error, locked_script
+from sharedenv.build.locked import locked_script
 from sharedenv.build.options import BuildOptions
 from sharedenv.build.seal import Circumstances, Installed, Probed, seal, take_private
 from sharedenv.build.sources import Source
-from sharedenv.build.strange_option import strange_option
 from sharedenv.build.uv import Unlocked, Uv, UvFailed, environment_for_uv, make_venv, sync_script
-from sharedenv.build.uv_words import could_not_link, gist, other_uv
-from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.build.uv_trouble import OUTSIDE, UNREACHED, trouble
+from sharedenv.build.uv_words import could_not_link
+from sharedenv.errors import SharedenvError
 from sharedenv.key.make import admits, maker
 from sharedenv.key.plan import Need, make_plan
 from sharedenv.key.requires_python import in_order
-from sharedenv.key.settings import Settings
 from sharedenv.key.uv_inputs import Inputs, build_inputs
 from sharedenv.key.versions import Versions
 from sharedenv.pool.check import altered_entries, clear_bytecode, installed_packages, missing_entries, read_contents
@@ -35,7 +36,6 @@ from sharedenv.pool.create import way_out
 from sharedenv.pool.direct_url import hide_credentials, local_packages
 from sharedenv.pool.health import VERSION
 from sharedenv.pool.inventory import take_inventory
-from sharedenv.pool.layout import Layout
 from sharedenv.pool.private import private
 from sharedenv.pool.staging import VENV, sign
 from sharedenv.pool.store import remove_tree
@@ -59,23 +59,10 @@ print(ascii((base, version, sys.implementation.name, libc or "")))
 """
 
 
+#: for uv where another build has just found no way to a host: one try, which ends soon
+_BRIEF = {"UV_HTTP_RETRIES": "0", "UV_HTTP_CONNECT_TIMEOUT": "2"}
+
 COMPILED = ">=3.7"  #: the versions of Python that uv can compile bytecode for
-
-
-@frozen
-class Construction:
-    """Everything that one build needs beside its payload."""
-
-    layout: Layout
-    settings: Settings
-    uv: Uv
-    options: BuildOptions
-    environ: Mapping[str, str]
-    cwd: str  # that of the command: paths in messages are relative to it, and a batch that runs meanwhile changes folders
-    fetches: Fetches
-    step: Callable[[str], None]  # told what is being done, for a progress line
-    note: Callable[[str], None]  # told what the user should know
-    warn: Callable[[str], None]  # told what one might expect and what is not done
 
 
 @frozen
@@ -103,15 +90,19 @@ def construct(need: Need, work: Construction, folder: str, held: Versions | None
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
         words = redact(failure.words, inputs.secrets)
+        met = None if failure.hint else trouble(words)
+        if met is not None and met.kind in OUTSIDE:
+            work.fetches.cut_off |= met.kind in UNREACHED
+            raise build_error(need, work, words, log_path, None, met=met) from None
         told = None if work.options.upgrade else held_error(
-            need, held, failure, words, _below(work.cwd, need.scripts[0]), strict=work.options.strict
+            need, held, failure, words, below(work.cwd, need.scripts[0]), strict=work.options.strict
         )
         why = redact(failure.why, inputs.secrets) if isinstance(failure, Unlocked) else ""
-        raise told or _build_error(need, work, words, log_path, failure.hint, why) from None
+        raise told or build_error(need, work, words, log_path, failure.hint, why, met) from None
     except OSError as error:
         limit = limit_error(error)
         hint = limit.hint if limit else way_out(work.layout, error)
-        raise _build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, hint) from None
+        raise build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, hint) from None
 
 
 @contextmanager
@@ -164,7 +155,7 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
         installed, versions, _ = _attempt(replace(install, flags=(*install.flags, "--no-cache")), work)
     if inputs.in_place and _has_changed(script, need, work):
         raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
-    scripts = tuple(_below(work.layout.root, path) for path in need.scripts[:3])
+    scripts = tuple(below(work.layout.root, path) for path in need.scripts[:3])
     notes = {**inputs.notes, VERSIONS: digest_of(installed)}
     how = Circumstances(work.uv.version, started, scripts, len(need.scripts), notes, shared)
     if exact is None and not_held(need.payload) is None:
@@ -178,7 +169,8 @@ def prepare(need: Need, work: Construction, inputs: Inputs, folder: str) -> tupl
     config = os.path.join(folder, "uv.toml")
     _write_file(config, inputs.config.encode())
     script = locked_script(need.scripts[0]) if inputs.in_place else _write_script(folder, inputs)
-    return script, environment_for_uv(work.environ, {**inputs.variables, "UV_CONFIG_FILE": config})
+    brief = _BRIEF if work.fetches.cut_off else {}
+    return script, environment_for_uv(work.environ, {**inputs.variables, **brief, "UV_CONFIG_FILE": config})
 
 
 def _has_changed(script: str, need: Need, work: Construction) -> bool:
@@ -219,16 +211,17 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions
     venv = os.path.join(folder, VENV)
     make_venv(work.uv, install.python, venv, environ, folder, log)
     probed = _probe(venv, install.requires, install.loose, environ)
-    work.step("installing")
+    work.step("resolving" if install.exact is None else "installing")
     flags = list(install.flags)
     if "--compile-bytecode" in flags and not admits(COMPILED, probed.version):
         flags[flags.index("--compile-bytecode")] = "--no-compile-bytecode"
         work.warn(f"no bytecode is compiled: uv can't for Python {probed.version}; first imports are slower")
     versions = None
-    if install.exact is None:
-        _sync(install, work.uv, venv, flags)
-    else:
-        versions = sync_held(install.exact, install.source, venv, flags, probed.version)
+    with following(log, work.step):
+        if install.exact is None:
+            _sync(install, work.uv, venv, flags)
+        else:
+            versions = sync_held(install.exact, install.source, venv, flags, probed.version)
     work.step("checking")
     hide_credentials(venv)
     contents = read_contents(venv)
@@ -309,43 +302,3 @@ def _probe(venv: str, requires: str, loose: str | None, environ: Mapping[str, st
 def _write_file(path: str, data: bytes) -> None:
     with open(path, "wb", opener=private) as file:
         file.write(data)
-
-
-def _wants_uv(need: Need, work: Construction) -> str:
-    """Where required-version stands."""
-    if "required-version" in need.payload.document["tool.uv"]:
-        return "[tool.uv] of the script"
-    if chosen := work.environ.get("UV_CONFIG_FILE"):
-        return chosen
-    name = os.path.join(work.settings.root, "uv.toml")
-    return f"the project's {'uv.toml' if os.path.isfile(name) else 'pyproject.toml'}"
-
-
-def _below(root: str, path: str) -> str:
-    return os.path.relpath(path, root) if path.startswith(root + os.sep) else path
-
-
-def _build_error(need: Need, work: Construction, words: str, log: str | None, hint: str | None, why: str = "") -> SharedenvError:
-    first = _below(work.cwd, need.scripts[0])
-    more = len(need.scripts) - 1
-    if log is None:
-        cause = words
-    elif wanted := other_uv(words):
-        cause = f"{_wants_uv(need, work)} wants uv {wanted}, and this is uv {work.uv.version}"
-        hint = f"pip install {shlex.quote(f'uv{wanted}')}"
-    elif told := (
-        lock_error(words, why, need, work.settings, work.cwd)
-        or strange_option(words, need.payload, first, work.uv.version, work.environ)
-    ):
-        cause, hint = told
-    else:
-        cause = f"{gist(words)}\n(all that uv said: {_below(work.cwd, log)}; mend what it names, then build again)"
-        # where one package can't be moved alone, others may have to move with it
-        options = ["--upgrade"] if work.options.upgrade_packages else []
-        hint = hint or shlex.join(["sharedenv", "build", *options, first])
-    return SharedenvError(
-        f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",
-        cause=cause,
-        hint=hint,
-        exit_code=EXIT_BUILD,
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from sharedenv.build.construct import Construction, in_own_tmpdir, prepare
+from sharedenv.build.construct import in_own_tmpdir, prepare
+from sharedenv.build.construction import Construction
 from sharedenv.build.uv import UvFailed, is_outdated
 from sharedenv.key.plan import Need
 from sharedenv.key.uv_inputs import build_inputs

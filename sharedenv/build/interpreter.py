@@ -22,7 +22,7 @@ from sharedenv.start.uv_variables import is_on
 from sharedenv.values import frozen
 
 #: variables of which a job of Slurm, PBS, LSF, SGE or Flux has one: on its node there may be no network, and many may start at once
-_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "FLUX_JOB_ID")
+JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "FLUX_JOB_ID")
 
 
 _Found = TypeVar("_Found")
@@ -38,6 +38,7 @@ class Fetches:
         self._done: dict[str, UvFailed | None] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
         self._found: dict[Hashable, Any] = {}
+        self.cut_off = False  #: whether a build of this command has found no way to a host: others don't try for long
 
     def find(self, asked: Hashable, find: Callable[[], _Found]) -> _Found:
         """What ``find`` has found for the same before, else what it finds now. Raises its UvFailed."""
@@ -123,7 +124,7 @@ def _around(search: Search) -> Search:
     """The same with what uv is started in: without shims, and without downloads in a job for which nobody says anything of them."""
     environ = without_shims(search.environ, search.settings.root)
     said = environ.get("UV_PYTHON_DOWNLOADS") or search.settings.inert.get("python-downloads")
-    job = next((name for name in _JOB if environ.get(name)), None)
+    job = next((name for name in JOB if environ.get(name)), None)
     if said or not job:
         return replace(search, environ=environ)
     return replace(search, environ={**environ, "UV_PYTHON_DOWNLOADS": "never"}, job=job)

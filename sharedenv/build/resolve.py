@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sharedenv.build.construct import Construction, in_own_tmpdir, prepare
+from sharedenv.build.construct import in_own_tmpdir, prepare
+from sharedenv.build.construction import Construction
 from sharedenv.build.interpreter import Search, find_interpreter
+from sharedenv.build.remedy import Scene, remedy
 from sharedenv.build.sources import Source, locate, write_text
 from sharedenv.build.uv import TARGETS, UvFailed, resolve_pylock
+from sharedenv.build.uv_trouble import trouble
 from sharedenv.build.uv_words import gist
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.make import admits
@@ -99,7 +102,12 @@ class Resolver:
                 with open(os.path.join(folder, "log"), "x+", encoding="utf-8", errors="surrogateescape", opener=private) as log:
                     yield Source(work.uv, inputs, environ, folder, work.layout.root, "", work.options.offline, log, work.fetches)
         except UvFailed as failure:
-            raise self._error(gist(redact(failure.words, inputs.secrets)), failure.hint) from None
+            words = redact(failure.words, inputs.secrets)
+            if failure.hint is None and (met := trouble(words)) is not None:
+                first = shown(need.scripts[0], work.cwd)
+                scene = Scene(need, first, None, work.layout, work.uv, work.environ, work.options.offline, "lock")
+                raise self._error(*remedy(met, scene)) from None
+            raise self._error(gist(words), failure.hint) from None
         except OSError as error:
             raise self._error(f"{error.strerror}: {error.filename or ''}", None) from None
 

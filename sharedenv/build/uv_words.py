@@ -55,6 +55,58 @@ def lacking(words: str) -> Lacking | None:
     return Lacking(names, why, bool(changed), _UNREACHABLE.search(words) is not None) if names else None
 
 
+#: the units in which uv tells the size of a file
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_DOWNLOADING = re.compile(r"\s*Downloading (\S+) \(([\d.]+)([KMG]?i?B)\)")
+_HERE = re.compile(r"\s*Downloaded (\S+)")
+_BUILDING = re.compile(r"\s*Building (\S+)")
+_BUILT = re.compile(r"\s*Built (\S+)")
+
+
+class Phases:
+    """What uv does, by the lines it says: give `hear` each, `text` is what goes on (`downloading numpy, pandas: 12 of 28 MB`)."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, float] = {}
+        self._here: set[str] = set()
+        self._building: list[str] = []
+        self.text = ""  # nothing said yet
+
+    def hear(self, line: str) -> None:
+        """A line of uv's."""
+        if found := _DOWNLOADING.match(line):
+            self._sizes[found[1]] = float(found[2]) * _UNITS[found[3]]
+        elif found := _HERE.match(line):
+            self._here.add(found[1])
+        elif found := _BUILDING.match(line):
+            self._building.append(found[1])
+        elif found := _BUILT.match(line):
+            self._building = [name for name in self._building if name != found[1]]
+        elif line.startswith("Resolved "):
+            self.text = "downloading"
+            return
+        elif line.startswith("Prepared "):
+            self.text = "installing"
+            return
+        elif line.startswith("Installed "):
+            self.text = "compiling bytecode"
+            return
+        else:
+            return
+        self.text = self._at_work()
+
+    def _at_work(self) -> str:
+        left = [name for name in self._sizes if name not in self._here]
+        if left:
+            total, done = sum(self._sizes.values()), sum(self._sizes[name] for name in self._here & self._sizes.keys())
+            return f"downloading {_some(left)}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        return f"building {_some(self._building)}" if self._building else "unpacking"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:2]) + (f" and {len(names) - 2:,} more" if len(names) > 2 else "")
+
+
 def could_not_link(words: str) -> bool:
     """Whether uv gave up since a file of its cache takes no more names: 47 on GlusterFS (ENOSPC), 65,000 on ext4 (EMLINK).
 

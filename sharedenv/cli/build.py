@@ -18,7 +18,7 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
-from sharedenv.cli.scripts import make_pool, plan_of, script_options
+from sharedenv.cli.scripts import make_pool, plan_of, script_options, skip_bad_option, tell_bad
 from sharedenv.cli.unfinished import left_behind
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.key.plan import Plan
@@ -42,6 +42,7 @@ from sharedenv.start.trust import is_shared
 @contrary("check", "shared_group", why="--check changes nothing and --shared-group does")
 @click.command()
 @script_options
+@skip_bad_option
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
 @option("--rebuild", is_flag=True, help="Build anew what is there, with the versions it has; what runs stays on the old.")
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
@@ -99,7 +100,8 @@ def build(
         total = sum(environment.manifest.bytes for environment in ready.values())
         number = count(len(ready), "environment")
         console.say(f"{number} for {count(len(plan.scripts), 'script')} ready in {project.layout.path} ({size(total)})")
-    return max([EXIT_BUILD, *(error.exit_code for error in errors)]) if errors else 0
+    bad = tell_bad(plan, console)
+    return max([EXIT_BUILD, *(error.exit_code for error in errors)]) if errors else bad
 
 
 def _upgrade(

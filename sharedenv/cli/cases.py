@@ -56,6 +56,10 @@ _CASE_OPTIONS = (
 _RESUME_OPTIONS = (
     option("--resume", is_flag=True, help="Go on with the last run over these scripts and its options: what is left undone, what failed."),
     option("--retry-failed", is_flag=True, help="What failed in it, and no more."),
+    option(
+        "--group", type=click.IntRange(min=1), metavar="N", needs=("retry_failed",),
+        help="With --retry-failed, one group alone, as status --failures numbers them.",
+    ),
     option("--upgrade", is_flag=True, needs=("resume", "retry_failed"), help="What is left, with the versions that are asked for now."),
     option("--run-id", metavar="ID", needs=("resume", "retry_failed"), help="The run that these two mean. [default: the last one]"),
     option("--no-build", is_flag=True, help="A missing environment is an error at once."),
@@ -101,6 +105,9 @@ def wanted(
     if given["run_id"] and not (given["resume"] or given["retry_failed"]):
         hint = f"sharedenv {selection.command} --resume --run-id {given['run_id']}"
         raise SharedenvError("--run-id names a run to go on with", hint=hint)
+    if given.get("group") and not given["retry_failed"]:
+        hint = f"sharedenv {selection.command} --retry-failed --group {given['group']}"
+        raise SharedenvError("--group names a group of what failed", hint=hint)
     if given["upgrade"] and not (given["resume"] or given["retry_failed"]):
         hint = shlex.join(["sharedenv", "build", "--upgrade", *(selection.arguments or ["case*/script.py"])])
         raise SharedenvError("--upgrade says with which versions a run goes on; an environment is moved by build", hint=hint)

@@ -5,9 +5,32 @@ from __future__ import annotations
 import os
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
+from click.shell_completion import CompletionItem, ZshComplete, add_completion_class, shell_complete
 
 from sharedenv.app.project import pool_here
+
+#: click's last lines for zsh, which fail where compinit has not run yet: it may stand below in ~/.zshrc
+_NOW = "    compdef %(complete_func)s %(prog_name)s\n"
+_LATER = """\
+    if (( $+functions[compdef] )); then
+        compdef %(complete_func)s %(prog_name)s
+    else
+        %(complete_func)s_register() {
+            (( $+functions[compdef] )) || return 0
+            add-zsh-hook -d precmd %(complete_func)s_register
+            compdef %(complete_func)s %(prog_name)s
+        }
+        autoload -Uz add-zsh-hook
+        add-zsh-hook precmd %(complete_func)s_register
+    fi
+"""
+
+
+@add_completion_class
+class _Zsh(ZshComplete):
+    """click's code for zsh, wherever it stands in ~/.zshrc: before compinit it waits for the first prompt."""
+
+    source_template = ZshComplete.source_template.replace(_NOW, _LATER)
 
 
 def complete(cli: click.Command, variable: str) -> int:

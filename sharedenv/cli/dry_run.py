@@ -6,6 +6,7 @@ import os
 import shlex
 
 from sharedenv.app.work import Work
+from sharedenv.cli.scripts import tell_bad
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
 from sharedenv.report.names import noun_of
@@ -41,7 +42,7 @@ def dry_run(work: Work, console: Console, allotment: Allotment, terms: Terms) ->
         console.say(f"slot {place.slot}: {', '.join(_given(place))}")
     if terms.threads is not None:
         console.say(f"{THREADS[0]} and its kin: {terms.threads}")
-    return 0
+    return tell_bad(work.plan, console)
 
 
 def _given(place: Place) -> list[str]:

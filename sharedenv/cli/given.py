@@ -64,7 +64,8 @@ def inherit(
         if earlier.get_parameter_source(name) is line and name not in anew and not contradicted(context, name)
     }
     return Inherited(
-        replace(selection, python=taken.get("python", selection.python), no_lock=taken.get("no_lock", selection.no_lock)),
+        replace(selection, python=taken.get("python", selection.python), no_lock=taken.get("no_lock", selection.no_lock),
+                skip_bad=taken.get("skip_bad", selection.skip_bad)),
         BuildOptions(
             compile=build_options.compile and not taken.get("no_compile", False),
             offline=taken.get("offline", build_options.offline),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sharedenv import __version__
+from sharedenv.cli.anywhere import completed
 from sharedenv.cli.options import option, wants_document
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
@@ -65,7 +66,7 @@ class Commands(click.Group):
             return None
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        return completed(command, cli)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands, and the options before them."""
@@ -79,7 +80,9 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that these words begin with. Raises SharedenvError with what was probably meant."""
         if args[0] not in COMMANDS:
-            raise _unknown_command(args[0])
+            from sharedenv.cli.meant import unknown_command  # noqa: PLC0415 - rarely needed
+
+            raise unknown_command(args[0], COMMANDS, args[1:])
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
@@ -145,6 +148,10 @@ def _run(words: list[str]) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:  # the one place where a bug becomes a report
         told = _as_told(error, words)
+        if hasattr(told, "problems"):  # BadScripts: `--help` does without its room
+            from sharedenv.cli.slip import meant_by  # noqa: PLC0415 - as above
+
+            told.hint = meant_by(told, _command(words), words, os.getcwd()) or told.hint
         if (_command(words) if context is None else context.invoked_subcommand) == "exec":
             told.exit_code = EXIT_EXEC
         _console(context).error(told)
@@ -164,18 +171,6 @@ def _command(words: list[str]) -> str | None:
         if word in takes_value:
             next(rest, None)
     return None
-
-
-def _unknown_command(word: str) -> SharedenvError:
-    from sharedenv.script.find import is_pattern  # noqa: PLC0415 - `--help` does without it
-
-    if word.endswith(".py") or is_pattern(word):  # as one starts `python` and `uv run`
-        return SharedenvError(f"no such command {word!r}", hint=shlex.join(["sharedenv", "run", word]))
-    import difflib  # noqa: PLC0415 - rarely needed
-
-    like = difflib.get_close_matches(word, COMMANDS, 1)
-    meant = f"; did you mean {like[0]!r}?" if like else ""
-    return SharedenvError(f"no such command {word!r}{meant}", hint="sharedenv --help")
 
 
 def _open_standard() -> None:
@@ -236,15 +231,8 @@ def _variable(error: click.ClickException) -> str:
 
 
 def _misplaced(error: click.NoSuchOption, words: list[str]) -> str | None:
-    """Where an option belongs that stands where it is not known: before the command, or behind `--`."""
+    """Where an option belongs that is not known: behind `--`, where it is the script's."""
     name = error.ctx.info_name if error.ctx else None
-    if name not in COMMANDS:
-        return None
-    known = {flag for parameter in cli.params if isinstance(parameter, click.Option) for flag in parameter.opts}
-    if error.option_name in known:
-        flag = next(parameter for parameter in cli.params if error.option_name in parameter.opts)
-        value = "" if isinstance(flag, click.Option) and flag.is_flag else f" {flag.metavar or 'VALUE'}"
-        return f"sharedenv {error.option_name}{value} {name} …"
     if name not in ("run", "submit"):
         return None
     # where the value is a word of its own, it goes with its option

@@ -20,7 +20,7 @@ from sharedenv.cli.cases import case_options, case_terms, create_journal, known_
 from sharedenv.cli.given import repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_bad_option, tell_bad, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
@@ -39,6 +39,7 @@ _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False
 @contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
+@skip_bad_option
 @case_options
 @option(
     "--order", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True,
@@ -75,7 +76,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     many, join = counted(work.cases), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)
-    return 0
+    return tell_bad(work.plan, console)
 
 
 def _ordered(work: Work, order: str, console: Console) -> tuple[Case, ...]:

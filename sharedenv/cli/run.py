@@ -26,7 +26,7 @@ from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, script_options, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, tell_strays, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.report.console import Console
@@ -36,6 +36,7 @@ from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, short_path
 from sharedenv.run.allot import Allotment, allot
+from sharedenv.run.case import UNBUILT
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
@@ -54,7 +55,8 @@ if TYPE_CHECKING:
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
 #: how its scripts are run
 _ONCE = frozenset({
-    "from_file", "null", "table", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
+    "from_file", "null", "table", "cwd", "joblog", "resume", "retry_failed", "run_id", "group", "upgrade", "array", "shard", "dry_run",
+    "fail_fast",
     "lost_too", "insist",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
@@ -65,6 +67,7 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
+@skip_bad_option
 @option("--jobs", "-j", type=Jobs(), metavar="N", help=_JOBS)
 @case_options
 @option("--delay", type=duration, default=0.0, metavar="TIME", help="Wait this long between two starts.")
@@ -94,7 +97,9 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     found = _earlier(asked, given, here, console) if again else None
     if found is not None:
         from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
+        from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
 
+        asked = replace(asked, only=sequences_of(found.run, given["group"]))
         own = inherit(context, found.run, selection, build_options, given)
         build_options, given = own.build_options, dict(own.given)
         work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), build_options, given, console)
@@ -212,7 +217,7 @@ def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:
 
         if text := hidden_run(work.layout, work.run, console):
             console.say(text)
-    return 0
+    return tell_bad(work.plan, console)
 
 
 def _tell_unrun(console: Console, work: Work, before: str) -> int:
@@ -233,7 +238,7 @@ def _share(given: Mapping[str, Any]) -> Share | None:
 
 def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
     """Tells what the plan warns of, once for all scripts: not in each task of an array, nor again after the build."""
-    if not work.plan.warnings or no_build or asked.share is not None:
+    if not (work.plan.warnings or work.plan.bad) or no_build or asked.share is not None:
         return
     from sharedenv.cluster.share import array_name  # noqa: PLC0415 - only where there is something to tell
 
@@ -279,7 +284,10 @@ def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again
 
 
 def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -> int:
-    results = dict(ended.outcome.results)
+    results = {
+        sequence: replace(result, error=f"{UNBUILT} (why: above)") if result.unbuilt and ended.errors else result
+        for sequence, result in ended.outcome.results.items()
+    }
     summary = summarize(work.cases, results, ended.seconds)
     if ended.errors:
         console.errors(ended.errors)
@@ -298,6 +306,7 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -
             cause=f"they will be run again: cases {numbers}{' …' if len(ended.unwritten) > 20 else ''}",
             hint=f"df -h -i {shlex.quote(work.layout.path)}",
         ))
+    bad = tell_bad(work.plan, console)
     left = summary.left or ended.unwritten
     kept = journal.path.startswith(work.layout.path + os.sep)
     if kept and (left or summary.failed or work.settled):
@@ -308,4 +317,4 @@ def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -
         return EXIT_INTERRUPTED
     if ended.errors:
         return EXIT_BUILD
-    return EXIT_FAILED if summary.failed or left or work.settled else 0
+    return EXIT_FAILED if summary.failed or left or work.settled else bad

@@ -12,13 +12,13 @@ import click
 
 from sharedenv.app.project import Project, Selection, pool_here
 from sharedenv.cli.options import Function, option, paths
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.key.plan import Plan
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
-from sharedenv.report.words import short_path
+from sharedenv.report.words import first_names, short_path
 from sharedenv.start.environ import current_folder
 
 
@@ -57,11 +57,35 @@ def tell_strays(project: Project, console: Console) -> None:
         console.warn(f"passed over the pool {short_path(stray, here)}: {above} lies above it, and no run needs it ({remedy})")
 
 
+def skip_bad_option(function: Function) -> Function:
+    """Adds --skip-bad to the ``selection`` of `script_options`, which stands above it."""
+
+    @option("--skip-bad", is_flag=True, help="Pass over scripts that can't be used, and exit with 1 in the end.")
+    @functools.wraps(function)
+    def skipping(*args: Any, selection: Selection, skip_bad: bool, **options: Any) -> Any:
+        return function(*args, selection=replace(selection, skip_bad=skip_bad), **options)
+
+    return skipping
+
+
 def warned(plan: Plan, console: Console) -> Plan:
     """The same plan, its warnings told: by the commands that are called once for all scripts, not by those of each task."""
     for text in plan.warnings:
         console.warn(text)
+    if plan.bad:
+        why = [f"         {line}" for line in (plan.bad.cause or "").splitlines()]
+        console.warn("\n".join([f"{plan.bad.headline} and are passed over", *why]))
     return plan
+
+
+def tell_bad(plan: Plan, console: Console) -> int:
+    """Says at the end how many scripts were passed over; the exit status that this makes at least."""
+    if plan.bad is None:
+        return 0
+    here = current_folder(os.environ)
+    names = first_names([problem.path for problem in plan.bad.problems], lambda path: short_path(path, here))
+    console.say(f"passed over, since they can't be used: {names}")
+    return EXIT_FAILED
 
 
 def in_pool_of(layout: Layout, command: str, console: Console) -> str:

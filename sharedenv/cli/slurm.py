@@ -105,7 +105,8 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
             delay, ask = min(delay * 1.5, _ASK[1]), began + delay
         if progress.due():
             succeeded = sum(result.succeeded for result in results.values())
-            progress.show(Counts(len(submitted), succeeded, len(results) - succeeded, running, 0))
+            waiting = len(submitted) - len(results) - running
+            progress.show(Counts(len(submitted), succeeded, len(results) - succeeded, running, 0, waiting=waiting))
         time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sharedenv.app.join import write_joblog
+from sharedenv.cli.failures import failure_group, tell_failures
 from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
 from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
@@ -45,18 +46,33 @@ ENDINGS = ("failed", "interrupted", "lost", "not-run", "succeeded")
 @contrary("ended", "everything", why="--list names scripts of one run")
 @contrary("joblog", "everything", why="--joblog is of one run")
 @contrary("joblog", "ended", "as_json", why="each is another answer")
+@contrary("failures", "everything", why="--failures are of one run")
+@contrary("failures", "ended", why="each is another answer")
+@contrary("failures", "joblog", why="each is another answer")
+@contrary("failures", "as_json", why="--json has them all")
 @contrary("ended", "as_json", why="each is another answer")
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=runs)
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
+@option("--failures", is_flag=True, help="Each group of failures whole, with the last lines of one of its scripts.")
+@option("--group", type=click.IntRange(min=1), metavar="N", needs=("ended",), help="With --list failed, one group of --failures alone.")
 @option("-0", "--null", is_flag=True, needs=("ended",), help="With --list, names end with NUL instead of a newline.")
 # SHAREDENV_JOBLOG is for who runs scripts: looking at a run must not write over what he writes
 @option("--joblog", envvar=None, metavar="FILE", help="Write GNU parallel's log of the run, of all who worked on it.")
 @json_option
 @click.pass_obj
 def status(
-    console: Console, /, run_id: str | None, everything: bool, ended: str | None, null: bool, joblog: str | None, as_json: bool
+    console: Console,
+    /,
+    run_id: str | None,
+    everything: bool,
+    ended: str | None,
+    failures: bool,
+    group: int | None,
+    null: bool,
+    joblog: str | None,
+    as_json: bool,
 ) -> int:
     """Where a run stands, or how it ended: counts, failures by what they said, how to go on.
 
@@ -65,6 +81,8 @@ def status(
     layout = pool_of_runs(console.pool)
     if null and not ended:
         raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
+    if group and ended != "failed":
+        raise SharedenvError("--group names a group of what failed", hint=f"sharedenv status --list failed --group {group}")
     if everything:
         return _list(layout, console, as_json)
     run = meant_run(layout, run_id, console)
@@ -78,11 +96,15 @@ def status(
         return 0
     if error:
         console.warn(f"{error.message} ({error.cause}): {error.hint}")
+    here = current_folder(os.environ)
     if ended:
-        console.names(_names(run, ended), null=null)
+        console.names(_names(failure_group(run, group).cases if group else _ended(run, ended), here), null=null)
+        return 0
+    if failures:
+        tell_failures(run, lambda path: short_path(path, here), console)
         return 0
     if is_on_slurm(run):
-        tell_slurm(run, console, current_folder(os.environ))
+        tell_slurm(run, console, here)
     else:
         tell_run(layout, run, console)
     if run_id is None and (text := hidden_run(layout, run, console)):
@@ -124,12 +146,16 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
     return document
 
 
-def _names(run: Run, ended: str) -> Iterable[str]:
-    """The scripts (and rows) of a run that ended so, each once, in the order asked; those at work have not ended."""
+def _ended(run: Run, ended: str) -> list[Case]:
+    """The cases of a run that ended so, in the order asked; those at work have not ended."""
     cases = run.cases()
-    here = current_folder(os.environ)
     endings = slurm_endings(run) if is_on_slurm(run) else _endings(run, cases)
-    meant = dict.fromkeys((case.script, case.row and case.row.line) for case in cases if ended in endings.get(case.sequence, ()))
+    return [case for case in cases if ended in endings.get(case.sequence, ())]
+
+
+def _names(cases: Iterable[Case], here: str) -> Iterable[str]:
+    """Scripts (and rows) for other programs, each once, as seen from a folder."""
+    meant = dict.fromkeys((case.script, case.row and case.row.line) for case in cases)
     names = (short_path(path, here) + (f" row {line}" if line else "") for path, line in meant)
     return (f"./{name}" if name.startswith("-") else name for name in names)
 

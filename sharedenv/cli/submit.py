@@ -21,10 +21,11 @@ from sharedenv.cli.arguments import CommandWithArguments, Jobs, Lines, duration,
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, choose_sets, create_journal, known_halfway, refuse_words, resume_options, wanted
+from sharedenv.cli.failures import sequences_of
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_bad_option, tell_bad, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.unfinished import hidden_run
@@ -47,7 +48,7 @@ from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
-    "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "upgrade", "print_only", "fail_fast",
+    "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "group", "upgrade", "print_only", "fail_fast",
     "wait", "insist",
 })
 
@@ -62,6 +63,7 @@ _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "
 @contrary("build_job", "no_build", why="the one builds, the other does not")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
+@skip_bad_option
 @option("--tasks", type=click.IntRange(min=1), metavar="N", help="Share the scripts out among N tasks.")
 @option("--per-task", type=click.IntRange(min=1), metavar="N", help="Give each task N scripts.")
 @option("--max-running", type=click.IntRange(min=1), metavar="N", help="Let no more than N tasks run at once.")
@@ -96,6 +98,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if again:
         found = earlier_run(console.pool, asked, here)
         _refuse_joinable(found.run)
+        asked = replace(asked, only=sequences_of(found.run, given["group"]))
         number = next_number(found.run.path)
         own = inherit(context, found.run, selection, build_options, given)
         selection, build_options = own.selection, own.build_options
@@ -140,7 +143,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
         console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
     console.result(run.id)
-    return wait(run, (*queued, array), here, console) if given["wait"] else 0
+    return max(wait(run, (*queued, array), here, console) if given["wait"] else 0, tell_bad(work.plan, console))
 
 
 def _refuse_joinable(run: Run) -> None:

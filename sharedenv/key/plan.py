@@ -33,17 +33,20 @@ class Need:
 class Plan:
     """``scripts``: each absolute path with its key, in the order asked; ``needs``: environments by key, in it too.
 
-    ``digests``: sha256 of each script's bytes, in the same order, 64 hex digits; ``warnings``: for people, a line each.
+    ``digests``: sha256 of each script's bytes, in the same order, 64 hex digits; ``warnings``: for people, a line each; ``bad``: scripts
+    that are passed over, since they can't be used.
     """
 
     scripts: tuple[tuple[str, str], ...]
     needs: Mapping[str, Need]
     digests: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    bad: BadScripts | None = None
 
 
-def make_plan(paths: Iterable[str], make: Maker) -> Plan:
-    """Reads every script (absolute paths) once and groups them by key. Raises BadScripts, which names every bad one.
+def make_plan(paths: Iterable[str], make: Maker, *, skip_bad: bool = False) -> Plan:
+    """Reads every script (absolute paths) once and groups them by key. Raises BadScripts, which names every bad one; with
+    ``skip_bad``, where there is no other.
 
     ``make`` says what a script's payload is: the full way (key.maker), or what the pool knows (pool/index.known).
 
@@ -71,12 +74,13 @@ def make_plan(paths: Iterable[str], make: Maker) -> Plan:
             needs.setdefault(payload.key, (payload, []))[1].append(path)
             for line, text in keyer.remarks:
                 remarks.setdefault(text, (path, line, []))[2].append(path)
-    if problems:
-        raise BadScripts(problems, total, current_folder(os.environ))
+    bad = BadScripts(problems, total, current_folder(os.environ)) if problems else None
+    if bad and not (skip_bad and scripts):
+        raise bad
     found = {key: Need(payload, tuple(users)) for key, (payload, users) in needs.items()}
     here = current_folder(os.environ)
     warnings = tuple(remark(shown(path, here), line, text, len(users)) for text, (path, line, users) in remarks.items())
-    return Plan(tuple(scripts), found, tuple(digests), warnings)
+    return Plan(tuple(scripts), found, tuple(digests), warnings, bad)
 
 
 class _Keyer:

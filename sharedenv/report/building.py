@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING
 from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import Need
 from sharedenv.pool.store import Environment
-from sharedenv.report.console import Console
+from sharedenv.report.console import Console, columns
 from sharedenv.report.words import count, duration, printable, short_path, size
+from sharedenv.report.wrap import wrapped
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+_BUILDING = "building"  # said of what each step says by itself, where there is no room
+_WIDE = 120  # columns from which on a live line has room for all that there is to say of a build
+_NARROW = 60  # below so many it names no environment
 
 
 def made_pool(path: str) -> str:
@@ -35,6 +40,7 @@ class BuildProgress:
         self._lock = threading.Lock()
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._doing: dict[str, str] = {}
         self._noted: set[str] = set()
         self.built_environments: list[tuple[Need, Environment]] = []
 
@@ -54,7 +60,7 @@ class BuildProgress:
         name = need.payload.key[:SHORT]
         if reason is not None:
             self._say(f"rebuilding environment {name}: {reason}")
-        self._show(need, f"building environment {name} for {_users(need, self._cwd)}")
+        self._show(need, f"building environment {name} for {_users(need, self._cwd)}", _BUILDING)
 
     def made_pool(self, path: str) -> None:
         """There was no pool; now there is one."""
@@ -63,11 +69,12 @@ class BuildProgress:
     def waiting(self, need: Need, holder: str, since: float) -> None:
         """Somebody else builds it."""
         at = time.strftime("%H:%M:%S", time.localtime(since))
-        self._show(need, f"waiting for environment {need.payload.key[:SHORT]}: {holder} builds it since {at}")
+        self._show(need, f"waiting for environment {need.payload.key[:SHORT]}: {holder} builds it since {at}", "waiting for")
 
     def step(self, need: Need, text: str) -> None:
         """What a build is doing: seen on a terminal, or with -v."""
         with self._lock:
+            self._doing[need.payload.key] = text
             if self._live is not None and (task := self._tasks.get(need.payload.key)) is not None:
                 self._live.update(task, step=text)
                 return
@@ -99,9 +106,17 @@ class BuildProgress:
         """A build failed."""
         self._drop(need)
 
-    def _show(self, need: Need, text: str) -> None:
+    @property
+    def doing(self) -> str:
+        """What the build that is at work does, where there is one alone; else ""."""
+        with self._lock:
+            return next(iter(self._doing.values())) if len(self._doing) == 1 else ""
+
+    def _show(self, need: Need, text: str, briefly: str) -> None:
         with self._lock:
             if self._console.live:
+                if (wide := columns()) < _WIDE:  # what it does comes first
+                    text = f"{briefly} {need.payload.key[:SHORT]}" if wide >= _NARROW else "" if briefly == _BUILDING else briefly
                 live = self._start_live()
                 task = self._tasks.get(need.payload.key)
                 if task is None:
@@ -113,6 +128,7 @@ class BuildProgress:
 
     def _drop(self, need: Need) -> None:
         with self._lock:
+            self._doing.pop(need.payload.key, None)
             task = self._tasks.pop(need.payload.key, None)
             if self._live is not None and task is not None:
                 self._live.remove_task(task)
@@ -120,7 +136,7 @@ class BuildProgress:
     def _say(self, text: str) -> None:
         with self._lock:
             if self._live is not None:
-                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                self._live.console.print(wrapped(text, columns()), markup=False, highlight=False, soft_wrap=True)
                 return
         self._console.say(text)
 

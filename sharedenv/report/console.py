@@ -6,15 +6,32 @@ import contextlib
 import os
 import re
 import shlex
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.report.words import printable
+from sharedenv.report.words import count, printable
+from sharedenv.report.wrap import wrapped
 from sharedenv.values import frozen
 
 _STYLES = {"error": "\033[1;31m", "hint": "\033[1;36m", "warning": "\033[1;33m", "good": "\033[32m", "dim": "\033[2m"}
+
+
+def by_cause(errors: Sequence[SharedenvError]) -> list[SharedenvError]:
+    """Errors, each cause told once: the first that it met, and how many more."""
+    found: dict[str, list[SharedenvError]] = {}
+    for error in errors:
+        found.setdefault((error.cause or error.message).partition("\n")[0], []).append(error)
+    return [_with_more(first, len(more)) for first, *more in found.values()]
+
+
+def _with_more(error: SharedenvError, more: int) -> SharedenvError:
+    if not more:
+        return error
+    message = f"{error.message} ({count(more, 'more error', 'more errors')} for the same reason)"
+    return SharedenvError(message, cause=error.cause, hint=error.hint, exit_code=error.exit_code)
 
 
 @frozen
@@ -29,8 +46,8 @@ class Console:
 
     @property
     def live(self) -> bool:
-        """Whether stderr is a terminal on which a line may be redrawn."""
-        return self.verbosity >= 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        """Whether stderr is a terminal on which a line may be redrawn: not where stdout is a pipe, whose end may write there, too."""
+        return self.verbosity >= 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not _is_pipe(1)
 
     @property
     def colored(self) -> bool:
@@ -66,9 +83,9 @@ class Console:
         self.errors([error])
 
     def errors(self, errors: Sequence[SharedenvError]) -> None:
-        """Several errors, an empty line between two; always shown."""
+        """Several errors, an empty line between two, and of those with one cause the first; always shown."""
         if errors:
-            _tell("\n\n".join(map(self.error_text, errors)))
+            _tell("\n\n".join(map(self.error_text, by_cause(errors))))
 
     def error_text(self, error: SharedenvError) -> str:
         """`error: …`, `  cause: …` (further lines indented under the first), a blank line, `hint: …`."""
@@ -118,8 +135,25 @@ def _harmless(text: str, control: re.Pattern[str] = _CONTROL) -> str:
     return control.sub(lambda found: printable(found[0]), text)
 
 
+def columns() -> int:
+    """How wide the terminal is on which people read."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _is_pipe(descriptor: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
 def _tell(text: str) -> None:
     text = _harmless(text, _CONTROL_BUT_STYLES)
+    if sys.stderr.isatty():
+        text = wrapped(text, columns())
     # a full disk under a log, a reader or a terminal that has gone: no reason to end what works, and nobody to tell
     with contextlib.suppress(OSError):
         sys.stderr.flush()

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
-from sharedenv.report.console import Console, write_all
+from sharedenv.report.console import Console, columns, write_all
 from sharedenv.report.words import count, duration, estimate
 from sharedenv.run.orders import Counts
 from sharedenv.values import frozen
 
 REDRAW = 0.1  #: seconds between two drawings of the line
 WINDOW = 30.0  #: seconds over which the rate is taken
+SHORTEST = 12  #: characters of a name's end, where there is no room for all of it
+NAMED = 1.0  #: seconds after which the last ones are named
 
 _ERASE = "\r\033[K"
 
 
 @frozen
 class Pace:
-    """Where a run stands in time: seconds since its start, cases a second of late (None before the first has ended)."""
+    """Where a run stands in time: seconds since its start, cases a second of late (None before the first has ended). ``doing``: what
+    the one build that is at work does.
+    """
 
     elapsed: float
     rate: float | None
+    doing: str = ""
 
 
 def rate_text(rate: float) -> str:
@@ -35,35 +39,51 @@ def rate_text(rate: float) -> str:
     return f"{number:,.0f}/{unit}" if number >= 9.95 else f"{number:.1f}/{unit}"
 
 
-def parts(counts: Counts, pace: Pace) -> list[str]:
-    """What there is to say, most important first."""
+def parts(counts: Counts, pace: Pace, name: Callable[[str], str] = str) -> list[str]:
+    """What there is to say, most important first; ``name`` shortens a path for the reader."""
     done = counts.succeeded + counts.failed
-    left = counts.total - done
     said = [f"{done:,} of {counts.total:,}"]
     if counts.failed:
         said.append(f"{counts.failed:,} failed")
     if counts.running:
         said.append(f"{counts.running:,} running")
     if counts.building:
-        said.append(f"building {count(counts.building, 'environment')}")
-    if pace.rate and left and not counts.building:  # how long a build takes the pace of scripts doesn't tell
-        said.append(f"{estimate(left / pace.rate)} left")
+        said.append(f"building {count(counts.building, 'environment')}" + (f": {pace.doing}" if pace.doing else ""))
+    if counts.running and not counts.waiting:  # the end is theirs, and no pace tells of it
+        return said if counts.building else _with_oldest(said, counts, name)
+    if pace.rate and counts.waiting and not counts.building:  # how long a build takes the pace of scripts doesn't tell
+        said.append(f"{estimate(_left(counts, pace.rate))} left")
     if pace.rate:
         said.append(rate_text(pace.rate))
     return said
 
 
-def plain_line(counts: Counts, pace: Pace) -> str:
+def _with_oldest(said: list[str], counts: Counts, name: Callable[[str], str]) -> list[str]:
+    """The same with the one that has been at work for the longest, once that is a second, and its limit."""
+    if not counts.ages or counts.ages[0] < NAMED:
+        return said
+    which = f"{name(counts.oldest)} for {duration(counts.ages[0])}".lstrip()
+    said[-1] += f", longest {which}" if counts.running > 1 else f": {which}" if counts.oldest else f" {which}"
+    return [*said, f"limit {duration(counts.limit)}"] if counts.limit else said
+
+
+def _left(counts: Counts, rate: float) -> float:
+    """Seconds until the last one ends: all that wait start at this rate, and of those at work each takes as long as the others did."""
+    usual = counts.running / rate
+    rest = sum(max(usual - age, 0.0) for age in counts.ages)
+    return counts.waiting / rate + (rest / len(counts.ages) if counts.ages else 0.0)
+
+
+def plain_line(counts: Counts, pace: Pace, name: Callable[[str], str] = str) -> str:
     """A line for a log."""
-    return f"{duration(pace.elapsed)}: " + ", ".join(parts(counts, pace))
+    return f"{duration(pace.elapsed)}: " + ", ".join(parts(counts, pace, name))
 
 
-def live_line(counts: Counts, pace: Pace, width: int, style: Callable[[str, str], str]) -> str:
+def live_line(
+    counts: Counts, pace: Pace, width: int, style: Callable[[str, str], str], name: Callable[[str], str] = str
+) -> str:
     """The line for a terminal of this many columns: a bar where there is room for one, and what fits of the rest."""
-    said = parts(counts, pace)
-    while len(said) > 1 and len(" · ".join(said)) > width - 1:
-        said.pop()
-    text = " · ".join(said)
+    text = _fitting(counts, pace, width - 1, name)
     room = width - len(text) - 8
     failed = f"{counts.failed:,} failed"
     if counts.failed:
@@ -78,6 +98,29 @@ def live_line(counts: Counts, pace: Pace, width: int, style: Callable[[str, str]
     return f"{bar} {int(share * 100):3d}%  {text}"
 
 
+def _fitting(counts: Counts, pace: Pace, width: int, name: Callable[[str], str]) -> str:
+    """What fits of all there is to say: of the one that is named goes its limit, then the beginning of its name, the name, its time."""
+    if len(" · ".join(parts(counts, pace, name))) > width:
+        pace = replace(pace, doing="")
+    unlimited = replace(counts, limit=None)
+    text = " · ".join(parts(unlimited, pace, name))
+    room = max(len(name(counts.oldest)) + width - len(text), 0)
+    shapes = [counts, unlimited, unlimited, replace(unlimited, oldest=""), replace(unlimited, oldest="", ages=())]
+    for number, shape in enumerate(shapes):
+        short = number == 2 and room >= SHORTEST
+        said = parts(shape, pace, (lambda path: _end(name(path), room)) if short else name)
+        if len(" · ".join(said)) <= width:
+            return " · ".join(said)
+    while len(said) > 1 and len(" · ".join(said)) > width:
+        said.pop()
+    return " · ".join(said)
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a text that is longer than that."""
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
 def next_plain(elapsed: float) -> float:
     """When the next plain line is due: after 10 s, 30 s, then each minute, and every ten minutes after the first ten."""
     for step, until in ((10.0, 10.0), (20.0, 30.0), (30.0, 60.0), (60.0, 600.0)):
@@ -89,8 +132,9 @@ def next_plain(elapsed: float) -> float:
 class Progress:
     """Draws. What else is written to the terminal meanwhile goes between `hide` and the next `show`."""
 
-    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic, name: Callable[[str], str] = str) -> None:
         self._console = console
+        self._name = name
         self._now = now
         self._start = now()
         self._first = self._start  # when the first case started, as far as is known: builds before it tell nothing of the pace
@@ -102,21 +146,21 @@ class Progress:
         """Whether it is time for a line."""
         return self._now() >= self._due and self._console.verbosity >= 0
 
-    def show(self, counts: Counts) -> None:
-        """Draws the line, or writes a plain one."""
+    def show(self, counts: Counts, doing: str = "") -> None:
+        """Draws the line, or writes a plain one; ``doing``: what the one build that is at work does."""
         now = self._now()
         if counts.began is not None and counts.began > self._first:
             self._first = counts.began
             self._samples = deque([(self._first, 0)])
-        pace = self._pace(now, counts.succeeded + counts.failed)
+        pace = replace(self._pace(now, counts.succeeded + counts.failed), doing=doing)
         if self._console.live:
             self._due = now + REDRAW
-            line = live_line(counts, pace, _columns(), self._console.style)
+            line = live_line(counts, pace, columns(), self._console.style, self._name)
             _draw(_ERASE + line)
             self._shown = True
         else:
             self._due = self._start + next_plain(pace.elapsed)
-            self._console.say(plain_line(counts, pace))
+            self._console.say(plain_line(counts, pace, self._name))
 
     def hide(self) -> None:
         """Takes the line off the terminal."""
@@ -140,10 +184,3 @@ class Progress:
 def _draw(text: str) -> None:
     with contextlib.suppress(OSError):  # the terminal has gone: no reason to end what runs
         write_all(2, text.encode())
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except OSError:
-        return 80

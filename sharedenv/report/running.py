@@ -13,7 +13,7 @@ from sharedenv.report.output import Output
 from sharedenv.report.progress import Progress
 from sharedenv.report.summary import words
 from sharedenv.report.words import duration, printable
-from sharedenv.run.case import Case, Result
+from sharedenv.run.case import UNBUILT, Case, Result
 from sharedenv.run.observer import Work
 from sharedenv.run.spool import Spool
 from sharedenv.values import frozen
@@ -31,9 +31,10 @@ class Screen:
         self.console = console
         self.output = output
         self._name = name
-        self._progress = Progress(console)
+        self._progress = Progress(console, name=lambda path: printable(name(path)))
         self._lock = threading.RLock()
         self._told = 0
+        self._unbuilt: set[str] = set()  # why environments could not be built, as was told
         self._builds: BuildProgress | None = None
 
     def say(self, text: str) -> None:
@@ -104,7 +105,9 @@ class Screen:
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
         """A line for an environment that could not be built, whatever the number of its scripts."""
         more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
-        self.say(f"{self.console.style('error', 'failed:')} {case_name(cases[0], self._name)}{more}: {printable(text)}")
+        why = f"{UNBUILT}, for the same reason" if text in self._unbuilt else text
+        self._unbuilt.add(text)
+        self.say(f"{self.console.style('error', 'failed:')} {case_name(cases[0], self._name)}{more}: {printable(why)}")
 
     def tick(self, batch: Work) -> None:
         """Draws the progress line when it is time."""
@@ -112,7 +115,7 @@ class Screen:
             with self._lock:
                 self._make_room()
                 self._end_line()
-                self._progress.show(batch.counts())
+                self._progress.show(batch.counts(), self._builds.doing if self._builds else "")
 
     def finish(self) -> None:
         """Nothing more comes: passes on what still waits for its turn, and tells what was built. What follows starts on a line of

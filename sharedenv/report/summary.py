@@ -18,6 +18,7 @@ NAMED = 3  #: scripts named in each group
 REST = 10  #: scripts named of those that are in no group shown
 _NAME = re.compile(r"[\w-]|\.\w")  # part of a path's name
 _WIDTH = 160  # characters of a script's own words
+_HEAD = 70  # of those, from the beginning; the others are from the end
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")  # an address of an object is one, too
 
 
@@ -128,7 +129,8 @@ def words(case: Case, result: Result) -> str:
     own = last_words(result.tail)
     said = how if not own or (result.error and not result.error.startswith(("timed out", LAUNCHER))) else f"{how}: {own}"
     said = _without(said.replace(case.script, "SCRIPT"), case.folder.rstrip("/"))
-    return printable(said if len(said) <= _WIDTH else said[:_WIDTH] + "…")
+    # what went wrong stands at the end as often as at the beginning: a path between them is what can be missed
+    return printable(said if len(said) <= _WIDTH else f"{said[:_HEAD]}…{said[_HEAD - _WIDTH:]}")
 
 
 def _without(said: str, folder: str) -> str:
@@ -161,7 +163,7 @@ def summary_lines(
         lines.append(f"  {'':>{width}}   {case_names(one.cases, name, NAMED, values=True)}")
     if rest := summary.groups[len(shown) :]:
         others = tuple(case for one in rest for case in one.cases)
-        lines.append(f"  and {len(others):,} that said {len(rest):,} other things; sharedenv -v status … has them all")
+        lines.append(f"  and {len(others):,} that said {len(rest):,} other things; sharedenv status --failures has them all")
         lines.append(f"  {'':>{width}}   {case_names(others, name, REST)}")
     if len(summary.slowest) > 1:
         slow = ", ".join(f"{case_name(case, name)} {duration(seconds)}" for case, seconds in summary.slowest)

@@ -30,7 +30,7 @@ from sharedenv.run.queue import Source
 from sharedenv.run.reader import Reader
 from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
-from sharedenv.run.slot import Slot, result_of, spools_of
+from sharedenv.run.slot import Slot, at_work, result_of, spools_of
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import last_words, telling_line
@@ -93,9 +93,10 @@ class Batch:
 
     def counts(self) -> Counts:
         """Where it stands."""
-        building, before = len(self._source.keys), self._done_before
-        failed = len(self._results) - self._succeeded
-        return Counts(self._total - before, self._succeeded - before, failed, len(self._slots), building, self._began)
+        failed, (ages, oldest) = len(self._results) - self._succeeded, at_work(self._slots.values())
+        total, succeeded = self._total - self._done_before, self._succeeded - self._done_before
+        counts = Counts(total, succeeded, failed, len(ages), len(self._source.keys), self._began, self._source.left)
+        return replace(counts, ages=ages, oldest=oldest, limit=self.options.timeout)
 
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""

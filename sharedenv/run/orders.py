@@ -45,6 +45,9 @@ class Counts:
 
     building  environments that cases wait for
     began     monotonic time of the first start, None before it
+    waiting   cases that are still to be started
+    ages      seconds for which each of those at work has run, the longest first; ``oldest``: the path of that one's script
+    limit     seconds for each attempt, None for no end
     """
 
     total: int
@@ -53,6 +56,10 @@ class Counts:
     running: int
     building: int
     began: float | None = None
+    waiting: int = 0
+    ages: tuple[float, ...] = ()
+    oldest: str = ""
+    limit: float | None = None
 
 
 @frozen

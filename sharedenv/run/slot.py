@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterable
 
 from sharedenv.run.case import Case, Result
 from sharedenv.run.pipe import Pipe
@@ -22,6 +23,12 @@ LINGER = 0.5
 LAUNCHER = "its launcher"  #: how an error begins that tells of a launcher
 #: status → what it means, of whoever starts a command (POSIX, of env and of a shell)
 _NOT_FOUND = {126: "it could not start a command", 127: "it did not find a command"}
+def at_work(slots: Iterable[Slot]) -> tuple[tuple[float, ...], str]:
+    """Seconds for which each attempt has run, the longest first, and the path of the script that has."""
+    now, found = time.monotonic(), sorted(slots, key=lambda slot: slot.began)
+    return tuple(now - slot.began for slot in found), found[0].case.script if found else ""
+
+
 Outputs = tuple[Spool | Capture, Spool | Capture]
 
 

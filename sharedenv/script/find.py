@@ -47,6 +47,20 @@ def read_list(data: bytes, *, nul: bool = False) -> list[str]:
     return [os.fsdecode(name) for line in data.split(b"\n") if (name := line.removesuffix(b"\r"))]
 
 
+def tidy(names: Iterable[str], cwd: str) -> list[str]:
+    """The names of a list as they were meant: without comments (`# …`), empty lines, and blanks around a name; a file that has such a
+    name is taken as it stands.
+    """
+    found = []
+    for name in names:
+        bare = name.strip()
+        if (bare == name and name[:1] != "#") or os.path.lexists(absolute(name, cwd)):
+            found.append(name)
+        elif bare and bare[0] != "#":
+            found.append(bare)
+    return found
+
+
 def is_pattern(name: str) -> bool:
     """Whether a name holds a wildcard."""
     return _MAGIC.search(name) is not None

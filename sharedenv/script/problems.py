@@ -30,7 +30,9 @@ class Problem:
 
 
 class BadScripts(SharedenvError):
-    """Scripts that can't be used: all of them in ``problems``, the same on one screen in the message."""
+    """Scripts that can't be used: all of them in ``problems``, the same on one screen in the message; ``headline``: how
+    many; ``some_good``: whether there are others.
+    """
 
     def __init__(self, problems: Sequence[Problem], total: int, cwd: str) -> None:
         """``total`` counts the good ones too; paths are shown relative to ``cwd`` where that is shorter."""
@@ -40,19 +42,25 @@ class BadScripts(SharedenvError):
             groups.setdefault(problem.message, []).append(problem)
         largest = sorted(groups.values(), key=len, reverse=True)
         if len(problems) == total == 1:
-            message = f"{_place(told[0])} can't be used; nothing was done"
+            headline = f"{_place(told[0])} can't be used"
             cause = told[0].message
         else:
             count = f"{len(problems):,} of {total:,}" if len(problems) < total else f"all {total:,}"
-            message = f"{count} scripts can't be used; nothing was done"
+            headline = f"{count} scripts can't be used"
             cause = "\n".join(_report(largest, everything=len(problems) <= LINES))
-        super().__init__(message, cause=cause, hint=_hint(largest[0][0]), exit_code=EXIT_USAGE)
+        super().__init__(f"{headline}; nothing was done", cause=cause, hint=_hint(largest[0][0]), exit_code=EXIT_USAGE)
         self.problems = tuple(problems)
+        self.headline = headline
+        self.some_good = len(problems) < total
 
 
 def shown(path: str, cwd: str) -> str:
-    """A path for people: relative to ``cwd`` where that is shorter, one line of printable characters always."""
+    """A path for people: relative to ``cwd`` where that is shorter, one line of printable characters always; in quotes, where a blank
+    at its end would not be seen.
+    """
     text = min(path, os.path.relpath(path, cwd), key=len)
+    if text != text.strip():
+        text = f"'{text}'"
     text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
@@ -97,7 +105,7 @@ def _place(problem: Problem) -> str:
 def _hint(problem: Problem) -> str:
     """One command to run next, for the most frequent error."""
     if problem.message in {NO_FILE, NO_MATCH}:
-        folder = os.path.dirname(problem.path)
+        folder = os.path.dirname(problem.path.strip("'"))
         while is_pattern(folder):
             folder = os.path.dirname(folder)
         return f"ls {shlex.quote(folder or '.')}"

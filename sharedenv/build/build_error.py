@@ -1,0 +1,70 @@
+"""The error of a build that failed: why, from uv's words, and the command to run next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from sharedenv.build.construction import Construction
+from sharedenv.build.locked import lock_error
+from sharedenv.build.remedy import Scene, remedy
+from sharedenv.build.strange_option import strange_option
+from sharedenv.build.uv_trouble import Kind, Trouble
+from sharedenv.build.uv_words import gist, other_uv
+from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key.plan import Need
+from sharedenv.start.access import SHORT
+
+
+def build_error(
+    need: Need, work: Construction, words: str, log: str | None, hint: str | None, why: str = "", met: Trouble | None = None
+) -> SharedenvError:
+    """The error of a build of ``need`` (exit status 3).
+
+    words  why, as uv or the system said it, without secrets
+    log    where all is that uv said; None where it is not uv that failed
+    hint   the command to run next, where it is known already
+    why    what differs, of a lock file that doesn't fit
+    met    what kept uv from building, where that is known
+    """
+    first = below(work.cwd, need.scripts[0])
+    more = len(need.scripts) - 1
+    if log is None:
+        cause = words
+    elif wanted := other_uv(words):
+        cause = f"{_wants_uv(need, work)} wants uv {wanted}, and this is uv {work.uv.version}"
+        hint = f"pip install {shlex.quote(f'uv{wanted}')}"
+    elif told := (
+        lock_error(words, why, need, work.settings, work.cwd)
+        or strange_option(words, need.payload, first, work.uv.version, work.environ)
+    ):
+        cause, hint = told
+    elif met is not None:
+        scene = Scene(need, first, below(work.cwd, log), work.layout, work.uv, work.environ, work.options.offline)
+        cause, hint = remedy(met, scene)
+        if work.options.upgrade_packages and met.kind is Kind.UNSOLVED:  # others may have to move with it
+            hint = shlex.join(["sharedenv", "build", "--upgrade", first])
+    else:
+        cause = f"{gist(words)}\n(all that uv said: {below(work.cwd, log)})"
+        hint = hint or shlex.join(["cat", below(work.cwd, log)])
+    return SharedenvError(
+        f"can't build environment {need.payload.key[:SHORT]} for {first}{f' and {more:,} more' if more else ''}",
+        cause=cause,
+        hint=hint,
+        exit_code=EXIT_BUILD,
+    )
+
+
+def _wants_uv(need: Need, work: Construction) -> str:
+    """Where required-version stands."""
+    if "required-version" in need.payload.document["tool.uv"]:
+        return "[tool.uv] of the script"
+    if chosen := work.environ.get("UV_CONFIG_FILE"):
+        return chosen
+    name = os.path.join(work.settings.root, "uv.toml")
+    return f"the project's {'uv.toml' if os.path.isfile(name) else 'pyproject.toml'}"
+
+
+def below(root: str, path: str) -> str:
+    """A path relative to a folder above it, another one as it is."""
+    return os.path.relpath(path, root) if path.startswith(root + os.sep) else path

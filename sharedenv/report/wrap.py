@@ -1,0 +1,33 @@
+"""Lines for a narrow terminal, broken between words: the terminal itself breaks them anywhere. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_LEAD = re.compile(r"\s*(?:\d+ × )?(?:cause: )?")
+#: what is to be copied stays in one line
+_COMMAND = re.compile(r"(?:^|[\s(:])(?:sharedenv|export|unset|sbatch|uv|curl|grep|df|cat) \S|^\s*hint: ")
+
+
+def wrapped(text: str, width: int) -> str:
+    """The text with no line longer than ``width``, but for words that are and for commands; what goes on is indented as it began."""
+    return "\n".join(part for line in text.split("\n") for part in _parts(line, width))
+
+
+def _parts(line: str, width: int) -> list[str]:
+    plain = _STYLE.sub("", line)
+    if len(plain) <= width or _COMMAND.search(plain):
+        return [line]
+    lead = _LEAD.match(plain)
+    indent = " " * (lead.end() if lead and lead.end() else 2)
+    head = re.match(r"\s*", line)
+    parts, current = [], head[0] if head else ""
+    empty = True
+    for word in line.strip().split(" "):
+        longer = current + ("" if empty else " ") + word
+        if not empty and len(_STYLE.sub("", longer)) > width:
+            parts.append(current)
+            longer = indent + word
+        current, empty = longer, False
+    return [*parts, current]
