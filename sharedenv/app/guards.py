@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.journal.living import living_runs
+from sharedenv.run.journal.living import forget_living, living_runs
+from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.workers import living
 
@@ -30,14 +32,31 @@ def refuse_living(layout: Layout, cases: Iterable[Case], own: str | None = None)
             run = open_run(layout.runs, name)
             results, sessions = run.read()
             alive = living(sessions)
-            common = [case for case in without_result(run.cases(), results) if (*case.identity, case.folder) in wanted] if alive else []
+            held, sign = (without_result(run.cases(), results), "") if alive else _waiting(run)
+            common = [case for case in held if (*case.identity, case.folder) in wanted]
             if common:
-                owner = alive[0].owner
-                where = f"process {owner.pid} on {owner.host}" if owner else "a worker"
+                owner = alive[0].owner if alive else None
+                sign = sign or f"{f'process {owner.pid} on {owner.host}' if owner else 'a worker'} is at work on it"
                 break
     else:
         return
-    raise beside(run.id, len(common), where, "join")
+    raise beside(run.id, len(common), sign, "join")
+
+
+def _waiting(run: Run) -> tuple[list[Case], str]:
+    """The cases that tasks of a run have on Slurm, of which none gives a sign, and how that is known. Where there are none, the run is
+    forgotten.
+    """
+    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - most runs were never submitted
+    from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
+
+    if not list_arrays(run.path):
+        return [], ""
+    stands = standing(run, os.environ)
+    if stands.over:
+        forget_living(run)
+    job = f"its job {stands.live[-1]} is in Slurm's queue" if stands.live else stands.sign
+    return [stands.cases[sequence] for sequence in stands.held], job
 
 
 def refuse_step(own: object, environ: Mapping[str, str]) -> None:
@@ -57,11 +76,11 @@ def refuse_step(own: object, environ: Mapping[str, str]) -> None:
     )
 
 
-def beside(run_id: str, common: int, where: str, command: str) -> SharedenvError:
-    """The error of who would begin cases that a living run has; ``where`` it is at work, and the command for who doesn't insist."""
+def beside(run_id: str, common: int, sign: str, command: str) -> SharedenvError:
+    """The error of who would begin cases that a living run has; the ``sign`` of its life, and the command for who doesn't insist."""
     return SharedenvError(
         f"run {run_id} works on {count(common, 'script')} of these",
-        cause=f"{where} is at work on it; two processes in one folder mix what they write",
+        cause=f"{sign}; two processes in one folder mix what they write",
         hint=f"sharedenv {command} {run_id}, or --insist to begin them here as well",
         exit_code=EXIT_USAGE,
     )

@@ -73,7 +73,7 @@ def own_python(module: str, *words: str) -> tuple[str, ...]:
 def array_job(run_id: str, array: Array, order: Order, after: str | None) -> Job:
     """The job of an array. Pure."""
     run = os.path.dirname(os.path.dirname(array.path))
-    command = own_python("sharedenv.cli.task", run, str(array.number))
+    command = own_python("sharedenv.cli.worker", run, str(array.number))
     return Job(f"sharedenv-{run_id}", array.path, order.start, command, order.options, array.tasks, order.max_running, after)
 
 
@@ -92,18 +92,21 @@ def submit_array(
     order: Order,
     environ: Mapping[str, str],
     tell: Callable[[str], None] | None = None,
+    frozen: Callable[[], None] = lambda: None,
 ) -> Array:
     """Freezes the cases as the array of this number, writes the job script and submits. ``added``: those new to the run.
 
-    ``tell``: as cluster.submit has it.
+    ``cases``: in the order in which they are to be worked on; ``tell``: as cluster.submit has it; ``frozen`` is called once others can
+    see the array, before Slurm gets it.
 
     Raises SharedenvError; then nothing is left in the queue. But cluster.Unclear: then all stays as the job needs it.
     """
     run_id = run.id
     try:
-        array = create_array(run.path, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ))
+        array = create_array(run, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ))
         build = job = ""
         try:
+            frozen()
             if added:
                 run.extend(added)
             if order.missing:
