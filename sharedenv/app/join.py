@@ -44,6 +44,7 @@ class Manner:
 
     takeover  without a sign, after which it takes what others have claimed and not begun
     stage     gives, for an environment's path, that of a copy to run from; None: from the pool
+    until     when this process will be ended, seconds since the epoch; None: not known
     """
 
     jobs: int
@@ -51,6 +52,7 @@ class Manner:
     hesitation: float = 0.0
     takeover: float = 180.0
     stage: Callable[[str], str] | None = None
+    until: float | None = None
 
 
 @frozen
@@ -58,6 +60,7 @@ class Listed:
     """A list of a run that workers join.
 
     folder  it is in
+    count   of its cases
     array   that it is of, by its number; 0: it is the run's own
     keys    of its environments
     sets    key → digest of the set of versions, of those that are named
@@ -65,6 +68,7 @@ class Listed:
     """
 
     folder: str
+    count: int
     array: int
     keys: tuple[str, ...]
     sets: Mapping[str, str]
@@ -102,12 +106,12 @@ def own_list(run: Run) -> Listed:
     """The list of a run that was planned for workers."""
     from sharedenv.run.sets import pinned  # noqa: PLC0415 - a task of an array, whose sets are named, does without tomli
 
-    return Listed(run.path, 0, run.asked.keys, pinned(run.path), terms_of(run.asked.extra), run.asked.created)
+    return Listed(run.path, run.asked.count, 0, run.asked.keys, pinned(run.path), terms_of(run.asked.extra), run.asked.created)
 
 
 def list_of(array: Array) -> Listed:
     """The list of an array."""
-    return Listed(array.path, array.number, array.keys, array.sets, array.how.terms, array.created)
+    return Listed(array.path, len(array.sequences), array.number, array.keys, array.sets, array.how.terms, array.created)
 
 
 def list_to_join(run: Run) -> Listed:
@@ -121,7 +125,7 @@ def list_to_join(run: Run) -> Listed:
             cause="it was begun as the run of one process; `sharedenv plan` makes one for many",
             hint=f"sharedenv run --resume --run-id {run.id}",
         )
-    folder = next((folder for folder in folders if not_begun(DiskFolder(folder), length(folder))), folders[-1])
+    folder = next((folder for folder in folders if not_begun(DiskFolder(folder), length(run, folder))), folders[-1])
     disk = DiskFolder(folder)
     if disk.exists(STOP) and disk.exists(TOKENS):  # a list that is closed has nothing to offer anyway
         raise SharedenvError(
@@ -157,9 +161,9 @@ def join(
     with _session(layout, run, worker, manner.jobs, listed.keys) as session:
         ready = _prepared(layout, run, listed, manner, display)
         others = Heartbeats(run.path, manner.takeover)
-        listing = Listing(run, listed.folder)
+        listing = Listing(run, listed.folder, listed.count)
         claims = Claims(DiskFolder(listed.folder), worker, manner.jobs, listing.count, others, time.monotonic, time.sleep)
-        source = ClaimedCases(claims, listing, Suspicion(manner.jobs, lambda: _successes(run)))
+        source = ClaimedCases(claims, listing, Suspicion(manner.jobs, lambda: _successes(run)), manner.until)
         recorder = _Recorder(display, session, source, listed)
         batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder)
         for key, prepared in ready.items():
@@ -304,7 +308,7 @@ def settle(layout: Layout, run: Run, listed: Listed, left: int) -> bool:
 
 def _tasks_may_come(run: Run) -> bool:
     """Whether a task that waits in a queue would find something to begin."""
-    return any(not_begun(DiskFolder(folder), length(folder)) for folder in lists_of(run) if folder != run.path)
+    return any(not_begun(DiskFolder(folder), length(run, folder)) for folder in lists_of(run) if folder != run.path)
 
 
 def write_joblog(layout: Layout, run: Run, path: str) -> None:

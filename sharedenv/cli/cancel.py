@@ -120,7 +120,7 @@ def _stop_workers(run: Run, console: Console) -> bool:
     stopped = 0
     for path in lists_of(run):
         folder = DiskFolder(path)
-        if left := not_begun(folder, length(path)):
+        if left := not_begun(folder, length(run, path)):
             folder.mark(STOP)
             stopped += left
     if stopped:

@@ -28,6 +28,7 @@ from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
+from sharedenv.run.journal.choose import Identity
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import create_run
 from sharedenv.run.terms import Terms
@@ -64,13 +65,13 @@ order_option = option(
 )  # fmt: skip
 
 
-def ordered(work: Work, order: str, console: Console) -> tuple[Case, ...]:
-    """The cases of some work as workers are to begin them. ``order``: as --order says."""
+def ordered(work: Work, order: str, console: Console) -> tuple[tuple[Case, ...], Mapping[Identity, float]]:
+    """The cases of some work as workers are to begin them, and seconds that they took before. ``order``: as --order says."""
     known = known_durations(work.layout, work.cases) if order == _ORDERS[0] else {}
     if not known:
-        return work.cases
+        return work.cases, known
     console.say(f"longest first, by how long {count(len(known), 'script')} took before")
-    return tuple(longest_first(work.cases, known))
+    return tuple(longest_first(work.cases, known)), known
 
 
 def case_options(function: Function) -> Function:

@@ -58,7 +58,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     make_pool(work.layout, console)
     remember_all(work)
     extra = {"again": repeated(context, _ONCE), "terms": case_terms(given, joblog).record()}
-    run = create_journal(work, asked, extra, ordered=ordered(work, given["order"], console))
+    run = create_journal(work, asked, extra, ordered=ordered(work, given["order"], console)[0])
     try:
         put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
     except BaseException:  # nobody knows of it yet

@@ -114,7 +114,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     else:
         order = _order(given, here, console)
         work = new_work(console.pool, asked, here)
-    look_beside(work, console, insist=given["insist"])
+    if not given["print_only"]:
+        look_beside(work, console, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else queue.cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
@@ -139,8 +140,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if given["build_job"]:
         order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
     close_arrays(run, [folder for folder in lists_of(run) if folder not in {array.path for array in queue.arrays}])
-    cases = ordered(work, given["order"], console)
-    array = _submit(work, run, number, cases, tasks, order, console, insist=given["insist"])
+    cases, known = ordered(work, given["order"], console)
+    array = _submit(work, run, number, cases, tasks, replace(order, known=known), console, insist=given["insist"])
     _tell_submitted(work, run, array, order, console, here, wait=given["wait"])
     console.result(run.id)
     return wait(run, (*queue.arrays, array), here, console) if given["wait"] else 0

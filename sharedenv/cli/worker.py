@@ -16,7 +16,7 @@ from sharedenv.app.join import Manner, Part, join, list_of
 from sharedenv.cli.staged import staged
 from sharedenv.cluster.arrays import Array, open_array, writer_of
 from sharedenv.cluster.requeued import former_starts, left_undone, take_up
-from sharedenv.cluster.task import cpus_asked, restarts_of, task_number
+from sharedenv.cluster.task import cpus_asked, ends_at, restarts_of, task_number
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.process import limit_error
@@ -80,7 +80,7 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
     stage = functools.partial(staged, layout, console) if array.how.stage else None
     screen = _Log(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=array.how.preload)
-    manner, name = Manner(jobs, hesitation=1.0, stage=stage), writer_of(array.number, task, restarts)
+    manner, name = Manner(jobs, hesitation=1.0, stage=stage, until=ends_at(os.environ)), writer_of(array.number, task, restarts)
     try:
         part = join(layout, run, list_of(array), manner, starter, screen, name, functools.partial(take_up, run, array, former))
     finally:

@@ -29,6 +29,7 @@ from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import make_folders, private
 from sharedenv.run.case import Case
+from sharedenv.run.journal.choose import Identity
 from sharedenv.run.journal.owned import open_file, open_owned
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import WORKER
@@ -176,22 +177,29 @@ def next_number(run: str) -> int:
 
 
 def create_array(
-    run: Run, number: int, cases: Sequence[Case], tasks: int, how: How, sets: Mapping[str, str] | None = None, cluster: str = ""
+    run: Run,
+    number: int,
+    cases: Sequence[Case],
+    tasks: int,
+    how: How,
+    sets: Mapping[str, str] | None = None,
+    cluster: str = "",
+    known: Mapping[Identity, float] | None = None,
 ) -> Array:
     """Makes the folder of a new array of a run, and so takes the run for a submission. It appears complete, by a rename.
 
-    ``cases``: in the order in which they are to be worked on; ``cluster``: to whose queue it is to be given. Raises SharedenvError when
-    another submission has the number: it was faster, and may have the same cases. Raises OSError.
+    ``cases``: in the order in which they are to be worked on; ``cluster``: to whose queue it is to be given; ``known``: seconds that they
+    took before. Raises SharedenvError when another submission has the number: it was faster, and may have the same cases. Raises OSError.
     """
     path = os.path.join(run.path, ARRAYS, str(number))
     owner = this_process()
     staging = os.path.join(run.path, ARRAYS, f".new-{owner.host}-{owner.pid}")
     make_folders(staging)
     keys = tuple(sorted({case.key for case in cases}))
-    known = {key: digest for key, digest in (sets or {}).items() if key in keys}
-    array = Array(path, (), tasks, how, owner=owner, sets=known, cluster=cluster, ranges=_ranges(cases), keys=keys)
+    own = {key: digest for key, digest in (sets or {}).items() if key in keys}
+    array = Array(path, (), tasks, how, owner=owner, sets=own, cluster=cluster, ranges=_ranges(cases), keys=keys)
     try:
-        write_list(staging, run, cases)
+        write_list(staging, run, cases, known or {})
         _write(
             os.path.join(staging, "array.json"),
             {
@@ -199,7 +207,7 @@ def create_array(
                 "tasks": tasks,
                 "how": asdict(how),
                 "keys": keys,
-                "sets": known,
+                "sets": own,
                 "sequences": array.ranges,
                 "owner": owner.record(),
                 "cluster": cluster,

@@ -157,7 +157,7 @@ def _to_try_again(run: Run, arrays: Sequence[Array]) -> frozenset[int]:
     found: set[int] = set()
     for array in arrays:
         if not array.static and (positions := to_try_again(DiskFolder(array.path))):
-            listing = Listing(run, array.path)
+            listing = Listing(run, array.path, len(array.sequences))
             found |= {listing.case(position).sequence for position in positions}
             listing.close()
     return frozenset(found)

@@ -16,6 +16,7 @@ from sharedenv.cluster.sbatch import Job, Options, arguments, script_text
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.private import private
 from sharedenv.run.case import Case
+from sharedenv.run.journal.choose import Identity
 from sharedenv.run.journal.run import Run
 from sharedenv.values import frozen
 
@@ -29,6 +30,7 @@ class Order:
     build        command of the job that builds first, which is given a list of scripts
     missing      scripts in that list, one for each environment; () when all is built
     sets         key → digest of the set of versions that the tasks take; of what is yet to be built, the first task tells
+    known        seconds that cases took before
     """
 
     options: Options
@@ -39,6 +41,7 @@ class Order:
     build: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     sets: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[Identity, float] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -103,7 +106,7 @@ def submit_array(
     """
     run_id = run.id
     try:
-        array = create_array(run, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ))
+        array = create_array(run, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ), order.known)
         build = job = ""
         try:
             frozen()

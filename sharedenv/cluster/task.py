@@ -37,6 +37,12 @@ def restarts_of(environ: Mapping[str, str]) -> int:
     return int(environ.get("SLURM_RESTART_COUNT") or 0)
 
 
+def ends_at(environ: Mapping[str, str]) -> float | None:
+    """When the time limit of this job ends it, seconds since the epoch; None where Slurm doesn't say."""
+    text = environ.get("SLURM_JOB_END_TIME", "")
+    return float(text) if text.isdigit() and text != "0" else None
+
+
 def cpus_asked(how: How, environ: Mapping[str, str]) -> int:
     """How many CPUs a task was given that somebody asked for. Slurm may give whole cores, which have several, and memory for one."""
     if asked := environ.get("SLURM_CPUS_PER_TASK"):
