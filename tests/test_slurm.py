@@ -825,7 +825,7 @@ def test_a_task_without_its_environment_says_so(on: Submitting) -> None:
 def test_a_task_whose_run_was_purged_says_so(on: Submitting) -> None:
     on.copies(1, [], BODY)
     run, job = on.submit("--sbatch", "--hold", "case1/script.py")
-    (on.pool / "runs" / run / "plan.jsonl").unlink()
+    (on.pool / "runs" / run / "slurm" / "1" / "plan.jsonl").unlink()
     on.cluster.call("scontrol", "release", job)
     on.cluster.wait_for_end(job)
     log = on.log(run, job, 1)

@@ -41,7 +41,7 @@ _CASE_OPTIONS = (
     option("--timeout", type=duration, metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
     option("--grace", type=duration, default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
-    option("--fail-fast", is_flag=True, help="Start nothing more after the first failure, in none of the tasks or workers of the run."),
+    option("--fail-fast", is_flag=True, help="Start nothing more after the first failure, whichever task or worker it is in."),
     option("--cwd", metavar="DIR", yields=("resume", "retry_failed"), help="Start every script there. [default: each in its own folder]"),
     option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
     option("--threads", type=click.IntRange(min=1), metavar="N", help="Set OMP_NUM_THREADS and its kin to N."),

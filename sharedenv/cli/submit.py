@@ -67,7 +67,7 @@ class Lines(click.types.StringParamType):
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @option("--tasks", type=click.IntRange(min=1), metavar="N", help="Let N tasks work on the scripts.")
-@option("--per-task", type=click.IntRange(min=1), metavar="N", help="A task for N scripts.")
+@option("--per-task", type=click.IntRange(min=1), metavar="N", help="One task for each N scripts.")
 @option("--max-running", type=click.IntRange(min=1), metavar="N", help="Let no more than N tasks run at once.")
 @option("--time", "-t", metavar="LIMIT", help="Time limit of a task, as sbatch takes it.")
 @option("--partition", "-p", metavar="NAME", help="Partition.")
@@ -91,8 +91,9 @@ class Lines(click.types.StringParamType):
 @build_options
 @click.pass_context
 def submit(context: click.Context, /, selection: Selection, build_options: BuildOptions, **given: Any) -> int:
-    """Submit a Slurm array job whose tasks take the scripts from one list, as `sharedenv join` does.
+    """Submit a Slurm array job over the scripts, many to a task.
 
+    All tasks take the next script from one list, so none waits for another.
     Builds what is missing first. Prints the run's name; `sharedenv status` says where it stands.
     """
     console: Console = context.obj
