@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -24,39 +24,34 @@ def refuse_living(layout: Layout, cases: Iterable[Case], own: str | None = None)
     names = [name for name in living_runs(layout.runs) if name != own]
     if not names:
         return
-    from sharedenv.run.outlived import without_result  # noqa: PLC0415 - no workers live, most times
-
     wanted = {(*case.identity, case.folder) for case in cases}
     for name in names:
+        held, sign = 0, ""
         with contextlib.suppress(SharedenvError):  # what can't be read says nothing
             run = open_run(layout.runs, name)
-            results, sessions = run.read()
-            alive = living(sessions)
-            held, sign = (without_result(run.cases(), results), "") if alive else _waiting(run)
-            common = [case for case in held if (*case.identity, case.folder) in wanted]
-            if common:
-                owner = alive[0].owner if alive else None
-                sign = sign or f"{f'process {owner.pid} on {owner.host}' if owner else 'a worker'} is at work on it"
-                break
-    else:
-        return
-    raise beside(run.id, len(common), sign, "join")
+            if common := [case for case in run.cases() if (*case.identity, case.folder) in wanted]:
+                held, sign = _held(run, common)
+        if held:
+            raise beside(name, held, sign, "join")
 
 
-def _waiting(run: Run) -> tuple[list[Case], str]:
-    """The cases that tasks of a run have on Slurm, of which none gives a sign, and how that is known. Where there are none, the run is
-    forgotten.
-    """
-    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - most runs were never submitted
+def _held(run: Run, cases: Sequence[Case]) -> tuple[int, str]:
+    """How many of these cases of a run somebody has, and how that is known. A run whose tasks on Slurm are over is forgotten."""
+    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - as above
     from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
+    from sharedenv.run.outlived import without_result  # noqa: PLC0415 - no workers live, most times
 
+    results, sessions = run.read()
+    if alive := living(sessions):
+        owner = alive[0].owner
+        return len(without_result(cases, results)), f"{f'process {owner.pid} on {owner.host}' if owner else 'a worker'} is at work on it"
     if not list_arrays(run.path):
-        return [], ""
-    stands = standing(run, os.environ)
+        return 0, ""
+    stands = standing(run, os.environ)  # who waits in the queue gives no sign
     if stands.over:
         forget_living(run)
     job = f"its job {stands.live[-1]} is in Slurm's queue" if stands.live else stands.sign
-    return [stands.cases[sequence] for sequence in stands.held], job
+    return sum(case.sequence in stands.held for case in cases), job
 
 
 def refuse_step(own: object, environ: Mapping[str, str]) -> None:
