@@ -42,9 +42,10 @@ from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.case import Case
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import WORKER
 from sharedenv.run.listing import is_joinable, lists_of
 from sharedenv.run.lost import close_arrays
-from sharedenv.run.workers import INTERRUPTED
+from sharedenv.run.workers import INTERRUPTED, refuse_live
 from sharedenv.start.environ import current_folder
 from sharedenv.values import frozen
 
@@ -140,12 +141,18 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     run = work.run or create_journal(work, asked, {"slurm": True, "again": [*repeated(context, _ONCE), *words]})
     if given["build_job"]:
         order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
-    close_arrays(run, [folder for folder in lists_of(run) if folder not in {array.path for array in queue.arrays}])
+    close_arrays(run, _over(run, number, queue))
     cases, known = ordered(work, given["order"], console)
     array = _submit(work, run, number, cases, tasks, replace(order, known=known), console, insist=given["insist"])
     _tell_submitted(work, run, array, order, console, here, wait=given["wait"])
     console.result(run.id)
     return wait(run, (*queue.arrays, array), here, console) if given["wait"] else 0
+
+
+def _over(run: Run, number: int, queue: _Queue) -> list[str]:
+    """The folders of earlier arrays that nobody works on any more. One from this ``number`` on is another process's, made meanwhile."""
+    queued = {array.path for array in queue.arrays}
+    return [folder for folder in lists_of(run) if folder not in queued and int(os.path.basename(folder)) < number]
 
 
 def _tell_submitted(work: Work, run: Run, array: Array, order: Order, console: Console, here: str, *, wait: bool) -> None:
@@ -253,8 +260,9 @@ def _submit(
     work: Work, run: Run, number: int, cases: Sequence[Case], tasks: int, order: Order, console: Console, *, insist: bool
 ) -> Array:
     def look_again() -> None:
-        """Another may have submitted them at the same moment: of two that look once they can be seen, one sees the other."""
+        """Another may have begun them at the same moment: of two that look once they can be seen, one sees the other."""
         note_living(run)
+        refuse_live(run.id, run.sessions(), WORKER)
         if not insist:
             refuse_living(work.layout, work.cases, run.id)
 
