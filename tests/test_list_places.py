@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import pytest
 from sharedenv.cluster.arrays import Array, How, create_array, open_array, writer_of
 from sharedenv.cluster.slurm import Task
 from sharedenv.cluster.workers import Tasks, ended_in
+from sharedenv.errors import SharedenvError
 from sharedenv.pool.owner import this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal.runs import create_run
 from sharedenv.run.journal.sessions import WORKER, SessionState, list_number
+from sharedenv.run.lost import refuse_lost
 from sharedenv.run.workers import CaseState, case_states
 
 
@@ -154,3 +158,16 @@ def test_the_journal_takes_the_later_list_s_word(tmp_path: Path) -> None:
         one.append(Result(1, attempt, 10.0, status=status, host=this_process().host))
         one.close("done")
     assert run.results()[1].succeeded
+
+
+def test_who_keeps_silent_elsewhere_is_dead_only_by_slurm_s_word(tmp_path: Path) -> None:
+    cases = [Case(number, f"/p/{number}.py", (), "k" * 64, "d" * 64) for number in (1, 2)]
+    run = create_run(str(tmp_path / ".sharedenv" / "runs"), cases)
+    lines = [{"owner": {"host": "node3", "machine": "x", "pid": 1, "start": "1"}, "jobs": 1}, {"started": [[1, 99]], "time": 1.0}]
+    path = Path(run.path, "results-worker.1.1.a.1.jsonl")
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    os.utime(path, (1.0, 1.0))
+    with pytest.raises(SharedenvError, match="may still be at work elsewhere") as refused:
+        refuse_lost(run, run.sessions(), cases, (), "submit")
+    assert "sharedenv submit --resume" in str(refused.value.hint) and "/p/1.py" in str(refused.value.cause)
+    refuse_lost(run, run.sessions(), cases, {"worker.1.1.a"}, "submit")
