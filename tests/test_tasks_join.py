@@ -66,9 +66,10 @@ class Tasks:
         (self.project.path / "case1/hold").unlink(missing_ok=True)
 
     def begin(self) -> subprocess.Popen[str]:
-        """A first task, at work on the first case."""
+        """A first task, at work on the first case, as it has put down."""
         first = self.start()
         wait_until(lambda: self.ran() == Counter(["case1"]), "the first case runs")
+        wait_until(lambda: open_run(str(self.project.pool / "runs"), self.run).sessions()[0].running, "it has put that down")
         return first
 
     def end_with_its_case(self, task: subprocess.Popen[str]) -> None:

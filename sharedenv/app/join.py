@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from sharedenv.app.listed import Listed
 from sharedenv.app.recorder import Display, Recorder
-from sharedenv.cluster.arrays import Array, open_array
 from sharedenv.cluster.task import prepare_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
-from sharedenv.run.claims.blocks import STOP, TOKENS
+from sharedenv.run.claims.blocks import STOP
 from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import fold, not_begun
@@ -27,13 +27,11 @@ from sharedenv.run.edited import edited_digest
 from sharedenv.run.joblog import HEADER, joblog_line
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.sessions import WORKER
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, length, lists_of
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Outcome
 from sharedenv.run.starter import Prepared, Starter
-from sharedenv.run.terms import Terms, terms_of
 from sharedenv.start.access import SHORT, published
 from sharedenv.values import frozen
 
@@ -53,27 +51,6 @@ class Manner:
     takeover: float = 180.0
     stage: Callable[[str], str] | None = None
     until: float | None = None
-
-
-@frozen
-class Listed:
-    """A list of a run that workers join.
-
-    folder  it is in
-    count   of its cases
-    array   that it is of, by its number; 0: it is the run's own
-    keys    of its environments
-    sets    key → digest of the set of versions, of those that are named
-    terms   on which its cases are run
-    """
-
-    folder: str
-    count: int
-    array: int
-    keys: tuple[str, ...]
-    sets: Mapping[str, str]
-    terms: Terms
-    created: float
 
 
 @frozen
@@ -102,45 +79,6 @@ class Part:
     last: bool
 
 
-def own_list(run: Run) -> Listed:
-    """The list of a run that was planned for workers."""
-    from sharedenv.run.sets import pinned  # noqa: PLC0415 - a task of an array, whose sets are named, does without tomli
-
-    return Listed(run.path, run.asked.count, 0, run.asked.keys, pinned(run.path), terms_of(run.asked.extra), run.asked.created)
-
-
-def list_of(array: Array) -> Listed:
-    """The list of an array."""
-    return Listed(array.path, len(array.sequences), array.number, array.keys, array.sets, array.how.terms, array.created)
-
-
-def list_to_join(run: Run) -> Listed:
-    """The first list of a run (`Run.owned`) that has something to begin, or the last one. Raises SharedenvError for a run that nobody can
-    join: of one process, or stopped.
-    """
-    folders = lists_of(run)
-    if not folders:
-        raise SharedenvError(
-            f"run {run.id} is none that others can join",
-            cause="it was begun as the run of one process; `sharedenv plan` makes one for many",
-            hint=f"sharedenv run --resume --run-id {run.id}",
-        )
-    folder = next((folder for folder in folders if not_begun(DiskFolder(folder), length(run, folder))), folders[-1])
-    disk = DiskFolder(folder)
-    if disk.exists(STOP) and disk.exists(TOKENS):  # a list that is closed has nothing to offer anyway
-        raise SharedenvError(
-            f"run {run.id} was told to stop",
-            cause="by `sharedenv cancel`, or by a failure under --fail-fast",
-            hint=f"sharedenv {'run' if folder == run.path else 'submit'} --resume --run-id {run.id}",
-        )
-    return own_list(run) if folder == run.path else list_of(open_array(run.path, int(os.path.basename(folder)), owned=True))
-
-
-def worker_name(listed: Listed) -> str:
-    """How the name of a worker of a list begins who is no task of its array."""
-    return f"{WORKER}{listed.array}." if listed.array else WORKER
-
-
 def join(
     layout: Layout,
     run: Run,
@@ -160,9 +98,8 @@ def join(
     terms = listed.terms
     with _session(layout, run, worker, manner.jobs, listed.keys) as session:
         ready = _prepared(layout, run, listed, manner, display)
-        others = Heartbeats(run.path, manner.takeover)
         listing = Listing(run, listed.folder, listed.count)
-        claims = Claims(DiskFolder(listed.folder), worker, manner.jobs, listing.count, others, time.monotonic, time.sleep)
+        claims = _claims(run, listed, worker, manner)
         source = ClaimedCases(claims, listing, Suspicion(manner.jobs, lambda: _successes(run)), manner.until)
         recorder = _Recorder(display, session, source, listed)
         batch = Batch(source, starter, terms.options(manner.jobs, manner.delay, manner.hesitation), recorder)
@@ -178,20 +115,15 @@ def join(
         display.finish()
         session.close(_ending(outcome, source))
     unwritten = tuple(recorder.unwritten) if session.unwritten else ()
-    left = not_begun(DiskFolder(listed.folder), listing.count)
+    left = not_begun(DiskFolder(listed.folder), listed.count)
     last = settle(layout, run, listed, left)
-    return Part(
-        outcome,
-        tuple(recorder.begun),
-        time.monotonic() - started,
-        unwritten,
-        tuple(recorder.before),
-        tuple(recorder.edited),
-        recorder.failed,
-        left,
-        source.trouble,
-        last,
-    )
+    begun, edited, torn = tuple(recorder.begun), tuple(recorder.before), tuple(recorder.edited)
+    return Part(outcome, begun, time.monotonic() - started, unwritten, edited, torn, recorder.failed, left, source.trouble, last)
+
+
+def _claims(run: Run, listed: Listed, worker: str, manner: Manner) -> Claims:
+    others = Heartbeats(run.path, manner.takeover)
+    return Claims(DiskFolder(listed.folder), worker, manner.jobs, listed.count, others, time.monotonic, time.sleep)
 
 
 @contextlib.contextmanager
@@ -209,7 +141,7 @@ def _session(layout: Layout, run: Run, worker: str, jobs: int, keys: Iterable[st
 
 
 def _way_out(layout: Layout, error: OSError) -> str | None:
-    from sharedenv.pool.create import way_out  # noqa: PLC0415 - as above
+    from sharedenv.pool.create import way_out  # noqa: PLC0415 - most workers do without tomli
 
     return way_out(layout, error)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from sharedenv.app.join import Listed, Manner, Part, list_to_join, worker_name
+from sharedenv.app.join import Manner, Part
 from sharedenv.app.join import join as work_on
+from sharedenv.app.listed import Listed, list_to_join, worker_name
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
 from sharedenv.cli.jobs import default_jobs
@@ -85,6 +86,9 @@ def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console
     if part.edited:
         some = first_names([case.script for case in part.edited], lambda path: short_path(path, here), 1)
         console.warn(f"edited since the run was planned, run as it is now in the environment of then: {some}")
+    if part.torn:
+        some = first_names([case.script for case in part.torn], lambda path: short_path(path, here), 1)
+        console.warn(f"edited while they were at work, so results may be of either text: {some}")
     if part.unwritten:
         console.error(SharedenvError(
             f"{count(len(part.unwritten), 'result')} could not be written to the journal of run {run.id}",

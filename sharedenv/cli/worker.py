@@ -12,7 +12,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from sharedenv.app.join import Manner, Part, join, list_of
+from sharedenv.app.join import Manner, Part, join
+from sharedenv.app.listed import list_of
 from sharedenv.cli.staged import staged
 from sharedenv.cluster.arrays import Array, open_array, writer_of
 from sharedenv.cluster.requeued import former_starts, left_undone, take_up

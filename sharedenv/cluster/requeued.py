@@ -33,8 +33,9 @@ def take_up(run: Run, array: Array, former: list[str], claims: Claims, listing: 
 
 
 def left_undone(run: Run, former: list[str]) -> bool:
-    """Whether these writers have a case that failed, or that they began and nobody has brought to an end."""
-    results, by_writer = run.results(), run.results_by_writer()
-    began = {one for session in run.sessions() if session.writer in former for one in session.running}
-    began |= {sequence for writer in former for sequence in by_writer.get(writer, {})}
-    return any((result := results.get(sequence)) is None or not result.succeeded for sequence in began)
+    """Whether one of these writers has not said how it ended, so that it may have lost a case, or has one that has not succeeded since."""
+    results, sessions = run.read()
+    by_writer = run.results_by_writer()
+    silent = any(session.writer in former and not session.ended for session in sessions)
+    began = {sequence for writer in former for sequence in by_writer.get(writer, {})}
+    return silent or any((result := results.get(sequence)) is None or not result.succeeded for sequence in began)
