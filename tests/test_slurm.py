@@ -703,7 +703,7 @@ def test_a_job_that_sbatch_refuses_leaves_nothing(on: Submitting) -> None:
     done = on.call("submit", "--partition", "nowhere", "case*/script.py", status=1)
     assert "sbatch did not take the job" in done.stderr
     assert "invalid partition" in done.stderr
-    assert not list((on.pool / "runs").iterdir())
+    assert not list((on.pool / "runs").glob("[!.]*")) and not list((on.pool / "runs" / ".living").iterdir())
 
 
 def _in_place_of_sbatch(on: Submitting, tmp_path: Path, text: str) -> dict[str, str]:
@@ -730,7 +730,7 @@ def test_a_job_that_squeue_knows_too_late_is_in_the_queue_for_all_commands(on: S
     dead = f'"$sbatch" "$@" >/dev/null; printf "#!/bin/sh\\nexit 1\\n" >{tmp_path}/squeue; chmod +x {tmp_path}/squeue; {TIMED_OUT}'
     env = _in_place_of_sbatch(on, tmp_path, dead)
     assert "can't tell whether the job is in Slurm's queue" in on.call("submit", "--sbatch", "--hold", "case1/script.py", env=env, status=1).stderr
-    (run,) = (path.name for path in (on.pool / "runs").iterdir())
+    (run,) = (path.name for path in (on.pool / "runs").glob("[!.]*"))
     assert json.loads((on.pool / "runs" / run / "slurm/1/job.json").read_text())["job"] == ""
     assert "error: squeue does not answer" in on.call("submit", "--resume", "--run-id", run, env=env, status=1).stderr
     old = time.time() - 3600  # what is young is needed in any case
@@ -829,7 +829,7 @@ def test_a_task_whose_run_was_purged_says_so(on: Submitting) -> None:
     on.cluster.call("scontrol", "release", job)
     on.cluster.wait_for_end(job)
     log = on.log(run, job, 1)
-    assert log.startswith(f"error: run {run} can't be read\n  cause: No such file or directory: ")
+    assert f"\nerror: run {run} can't be read\n  cause: No such file or directory: " in log
     assert "Traceback" not in log
 
 
