@@ -26,6 +26,8 @@ from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.words import count, first_names
 from sharedenv.run.case import Case
+from sharedenv.run.claims.blocks import TOKENS
+from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
@@ -77,6 +79,9 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
     task, restarts = task_number(run, array, os.environ), restarts_of(os.environ)
     console.say(f"task {task} of {array.tasks} of run {run.id}: {count(len(array.sequences), 'case')} in its list")
     former = former_starts(run, array, task, restarts) if restarts else []
+    if not DiskFolder(array.path).exists(TOKENS):  # the list is closed: thousands may come too late
+        console.say(f"task {task}: nothing is left to begin")
+        return EXIT_FAILED if former and left_undone(run, former) else 0
     jobs = array.how.jobs or cpus_asked(array.how, os.environ)
     stage = functools.partial(staged, layout, console) if array.how.stage else None
     screen = _Log(console, Output(), functools.partial(os.path.relpath, start=layout.root))
