@@ -16,7 +16,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
-from sharedenv.run.claims.blocks import STOP
+from sharedenv.run.claims.blocks import STOP, TOKENS
 from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import fold, not_begun
@@ -122,8 +122,10 @@ def join(
 
 
 def _claims(run: Run, listed: Listed, worker: str, manner: Manner) -> Claims:
-    others = Heartbeats(run.path, manner.takeover)
-    return Claims(DiskFolder(listed.folder), worker, manner.jobs, listed.count, others, time.monotonic, time.sleep)
+    folder, others = DiskFolder(listed.folder), Heartbeats(run.path, manner.takeover)
+    claims = Claims(folder, worker, manner.jobs, listed.count, others, time.monotonic, time.sleep)
+    claims.over = not folder.exists(TOKENS)  # it is closed, and that somebody stopped it before says nothing any more
+    return claims
 
 
 @contextlib.contextmanager
