@@ -67,8 +67,8 @@ def _task(project: Project) -> subprocess.CompletedProcess[str]:
     """The task of an array over all that the last run has, without Slurm."""
     cases = list_runs(str(project.pool / "runs"))[0].cases()
     run = create_run(str(project.pool / "runs"), cases, command=("sharedenv", "submit"))
-    create_array(run.path, 1, cases, 1, How(jobs=1))
-    argv = [sys.executable, "-c", "import sys, sharedenv.cli.task as task; sys.exit(task.main())", run.path, "1"]
+    create_array(run, 1, cases, 1, How(jobs=1))
+    argv = [sys.executable, "-c", "import sys, sharedenv.cli.worker as task; sys.exit(task.main())", run.path, "1"]
     return subprocess.run(argv, env={**project.env, "SLURM_ARRAY_TASK_ID": "1"}, capture_output=True, text=True, check=False)
 
 

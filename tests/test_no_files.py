@@ -29,7 +29,7 @@ def filled(project: Project) -> Path:
     project.call("run", "--shard", "1/1", "s.py", status=1)
     layout = Layout(str(project.pool))
     [_, first] = list_runs(layout.runs)
-    note_jobs(create_array(first.path, 1, first.cases(), 1, How()), "4711", "")
+    note_jobs(create_array(first, 1, first.cases(), 1, How()), "4711", "")
     project.call("stage", "--to", str(project.path / "local"), "s.py")
     project.script("bad.py", ["no-such-package"], "")
     project.call("build", "bad.py", status=3)

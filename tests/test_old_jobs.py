@@ -112,3 +112,12 @@ def test_an_old_job_script_is_submitted(old: Project, cluster: Cluster) -> None:
     wait_until(lambda: len(_ran(old)) == 3, "the scripts have run")
     assert "4 scripts: 4 done" in old.call("status", RUN, env=cluster.env).stdout
     assert "task 2 of 2" in _slurm(old, f"{job}_2.out").read_text()
+
+
+@pytest.mark.slurm
+def test_what_an_old_run_has_left_is_resumed_into_a_list_that_tasks_join(old: Project, cluster: Cluster) -> None:
+    told = old.call("submit", "--resume", "--run-id", RUN, "--tasks", "2", "--time", "5", "--wait", env={**old.env, **cluster.env}).stderr
+    assert "3 to run, 1 left as they are" in told
+    assert set(_ran(old)) == set(SCRIPTS[1:])
+    assert "4 scripts: 4 done" in old.call("status", RUN, env=cluster.env).stdout
+    assert json.loads((old.pool / "runs" / RUN / "slurm/2/array.json").read_text())["format"] == 2

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 from sharedenv.cluster.status import Standing
+from sharedenv.pool.owner import Owner
 from sharedenv.report.slurm import standing_lines
+from sharedenv.report.workers import worker_lines
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Asked, Run
+from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.workers import CaseState
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands, read, section
@@ -63,15 +66,19 @@ def test_how_a_run_on_slurm_stands() -> None:
     ]
     cases = {number: Case(number, f"case{number}/script.py", key="key") for number in range(1, 5001)}
     failed = Result(7, 1, 0.0, status=1, tail="ValueError: negative density")
-    lost = [12, 28, 44, *range(1000, 1106)]
+    lost = [12, 28, 44, 1000, 1001]
     logs = [f".sharedenv/runs/20261122-101500/slurm/1/4711_{task}.out" for task in (12, 28, 44, 60, 76)]
     states = {number: CaseState("done") for number in cases}
-    states |= {number: CaseState("left", "its node failed (node3)", lost=True) for number in lost}
-    states |= {number: CaseState("interrupted", "its node failed (node3)", lost=True) for number in lost[:5]}
+    states |= {number: CaseState("interrupted", "its node failed (node3)", lost=True) for number in lost}
     states[7] = CaseState("failed")
     shown_by = {number: logs[index % 5] for index, number in enumerate(lost)}
     standing = Standing(states, {7: failed}, cases, ("4711",), (), 0.0, None, logs=shown_by)
     run = Run("/pool/runs/20261122-101500", Asked((), (), None, 0.0, len(cases), ("key",), {}))
     printed = standing_lines(run, standing, str, lambda _, text: text)
+    sessions = [
+        SessionState(f"worker.1.{task}.ab", 1, Owner("node3", "x", 4241 + task, "1"), 1, 0.0, (), 0.0, {}, "done" if task > 5 else "", 0.0, False)
+        for task in range(1, 251)
+    ]
+    printed += worker_lines(sessions, cases, 0.0, str)
     assert printed == shown[:-1]
     assert shown[-1].startswith("to go on: sharedenv submit --resume --run-id ")  # test_slurm.py follows it

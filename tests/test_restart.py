@@ -1,7 +1,8 @@
-"""A task that is started again while an earlier start of it lives: each case once. Real tasks, without Slurm."""
+"""A task of an old array that is started again while an earlier start of it lives: each case once. Real tasks, without Slurm."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.run.claims.blocks import FOLDERS
 from tests.conftest import Project
 from tests.slurm import wait_until
 
@@ -37,7 +39,23 @@ class Tasks:
         project.env["PATH"] = f"{tmp_path}:{project.env['PATH']}"
         self.run = project.call("submit", "--tasks", "1", "-j", "1", "case*/script.py").stdout.strip()
         self.path = project.pool / "runs" / self.run
+        self._make_old(self.path / "slurm" / "1")
         self.started: list[subprocess.Popen[str]] = []
+
+    @staticmethod
+    def _make_old(folder: Path) -> None:
+        """What a version before lists of cases would have put there."""
+        found = json.loads((folder / "array.json").read_text())
+        cases = [json.loads(line) for line in (folder / "plan.jsonl").read_text().splitlines()]
+        found["cases"] = [[case["sequence"], found["keys"].index(case["key"]), case["digest"]] for case in cases]
+        for name in ("format", "sequences"):
+            del found[name]
+        del found["how"]["joblog"]
+        (folder / "array.json").write_text(json.dumps(found))
+        for name in ("plan.jsonl", "plan.index"):
+            (folder / name).unlink()
+        for name in FOLDERS:
+            (folder / name).rmdir()
 
     def start(self, restarts: int) -> subprocess.Popen[str]:
         """Starts the task as Slurm does for the first time (0) or again."""

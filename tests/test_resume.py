@@ -785,8 +785,8 @@ def test_a_task_puts_down_what_takes_the_place_of_one_whose_output_nobody_reads(
     [once] = list_runs(str(project.pool / "runs"))
     cases = [replace(once.cases()[0], sequence=number, script=str(project.path / f"case{number}/script.py")) for number in (1, 2, 3)]
     run = create_run(str(project.pool / "runs"), cases, command=("sharedenv", "submit"), now=time.time() + 5)
-    create_array(run.path, 1, cases, 1, How(jobs=1))
-    argv = [sys.executable, "-c", "import sharedenv.cli.task as task; task.main()", run.path, "1"]
+    create_array(run, 1, cases, 1, How(jobs=1))
+    argv = [sys.executable, "-c", "import sharedenv.cli.worker as task; task.main()", run.path, "1"]
     with subprocess.Popen(argv, env={**project.env, "SLURM_ARRAY_TASK_ID": "1"}, stdout=subprocess.PIPE) as task:
         wait_for(lambda: "case2" in started(project))
         task.kill()

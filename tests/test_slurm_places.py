@@ -10,6 +10,7 @@ import pytest
 
 from sharedenv.cluster.arrays import Array, How, Planned, task_of, writer_of
 from sharedenv.cluster.slurm import RUNNING, WAITING, Task
+from sharedenv.cluster.static import static_writer
 from sharedenv.cluster.workers import Tasks
 from sharedenv.run.case import INTERRUPTED, Result
 from sharedenv.run.journal.sessions import SessionState
@@ -18,13 +19,14 @@ from sharedenv.run.workers import CaseState, case_states
 
 def array(*sequences: int, tasks: int = 1, number: int = 1, build: str = "") -> Array:
     cases = tuple(Planned(sequence, "k" * 64, "d" * 64) for sequence in sequences)
-    return Array(f"/runs/r/slurm/{number}", cases, tasks, How(), str(100 + number), build)
+    ranges = tuple((sequence, sequence) for sequence in sequences)
+    return Array(f"/runs/r/slurm/{number}", cases, tasks, How(), str(100 + number), build, ranges=ranges)
 
 
 def session(
     task: int = 1, *, number: int = 1, restarts: int = 0, running: tuple[int, ...] = (), ended: str = "", dead: bool = False
 ) -> SessionState:
-    writer = writer_of(array(number=number), task, restarts)
+    writer = static_writer(number, task, restarts)
     return SessionState(writer, 1, None, 1, 1000.0, (), 1.0, dict.fromkeys(running, 1000.0), ended, 0.0, not ended and not dead)
 
 
@@ -203,17 +205,19 @@ def test_without_an_answer_of_squeue_the_files_speak() -> None:
 
 @pytest.mark.parametrize(("task", "restarts"), [(1, 0), (12, 3)])
 def test_names_of_writers_read_back(task: int, restarts: int) -> None:
-    assert task_of(writer_of(array(number=7), task, restarts)) == (7, task, restarts)
+    assert task_of(static_writer(7, task, restarts)) == (7, task, restarts)
+    assert task_of(writer_of(7, task, restarts) + "3f09ab") == (7, task, restarts)
 
 
-@pytest.mark.parametrize("writer", ["local", "", "-1", "1-", "a-1", "17"])
+@pytest.mark.parametrize("writer", ["local", "", "-1", "1-", "a-1", "17", "worker.3f09", "worker.1.3f09", "worker.1.2"])
 def test_other_writers_are_no_tasks(writer: str) -> None:
     assert task_of(writer) is None
 
 
-def test_a_task_loads_nothing_that_it_does_not_need() -> None:
+@pytest.mark.parametrize("module", ["worker", "task"])
+def test_a_task_loads_nothing_that_it_does_not_need(module: str) -> None:
     """It starts many times, on many nodes at once."""
-    heavy = {"click", "packaging", "filelock", "tomli", "rich", "tarfile", "uv"}
-    code = f"import sys, sharedenv.cli.task; print(*(set(sys.modules) & {heavy}))"
+    heavy = {"click", "packaging", "filelock", "tomli", "rich", "tarfile", "uv", "statistics"}
+    code = f"import sys, sharedenv.cli.{module}; print(*(set(sys.modules) & {heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

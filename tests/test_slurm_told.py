@@ -123,37 +123,37 @@ def in_place_of_squeue(on: Submitting, tmp_path: Path, change: str) -> dict[str,
 def test_a_task_out_of_memory_whose_scripts_succeeded_is_told(on: Submitting, tmp_path: Path) -> None:
     """A worker that a script had started was killed, and the script went on without it: `--wait` and `status` say so."""
     on.copies(4, [], BODY)
-    starved = in_place_of_squeue(on, tmp_path, r"s/\|2\|(COMPLETED|FAILED)\|/|2|OUT_OF_MEMORY|/")
-    done = on.call("submit", "--wait", "--tasks", "2", "case*/script.py", env=starved)
+    starved = in_place_of_squeue(on, tmp_path, r"s/\|1\|(COMPLETED|FAILED)\|/|1|OUT_OF_MEMORY|/")
+    done = on.call("submit", "--wait", "--tasks", "1", "case*/script.py", env=starved)
     run = done.stdout.strip()
     told = re.compile(
-        "4 scripts: 4 done\n  warning: task 2 ran out of memory, though 2 scripts of it succeeded\n"
-        "    case2/script.py, case4/script.py\n    see .*/slurm/1/.*_2.out\n"
+        "4 scripts: 4 done\n  warning: task 1 ran out of memory, though 4 scripts of it succeeded\n"
+        "    case1/script.py, case2/script.py, case3/script.py and 1 more\n    see .*/slurm/1/.*_1.out\n"
     )
     assert told.search(done.stderr)
     assert told.search(on.call("status", run, env=starved).stdout)
     document = json.loads(on.call("status", run, "--json", env=starved).stdout)["slurm"]["out_of_memory"]
-    assert [(task["task"], len(task["succeeded"])) for task in document] == [(2, 2)]
+    assert [(task["task"], len(task["succeeded"])) for task in document] == [(1, 4)]
     assert "out of memory" not in on.call("status", run).stdout
 
 
 def test_of_a_task_out_of_memory_what_succeeded_is_named_beside_what_failed(on: Submitting, tmp_path: Path) -> None:
     on.copies(4, [], BODY)
     (on.path / "case2" / "bad").touch()
-    starved = in_place_of_squeue(on, tmp_path, r"s/\|2\|(COMPLETED|FAILED)\|/|2|OUT_OF_MEMORY|/")
-    told = on.call("submit", "--wait", "--tasks", "2", "case*/script.py", env=starved, status=1).stderr
+    starved = in_place_of_squeue(on, tmp_path, r"s/\|1\|(COMPLETED|FAILED)\|/|1|OUT_OF_MEMORY|/")
+    told = on.call("submit", "--wait", "--tasks", "1", "case*/script.py", env=starved, status=1).stderr
     assert "3 done, 1 failed" in told
-    assert "task 2 ran out of memory, though 1 script of it succeeded\n    case4/script.py\n" in told
+    assert "task 1 ran out of memory, though 3 scripts of it succeeded\n    case1/script.py, case3/script.py, case4/script.py\n" in told
 
 
 def test_what_the_accounting_knows_of_memory_is_told_when_squeue_has_forgotten(on: Submitting, tmp_path: Path) -> None:
     on.copies(2, [], BODY)
-    run = on.call("submit", "--wait", "--tasks", "2", "case*/script.py").stdout.strip()
+    run = on.call("submit", "--wait", "--tasks", "1", "case*/script.py").stdout.strip()
     job = on.slurm(run)["jobs"][0]
     forgotten = in_place_of_squeue(on, tmp_path, "d")
-    (tmp_path / "sacct").write_text(f"#!/bin/sh\necho '{job}_1|COMPLETED|node1'; echo '{job}_2|OUT_OF_MEMORY|node2'\n")
+    (tmp_path / "sacct").write_text(f"#!/bin/sh\necho '{job}_1|OUT_OF_MEMORY|node1'\n")
     (tmp_path / "sacct").chmod(0o755)
-    assert "task 2 ran out of memory, though 1 script of it succeeded\n    case2/script.py\n" in on.call("status", run, env=forgotten).stdout
+    assert "task 1 ran out of memory, though 2 scripts of it succeeded\n    case1/script.py, case2/script.py\n" in on.call("status", run, env=forgotten).stdout
 
 
 @pytest.fixture(scope="module")

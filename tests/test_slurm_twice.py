@@ -121,7 +121,7 @@ def test_a_task_requeued_while_its_node_lives_runs_no_case_twice(on: Submitting)
         def waits() -> bool:
             with contextlib.suppress(AssertionError):
                 on.cluster.call("scontrol", "update", f"jobid={job}_1", "StartTime=now")
-            return "waiting until it starts nothing more there" in on.log(run, job, 1)
+            return on.log(run, job, 1).count("task 1 of 1 of run") == 2
 
         wait_until(waits, "it is started again")
         wait_until(lambda: on.counts(run) == {"running": 1, "done": 3}, "the second start has run what the first one had not begun")

@@ -13,7 +13,8 @@ import pytest
 
 from sharedenv.cluster.arrays import How, create_array
 from sharedenv.cluster.slurm import Task
-from sharedenv.cluster.workers import Tasks, ended_in, results_of, some_not_begun, some_yet_to_begin, task_in
+from sharedenv.cluster.static import results_of
+from sharedenv.cluster.workers import Tasks, ended_in, some_not_begun, some_yet_to_begin, task_in
 from sharedenv.pool.owner import Owner, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal.run import Run
@@ -223,7 +224,7 @@ def test_what_has_ended_of_an_array_is_what_its_own_tasks_wrote() -> None:
 
 def test_what_was_not_begun_since_an_array_was_made(tmp_path: Path) -> None:
     run = make(tmp_path, 2)
-    made = create_array(run.path, 1, run.cases(), 2, How())
+    made = create_array(run, 1, run.cases(), 2, How())
     assert some_not_begun(made, {})
     begun = [replace(Result(number, 1, 0.0), session=made.created + 1) for number in (1, 2)]
     assert some_not_begun(made, {1: begun[0], 2: replace(begun[1], session=made.created - 1)})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from sharedenv.app.launcher import refuse_missing
+from sharedenv.app.listed import Listed, launcher_of
 from sharedenv.app.recorder import Display, Recorder
 from sharedenv.cluster.task import prepare_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
-from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
 from sharedenv.run.batch import Batch
@@ -20,23 +20,21 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.claims.blocks import STOP, TOKENS
 from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.folder import DiskFolder
-from sharedenv.run.claims.list_end import fold
+from sharedenv.run.claims.list_end import fold, not_begun
 from sharedenv.run.claims.liveness import Heartbeats
 from sharedenv.run.claims.source import ClaimedCases
 from sharedenv.run.claims.suspicion import Suspicion
+from sharedenv.run.edited import edited_digest
 from sharedenv.run.joblog import HEADER, joblog_line
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.sessions import WORKER
 from sharedenv.run.journal.writer import Session
-from sharedenv.run.listing import Listing, is_joinable
+from sharedenv.run.listing import Listing, length, lists_of
 from sharedenv.run.observer import Work
 from sharedenv.run.orders import Outcome
 from sharedenv.run.places import Places
 from sharedenv.run.products import halfway
-from sharedenv.run.sets import pinned
 from sharedenv.run.starter import Prepared, Starter
-from sharedenv.run.terms import Terms, terms_of
 from sharedenv.start.access import SHORT, published
 from sharedenv.values import frozen
 
@@ -46,18 +44,30 @@ class Manner:
     """What is a worker's own: how many at a time, the pause between two starts, and (`Options`) its hesitation; all times in seconds.
 
     takeover  without a sign, after which it takes what others have claimed and not begun
+    stage     gives, for an environment's path, that of a copy to run from; None: from the pool
+    until     when this process will be ended, seconds since the epoch; None: not known
     """
 
     jobs: int
     delay: float = 0.0
     hesitation: float = 0.0
     takeover: float = 180.0
+    stage: Callable[[str], str] | None = None
+    until: float | None = None
 
 
 @frozen
 class Part:
-    """What one worker did: its outcome, its cases in the order begun, seconds, results the journal could not take, cases whose scripts
-    were edited meanwhile, why it claimed nothing more ("": nothing was left), and whether it was the last at work.
+    """What one worker did.
+
+    cases      begun, in this order
+    unwritten  results the journal could not take
+    edited     cases whose scripts had been edited before they were begun
+    torn       cases whose scripts were edited while they were at work
+    failed     how many have failed for good
+    left       how many cases of the list nobody has begun
+    trouble    why it claimed nothing more ("": nothing was left)
+    last       it was the last at work
     """
 
     outcome: Outcome
@@ -65,67 +75,89 @@ class Part:
     seconds: float
     unwritten: tuple[Result, ...]
     edited: tuple[Case, ...]
+    torn: tuple[Case, ...]
+    failed: int
+    left: int
     trouble: str
     last: bool
 
 
-def refuse_joining(run: Run) -> None:
-    """Raises SharedenvError for a run that nobody can join: of one process, or stopped."""
-    if not is_joinable(run):
-        raise SharedenvError(
-            f"run {run.id} is none that others can join",
-            cause="it was begun as the run of one process; `sharedenv plan` makes one for many",
-            hint=f"sharedenv run --resume --run-id {run.id}",
-        )
-    folder = DiskFolder(run.path)
-    if folder.exists(STOP) and folder.exists(TOKENS):  # a list that is closed has nothing to offer anyway
-        raise SharedenvError(
-            f"run {run.id} was told to stop",
-            cause="by `sharedenv cancel`, or by a failure under --fail-fast",
-            hint=f"sharedenv run --resume --run-id {run.id}",
-        )
-
-
-def join(layout: Layout, run: Run, terms: Terms, manner: Manner, starter: Starter, places: Places, display: Display) -> Part:
-    """Works on a run (`Run.owned`) until no case of it is left to begin, or the user ends it. Raises SharedenvError."""
+def join(
+    layout: Layout,
+    run: Run,
+    listed: Listed,
+    manner: Manner,
+    starter: Starter,
+    places: Places,
+    display: Display,
+    name: str,
+    joined: Callable[[Claims, Listing], None] = lambda _claims, _listing: None,
+) -> Part:
+    """Works on a list of a run (`Run.owned`) until no case of it is left to begin, or the user ends it. ``name``: how that of this worker
+    begins; ``joined`` is called before its first claim. Raises SharedenvError.
+    """
     started = time.monotonic()
-    worker = WORKER + os.urandom(5).hex()
+    worker = name + os.urandom(5).hex()
     note_living(run)
-    with _session(layout, run, worker, manner.jobs) as session:
-        ready = _prepared(layout, run, terms, display)
-        others = Heartbeats(run.path, manner.takeover)
-        claims = Claims(DiskFolder(run.path), worker, manner.jobs, run.asked.count, others, time.monotonic, time.sleep)
-        source = ClaimedCases(claims, Listing(run), Suspicion(manner.jobs, lambda: _successes(run)))
-        recorder = _Recorder(display, session, source, run.asked.created, fail_fast=terms.fail_fast)
-        options = replace(terms.options(manner.jobs, manner.delay, manner.hesitation), begun=halfway(run))
+    terms = listed.terms
+    with _session(layout, run, worker, manner.jobs, listed.keys) as session:
+        ready = _prepared(layout, run, listed, manner, display)
+        listing = Listing(run, listed.folder, listed.count)
+        claims = _claims(run, listed, worker, manner)
+        source = ClaimedCases(claims, listing, Suspicion(manner.jobs, lambda: _successes(run)), manner.until)
+        recorder = _Recorder(display, session, source, listed)
+        options = replace(terms.options(manner.jobs, manner.delay, manner.hesitation), begun=_begun(run, listed))
         batch = Batch(source, starter, options, recorder, places)
         for key, prepared in ready.items():
             recorder.ready(key, prepared)
             batch.deliver(key, prepared)
         session.keep()
         try:
+            joined(claims, listing)
             outcome = batch.run()
         finally:
             source.close()
         display.finish()
         session.close(_ending(outcome, source))
     unwritten = tuple(recorder.unwritten) if session.unwritten else ()
-    last = settle(layout, run, terms)
-    return Part(outcome, tuple(recorder.begun), time.monotonic() - started, unwritten, tuple(recorder.edited), source.trouble, last)
+    left = not_begun(DiskFolder(listed.folder), listed.count)
+    last = settle(layout, run, listed, left)
+    begun, edited, torn = tuple(recorder.begun), tuple(recorder.before), tuple(recorder.edited)
+    return Part(outcome, begun, time.monotonic() - started, unwritten, edited, torn, recorder.failed, left, source.trouble, last)
+
+
+def _claims(run: Run, listed: Listed, worker: str, manner: Manner) -> Claims:
+    folder, others = DiskFolder(listed.folder), Heartbeats(run.path, manner.takeover)
+    claims = Claims(folder, worker, manner.jobs, listed.count, others, time.monotonic, time.sleep)
+    claims.over = not folder.exists(TOKENS)  # it is closed, and that somebody stopped it before says nothing any more
+    return claims
+
+
+def _begun(run: Run, listed: Listed) -> frozenset[int]:
+    """What others have begun before, so that its products are not trusted (`--creates`)."""
+    if not listed.terms.creates:
+        return frozenset()
+    return halfway(run).union(run.results()) if listed.array else halfway(run)
 
 
 @contextlib.contextmanager
-def _session(layout: Layout, run: Run, worker: str, jobs: int) -> Iterator[Session]:
+def _session(layout: Layout, run: Run, worker: str, jobs: int, keys: Iterable[str]) -> Iterator[Session]:
     try:
-        session = run.join(worker, jobs)
+        session = run.join(worker, jobs, keys)
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"
-        raise SharedenvError(f"can't work on run {run.id} here", cause=cause, hint=way_out(layout, error), exit_code=EXIT_FAILED) from None
+        raise SharedenvError(f"can't work on run {run.id} here", cause=cause, hint=_way_out(layout, error), exit_code=EXIT_FAILED) from None
     try:
         yield session
     except BaseException as error:
         session.close(f"ended: {error.message}" if isinstance(error, SharedenvError) else "interrupted")
         raise
+
+
+def _way_out(layout: Layout, error: OSError) -> str | None:
+    from sharedenv.pool.create import way_out  # noqa: PLC0415 - most workers do without tomli
+
+    return way_out(layout, error)
 
 
 def _ending(outcome: Outcome, source: ClaimedCases) -> str:
@@ -135,9 +167,10 @@ def _ending(outcome: Outcome, source: ClaimedCases) -> str:
     return f"drained: {reason}" if reason else "done"
 
 
-def _prepared(layout: Layout, run: Run, terms: Terms, display: Display) -> dict[str, Prepared]:
+def _prepared(layout: Layout, run: Run, listed: Listed, manner: Manner, display: Display) -> dict[str, Prepared]:
     """The environments of all its cases, held, each Python started once: who can't start one claims nothing. Raises SharedenvError."""
-    ready = prepare_all(layout, run, pinned(run.path), run.asked.keys, os.environ, terms.threads, terms.launcher, None, display.warn)
+    terms = listed.terms
+    ready = prepare_all(layout, run, listed.sets, listed.keys, os.environ, terms.threads, terms.launcher, manner.stage, display.warn)
     for key, prepared in ready.items():
         refuse_missing(terms.launcher, [prepared.variables.get("PATH", os.defpath)])
         try:
@@ -160,11 +193,15 @@ def _successes(run: Run) -> Iterable[float]:
 class _Recorder(Recorder):
     """Tells the claims, too, what happens."""
 
-    def __init__(self, display: Display, session: Session, source: ClaimedCases, since: float, *, fail_fast: bool) -> None:
-        super().__init__(display, session, {}, since)
+    def __init__(self, display: Display, session: Session, source: ClaimedCases, listed: Listed) -> None:
+        self._texts: dict[int, str] = {}  # digests of scripts that are not what the run's plan says
+        super().__init__(display, session, self._texts, listed.created)
         self._source = source
-        self._fail_fast = fail_fast
+        self._fail_fast = listed.terms.fail_fast
+        self._anew = listed.array > 1  # the run's plan is older than the list
         self._begun: dict[int, Case] = {}
+        self.before: list[Case] = []
+        self.failed = 0
 
     @property
     def begun(self) -> Iterable[Case]:
@@ -172,15 +209,21 @@ class _Recorder(Recorder):
         return self._begun.values()
 
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:
-        """Puts down that a case runs."""
-        self._begun.setdefault(case.sequence, case)
+        """Puts down that a case runs, and looks whether its script is what was planned."""
+        if case.sequence not in self._begun:
+            self._begun[case.sequence] = case
+            if edited := edited_digest(case, self._since):
+                self.before.append(case)
+            if edited or self._anew:
+                self._texts[case.sequence] = edited or case.digest
         super().started(case, group, result_follows=result_follows)
 
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when nothing more is to be started."""
         self._begun.setdefault(case.sequence, case)
-        trouble = super().record(case, result, last)
+        trouble = super().record(replace(case, digest=self._texts.get(case.sequence, case.digest)), result, last)
         self._source.ended(result)
+        self.failed += last and not result.succeeded and not result.interrupted
         if last and self._fail_fast and not result.succeeded and not result.interrupted:
             self._source.stop()
         return trouble or self._source.trouble
@@ -191,28 +234,36 @@ class _Recorder(Recorder):
         batch.drain(self._source.tick(going=batch.going))
 
 
-def settle(layout: Layout, run: Run, terms: Terms) -> bool:
-    """Clears up behind the last worker of a run: its joblog, its claims in one file. Whether nobody is at work any more."""
+def settle(layout: Layout, run: Run, listed: Listed, left: int) -> bool:
+    """Clears up behind the last worker of a run: its joblog, the claims of its list in one file. Whether nobody is at work any more.
+    ``left``: cases of the list that nobody has begun.
+    """
     try:
         if not run.is_idle():
             return False
-        if terms.joblog is not None:
-            write_joblog(layout, run, terms.joblog)
-        results = run.results()
-        if len(results) >= run.asked.count and not any(result.interrupted for result in results.values()):
-            fold(run.path)
+        if listed.terms.joblog is not None:
+            write_joblog(layout, run, listed.terms.joblog)
+        stopped = DiskFolder(listed.folder).exists(STOP)
+        if not left and not stopped and not any(result.interrupted for result in run.results().values()):
+            fold(listed.folder)
+        if not _tasks_may_come(run):
+            forget_living(run)
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"
-        raise SharedenvError(f"can't clear up after run {run.id}", cause=cause, hint=way_out(layout, error)) from None
-    forget_living(run)
+        raise SharedenvError(f"can't clear up after run {run.id}", cause=cause, hint=_way_out(layout, error)) from None
     return True
+
+
+def _tasks_may_come(run: Run) -> bool:
+    """Whether a task that waits in a queue would find something to begin."""
+    return any(not_begun(DiskFolder(folder), length(run, folder)) for folder in lists_of(run) if folder != run.path)
 
 
 def write_joblog(layout: Layout, run: Run, path: str) -> None:
     """Writes the log of a whole run in GNU parallel's format, one line an attempt. Raises OSError, SharedenvError."""
     cases = {case.sequence: case for case in run.cases()}
     paths = {key: published(layout.path, key) or os.path.join(layout.keys, key) for key in run.asked.keys}
-    launcher = terms_of(run.asked.extra).launcher
+    launcher = launcher_of(run)
     commands = {key: Prepared(os.path.join(path, "bin", "python"), {}, launcher=launcher) for key, path in paths.items()}
     staging = f"{path}.{os.urandom(4).hex()}"
     with open(staging, "wb") as file:

@@ -21,7 +21,7 @@ from sharedenv.run.journal.choose import Choice, choose, find_most, find_run, ha
 from sharedenv.run.journal.owned import refuse_doubt
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import holds_unfinished, list_runs, open_run
-from sharedenv.run.journal.sessions import LOCAL, share_writer
+from sharedenv.run.journal.sessions import LOCAL, WORKER, share_writer
 from sharedenv.run.lost import refuse_lost
 from sharedenv.run.outlived import leftover, refuse_leftover, without_result
 from sharedenv.run.products import halfway
@@ -35,11 +35,14 @@ class NoRun(SharedenvError):
 
 @frozen
 class Earlier:
-    """The run to go on with; ``entries``: the scripts and rows of it that are meant, none for all."""
+    """The run to go on with; ``entries``: the scripts and rows of it that are meant, none for all; ``dead``: writers that ended without a
+    word, and that a scheduler has seen end.
+    """
 
     layout: Layout
     run: Run
     entries: tuple[Entry, ...]
+    dead: frozenset[str] = frozenset()
 
 
 def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
@@ -61,7 +64,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     """
     layout, run = found.layout, found.run
     results, sessions = run.read()
-    writer = _writer(run, wanted.share)
+    writer = _writer(run, wanted.share) if queued is None else WORKER  # of a list of its own, beside what is in the queue
     refuse_live(run.id, sessions, writer)
     old = run.cases()
     earlier = outcomes(old, results)
@@ -72,7 +75,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     if wanted.failed_only:  # the scripts of the others may be whatever they have become
         failed = choose(asked, earlier, failed_only=True)
         asked, resting = list(failed.cases), resting + failed.resting
-    if added and writer != LOCAL:
+    if added and writer not in (LOCAL, WORKER):
         raise _other_shares(run, wanted.share, len(added))
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
     present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
@@ -91,7 +94,8 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         refuse_live(run.id, fresh, writer)
         refuse_leftover(run.id, fresh, choice.cases)
     if not wanted.lost_too:
-        refuse_lost(run, sessions, without_result(choice.cases, results))
+        wanted_cases = [case for case in without_result(choice.cases, results) if case.sequence not in (queued or ())]
+        refuse_lost(run, sessions, wanted_cases, found.dead, "run" if queued is None else "submit")
     cases = tuple(case for case in choice.cases if case.sequence not in (queued or ()))
     resting += choice.resting + lost.resting
     told = f"{len(cases) + (len(lost.cases) if queued is None else 0):,} to run, {resting:,} left as they are"

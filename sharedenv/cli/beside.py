@@ -79,5 +79,5 @@ def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console, 
     if held and (worker := held[0].worker) is not None and worker.owner is not None:
         where = f"process {worker.owner.pid} on {worker.host}"
         if not insist:
-            raise beside(other.id, len(held), where, "status")
+            raise beside(other.id, len(held), f"{where} is at work on it", "status")
         console.warn(f"run {other.id} ({where}) runs {count(len(held), 'script')} of these as well, in the same folders")

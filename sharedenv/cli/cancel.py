@@ -15,7 +15,7 @@ from sharedenv.cli.options import runs
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
-from sharedenv.cluster.arrays import list_arrays
+from sharedenv.cluster.arrays import list_arrays, task_of
 from sharedenv.cluster.queued import with_job
 from sharedenv.cluster.status import standing
 from sharedenv.errors import EXIT_FAILED, SharedenvError
@@ -30,7 +30,7 @@ from sharedenv.run.journal.owned import refuse_doubt
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.shares import share_of, shares_beside
-from sharedenv.run.listing import is_joinable
+from sharedenv.run.listing import length, lists_of
 from sharedenv.run.orders import GRACE
 from sharedenv.run.outlived import end_leftover, leftover, named, without_result
 from sharedenv.run.signals import CANCEL
@@ -70,6 +70,7 @@ def _cancel(run: Run, console: Console) -> int:
     arrays = [with_job(array, os.environ) for array in list_arrays(run.path)]
     if not arrays:
         return _cancel_local(run, console)
+    _stop_workers(run, console)  # before Slurm is asked: who begins meanwhile begins nothing
     jobs = {job: script for array in arrays for job, script in array.jobs.items()}
     live = sorted({task.job for task in slurm.tasks(jobs, os.environ) if task.live})
     if live:
@@ -78,6 +79,9 @@ def _cancel(run: Run, console: Console) -> int:
     elif sign := standing(run, os.environ).sign:
         message = f"this cluster doesn't have the job of run {run.id}"
         raise SharedenvError(message, cause=sign, hint=f"sharedenv status {run.id}", exit_code=EXIT_FAILED)
+    for session in living(run.sessions()):  # who has joined by hand
+        if task_of(session.writer) is None and session.owner and is_here(session.owner):
+            _end(run, session.owner)
     if not _cancel_leftover(run, "submit", console) and not live:
         console.say(f"run {run.id} has no job in the queue")
     return 0
@@ -113,14 +117,15 @@ def _cancel_local(run: Run, console: Console) -> int:
 
 def _stop_workers(run: Run, console: Console) -> bool:
     """Tells the workers of a run, those to come too, to start nothing more; False for a run that has none."""
-    if not is_joinable(run):
-        return False
-    folder = DiskFolder(run.path)
-    left = not_begun(folder, run.asked.count)
-    if left:
-        folder.mark(STOP)
-        console.say(f"run {run.id} was told to stop: {count(left, 'script')} will not be begun")
-    return left > 0
+    stopped = 0
+    for path in lists_of(run):
+        folder = DiskFolder(path)
+        if left := not_begun(folder, length(run, path)):
+            folder.mark(STOP)
+            stopped += left
+    if stopped:
+        console.say(f"run {run.id} was told to stop: {count(stopped, 'script')} will not be begun")
+    return stopped > 0
 
 
 def _cancel_leftover(run: Run, command: str, console: Console) -> bool:

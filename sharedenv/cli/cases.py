@@ -14,6 +14,7 @@ import click
 
 from sharedenv.app.build import build_plan
 from sharedenv.app.launcher import launcher_words
+from sharedenv.app.plan import known_durations, longest_first
 from sharedenv.app.project import Selection
 from sharedenv.app.table import SCRIPT, CaseTable
 from sharedenv.app.work import Wanted, Work
@@ -27,7 +28,8 @@ from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
-from sharedenv.run.case import Case
+from sharedenv.report.words import count
+from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.filling import before_placeholder, check_placeholders, escaped, filled, has_placeholder
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import create_run
@@ -42,7 +44,7 @@ _CASE_OPTIONS = (
     option("--timeout", type=duration, metavar="TIME", help="End a script that takes longer: 90, 10m, 2h; 0: never."),
     option("--grace", type=duration, default=10.0, metavar="TIME", help="From TERM to KILL. [default: 10 s]"),
     option("--retries", type=click.IntRange(min=1), default=1, metavar="N", help="Try a script that fails up to N times in all."),
-    option("--fail-fast", is_flag=True, help="Start nothing more after the first failure (under Slurm: in its task)."),
+    option("--fail-fast", is_flag=True, help="Start nothing more after the first failure, whichever task or worker it is in."),
     option("--cwd", metavar="DIR", yields=("resume", "retry_failed"), help="Start every script there. [default: each in its own folder]"),
     option("--capture", metavar="NAME", help="Write each script's output to this file in its folder, in place of what is there."),
     option("--creates", type=Lines(), multiple=True, metavar="NAME", help="Done when this file is in its folder, before it starts too."),
@@ -64,6 +66,23 @@ _RESUME_OPTIONS = (
     option("--run-id", metavar="ID", needs=("resume", "retry_failed"), help="The run that these two mean. [default: the last one]"),
     option("--no-build", is_flag=True, help="A missing environment is an error at once."),
 )
+
+
+_ORDERS = ("longest", "given")
+#: adds --order
+order_option = option(
+    "--order", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True,
+    help="Begin with what is not known or took longest before, or in the order of the scripts.",
+)  # fmt: skip
+
+
+def ordered(work: Work, order: str, console: Console) -> tuple[tuple[Case, ...], Mapping[CaseWork, float]]:
+    """The cases of some work as workers are to begin them, and seconds that they took before. ``order``: as --order says."""
+    known = known_durations(work.layout, work.cases) if order == _ORDERS[0] else {}
+    if not known:
+        return work.cases, known
+    console.say(f"longest first, by how long {count(len(known), 'script')} took before")
+    return tuple(longest_first(work.cases, known)), known
 
 
 def case_options(function: Function) -> Function:

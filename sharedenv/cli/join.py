@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from sharedenv.app.join import Manner, Part, refuse_joining
+from sharedenv.app.join import Manner, Part
 from sharedenv.app.join import join as work_on
 from sharedenv.app.launcher import doubt_of_step
+from sharedenv.app.listed import Listed, list_to_join, worker_name
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
 from sharedenv.cli.jobs import default_jobs
@@ -29,13 +30,12 @@ from sharedenv.report.words import count, first_names, short_path
 from sharedenv.run.allot import allot
 from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
-from sharedenv.run.claims.list_end import is_damaged, not_begun
+from sharedenv.run.claims.list_end import is_damaged
 from sharedenv.run.claims.liveness import TAKEOVER
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.needs import Worker
-from sharedenv.run.terms import terms_of
 from sharedenv.start.environ import current_folder
 
 _LOOK = 1.0  # seconds between two looks whether a run has ended
@@ -63,8 +63,8 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     layout = pool_of_runs(console.pool)
     trusted(layout)
     run = open_run(layout.runs, run_id, owned=True)
-    refuse_joining(run)
-    terms = terms_of(run.asked.extra)
+    listed = list_to_join(run)
+    terms = listed.terms
     if text := doubt_of_step(terms.launcher, os.environ):
         console.warn(text)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
@@ -73,18 +73,18 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     manner = Manner(allotment.jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])
     starter = make_starter(screen.say, preload=terms.preload)
     try:
-        part = work_on(layout, run, terms, manner, starter, allotment.places, screen)
+        part = work_on(layout, run, listed, manner, starter, allotment.places, screen, worker_name(listed))
     finally:
         starter.close()
         allotment.places.close()
-    status = _tell(layout, run, part, console, here)
+    status = _tell(layout, run, listed, part, console, here)
     if not given["wait"] or status == EXIT_INTERRUPTED:
         return status
     _wait(run)
     return EXIT_FAILED if tell_run(layout, run, console) else status
 
 
-def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> int:
+def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console, here: str) -> int:
     """What became of this worker's part, and what is left of the whole; the exit status."""
     results = part.outcome.results
     summary = summarize(part.cases, results, part.seconds)
@@ -94,6 +94,9 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
     if part.edited:
         some = first_names(list(dict.fromkeys(case.script for case in part.edited)), lambda path: short_path(path, here), 1)
         console.warn(f"edited since the run was planned, run as it is now in the environment of then: {some}")
+    if part.torn:
+        some = first_names([case.script for case in part.torn], lambda path: short_path(path, here), 1)
+        console.warn(f"edited while they were at work, so results may be of either text: {some}")
     if part.unwritten:
         console.error(SharedenvError(
             f"{count(len(part.unwritten), 'result')} could not be written to the journal of run {run.id}",
@@ -102,11 +105,11 @@ def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> 
         ))  # fmt: skip
     if part.trouble and part.trouble != part.outcome.reason:  # it came before anything was begun: nobody has said it
         console.warn(part.trouble)
-    left = not_begun(DiskFolder(run.path), run.asked.count)
-    if left and is_damaged(DiskFolder(run.path)):
+    left = part.left
+    if left and is_damaged(DiskFolder(listed.folder)):
         console.error(SharedenvError(
             f"{count(left, 'script')} of run {run.id} can't be begun by workers",
-            cause=f"the last claim in {os.path.join(run.path, CLAIMS)} is damaged",
+            cause=f"the last claim in {os.path.join(listed.folder, CLAIMS)} is damaged",
             hint=in_pool_of(layout, f"sharedenv run --resume --run-id {run.id}", console),
         ))  # fmt: skip
         return EXIT_FAILED

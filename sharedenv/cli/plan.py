@@ -8,15 +8,14 @@ from typing import Any
 
 import click
 
-from sharedenv.app.plan import known_durations, longest_first
 from sharedenv.app.project import Selection
 from sharedenv.app.sets import put_down_all
-from sharedenv.app.work import Work, new_work, remember_all
+from sharedenv.app.work import new_work, remember_all
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options
-from sharedenv.cli.cases import case_options, case_terms, create_journal, known_halfway, wanted
+from sharedenv.cli.cases import case_options, case_terms, create_journal, known_halfway, order_option, ordered, wanted
 from sharedenv.cli.given import repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -24,14 +23,11 @@ from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_ba
 from sharedenv.errors import EXIT_BUILD
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
-from sharedenv.report.names import counted, noun_of
-from sharedenv.report.words import count
-from sharedenv.run.case import Case
+from sharedenv.report.names import counted
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call
 _ONCE = frozenset({"from_file", "null", "table", "cwd", "joblog", "order", "fail_fast", "insist"})
-_ORDERS = ("longest", "given")
 #: what run and submit say where they begin anew: a plan never goes on with a run
 _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
 
@@ -41,10 +37,7 @@ _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False
 @script_options
 @skip_bad_option
 @case_options
-@option(
-    "--order", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True,
-    help="Begin with what is not known or took longest before, or in the order of the scripts.",
-)  # fmt: skip
+@order_option
 @option("--joblog", metavar="FILE", help="GNU parallel's log of all workers; the last one writes it.")
 @build_options
 @click.pass_context
@@ -67,7 +60,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     make_pool(work.layout, console)
     remember_all(work)
     extra = {"again": repeated(context, _ONCE), "terms": case_terms(given, joblog).record()}
-    run = create_journal(work, asked, extra, ordered=_ordered(work, given["order"], console))
+    run = create_journal(work, asked, extra, ordered=ordered(work, given["order"], console)[0])
     try:
         put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
     except BaseException:  # nobody knows of it yet
@@ -77,12 +70,3 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)
     return tell_bad(work.plan, console)
-
-
-def _ordered(work: Work, order: str, console: Console) -> tuple[Case, ...]:
-    known = known_durations(work.layout, work.cases) if order == _ORDERS[0] else {}
-    if not known:
-        return work.cases
-    console.say(f"longest first, by how long {count(len(known), noun_of(work.cases))} took before")
-    return tuple(longest_first(work.cases, known))
-

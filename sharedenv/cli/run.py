@@ -187,16 +187,16 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
             raise
         console.say(f"share {asked.share} was never begun: running all of it")
         return None
-    _refuse_queued(found.run, insist=given["insist"])
-    return found
+    return replace(found, dead=_refuse_queued(found.run, insist=given["insist"]))
 
 
-def _refuse_queued(run: Run, *, insist: bool) -> None:
+def _refuse_queued(run: Run, *, insist: bool) -> frozenset[str]:
+    """Raises SharedenvError for a run that has, or may have, tasks on Slurm; the writers that Slurm has seen end."""
     from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
     from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
 
     if not list_arrays(run.path):
-        return
+        return frozenset()
     stands = standing(run, os.environ)
     if stands.live:
         raise SharedenvError(
@@ -206,6 +206,7 @@ def _refuse_queued(run: Run, *, insist: bool) -> None:
     if not insist and (sign := stands.sign):
         hint = f"sharedenv status {run.id}, or --insist when you know that it is over"
         raise SharedenvError(f"run {run.id} may not be over", cause=sign, hint=hint)
+    return stands.dead
 
 
 def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:

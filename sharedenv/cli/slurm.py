@@ -16,6 +16,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines
 from sharedenv.report.words import printable, short_path
+from sharedenv.report.workers import worker_lines
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.standing import SUBMITTED
@@ -59,7 +60,8 @@ def _lines(
     run: Run, stands: Standing, console: Console, here: str, style: Callable[[str, str], str]
 ) -> list[str]:
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
-    if found := leftover(run.sessions(), without_result(stands.cases.values(), stands.results)):
+    lines += worker_lines(stands.sessions, stands.cases, time.time(), lambda path: short_path(path, here))
+    if found := leftover(stands.sessions, without_result(stands.cases.values(), stands.results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     lines += told_of_sets(run, stands.cases.values(), stands.results, console, style)
@@ -87,10 +89,11 @@ def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
 
 def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Console) -> Standing:
     delay, ask, running, trouble = _ASK[0], 0.0, 0, ""
-    submitted = {planned.sequence: array.number for array in arrays for planned in array.cases}
+    submitted = {sequence: array.number for array in arrays for sequence in array.sequences}
+    tries = max(array.how.retries for array in arrays)
     while True:
         began = time.monotonic()
-        results = ended_in(run.results_by_writer(), submitted)
+        results = ended_in(run.results_by_writer(), submitted, tries)
         if submitted.keys() <= results.keys():
             return _at_rest(run)
         if began >= ask:

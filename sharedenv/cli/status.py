@@ -33,7 +33,7 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.shares import share_of, shares_beside
 from sharedenv.run.journal.standing import Standing, stand
-from sharedenv.run.listing import is_joinable, waits_for_workers
+from sharedenv.run.listing import is_joinable, lists_of, waits_for_workers
 from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.sets import mixed, sets_of_shares, sets_used
 from sharedenv.run.workers import INTERRUPTED, LOST
@@ -133,7 +133,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
     }
-    if is_joinable(run):
+    if lists_of(run):
         document["workers"] = worker_values(sessions)
     if is_on_slurm(run):
         stands = look(run, os.environ)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sharedenv.app.execute import require_all
+from sharedenv.app.guards import refuse_living
 from sharedenv.app.launcher import launcher_words
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
@@ -20,7 +21,17 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, Lines, duration, script_arguments
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
-from sharedenv.cli.cases import case_options, choose_sets, create_journal, known_halfway, refuse_words, resume_options, wanted
+from sharedenv.cli.cases import (
+    case_options,
+    choose_sets,
+    create_journal,
+    known_halfway,
+    order_option,
+    ordered,
+    refuse_words,
+    resume_options,
+    wanted,
+)
 from sharedenv.cli.failures import sequences_of
 from sharedenv.cli.given import all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
@@ -41,15 +52,20 @@ from sharedenv.report.console import Console
 from sharedenv.report.names import case_name, counted
 from sharedenv.report.slurm import named
 from sharedenv.report.words import count, printable, short_path
+from sharedenv.run.case import Case
+from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
-from sharedenv.run.listing import is_joinable
-from sharedenv.run.workers import INTERRUPTED
+from sharedenv.run.journal.sessions import WORKER
+from sharedenv.run.listing import is_joinable, lists_of
+from sharedenv.run.lost import close_arrays
+from sharedenv.run.workers import INTERRUPTED, refuse_live
 from sharedenv.start.environ import current_folder
+from sharedenv.values import frozen
 
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
-    "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "group", "upgrade", "print_only", "fail_fast",
-    "wait", "insist",
+    "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "group", "upgrade", "print_only",
+    "fail_fast", "wait", "insist", "order", "joblog", "lost_too",
 })
 
 
@@ -64,8 +80,8 @@ _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
 @skip_bad_option
-@option("--tasks", type=click.IntRange(min=1), metavar="N", help="Share the scripts out among N tasks.")
-@option("--per-task", type=click.IntRange(min=1), metavar="N", help="Give each task N scripts.")
+@option("--tasks", type=click.IntRange(min=1), metavar="N", help="Let N tasks work on the scripts.")
+@option("--per-task", type=click.IntRange(min=1), metavar="N", help="One task for each N scripts.")
 @option("--max-running", type=click.IntRange(min=1), metavar="N", help="Let no more than N tasks run at once.")
 @option("--time", "-t", metavar="LIMIT", help="Time limit of a task, as sbatch takes it.")
 @option("--partition", "-p", metavar="NAME", help="Partition.")
@@ -77,10 +93,13 @@ _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "
 @option("--margin", type=duration, metavar="TIME", help="Start nothing more this long before the time limit.")
 @option("--jobs", "-j", type=Jobs(), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
 @case_options
+@order_option
+@option("--joblog", metavar="FILE", help="GNU parallel's log of all tasks; the last one writes it.")
 # SHAREDENV_STAGE is the folder of copies on a node
 @option("--stage", envvar=None, is_flag=True, help="Run from node-local disk: each node unpacks the environments once.")
 @option("--build-job", is_flag=True, help="Build in a job that the array waits for, not here.")
 @resume_options
+@option("--lost-too", is_flag=True, needs=("resume", "retry_failed"), help="With them, what a silent task had begun, dead or not.")
 @option("--print", "print_only", is_flag=True, help="Print the job script; build and submit nothing.")
 @option("--wait", is_flag=True, help="Wait for the end. Ctrl-C leaves the job running.")
 @build_options
@@ -88,13 +107,14 @@ _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "
 def submit(context: click.Context, /, selection: Selection, build_options: BuildOptions, **given: Any) -> int:
     """Submit a Slurm array job over the scripts, many to a task.
 
+    All tasks take the next script from one list, so none waits for another.
     Builds what is missing first. Prints the run's name; `sharedenv status` says where it stands.
     """
     console: Console = context.obj
     here = current_folder(os.environ)
     again = given["resume"] or given["retry_failed"]
     asked = wanted(selection, script_arguments(context), given, here)
-    number, queued, cut_off = 1, tuple[Array, ...](), frozenset[int]()
+    number, queue = 1, _Queue()
     if again:
         found = earlier_run(console.pool, asked, here)
         _refuse_joinable(found.run)
@@ -104,18 +124,21 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         selection, build_options = own.selection, own.build_options
         given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))}
         order = _order(given, here, console)
-        sequences, queued, cut_off = _queued(found.run)
-        work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
+        queue = _queued(found.run)
+        work = resumed_work(replace(found, dead=queue.dead), replace(asked, selection=selection), queue.held)
+        work = choose_sets(work, build_options, given, console, queue.held)
     else:
         order = _order(given, here, console)
         work = known_halfway(new_work(console.pool, asked, here), given)
+    if not given["print_only"]:
         look_beside(work, console, insist=given["insist"])
-    _tell(work, () if "time" in all_given(context) else cut_off, here, console)
+    _tell(work, () if "time" in all_given(context) else queue.cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
-        return wait(work.run, queued, here, console) if given["wait"] and work.run and queued else status
+        return wait(work.run, queue.arrays, here, console) if given["wait"] and work.run and queue.arrays else status
     refuse_words(work, given)
-    check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
+    instead = "sharedenv submit … without --capture keeps what a task's scripts print in one file"
+    check_outputs(work.cases, given["capture"], order.how.joblog, instead)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
         console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
@@ -129,21 +152,34 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         remember_all(work)
     if given["stage"]:
         _make_archives(work, console)
-    run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
+    words = ["--joblog", order.how.joblog] if order.how.joblog else []  # wherever it goes on, it is this file
+    run = work.run or create_journal(work, asked, {"slurm": True, "again": [*repeated(context, _ONCE), *words]})
     if given["build_job"]:
         order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
-    array = _submit(work, run, number, tasks, order, console)
+    close_arrays(run, _over(run, number, queue))
+    cases, known = ordered(work, given["order"], console)
+    array = _submit(work, run, number, cases, tasks, replace(order, known=known), console, insist=given["insist"])
+    _tell_submitted(work, run, array, order, console, here, wait=given["wait"])
+    console.result(run.id)
+    return max(wait(run, (*queue.arrays, array), here, console) if given["wait"] else 0, tell_bad(work.plan, console))
+
+
+def _over(run: Run, number: int, queue: _Queue) -> list[str]:
+    """The folders of earlier arrays that nobody works on any more. One from this ``number`` on is another process's, made meanwhile."""
+    queued = {array.path for array in queue.arrays}
+    return [folder for folder in lists_of(run) if folder not in queued and int(os.path.basename(folder)) < number]
+
+
+def _tell_submitted(work: Work, run: Run, array: Array, order: Order, console: Console, here: str, *, wait: bool) -> None:
     told = f"{counted(work.cases)} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
-    if given["capture"] is None:
+    if order.how.capture is None:
         logs = log_path(array_job(run.id, array, order, None), array.job)
         console.say(f"what they print: {printable(short_path(logs, here))}")
-    if not given["wait"]:
+    if not wait:
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
         console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
-    console.result(run.id)
-    return max(wait(run, (*queued, array), here, console) if given["wait"] else 0, tell_bad(work.plan, console))
 
 
 def _refuse_joinable(run: Run) -> None:
@@ -206,6 +242,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         verbosity=console.verbosity,
         gpus_per_case=given["gpus_per_case"],
         cpus_per_case=given["cpus_per_case"],
+        joblog=None if given["joblog"] is None else os.path.join(here, given["joblog"]),
     )
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
 
@@ -227,12 +264,22 @@ def _cpus_per_task(given: Mapping[str, Any]) -> int | None:
     return asked
 
 
-def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]]:
-    """What earlier submissions of a run still have in the queue: sequences, and the arrays; and the sequences of what was at work when
-    a time limit was met. Raises SharedenvError when Slurm can't say.
+@frozen
+class _Queue:
+    """What earlier submissions of a run still have in the queue: sequences, and the arrays; the sequences of what was at work when a time
+    limit was met; the writers that ended without a word, and that Slurm has seen end.
     """
+
+    held: frozenset[int] = frozenset()
+    arrays: tuple[Array, ...] = ()
+    cut_off: frozenset[int] = frozenset()
+    dead: frozenset[str] = frozenset()
+
+
+def _queued(run: Run) -> _Queue:
+    """Raises SharedenvError when Slurm can't say."""
     if not is_on_slurm(run):
-        return frozenset(), (), frozenset()
+        return _Queue()
     refuse_submitting(run.path)
     settle(run.path, os.environ)
     stands = standing(run, os.environ)
@@ -240,21 +287,31 @@ def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]
         raise SharedenvError(
             f"can't tell what of run {run.id} is still in the queue", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED
         )
-    arrays = tuple(array for array in list_arrays(run.path) if array.job in stands.live)
+    arrays = tuple(array for array in list_arrays(run.path) if array.job in stands.live or not stands.held.isdisjoint(array.sequences))
     cut_off = [sequence for sequence in stands.sequences(INTERRUPTED) if stands.states[sequence].reason.startswith(slurm.TIME_UP)]
-    return stands.held, arrays, frozenset(cut_off)
+    return _Queue(stands.held, arrays, frozenset(cut_off), stands.dead)
 
 
-def _submit(work: Work, run: Run, number: int, tasks: int, order: Order, console: Console) -> Array:
+def _submit(
+    work: Work, run: Run, number: int, cases: Sequence[Case], tasks: int, order: Order, console: Console, *, insist: bool
+) -> Array:
+    def look_again() -> None:
+        """Another may have begun them at the same moment: of two that look once they can be seen, one sees the other."""
+        note_living(run)
+        refuse_live(run.id, run.sessions(), WORKER)
+        if not insist:
+            refuse_living(work.layout, work.cases, run.id)
+
     try:
         sets = _sets(work, run)
         added = work.planned if work.run else ()
-        return submit_array(run, number, work.cases, added, tasks, replace(order, sets=sets), os.environ, console.say)
+        return submit_array(run, number, cases, added, tasks, replace(order, sets=sets), os.environ, console.say, look_again)
     except slurm.Unclear:
         raise  # the job may be in the queue, and needs the run
     except BaseException:
         if work.run is None:
             shutil.rmtree(run.path, ignore_errors=True)
+            forget_living(run)
         raise
 
 

@@ -1,26 +1,27 @@
-"""What a task of an array becomes: `main`, with the words RUN NUMBER; RUN is the path of the run's folder.
+"""What a task of an old array (cluster/static.py) becomes: `main`, with the words RUN NUMBER; RUN is the path of the run's folder.
 
-No command of the user's: `submit` writes it into the job script. It does without click, as it is started many times. Scripts that
-are queued have this module's name, also as `python -m sharedenv.cli.task RUN NUMBER`: it stays.
+Job scripts that are queued have this module's name, also as `python -m sharedenv.cli.task RUN NUMBER`: it stays. What tasks of
+new arrays become is worker.py.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sharedenv.app.recorder import Recorder
-from sharedenv.cluster.arrays import Array, How, open_array
-from sharedenv.cluster.restart import await_earlier, note_restart, restarts_of, was_restarted
-from sharedenv.cluster.task import Assignment, assignment, cpus_asked, prepare_all
-from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
+from sharedenv.cli.staged import staged
+from sharedenv.cli.worker import run_task
+from sharedenv.cluster.arrays import Array, How
+from sharedenv.cluster.restart import await_earlier, note_restart, was_restarted
+from sharedenv.cluster.static import Assignment, assignment, share_of_task
+from sharedenv.cluster.task import cpus_asked, prepare_all, restarts_of
+from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.process import limit_error
 from sharedenv.report.console import Console
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
@@ -29,7 +30,6 @@ from sharedenv.run.allot import Allotment, allot
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.runs import open_run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.needs import Worker
@@ -37,40 +37,11 @@ from sharedenv.run.observer import Work
 from sharedenv.run.orders import Options, Outcome
 from sharedenv.run.products import halfway
 from sharedenv.run.queue import Queue
-from sharedenv.start.distrust import Distrust
-from sharedenv.start.environ import undo_coercion
-from sharedenv.start.trust import check_pool
 
 
 def main() -> int:
     """Runs the cases of this task and returns its exit status: 0 when every one of its share succeeded."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as cli/main.py says
-    undo_coercion()
-    path, number = sys.argv[1:]
-    console = Console()
-    try:
-        layout = Layout(os.path.dirname(os.path.dirname(path)))
-        check_pool(layout.path, os.environ)
-        run = open_run(layout.runs, os.path.basename(path), owned=True)
-        array = open_array(run.path, int(number), owned=True)
-        console = Console(array.how.verbosity)
-        return _begin(layout, run, array, console)
-    except Distrust as error:
-        console.error(SharedenvError(error.message, cause=error.cause, hint=error.hint))
-        return EXIT_USAGE
-    except SharedenvError as error:
-        console.error(error)
-        return error.exit_code
-    except OSError as error:  # a purged run, one that this node may not read, a disk that is full
-        run_id = os.path.basename(path)
-        cause = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-        console.error(SharedenvError(f"a task of run {run_id} can't go on", cause=cause, hint=f"sharedenv status {run_id}"))
-        return EXIT_FAILED
-    except RuntimeError as error:
-        if (told := limit_error(error)) is None:
-            raise
-        console.error(told)
-        return told.exit_code
+    return run_task(_begin)
 
 
 def _begin(layout: Layout, run: Run, array: Array, console: Console) -> int:
@@ -78,7 +49,7 @@ def _begin(layout: Layout, run: Run, array: Array, console: Console) -> int:
     assigned = assignment(run, array, os.environ)
     task, restarts = assigned.task, restarts_of(os.environ)
     worker = Worker(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
-    allotment = allot(worker, array.how.needs, console.warn, several=False)
+    allotment = allot(worker, array.how.terms.needs, console.warn, several=False)
     jobs = allotment.jobs
     if restarts:
         note_restart(array, task, restarts)
@@ -109,7 +80,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, allo
     console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")
     if assigned.edited:
         console.warn(f"edited since they were submitted, run as they are now in the environments of then: {_names(assigned.edited)}")
-    chosen = functools.partial(_staged, layout, console) if how.stage else None
+    chosen = functools.partial(staged, layout, console) if how.stage else None
     ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, how.launcher, chosen, console.warn)
     planned = {case.sequence: case.digest for case in run.cases()}
     digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
@@ -141,7 +112,7 @@ def _failed_before(run: Run, assigned: Assignment) -> bool:
     results = run.results()
     return any(
         (result := results.get(planned.sequence)) is not None and not result.succeeded
-        for planned in assigned.array.share(assigned.task)
+        for planned in share_of_task(assigned.array, assigned.task)
     )
 
 
@@ -167,25 +138,6 @@ class _Recorder(Recorder):
             batch.drain("another process works on this task now: starting nothing more")
             self._session.yield_rest()
             self._yielded = True
-
-
-def _staged(layout: Layout, console: Console, pooled: str) -> str:
-    """Path of the copy on this node, made if need be; the pool's own when there can be none, which is said."""
-    from sharedenv.copies.archive import make_archive  # noqa: PLC0415 - other tasks do without tar and locks
-    from sharedenv.copies.stage import stage, stage_folder  # noqa: PLC0415 - as above
-    from sharedenv.pool.manifest import ManifestError, read_manifest  # noqa: PLC0415 - as above
-    from sharedenv.pool.store import Environment  # noqa: PLC0415 - as above
-
-    try:
-        environment = Environment(pooled, read_manifest(pooled))
-        done = stage(environment, stage_folder(None, os.environ), lambda: make_archive(layout, environment, lambda *_: None))
-    except (SharedenvError, ManifestError, OSError) as error:
-        cause = f"{error.message}: {error.cause}" if isinstance(error, SharedenvError) else str(error)
-        console.warn(f"running from the pool, as {cause}")
-        return pooled
-    if done.seconds is not None:
-        console.say(f"staged environment {done.environment.name} to {os.path.dirname(done.path)} in {done.seconds:.1f} s")
-    return done.path
 
 
 if __name__ == "__main__":

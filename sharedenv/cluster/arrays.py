@@ -1,15 +1,15 @@
 """The arrays of a run on disk: `runs/<run-id>/slurm/<n>/`, one folder a submission.
 
-    array.json    which cases, in how many tasks, each with the environment it was planned with, and how to run them:
-                  written once
+    array.json    which cases, how many tasks work on them, and how: written once
+    plan.jsonl …  the cases as a list that the tasks join (run/listing.py), each with the environment it was planned with
     job.sh        the job script
     job.json      the ids that Slurm gave: written once
     build.list    scripts that the job which builds is given
-    restart-<a>   how often a task was started anew, once it was (restart.py)
+    again-<w>     what a worker saw end with its task, its successor has taken up (requeued.py)
     <A>_<a>.out   output of each task; build-<j>.out that of the job that built
 
-A task takes its cases from array.json by its number, so that a requeued task has the same ones, and writes its results
-as the writer `<n>-<task>`.
+A task is a worker of the list that writes its results as `worker.<n>.<task>.<some letters>`; started anew for the second time
+by Slurm, as `worker.<n>.<task>r2.<others>`. Older versions gave each task a share of its own: see static.py.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from typing import Any
 
-from sharedenv.cluster.share import Share, take
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import make_folders, private
-from sharedenv.run.case import Case
+from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.journal.owned import open_file, open_owned
-from sharedenv.run.needs import Needs
+from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import WORKER
+from sharedenv.run.listing import ARRAYS, write_list
 from sharedenv.run.orders import GRACE
+from sharedenv.run.terms import Terms
 from sharedenv.start.regular import MOST, read_bounded, read_regular
 from sharedenv.values import frozen
 
-_FOLDER = "slurm"
+_FORMAT = 2  #: of array.json: 1, which was not written down, has shares
 
 
 @frozen
 class Planned:
-    """One case of an array: its sequence in the run, and what its script was when the array was made."""
+    """One case of an old array (static.py): its sequence in the run, and what its script was when the array was made."""
 
     sequence: int
     key: str
@@ -57,6 +60,7 @@ class How:
 
     stage  from node-local disk
     core   threads that a core has on the nodes: as many CPUs, or fewer, are what Slurm gives to who asked for one
+    joblog absolute path, None for none: the last worker makes it
     """
 
     jobs: int | None = None  # None: as many as the task has CPUs
@@ -75,10 +79,15 @@ class How:
     creates: tuple[str, ...] = ()
     launcher: tuple[str, ...] = ()
 
+    joblog: str | None = None
+
     @property
-    def needs(self) -> Needs:
-        """What each case gets for itself."""
-        return Needs(self.gpus_per_case, self.cpus_per_case)
+    def terms(self) -> Terms:
+        """What is the same for all who work on the array."""
+        return Terms(
+            self.timeout, self.grace, self.retries, self.fail_fast, self.capture, self.threads, self.preload, self.joblog,
+            self.creates, self.launcher, self.gpus_per_case, self.cpus_per_case,
+        )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
         """For array.json: what an older sharedenv, which reads it too, does not know is there only where it was asked for."""
@@ -90,14 +99,16 @@ class Array:
     """One submission of cases of a run.
 
     path   its folder, absolute
-    cases  in the order of the run
-    tasks  how many share them
+    cases  of an old one, in the order of the run: its tasks share them; () where they claim them
+    tasks  how many there are
     how    to run them
     job    id that Slurm gave to the array, "" before that
     build  id of the job that builds for it, "" for none
     owner  the process that submits it, None where that is not known
     sets   key → digest of the set of versions that its tasks take, where that was known when it was made
     cluster  to whose queue it was given, "" where that is not known
+    ranges   first and last sequence of its cases, consecutive ones together
+    keys     of their environments
     """
 
     path: str
@@ -109,6 +120,18 @@ class Array:
     owner: Owner | None = None
     sets: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
+    ranges: tuple[tuple[int, int], ...] = ()
+    keys: tuple[str, ...] = ()
+
+    @property
+    def static(self) -> bool:
+        """Whether it is an old one, whose tasks have shares."""
+        return bool(self.cases)
+
+    @property
+    def sequences(self) -> list[int]:
+        """Of its cases in the run."""
+        return [sequence for first, last in self.ranges for sequence in range(first, last + 1)]
 
     @property
     def number(self) -> int:
@@ -140,59 +163,65 @@ class Array:
         """Path of the output of the job that builds for it."""
         return os.path.join(self.path, f"build-{self.build}.out")
 
-    def share(self, task: int) -> Sequence[Planned]:
-        """The cases of one task, numbered from 1."""
-        return take(self.cases, Share(task - 1, self.tasks))
-
     def log(self, task: int) -> str:
         """Path of the output of one task, where --output has not put it elsewhere."""
         return os.path.join(self.path, f"{self.job}_{task}.out")
 
 
-def writer_of(array: Array, task: int, restarts: int) -> str:
-    """Name under which a task writes results. Slurm sees to it that one instance of it runs; a requeued one is another writer."""
-    return f"{array.number}-{task}" + (f"r{restarts}" if restarts else "")
+def writer_of(number: int, task: int, restarts: int) -> str:
+    """How the name begins under which a task writes results: nobody else has the rest of it."""
+    return f"{WORKER}{number}.{task}" + (f"r{restarts}" if restarts else "") + "."
 
 
 def task_of(writer: str) -> tuple[int, int, int] | None:
-    """Number of the array, task and restarts of a writer; None for one that is no task."""
-    number, dash, task = writer.partition("-")
-    task, _, restarts = task.partition("r")
-    if not dash or not number.isdigit() or not task.isdigit():
+    """Number of the array, task and restarts of a writer, `worker.1.17r2.3f09` or that of an old one, `1-17r2`; None for one that is
+    no task.
+    """
+    found = re.fullmatch(r"(?:worker\.(\d+)\.(\d+)(?:r(\d+))?\.\w*|(\d+)-(\d+)(?:r(\d*))?)", writer, re.ASCII)
+    if found is None:
         return None
+    number, task, restarts = found.groups()[:3] if found[1] else found.groups()[3:]
     return int(number), int(task), int(restarts or 0)
 
 
 def next_number(run: str) -> int:
     """The number of the next array of the run at this path. Who means to submit asks before looking at what there is to do."""
-    return max(_numbers(os.path.join(run, _FOLDER)), default=0) + 1
+    return max(_numbers(os.path.join(run, ARRAYS)), default=0) + 1
 
 
 def create_array(
-    run: str, number: int, cases: Sequence[Case], tasks: int, how: How, sets: Mapping[str, str] | None = None, cluster: str = ""
+    run: Run,
+    number: int,
+    cases: Sequence[Case],
+    tasks: int,
+    how: How,
+    sets: Mapping[str, str] | None = None,
+    cluster: str = "",
+    known: Mapping[CaseWork, float] | None = None,
 ) -> Array:
-    """Makes the folder of a new array of the run at this path, and so takes the run for a submission. It appears complete, by a rename.
+    """Makes the folder of a new array of a run, and so takes the run for a submission. It appears complete, by a rename.
 
-    ``cluster``: to whose queue it is to be given. Raises SharedenvError when another submission has the number: it was faster, and may
-    have the same cases. Raises OSError.
+    ``cases``: in the order in which they are to be worked on; ``cluster``: to whose queue it is to be given; ``known``: seconds that they
+    took before. Raises SharedenvError when another submission has the number: it was faster, and may have the same cases. Raises OSError.
     """
-    path = os.path.join(run, _FOLDER, str(number))
+    path = os.path.join(run.path, ARRAYS, str(number))
     owner = this_process()
-    staging = os.path.join(run, _FOLDER, f".new-{owner.host}-{owner.pid}")
+    staging = os.path.join(run.path, ARRAYS, f".new-{owner.host}-{owner.pid}")
     make_folders(staging)
-    planned = tuple(Planned(case.sequence, case.key, case.digest) for case in cases)
-    array = Array(path, planned, tasks, how, owner=owner, sets=sets or {}, cluster=cluster)
-    keys = sorted({case.key for case in array.cases})
-    position = {key: index for index, key in enumerate(keys)}
+    keys = tuple(sorted({case.key for case in cases}))
+    own = {key: digest for key, digest in (sets or {}).items() if key in keys}
+    array = Array(path, (), tasks, how, owner=owner, sets=own, cluster=cluster, ranges=_ranges(cases), keys=keys)
     try:
+        write_list(staging, run, cases, known or {})
         _write(
             os.path.join(staging, "array.json"),
             {
+                "format": _FORMAT,
                 "tasks": tasks,
                 "how": how.record(),
                 "keys": keys,
-                "sets": {key: array.sets[key] for key in keys if key in array.sets},
-                "cases": [[case.sequence, position[case.key], case.digest] for case in array.cases],
+                "sets": own,
+                "sequences": array.ranges,
                 "owner": owner.record(),
                 "cluster": cluster,
             },
@@ -201,9 +230,19 @@ def create_array(
     except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
         if isinstance(error, OSError) and os.path.exists(path):
-            raise _busy(run, None) from None
+            raise _busy(run.path, None) from None
         raise
     return array
+
+
+def _ranges(cases: Sequence[Case]) -> tuple[tuple[int, int], ...]:
+    found: list[tuple[int, int]] = []
+    for sequence in sorted(case.sequence for case in cases):
+        if found and found[-1][1] == sequence - 1:
+            found[-1] = (found[-1][0], sequence)
+        else:
+            found.append((sequence, sequence))
+    return tuple(found)
 
 
 def refuse_submitting(run: str) -> None:
@@ -254,13 +293,14 @@ def discard_array(array: Array) -> None:
 
 def open_array(run: str, number: int, *, owned: bool = False) -> Array:
     """The array of this number; ``owned``: to be acted upon, as open_run has it. Raises SharedenvError when it can't be read."""
-    path = os.path.join(run, _FOLDER, str(number))
+    path = os.path.join(run, ARRAYS, str(number))
     try:
         array_path = os.path.join(path, "array.json")
         with open_owned(array_path, run) if owned else open_file(array_path) as file:
             plan = json.loads(read_bounded(file.fileno(), array_path, MOST))
-        keys = plan["keys"]
-        cases = tuple(Planned(sequence, keys[key], digest) for sequence, key, digest in plan["cases"])
+        keys = tuple(plan["keys"])
+        cases = tuple(Planned(sequence, keys[key], digest) for sequence, key, digest in ([] if "format" in plan else plan["cases"]))
+        spans = plan["sequences"] if "format" in plan else [(case.sequence, case.sequence) for case in cases]
         try:
             jobs = _read(os.path.join(path, "job.json"))
         except FileNotFoundError:
@@ -268,7 +308,7 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
         owner = owner_of(plan["owner"]) if "owner" in plan else None
         how = How(**{**plan["how"], **{name: tuple(plan["how"].get(name, ())) for name in _WORDS}})
         found = Array(path, cases, plan["tasks"], how, jobs["job"], jobs["build"], owner, plan.get("sets", {}))
-        return replace(found, cluster=str(plan.get("cluster", "")))
+        return replace(found, cluster=str(plan.get("cluster", "")), ranges=tuple((first, last) for first, last in spans), keys=keys)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
 
@@ -276,7 +316,7 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
 def list_arrays(run: str) -> list[Array]:
     """Every array of the run at this path, oldest first; [] for a run that never met Slurm."""
     found = []
-    for number in sorted(_numbers(os.path.join(run, _FOLDER))):
+    for number in sorted(_numbers(os.path.join(run, ARRAYS))):
         try:
             found.append(open_array(run, number))
         except SharedenvError:

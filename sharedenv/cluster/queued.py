@@ -35,7 +35,7 @@ def keys_in_queue(runs: Sequence[tuple[str, str]], environ: Mapping[str, str]) -
         live = {task.job for task in tasks if task.live}
         # one without a job is being submitted right now
         kept = [(needed_by(run), array) for run, array in arrays if array.job in live or array.path in strange or _begins(array)]
-    return {case.key: why for why, array in kept for case in array.cases}
+    return {key: why for why, array in kept for key in array.keys}
 
 
 def needed_by(run: str) -> str:

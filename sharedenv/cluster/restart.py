@@ -1,4 +1,5 @@
-"""A requeued task whose first node lives: Slurm holds it for dead, its processes run on. Two starts of one task, and each case once.
+"""A requeued task of an old array (static.py) whose first node lives: Slurm holds it for dead, its processes run on. Two starts of one
+task, and each case once.
 
 The later start says that it is there, in a file that the earlier ones look at with each heartbeat. These start nothing more then and
 put that down; only then does the later one take what they have not begun.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sharedenv.cluster.arrays import Array, task_of
 from sharedenv.errors import SharedenvError
@@ -19,11 +20,6 @@ from sharedenv.run.workers import living
 from sharedenv.start.regular import read_regular
 
 _LOOK = 1.0  # seconds between looks at an earlier start, ten times as long as a look takes where that is more
-
-
-def restarts_of(environ: Mapping[str, str]) -> int:
-    """How often Slurm has started this task anew."""
-    return int(environ.get("SLURM_RESTART_COUNT") or 0)
 
 
 def note_restart(array: Array, task: int, restarts: int) -> None:

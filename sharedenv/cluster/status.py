@@ -9,18 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 from sharedenv.cluster import slurm
-from sharedenv.cluster.arrays import Array, list_arrays
+from sharedenv.cluster.arrays import Array, list_arrays, task_of
 from sharedenv.cluster.queued import elsewhere, with_job
 from sharedenv.cluster.workers import Tasks, some_yet_to_begin, task_in
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import Case, Result
+from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.list_end import to_try_again
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
+from sharedenv.run.listing import Listing
 from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
 from sharedenv.start.regular import open_regular
 from sharedenv.values import frozen
 
 _SOON = 10.0  # seconds that squeue has for who only looks
+_NODE_FAIL = "NODE_FAIL"
 _OVER = 3.0  # and where all tasks have said how they ended: it can add a word only
 
 
@@ -53,6 +57,8 @@ class Standing:
     logs       paths of what their tasks printed, by sequence, for cases interrupted and left
     starved    tasks that ran out of memory though scripts of them succeeded
     words      the last line of such a file of a task that came to no script, by its path
+    sessions   of the run
+    dead       writers that ended without a word, and that Slurm has seen end
     """
 
     states: Mapping[int, CaseState]
@@ -66,6 +72,8 @@ class Standing:
     logs: Mapping[int, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     starved: tuple[Starved, ...] = ()
+    sessions: tuple[SessionState, ...] = ()
+    dead: frozenset[str] = frozenset()
 
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
@@ -115,12 +123,15 @@ def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIE
     results, sessions = run.read()
     cases = {case.sequence: case for case in run.cases()}
     strange = {} if tasks is None else elsewhere(arrays, tasks, environ)
-    states = case_states(cases, Tasks(arrays, sessions, run.results_by_writer(), tasks, strange))
+    by_writer = run.results_by_writer()
+    workers = Tasks(arrays, sessions, by_writer, tasks, strange, _to_try_again(run, arrays))
+    states = case_states(cases, workers)
     known = list(tasks or ())
     if any(state.lost for state in states.values()) or (tasks is not None and _forgotten(arrays, tasks)):
         accounts = slurm.accounts([array.job for array in arrays if array.job and array.path not in strange], environ)
         states = _with_accounts(states, arrays, accounts)
         known += accounts
+    failed = {(one.job, one.index) for one in known if one.state == _NODE_FAIL}
     rate = _rate(results, sessions)
     logs = _logs(states, arrays)
     held = sum(state.held for state in states.values())
@@ -136,8 +147,20 @@ def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIE
         trouble,
         logs,
         {path: last_line(path) for sequence, path in logs.items() if (worker := states[sequence].worker) and not worker.attempt},
-        tuple(_starved(states, arrays, known)),
+        tuple(_starved(states, by_writer, arrays, known)),
+        tuple(sessions),
+        frozenset(writer for writer, task in workers.dead.items() if task not in failed),
     )
+
+
+def _to_try_again(run: Run, arrays: Sequence[Array]) -> frozenset[int]:
+    found: set[int] = set()
+    for array in arrays:
+        if not array.static and (positions := to_try_again(DiskFolder(array.path))):
+            listing = Listing(run, array.path, len(array.sequences))
+            found |= {listing.case(position).sequence for position in positions}
+            listing.close()
+    return frozenset(found)
 
 
 def _forgotten(arrays: Sequence[Array], tasks: Sequence[slurm.Task]) -> bool:
@@ -145,15 +168,18 @@ def _forgotten(arrays: Sequence[Array], tasks: Sequence[slurm.Task]) -> bool:
     return bool({array.job for array in arrays if array.job} - {task.job for task in tasks})
 
 
-def _starved(states: Mapping[int, CaseState], arrays: Sequence[Array], tasks: Sequence[slurm.Task]) -> Iterator[Starved]:
+def _starved(
+    states: Mapping[int, CaseState], results: Mapping[str, Mapping[int, Result]], arrays: Sequence[Array], tasks: Sequence[slurm.Task]
+) -> Iterator[Starved]:
     short = {(task.job, task.index) for task in tasks if task.state == slurm.OUT_OF_MEMORY}
     done: dict[tuple[int, int], list[int]] = {}
-    for sequence, state in states.items() if short else ():
-        if state.word == DONE and (given := task_in(state.worker)):
-            done.setdefault(given, []).append(sequence)
+    for writer, own in results.items() if short else ():
+        if (given := task_of(writer)) is not None:
+            ended = [sequence for sequence, result in own.items() if result.succeeded and states[sequence].word == DONE]
+            done.setdefault(given[:2], []).extend(ended)
     for array in arrays:
         for task in range(1, array.tasks + 1) if short else ():
-            if (array.job, task) in short and (sequences := done.get((array.number, task))):
+            if (array.job, task) in short and (sequences := sorted(done.get((array.number, task), ()))):
                 yield Starved(task, array.log(task), tuple(sequences))
 
 

@@ -15,7 +15,7 @@ from sharedenv.cluster.queued import with_job
 from sharedenv.cluster.sbatch import Job, Options, arguments, script_text
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.private import private
-from sharedenv.run.case import Case
+from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.journal.run import Run
 from sharedenv.values import frozen
 
@@ -29,6 +29,7 @@ class Order:
     build        command of the job that builds first, which is given a list of scripts
     missing      scripts in that list, one for each environment; () when all is built
     sets         key → digest of the set of versions that the tasks take; of what is yet to be built, the first task tells
+    known        seconds that cases took before
     """
 
     options: Options
@@ -39,6 +40,7 @@ class Order:
     build: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     sets: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[CaseWork, float] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -73,7 +75,7 @@ def own_python(module: str, *words: str) -> tuple[str, ...]:
 def array_job(run_id: str, array: Array, order: Order, after: str | None) -> Job:
     """The job of an array. Pure."""
     run = os.path.dirname(os.path.dirname(array.path))
-    command = own_python("sharedenv.cli.task", run, str(array.number))
+    command = own_python("sharedenv.cli.worker", run, str(array.number))
     return Job(f"sharedenv-{run_id}", array.path, order.start, command, order.options, array.tasks, order.max_running, after)
 
 
@@ -92,18 +94,21 @@ def submit_array(
     order: Order,
     environ: Mapping[str, str],
     tell: Callable[[str], None] | None = None,
+    frozen: Callable[[], None] = lambda: None,
 ) -> Array:
     """Freezes the cases as the array of this number, writes the job script and submits. ``added``: those new to the run.
 
-    ``tell``: as cluster.submit has it.
+    ``cases``: in the order in which they are to be worked on; ``tell``: as cluster.submit has it; ``frozen`` is called once others can
+    see the array, before Slurm gets it.
 
     Raises SharedenvError; then nothing is left in the queue. But cluster.Unclear: then all stays as the job needs it.
     """
     run_id = run.id
     try:
-        array = create_array(run.path, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ))
+        array = create_array(run, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ), order.known)
         build = job = ""
         try:
+            frozen()
             if added:
                 run.extend(added)
             if order.missing:

@@ -1,55 +1,27 @@
-"""What one task of an array has to do: its cases that have not ended yet, and their environments, looked up and never built."""
+"""What one task of an array is: its number, its CPUs, and its environments, looked up and never built."""
 
 from __future__ import annotations
 
 import functools
 import os
-import signal
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 
-from sharedenv.cluster.arrays import Array, How, writer_of
-from sharedenv.cluster.restart import restarts_of
-from sharedenv.cluster.workers import results_of
+from sharedenv.cluster.arrays import Array, How
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.first_on_path import first_on_path
 from sharedenv.pool.layout import Layout
-from sharedenv.run.case import Case
-from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal.run import Run
 from sharedenv.run.starter import Prepared
 from sharedenv.run.variables import case_variables
 from sharedenv.start.access import Vanished, as_built, enter, noted_versions, published
 from sharedenv.start.staged import path_to_use
 from sharedenv.start.trust import environment_fault
-from sharedenv.values import frozen
 
 
-@frozen
-class Assignment:
-    """The work of one start of one task.
-
-    writer  under which it writes results
-    cases   what is left of its share, with the keys of the array and the scripts' digests as of now
-    ended   how many of its share an earlier start has brought to an end
-    edited  those of the cases whose scripts have changed since the array was made
-    """
-
-    array: Array
-    task: int
-    writer: str
-    cases: tuple[Case, ...]
-    ended: int
-    edited: tuple[Case, ...] = ()
-
-
-def assignment(run: Run, array: Array, environ: Mapping[str, str], held: Collection[int] = ()) -> Assignment:
-    """The work of the task that Slurm's variables name. ``held``: sequences that an earlier start of it still runs.
-
-    Raises SharedenvError where they name none of this array.
-    """
+def task_number(run: Run, array: Array, environ: Mapping[str, str]) -> int:
+    """The task of an array that Slurm's variables name. Raises SharedenvError where they name none of this array."""
     text = environ.get("SLURM_ARRAY_TASK_ID", "")
-    # the number itself, not its position: a part of an array that somebody submits again by hand has its own cases
+    # the number itself, not its position: somebody may submit a part of an array again by hand
     if not text.isdigit() or not 1 <= int(text) <= array.tasks:
         raise SharedenvError(
             f"this is no task of array {array.number} of run {run.id}",
@@ -57,25 +29,18 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str], held: Collect
             hint=f"sharedenv status {run.id}",
             exit_code=EXIT_USAGE,
         )
-    task = int(text)
-    share = {planned.sequence: planned for planned in array.share(task) if planned.sequence not in held}
-    ended = {
-        result.sequence
-        for result in results_of(run.results_by_writer(), array.number, task)
-        # what TERM or KILL ended in a start that was cut short was most likely ended with it
-        if not result.interrupted and result.signal not in (signal.SIGTERM, signal.SIGKILL)
-    }
-    planned = [
-        replace(case, key=share[case.sequence].key, digest=share[case.sequence].digest)
-        for case in run.cases()
-        if case.sequence in share and case.sequence not in ended
-    ]
-    since = array.created
-    digests = {case.sequence: digest for case in planned if (digest := edited_digest(case, since))}
-    cases = tuple(replace(case, digest=digests.get(case.sequence, case.digest)) for case in planned)
-    edited = tuple(case for case in cases if case.sequence in digests)
-    restarts = restarts_of(environ)
-    return Assignment(array, task, writer_of(array, task, restarts), cases, len(share) - len(cases), edited)
+    return int(text)
+
+
+def restarts_of(environ: Mapping[str, str]) -> int:
+    """How often Slurm has started this task anew."""
+    return int(environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+def ends_at(environ: Mapping[str, str]) -> float | None:
+    """When the time limit of this job ends it, seconds since the epoch; None where Slurm doesn't say."""
+    text = environ.get("SLURM_JOB_END_TIME", "")
+    return float(text) if text.isdigit() and text != "0" else None
 
 
 def cpus_asked(how: How, environ: Mapping[str, str]) -> int:

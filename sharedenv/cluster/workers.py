@@ -1,23 +1,27 @@
-"""The tasks of a run's arrays as its workers: each has a share of its array's cases, fixed when that was made.
+"""The tasks of a run's arrays as its workers. They claim cases of the array's list, and so does who joins it by hand; those of old arrays
+have shares (static.py).
 
 Slurm knows which tasks wait or run, the journal what they have begun and how they said that they end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sharedenv.cluster.arrays import Array, task_of, writer_of
+from sharedenv.cluster.static import share_of_task, static_writer
 from sharedenv.run.case import Result
-from sharedenv.run.journal.sessions import SessionState
+from sharedenv.run.journal.sessions import WORKER, SessionState, list_number
 from sharedenv.run.workers import Fate, Worker, living
 
 if TYPE_CHECKING:
     from sharedenv.cluster import slurm
 
 _CANCELLED = "CANCELLED"
+_NODE_FAIL = "NODE_FAIL"
 _NOT_LAUNCHED = "JobLaunchFailure"
 _HERE, _ANY = 0, -1  # in place of the number of an array: without Slurm, whichever came last
 
@@ -33,6 +37,7 @@ class Tasks:
     results   the last of each case, by writer and sequence
     queue     what Slurm says of the arrays' jobs, None when it doesn't answer
     elsewhere  the arrays of which it can't tell: path → who has them, in words
+    again     sequences that failed and that somebody is to try once more
     """
 
     def __init__(
@@ -42,7 +47,9 @@ class Tasks:
         results: Mapping[str, Mapping[int, Result]],
         queue: Sequence[slurm.Task] | None,
         elsewhere: Mapping[str, str] | None = None,
+        again: Collection[int] = (),
     ) -> None:
+        self._sessions = sessions
         self._reports = _reports(sessions)
         self._begun = _begun(sessions)
         self._elsewhere = elsewhere or {}
@@ -50,18 +57,21 @@ class Tasks:
         self._builds = {task.job: task for task in queue or () if task.index is None}
         self._latest = _latest(results)
         self._open = _open(sessions, results, self._latest)
+        self._last = _last_writers(sessions, results, self._open)
+        self._again = again
         self._holders: dict[int, Worker] = {}
-        self._arrays: dict[str, int] = {}  # by writer, as the next
+        self._arrays: dict[int, int] = {}  # by sequence, as the one before
         self._fates: dict[str, Fate] = {}
+        self._by_number = {array.number: array for array in arrays}
         for array in arrays:
-            for task in range(1, array.tasks + 1):
-                worker = self._worker(array, task)
-                self._arrays[worker.writer] = array.number
-                self._fates[worker.writer] = self._fate(array, task)
-                self._holders.update(dict.fromkeys((planned.sequence for planned in array.share(task)), worker))
+            self._arrays.update(dict.fromkeys(array.sequences, array.number))
+            if array.static:
+                self._share_out(array)
+            else:
+                self._claim(array)
 
     def holder(self, sequence: int) -> Worker | None:
-        """The task of the last array that has a case in its share."""
+        """Who has begun a case; else a task of the last array that it is in."""
         return self._holders.get(sequence)
 
     def fate(self, worker: Worker | None) -> Fate:
@@ -71,10 +81,9 @@ class Tasks:
         return self._fates[worker.writer]
 
     def since(self, sequence: int) -> Result | None:
-        """The last result in the holder's array; what was run again without Slurm after it counts in place of that."""
-        worker = self._holders.get(sequence)
-        own = None if worker is None else self._latest.get((self._arrays[worker.writer], sequence))
-        if own is None or sequence in self._open:  # a further try of it was begun
+        """The last result in the last array; what was run again without Slurm after it counts in place of that."""
+        own = self._latest.get((self._arrays[sequence], sequence)) if sequence in self._arrays else None
+        if own is None or sequence in self._open or sequence in self._again:  # a further try of it was begun, or will be
             return None
         here = self._latest.get((_HERE, sequence))
         return own if here is None or here.order <= own.order else here
@@ -83,11 +92,90 @@ class Tasks:
         """The last result, of whatever array or none."""
         return self._latest.get((_ANY, sequence))
 
+    @property
+    def dead(self) -> dict[str, tuple[str, int]]:
+        """Writers that ended without a word and whose tasks Slurm has seen end: job and number of each. Not for a node that failed, which
+        may live, nor for what was started anew.
+        """
+        found = {}
+        for (number, task), (_, report) in self._reports.items():
+            array = self._by_number.get(number)
+            if array is None or self._queue is None or report.ended or report.alive or array.path in self._elsewhere:
+                continue
+            state = self._state(array, task)
+            if state is None or not (state.live or state.state == _NODE_FAIL):
+                found[report.writer] = (array.job, task)
+        return found
+
+    def _share_out(self, array: Array) -> None:
+        """The tasks of an old array hold their shares."""
+        for task in range(1, array.tasks + 1):
+            worker = self._worker(array, task)
+            self._fates[worker.writer] = self._fate(array, task)
+            self._holders.update(dict.fromkeys((planned.sequence for planned in share_of_task(array, task)), worker))
+
+    def _claim(self, array: Array) -> None:
+        """Who has begun a case of an array holds it; the rest is the whole array's as long as somebody works on it or is yet to begin."""
+        fates = {task: self._fate(array, task) for task in range(1, array.tasks + 1)}
+        members = {session.writer: session for session in self._sessions if list_number(session.writer) == array.number}
+        at_work = living(members.values())
+        alive = [fate for fate in fates.values() if fate.alive]
+        sequences = array.sequences
+        if at_work or alive:
+            rest = Worker(f"{WORKER}{array.number}.")
+            reason = "" if at_work else next((fate.reason for fate in alive if not fate.reason), alive[0].reason if alive else "")
+            self._fates[rest.writer] = Fate(alive=True, reason=reason)
+            self._holders.update(dict.fromkeys(sequences, rest))
+        else:
+            self._leave(array, fates, sequences)
+        for sequence in sequences:
+            session = members.get(self._last.get(sequence, ""))
+            if session is not None and not self._is_taken_up(session, sequence, fates):
+                worker = Worker(session.writer, 1, session.owner)
+                self._holders[sequence] = worker
+                if worker.writer not in self._fates:
+                    self._fates[worker.writer] = self._fate_of(array, session)
+
+    def _leave(self, array: Array, fates: Mapping[int, Fate], sequences: Sequence[int]) -> None:
+        """Nobody will begin the rest: told is why most of the tasks did not, and each of those stands for some of the cases."""
+        said = {task: fate.reason for task, fate in fates.items() if not self._has_done(array, task)} or dict.fromkeys(fates, "")
+        reason = Counter(said.values()).most_common(1)[0][0]
+        workers = [self._worker(array, task) for task, why in said.items() if why == reason]
+        reported = all(fates[task].reported for task, why in said.items() if why == reason)
+        for worker in workers:
+            self._fates[worker.writer] = Fate(alive=False, reason=reason, begun=self._open, reported=reported)
+        for index, sequence in enumerate(sequences):
+            self._holders[sequence] = workers[index % len(workers)]
+
+    def _has_done(self, array: Array, task: int) -> bool:
+        _, report = self._reports.get((array.number, task), (0, None))
+        return report is not None and report.ended == "done"
+
+    def _is_taken_up(self, session: SessionState, sequence: int, fates: Mapping[int, Fate]) -> bool:
+        """Whether a case that was ended with its task is begun again by what this task is started as next (requeued.py)."""
+        found = task_of(session.writer)
+        return bool(session.ended) and sequence not in session.running and found is not None and fates[found[1]].alive
+
+    def _fate_of(self, array: Array, session: SessionState) -> Fate:
+        """What became of who has begun a case."""
+        if session.alive:
+            return Fate(alive=True, begun=session.running)
+        found = task_of(session.writer)
+        if found is None:
+            return Fate(False, session.ended or "its process died without a word", self._open, reported=bool(session.ended))
+        state = self._state(array, found[1])
+        if state is not None and state.running and self._reports[found[:2]][1].writer == session.writer:
+            return Fate(alive=True, begun=session.running)  # its heartbeat is late
+        if state is not None and state.live:
+            return Fate(False, "its task was started anew", self._open, reported=bool(session.ended))
+        return replace(self._ended(array, state, session), begun=self._open)
+
     def _worker(self, array: Array, task: int) -> Worker:
         starts, report = self._reports.get((array.number, task), (0, None))
         state = self._state(array, task)
         if report is None or (state is not None and state.waiting):
-            return Worker(writer_of(array, task, starts))  # requeued, it will be another writer
+            name = static_writer if array.static else writer_of
+            return Worker(name(array.number, task, starts))  # requeued, it will be another writer
         return Worker(report.writer, starts, report.owner)
 
     def _state(self, array: Array, task: int) -> slurm.Task | None:
@@ -143,21 +231,16 @@ def task_in(worker: Worker | None) -> tuple[int, int] | None:
     return None if found is None else found[:2]
 
 
-def results_of(results: Mapping[str, Mapping[int, Result]], array: int, task: int) -> Iterator[Result]:
-    """The results of every start of one task, the last of each. ``results``: by writer and sequence."""
-    for writer, ended in results.items():
-        if (found := task_of(writer)) is not None and found[:2] == (array, task):
-            yield from ended.values()
+def ended_in(results: Mapping[str, Mapping[int, Result]], submitted: Mapping[int, int], tries: int = 1) -> dict[int, Result]:
+    """The results that workers of arrays have written, by sequence: those after which no further try follows, of ``tries`` in all.
 
-
-def ended_in(results: Mapping[str, Mapping[int, Result]], submitted: Mapping[int, int]) -> dict[int, Result]:
-    """The results that tasks have written, by sequence. ``submitted``: the array whose result counts, by sequence."""
+    ``submitted``: the array whose result counts, by sequence.
+    """
     return {
         sequence: result
         for writer, ended in results.items()
-        if (found := task_of(writer)) is not None
         for sequence, result in ended.items()
-        if submitted.get(sequence) == found[0] and not result.interrupted
+        if submitted.get(sequence) == _array_of(writer) and not result.interrupted and (result.succeeded or result.attempt >= tries)
     }
 
 
@@ -170,7 +253,7 @@ def some_yet_to_begin(array: Array, sessions: Sequence[SessionState]) -> bool:
 def some_not_begun(array: Array, results: Mapping[int, Result]) -> bool:
     """Whether there are cases of an array that nobody has begun since it was made, by the run's own files."""
     begun = {sequence for sequence, result in results.items() if result.session >= array.created}
-    return any(planned.sequence not in begun for planned in array.cases)
+    return any(sequence not in begun for sequence in array.sequences)
 
 
 def _reports(sessions: Sequence[SessionState]) -> dict[tuple[int, int], tuple[int, SessionState]]:
@@ -193,17 +276,40 @@ def _begun(sessions: Sequence[SessionState]) -> dict[tuple[int, int], set[int]]:
     return begun
 
 
+def _array_of(writer: str) -> int:
+    """Number of the array whose cases a writer has; _HERE for one without Slurm."""
+    found = task_of(writer)
+    return max(_HERE, list_number(writer)) if found is None else found[0]
+
+
 def _latest(results: Mapping[str, Mapping[int, Result]]) -> dict[tuple[int, int], Result]:
     """The last result by number of the array (_HERE, _ANY) and sequence."""
     latest: dict[tuple[int, int], Result] = {}
+    makers: dict[tuple[int, int], int] = {}
     for writer, ended in results.items():
-        found = task_of(writer)
+        number, of_list = _array_of(writer), list_number(writer)
         for sequence, result in ended.items():
             if not result.interrupted:
-                for place in ((_HERE if found is None else found[0], sequence), (_ANY, sequence)):
-                    if place not in latest or latest[place].order <= result.order:
-                        latest[place] = result
+                for place in ((number, sequence), (_ANY, sequence)):
+                    if (known := latest.get(place)) is None or _precedes(known, result, beside=makers[place] == of_list > _HERE):
+                        latest[place], makers[place] = result, of_list
     return latest
+
+
+def _precedes(known: Result, result: Result, *, beside: bool) -> bool:
+    """Whether a result came before another. ``beside``: their writers are workers of one list, who count attempts together."""
+    if beside:
+        return (known.attempt, known.start) <= (result.attempt, result.start)
+    return known.order <= result.order
+
+
+def _last_writers(
+    sessions: Sequence[SessionState], results: Mapping[str, Mapping[int, Result]], open_cases: Collection[int]
+) -> dict[int, str]:
+    """Who has begun each case that was begun and has not ended, the last one of several."""
+    begun = [(since, sequence, session.writer) for session in sessions for sequence, since in session.running.items()]
+    begun += [(one.start, sequence, writer) for writer, own in results.items() for sequence, one in own.items() if one.interrupted]
+    return {sequence: writer for _, sequence, writer in sorted(begun) if sequence in open_cases}
 
 
 def _open(
@@ -211,7 +317,7 @@ def _open(
 ) -> frozenset[int]:
     """The cases that were begun and have not ended since: those at work in tasks, and those cut off, by whatever."""
     # whether a task lives Slurm knows better than its session
-    begun = [case for session in sessions if not session.alive or task_of(session.writer) for case in session.running.items()]
+    begun = [case for session in sessions if not session.alive or _array_of(session.writer) for case in session.running.items()]
     begun += [(sequence, result.start) for ended in results.values() for sequence, result in ended.items() if result.interrupted]
     return frozenset(case for case, since in begun if (last := latest.get((_ANY, case))) is None or last.start <= since)
 

@@ -13,6 +13,7 @@ from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.sessions import is_worker
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
 
 _STYLES = {DONE: "good", FAILED: "error", INTERRUPTED: "error", LEFT: "warning"}
@@ -80,7 +81,8 @@ def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
     state = standing.states[sequence]
     case = standing.cases[sequence]
     result = standing.results.get(sequence) if state.word == FAILED else None
-    task = task_in(state.worker)
+    # what nobody has begun was no task's more than another's
+    task = None if state.word == LEFT and state.worker and is_worker(state.worker.writer) else task_in(state.worker)
     return {
         "script": case.script,
         "arguments": list(case.arguments),

@@ -45,6 +45,9 @@ def _ordered(columns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]
 Identity = tuple[str, tuple[str, ...], str, tuple[tuple[str, ...], tuple[str, ...]] | None]
 
 
+CaseWork = tuple[str, tuple[str, ...]]
+
+
 @frozen
 class Case:
     """One script to run with its arguments.
@@ -83,6 +86,11 @@ class Case:
     def identity(self) -> Identity:
         """What makes it the same case in two runs: script, arguments, folder and row."""
         return (self.script, self.arguments, self.folder, None if self.row is None else self.row.identity)
+
+    @property
+    def work(self) -> CaseWork:
+        """Script and arguments: wherever it runs, it takes as long."""
+        return self.script, self.arguments
 
     def fill(self, text: str) -> str:
         """A text of the command line with the values of this case for `{column}`; as it stands for a case of no table."""

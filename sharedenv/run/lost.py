@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import TOKENS
 from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.list_end import close
 from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.sessions import SessionState, is_worker
-from sharedenv.run.listing import is_joinable
-from sharedenv.run.workers import refuse_live, refuse_newer
+from sharedenv.run.journal.sessions import SessionState, is_worker, list_number
+from sharedenv.run.listing import lists_of
+from sharedenv.run.workers import busy, refuse_live, refuse_newer
 
 
-def refuse_lost(run: Run, sessions: Iterable[SessionState], cases: Iterable[Case]) -> None:
+def refuse_lost(
+    run: Run, sessions: Iterable[SessionState], cases: Iterable[Case], dead: Collection[str] = (), command: str = "run"
+) -> None:
     """Raises SharedenvError where one of these cases, none of which has a result, may be in the hands of a worker who only keeps silent.
 
     Silence is no death: a suspended job and a hung mount keep it, too. Who was killed before he said who he is, and holds no token,
-    has nothing in hand.
+    has nothing in hand. ``dead``: writers that a scheduler has seen end; ``command`` goes on with the run.
     """
     wanted = {case.sequence: case for case in cases}
     workers = [session for session in sessions if is_worker(session.writer) and not session.ended]
-    silent = [session for session in workers if not session.alive and not _is_dead(session)]
+    silent = [session for session in workers if not session.alive and not _is_dead(session) and session.writer not in dead]
     if any(session.owner is None for session in silent):
-        holders = {token.rpartition("-")[2] for token in DiskFolder(run.path).names(TOKENS)}
+        holders = {token.rpartition("-")[2] for folder in lists_of(run) for token in DiskFolder(folder).names(TOKENS)}
         silent = [session for session in silent if session.owner is not None or session.writer in holders]
     if not wanted or not silent:
         return
@@ -38,7 +42,7 @@ def refuse_lost(run: Run, sessions: Iterable[SessionState], cases: Iterable[Case
     raise SharedenvError(
         f"scripts of run {run.id} may still be at work elsewhere",
         cause="\n".join(lines),
-        hint=f"sharedenv run --resume --run-id {run.id} --lost-too, when you know that they are dead",
+        hint=f"sharedenv {command} --resume --run-id {run.id} --lost-too, when you know that they are dead",
         exit_code=EXIT_USAGE,
     )
 
@@ -48,14 +52,25 @@ def _is_dead(session: SessionState) -> bool:
     return session.owner is not None and is_here(session.owner)
 
 
+def close_arrays(run: Run, folders: Collection[str]) -> None:
+    """Sees to it that nobody begins a case of these arrays of a run (their folders) any more. Raises SharedenvError when somebody has gone
+    on with one since, OSError.
+    """
+    for folder in folders:
+        close(folder)
+    numbers = {int(os.path.basename(folder)) for folder in folders}
+    for session in run.sessions() if folders else ():
+        if session.alive and list_number(session.writer) in numbers:
+            raise busy(run.id, session)
+
+
 def close_list(run: Run, known: Iterable[SessionState], writer: str) -> None:
     """Sees to it that no worker begins a case of a run any more, not even one who has slept. ``known``: the sessions that there were when
     it was chosen what ``writer`` runs. Raises SharedenvError when there were others since, OSError.
     """
-    if is_joinable(run):
-        from sharedenv.run.claims.list_end import close  # noqa: PLC0415 - runs of one process do without claims
-
-        close(run.path)
+    if lists := lists_of(run):
+        for folder in lists:
+            close(folder)
         others = [session for session in run.sessions() if session.writer != writer]
         refuse_live(run.id, others, writer)
         refuse_newer(run.id, others, known, writer)

@@ -19,7 +19,7 @@ from typing import Protocol
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import Owner, is_here
 from sharedenv.run.case import Result
-from sharedenv.run.journal.sessions import LOCAL, SessionState, is_share, is_worker
+from sharedenv.run.journal.sessions import LOCAL, SessionState, is_share, is_worker, list_number
 from sharedenv.values import frozen
 
 DONE = "done"
@@ -182,9 +182,11 @@ def living(sessions: Iterable[SessionState]) -> tuple[SessionState, ...]:
 
 def last_sessions(sessions: Sequence[SessionState]) -> list[SessionState]:
     """The last session of each writer; of a run that one process had and shares or workers went on with, or the other way round, of
-    the later.
+    the later; of workers, those of the last list.
     """
     last = {session.writer: session for session in sorted(sessions, key=lambda session: session.number)}
+    newest = max(map(list_number, last), default=-1)
+    last = {writer: session for writer, session in last.items() if list_number(writer) in (-1, newest)}
     local = last.get(LOCAL)
     shares = [session for session in last.values() if _is_one_of_many(session.writer)]
     if local is None or not shares:
@@ -235,11 +237,11 @@ def refuse_newer(run_id: str, sessions: Iterable[SessionState], known: Iterable[
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two writers may have the same cases: not the shares of one division, nor workers of one list, nor tasks of Slurm, which
-    the queue tells of.
+    """Whether two writers may have the same cases: not the shares of one division, nor workers, nor tasks of Slurm, which the queue
+    tells of.
     """
     if is_worker(one) or is_worker(other):
-        return not (is_worker(one) and is_worker(other))
+        return any(writer == LOCAL or is_share(writer) for writer in (one, other))
     ours = all(writer == LOCAL or is_share(writer) for writer in (one, other))
     return one == other or (ours and one.partition("-of-")[2] != other.partition("-of-")[2])
 

@@ -87,6 +87,7 @@ class Claims:
         self.due = 0.0  #: when `begin` is to be asked again, after it gave None
         self.claimed = 0  #: blocks
         self.fenced = 0  #: blocks that were taken from this worker
+        self.fits: Callable[[int], bool] = lambda _position: True  #: whether the case at a position may be begun here
         self._folder, self._me, self._jobs, self._total = folder, me, jobs, total
         self._liveness, self._clock, self._pause = liveness, clock, pause
         self._random = random.Random(me)
@@ -120,6 +121,9 @@ class Claims:
         """The next case, begun; None when there is none to be had now. Raises OSError."""
         try:
             while self._block is not None or self._get():
+                if self._block is not None and not self.fits(self._block.first + self._begun):
+                    self.let_go(slow=True)
+                    return None
                 if (begun := self._begin_next()) is not None:
                     return begun
         except FileNotFoundError:  # the run has ended, and its list was folded

@@ -31,6 +31,13 @@ def not_begun(folder: Folder, total: int) -> int:
     return left
 
 
+def to_try_again(folder: Folder) -> list[int]:
+    """Positions of the cases that failed and that somebody is to try once more."""
+    tokens = filter(None, map(decode_token, folder.names(TOKENS)))
+    blocks = [decode_block(folder.read(f"{TOKENS}/{token.name}")) for token in tokens if not token.begun]
+    return [block.first for block in blocks if block is not None and not block.number]
+
+
 def is_damaged(folder: Folder) -> bool:
     """Whether the last claim can't be read: where the list goes on, no worker can tell then."""
     number = last_claim(folder)

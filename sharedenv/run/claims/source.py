@@ -17,8 +17,12 @@ class ClaimedCases:
 
     keys: tuple[str, ...] = ()
 
-    def __init__(self, claims: Claims, listing: Listing, suspicion: Suspicion) -> None:
+    def __init__(self, claims: Claims, listing: Listing, suspicion: Suspicion, until: float | None = None) -> None:
+        """``until``: when this process is ended, seconds since the epoch; what is known to take longer is not begun."""
         self._claims, self._listing, self._suspicion = claims, listing, suspicion
+        self._until = until
+        if until is not None:
+            claims.fits = self._fits
         self._places: dict[int, tuple[int, int]] = {}  # by sequence, of what is begun: position, attempts before
         self._closed = False
         self.trouble = ""  #: why nothing more is claimed, in words for the user
@@ -48,6 +52,7 @@ class ClaimedCases:
             self._close(f"nothing can be claimed ({error.strerror or error}): starting nothing more")
             return None
         if begun is None:
+            self._heed_stop()
             return None
         case = self._listing.case(begun.position)
         self._places[case.sequence] = (begun.position, begun.attempts)
@@ -84,9 +89,19 @@ class ClaimedCases:
             self._claims.tick()
             if not going or self._closed:
                 self._claims.let_go()
-        if self._claims.stopped and going and not self.trouble:
-            self._close("the run was told to stop: starting nothing more")
+        if going:
+            self._heed_stop()
         return self.trouble
+
+    def _heed_stop(self) -> None:
+        if self._claims.stopped:
+            self._close("the run was told to stop: starting nothing more")
+
+    def _fits(self, position: int) -> bool:
+        fits = self._until is None or time.time() + self._listing.seconds(position) < self._until
+        if not fits:
+            self._close("what comes next takes longer than this job has left: starting nothing more")
+        return fits
 
     def stop(self) -> None:
         """No worker is to begin anything more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from statistics import median
 
 FIRST = 3  #: cases that fail at once before a worker is suspected; more where it runs more at a time
 MORE = 3  #: that it may claim one by one then
@@ -41,6 +40,6 @@ class Suspicion:
             return
         self._failures.append(seconds)
         if len(self._failures) == self._first and (others := list(self._elsewhere())):
-            self._limit = median(others) / _PART
+            self._limit = sorted(others)[len(others) // 2] / _PART
         known = len(self._failures) >= self._first
         self._cleared = succeeded or (known and any(taken >= self._limit for taken in self._failures))

@@ -4,6 +4,7 @@
     plan.jsonl                    the cases, one a line: written once
     plan-<n>.jsonl                cases that a later `--resume` added, if any; sequences go on
     plan.index, claims/ …         of a run that any number of workers may join: see listing.py and claims/
+    slurm/<n>/                    the n-th array of Slurm that was submitted over cases of it (cluster/arrays.py)
     results-<writer>.<n>.jsonl    one file for each session; a session is one process that works on the run
     versions/<key>-<n>.toml       the sets of versions that it was computed with (sets.py)
 
@@ -13,8 +14,8 @@ first line says who writes; then one result a line, each by a single write in ap
 line in flight at most; and a last line that says how the session ended. A result's line also names the cases that were
 started since the one before, and what starts without a result at hand has a line of its own: what runs is known at any
 instant, so that a crash is followed by the names of the cases it has ended halfway. A heartbeat is the file's own time.
-Array tasks of one run are writers of their own (`results-1-17.1.jsonl`), at work side by side, as are the shares that a
-later `run --array --resume` makes of a run (`results-share-3-of-8.1.jsonl`).
+Array tasks of one run are writers of their own (`results-worker.1.17.3f09….1.jsonl`), at work side by side, as are the shares
+that a later `run --array --resume` makes of a run (`results-share-3-of-8.1.jsonl`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.owned import open_file, open_owned
 from sharedenv.run.journal.records import decode_lines, decode_plan, decode_result, encode_plan, environments_in, is_result
-from sharedenv.run.journal.sessions import LOCAL, SessionState, began_at, is_worker, read_session, settle, settle_others
+from sharedenv.run.journal.sessions import LOCAL, SessionState, began_at, is_worker, list_number, read_session, settle, settle_others
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.telling import last_words
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
@@ -147,7 +148,8 @@ class Run:
         for session in sessions:
             for writer, others in found.items():
                 if writer != session.writer:
-                    settle_others(session, others, beside=is_worker(writer) and is_worker(session.writer))
+                    beside = is_worker(writer) and list_number(writer) == list_number(session.writer)
+                    settle_others(session, others, beside=beside)
         sessions.sort(key=lambda session: session.began)
         return _latest(found), sessions
 
@@ -206,9 +208,9 @@ class Run:
         number = max((state.number for state in sessions if state.writer == writer), default=0) + 1
         return self._session(writer, number, jobs, keys, again)
 
-    def join(self, writer: str, jobs: int) -> Session:
+    def join(self, writer: str, jobs: int, keys: Iterable[str]) -> Session:
         """Works on the run beside others, as a ``writer`` that nobody was before. What they do is not looked at: there may be many."""
-        return self._session(writer, 1, jobs, self.asked.keys, ())
+        return self._session(writer, 1, jobs, keys, ())
 
     def _session(self, writer: str, number: int, jobs: int, keys: Iterable[str], again: Iterable[int]) -> Session:
         path = os.path.join(self.path, f"results-{writer}.{number}.jsonl")
@@ -236,16 +238,18 @@ class Run:
 
 
 def _latest(found: Mapping[str, Mapping[int, Result]]) -> dict[int, Result]:
-    """The last result of each case, of those of each writer: of two workers, who count attempts together, that of the later attempt;
-    else that of the session that began last.
+    """The last result of each case, of those of each writer: of two workers of one list, who count attempts together, that of the later
+    attempt; of two lists, that of the later list; else that of the session that began last.
     """
     results: dict[int, Result] = {}
+    places: dict[int, tuple[int, int, float]] = {}
     for writer, own in found.items():
         if is_worker(writer):
+            number = list_number(writer)
             for sequence, result in own.items():
-                known = results.get(sequence)
-                if known is None or (known.attempt, known.start) <= (result.attempt, result.start):
-                    results[sequence] = result
+                place = (number, result.attempt, result.start)
+                if places.get(sequence, place) <= place:
+                    results[sequence], places[sequence] = result, place
     for writer, own in found.items():
         if not is_worker(writer):
             for sequence, result in own.items():

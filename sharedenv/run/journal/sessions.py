@@ -14,7 +14,8 @@ from sharedenv.run.case import INTERRUPTED, Result
 from sharedenv.values import frozen
 
 LOCAL = "local"  #: the writer of a run that is no array
-WORKER = "worker."  #: how the writers begin that claim their cases (run/claims)
+#: how the writers begin that claim their cases (run/claims): worker.<name>, of the list of an array worker.<its number>.….<name>
+WORKER = "worker."
 _SHARE = "share-"  # how the writers of shares begin
 
 
@@ -144,6 +145,14 @@ def share_writer(index: int, count: int) -> str:
 def is_worker(writer: str) -> bool:
     """Whether a writer is one of those that claim their cases."""
     return writer.startswith(WORKER)
+
+
+def list_number(writer: str) -> int:
+    """The number of the list whose cases a writer claims: that of an array, 0 for the run's own, -1 for who claims none."""
+    if not is_worker(writer):
+        return -1
+    number, dot, _ = writer.removeprefix(WORKER).partition(".")
+    return int(number) if dot and number.isdigit() else 0
 
 
 def is_share(writer: str) -> bool:
