@@ -15,7 +15,6 @@ from tests.conftest import Project
 from tests.faults import preloaded, wait_for
 from tests.test_canonical import make_library
 from tests.test_held import SHOW, damage, index, pins, purge
-from tests.test_resume import ARRAY_TASK
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -351,16 +350,13 @@ def test_a_share_does_not_mix_with_one_that_is_at_work(project: Project, index: 
     assert seen(project) == ["1.0"]
 
 
-@pytest.mark.parametrize("way", ["shard", "array"])
+@pytest.mark.parametrize("way", ["anywhere", "in an array"])
 def test_status_tells_of_shares_of_one_whole_that_had_several_sets(project: Project, index: Path, way: str) -> None:
     project.copies(4, ["alpha"], BODY)
 
     def share(number: int) -> None:
-        if way == "shard":
-            project.call("run", "--shard", f"{number}/2", "case*/script.py")
-        else:
-            environ = {**ARRAY_TASK, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2"}
-            project.call("run", "--array", "case*/script.py", env={**environ, "SLURM_ARRAY_JOB_ID": "70"})
+        task = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_JOB_ID": "70"} if way == "in an array" else {}
+        project.call("run", "--shard", f"{number}/2", "case*/script.py", env=task)
 
     share(1)
     first = run_of(project)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sharedenv.app.project import Project, find_scripts, trusted
 from sharedenv.app.work import Wanted, Work
-from sharedenv.cluster.share import Share, take
+from sharedenv.cluster.share import Share, deal
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout
@@ -44,7 +44,7 @@ def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
     """The run that --resume and --retry-failed mean. Raises SharedenvError when there is none."""
     paths = () if wanted.selection.empty else tuple(find_scripts(wanted.selection, here))
     if wanted.share is not None:
-        paths = tuple(take(paths, wanted.share))
+        paths = tuple(deal(paths, wanted.share))
     layout = _pool(pool, wanted, paths, here)
     run = _find(layout, wanted, paths)
     refuse_doubt(run.path)
@@ -122,8 +122,10 @@ def _other_shares(run: Run, share: Share | None, new: int) -> SharedenvError:
     begun = run.asked.extra.get("share")
     return SharedenvError(
         f"share {share} has {counted(new, 'script')} that run {run.id} has not",
-        cause=f"it was begun as share {begun}" if begun else "several tasks can't add scripts to one run",
-        hint=f"sharedenv run --resume --shard {begun} 'case*/script.py'" if begun else "sharedenv run --array 'case*/script.py'",
+        cause=f"it was begun as share {begun}" if begun else "several processes can't add scripts to one run",
+        hint=f"sharedenv run --resume --shard {begun} 'case*/script.py'"
+        if begun and begun != str(share)
+        else f"sharedenv run --resume --run-id {run.id}",
     )
 
 

@@ -96,9 +96,9 @@ def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
     paths: Sequence[str] = project.paths
     notes: tuple[str, ...] = ()
     if wanted.share is not None:
-        from sharedenv.cluster.share import take  # noqa: PLC0415 - most runs are no share
+        from sharedenv.cluster.share import deal  # noqa: PLC0415 - most runs are no share
 
-        paths = take(paths, wanted.share)
+        paths = deal(paths, wanted.share)
         notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(paths):,} of {count(len(project.paths), 'script')}",)
     plan = project.plan(paths)
     cases = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -60,6 +61,18 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     layout = pool_of_runs(console.pool)
     trusted(layout)
     run = open_run(layout.runs, run_id, owned=True)
+    status = take_part(layout, run, given, console, here)
+    if not given["wait"] or status == EXIT_INTERRUPTED:
+        return status
+    _wait(run)
+    return EXIT_FAILED if tell_run(layout, run, console) else status
+
+
+def take_part(layout: Layout, run: Run, given: Mapping[str, Any], console: Console, here: str) -> int:
+    """Works on a run (`Run.owned`) as one of its workers, and tells what became of it; the exit status.
+
+    ``given``: the options that are the worker's own. Raises SharedenvError.
+    """
     refuse_joining(run)
     terms = terms_of(run.asked.extra)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
@@ -70,11 +83,7 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
         part = work_on(layout, run, terms, manner, starter, screen)
     finally:
         starter.close()
-    status = _tell(layout, run, part, console, here)
-    if not given["wait"] or status == EXIT_INTERRUPTED:
-        return status
-    _wait(run)
-    return EXIT_FAILED if tell_run(layout, run, console) else status
+    return _tell(layout, run, part, console, here)
 
 
 def _tell(layout: Layout, run: Run, part: Part, console: Console, here: str) -> int:

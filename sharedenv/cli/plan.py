@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import click
 from sharedenv.app.plan import known_durations, longest_first
 from sharedenv.app.project import Selection
 from sharedenv.app.sets import put_down_all
-from sharedenv.app.work import Work, new_work, remember_all
+from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
 from sharedenv.cli.beside import look_beside
@@ -26,11 +27,12 @@ from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
+from sharedenv.run.journal.run import Run
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call
 _ONCE = frozenset({"from_file", "null", "cwd", "joblog", "order", "fail_fast", "insist"})
-_ORDERS = ("longest", "given")
+ORDERS = ("longest", "given")  #: in which the cases of a run may be begun
 #: what run and submit say where they begin anew: a plan never goes on with a run
 _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False}
 
@@ -39,7 +41,7 @@ _NEW = {"run_id": None, "resume": False, "retry_failed": False, "upgrade": False
 @script_options
 @case_options
 @option(
-    "--order", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True,
+    "--order", type=click.Choice(ORDERS), default=ORDERS[0], show_default=True,
     help="Begin with what is not known or took longest before, or in the order of the scripts.",
 )  # fmt: skip
 @option("--joblog", metavar="FILE", help="GNU parallel's log of all workers; the last one writes it.")
@@ -54,30 +56,43 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     here = current_folder(os.environ)
     asked = wanted(selection, script_arguments(context), {**given, **_NEW}, here)
     work = new_work(console.pool, asked, here)
-    joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
-    check_outputs(work.cases, given["capture"], joblog)
-    tell_strays(work.project, console)
     warned(work.plan, console)
-    look_beside(work, console, insist=given["insist"])
-    if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
+    run = freeze(work, asked, build_options, {"again": repeated(context, _ONCE)}, given, console)
+    if run is None:
         return EXIT_BUILD
-    make_pool(work.layout, console)
-    remember_all(work)
-    extra = {"again": repeated(context, _ONCE), "terms": case_terms(given, joblog).record()}
-    run = create_journal(work, asked, extra, ordered=_ordered(work, given["order"], console))
-    try:
-        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
-    except BaseException:  # nobody knows of it yet
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise
     many, join = count(len(work.cases), "script"), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)
     return 0
 
 
+def freeze(
+    work: Work, asked: Wanted, build_options: BuildOptions, extra: Mapping[str, Any], given: Mapping[str, Any], console: Console
+) -> Run | None:
+    """Builds what is missing and makes a run of the cases of ``work`` for workers to join; None where a build has failed, which is told.
+
+    ``given``: the options of the command. Raises SharedenvError.
+    """
+    joblog = None if given["joblog"] is None else os.path.join(current_folder(os.environ), given["joblog"])
+    check_outputs(work.cases, given["capture"], joblog)
+    tell_strays(work.project, console)
+    look_beside(work, console, insist=given["insist"])
+    if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
+        return None
+    make_pool(work.layout, console)
+    remember_all(work)
+    noted = {**extra, "terms": case_terms(given, joblog).record()}
+    run = create_journal(work, asked, noted, ordered=_ordered(work, given["order"], console))
+    try:
+        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    except BaseException:  # nobody knows of it yet
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
 def _ordered(work: Work, order: str, console: Console) -> tuple[Case, ...]:
-    known = known_durations(work.layout, work.cases) if order == _ORDERS[0] else {}
+    known = known_durations(work.layout, work.cases) if order == ORDERS[0] else {}
     if not known:
         return work.cases
     console.say(f"longest first, by how long {count(len(known), 'script')} took before")
