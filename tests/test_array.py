@@ -266,11 +266,11 @@ def test_a_pool_below_the_folder_and_one_that_is_named(project: Project) -> None
         (project.path / folder).mkdir(exist_ok=True)
     project.call("init", "sub")
     end(*[task(project, number, "sub/case*/script.py") for number in (1, 2)])
-    assert Path(project.path / "sub/begun").read_text().split().__len__() == 3
+    assert len((project.path / "sub/begun").read_text().split()) == 3
     env = {**SCHEDULERS["slurm"]("1"), "SHAREDENV_POOL": str(project.path / "elsewhere")}
-    for number in ("1", "2"):
-        project.call("run", "--array", "named/case*/script.py", env={**env, "SLURM_ARRAY_TASK_ID": number})
-    assert Path(project.path / "named/begun").read_text().split().__len__() == 3
+    for one in ("1", "2"):
+        project.call("run", "--array", "named/case*/script.py", env={**env, "SLURM_ARRAY_TASK_ID": one})
+    assert len((project.path / "named/begun").read_text().split()) == 3
 
 
 def test_a_list_from_standard_input_is_no_list_of_all_tasks(project: Project) -> None:

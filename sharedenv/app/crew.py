@@ -129,11 +129,16 @@ def _wait_or_freeze(search: _Search, freeze: Callable[[], Run], *, wait: bool, s
     failed = last_failure(call.folder)
     began, pause, told = time.monotonic(), _LOOK[0], False
     while True:
+        lines, noted = search.lines(), search.noted
         if call.crew.array and wait:
-            _keep_order(call, search.lines(), say)
+            _keep_order(call, lines, say)
         with try_lease(call.home, f"crew-{call.digest}") as holder:
-            if holder is None:
-                return search.own() or _freeze(search, freeze)
+            if holder is None and (run := search.own()) is not None:
+                return run
+            if holder is None and search.noted == noted:  # else a line has come between, which may be one to wait for
+                return _freeze(search, freeze)
+        if holder is None:
+            continue
         if not told and time.monotonic() - began >= _PATIENCE:
             told = True
             say(f"waiting for the run of {call.crew.text}, which {holder} makes")

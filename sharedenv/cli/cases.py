@@ -145,9 +145,9 @@ def is_read_only(layout: Layout) -> bool:
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
-def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None) -> Run:
-    """A new run on disk with the plan of ``work``; ``ordered``: for workers to join, who take its cases in this order. Raises
-    SharedenvError.
+def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None, settled: int = 0) -> Run:
+    """A new run on disk with the plan of ``work``; ``ordered``: for workers to join, who take its cases in this order, but for the first
+    ``settled`` ones. Raises SharedenvError.
     """
     try:
         return create_run(
@@ -158,6 +158,7 @@ def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, order
             cwd=asked.cwd,
             extra=dict(extra),
             joinable=ordered is not None,
+            settled=settled,
         )
     except OSError as error:
         raise SharedenvError(

@@ -76,6 +76,8 @@ def run_in_crew(crew: Crew, said: Said, console: Console) -> int:
     if not is_joinable(run):  # nothing of an earlier one was left
         console.say("nothing to run")
         return 0
+    if said.options["keep_order"]:
+        console.warn("-k has no order to keep: which scripts a task gets is decided as it goes")
     layout = Layout(os.path.dirname(os.path.dirname(run.path)))
     return take_part(layout, run, {**said.options, "takeover": TAKEOVER}, console, here)
 
@@ -150,7 +152,7 @@ def _earlier(asked: Wanted, console: Console, here: str) -> Earlier | None:
 
 
 def _left(found: Earlier, asked: Wanted, own: Inherited, console: Console, here: str) -> Work:
-    """What is left of an earlier run, for a new one: nobody begins it as that any more. Raises SharedenvError."""
+    """What is left of an earlier run, for one that takes its place: nobody begins anything of that any more. Raises SharedenvError."""
     from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
     from sharedenv.run.journal.sessions import LOCAL  # noqa: PLC0415 - as above
     from sharedenv.run.lost import close_list  # noqa: PLC0415 - as above
@@ -162,4 +164,4 @@ def _left(found: Earlier, asked: Wanted, own: Inherited, console: Console, here:
         console.say(f"gone: {printable(short_path(case.script, here))}")
     if work.cases:
         close_list(found.run, work.known or (), LOCAL)
-    return replace(work, cases=tuple(replace(case, sequence=number) for number, case in enumerate(work.cases, 1)))
+    return work

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sharedenv.app.plan import known_durations, longest_first
+from sharedenv.app.plan import carry_over, known_durations, longest_first, others_of
 from sharedenv.app.project import Selection
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
@@ -71,7 +71,7 @@ def freeze(
 ) -> Run | None:
     """Builds what is missing and makes a run of the cases of ``work`` for workers to join; None where a build has failed, which is told.
 
-    ``given``: the options of the command. Raises SharedenvError.
+    What an earlier run has of the others goes into it, too. ``given``: the options of the command. Raises SharedenvError.
     """
     joblog = None if given["joblog"] is None else os.path.join(current_folder(os.environ), given["joblog"])
     check_outputs(work.cases, given["capture"], joblog)
@@ -82,8 +82,11 @@ def freeze(
     make_pool(work.layout, console)
     remember_all(work)
     noted = {**extra, "terms": case_terms(given, joblog).record()}
-    run = create_journal(work, asked, noted, ordered=_ordered(work, given["order"], console))
+    others = others_of(work)
+    ordered = (*others, *_ordered(work, given["order"], console))
+    run = create_journal(work, asked, noted, ordered=ordered, settled=len(others))
     try:
+        carry_over(work, run)
         put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
     except BaseException:  # nobody knows of it yet
         shutil.rmtree(run.path, ignore_errors=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from sharedenv.pool.private import FOLDER
 from sharedenv.run.case import Case
-from sharedenv.run.claims.blocks import FOLDERS
+from sharedenv.run.claims.blocks import CLAIMS, FOLDERS, Block
 from sharedenv.run.journal.owned import open_owned
 from sharedenv.run.journal.records import decode_plan
 from sharedenv.run.journal.run import Run, readable, root_of, write_to_disk
@@ -33,6 +33,11 @@ def make_listing(folder: str, lines: Iterable[bytes]) -> Iterator[bytes]:
     write_to_disk(os.path.join(folder, _INDEX), [struct.pack(f"<{len(ends)}Q", *ends)])
     for name in FOLDERS:
         os.mkdir(os.path.join(folder, name), FOLDER)
+
+
+def settle_first(folder: str, count: int) -> None:
+    """Closes the first cases of a new list: nobody is to begin them. Raises OSError."""
+    write_to_disk(os.path.join(folder, CLAIMS, "1"), [Block(1, "nobody", 0, 0, count).encode()])
 
 
 def is_joinable(run: Run) -> bool:
