@@ -192,6 +192,16 @@ def test_the_same_number_long_after_is_another_array(project: Project, seconds: 
     assert len(runs(project)) == 2
 
 
+def test_prune_takes_notes_of_arrays_of_long_ago_alone(project: Project) -> None:
+    project.copies(1, body=BODY)
+    end(task(project, 1), task(project, 1, job="4712"))
+    old, young = sorted((project.pool / "runs").glob(".crew-*"))
+    then = time.time() - 91 * DAY
+    os.utime(old, (then, then))
+    assert "1 piece of rubbish" in project.call("prune").stderr
+    assert not old.exists() and young.exists()
+
+
 def test_what_is_left_of_a_run_waits_for_its_tasks_for_weeks(project: Project) -> None:
     """A throttled array whose task comes on the third day; a number that is given again after months is another matter."""
     project.copies(3, body=HOLDS)

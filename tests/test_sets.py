@@ -340,11 +340,11 @@ def test_a_share_does_not_mix_with_one_that_is_at_work(project: Project, index: 
     for path in project.path.glob("case*/seen"):
         path.unlink()
     (project.path / "case1" / "hold").touch()
-    first = project.start("run", "--resume", "--shard", "1/2", "case*/script.py")
+    first = project.start("run", "--resume", "--shard", "2/2", "case*/script.py")
     wait_for((project.path / "case1" / "seen").exists)
     make_wheel(index, "alpha", "1.1")
     project.call("build", "--upgrade", "case1/script.py")
-    assert "alpha 1.0 → 1.1" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py", status=2).stderr
+    assert "alpha 1.0 → 1.1" in project.call("run", "--resume", "--shard", "1/2", "case*/script.py", status=2).stderr
     (project.path / "case1" / "hold").unlink()
     assert first.wait(60) == 0
     assert seen(project) == ["1.0"]

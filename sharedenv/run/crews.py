@@ -18,6 +18,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from sharedenv.care.rubbish import CREW
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.private import make_folders, private, readable_as
@@ -25,7 +26,6 @@ from sharedenv.run.journal.owned import open_owned
 from sharedenv.start.regular import SMALL, read_bounded
 from sharedenv.values import frozen
 
-_CREW = ".crew-"
 _FAILED = "failed"
 _JOINED = "joined"
 
@@ -57,7 +57,7 @@ def crew_digest(common: Iterable[str]) -> str:
 
 def crew_folder(runs: str, digest: str) -> str:
     """Where the notes of a crew are. ``runs``: the pool's folder of runs."""
-    return os.path.join(runs, _CREW + digest)
+    return os.path.join(runs, CREW + digest)
 
 
 def read_lines(folder: str) -> list[Line]:
