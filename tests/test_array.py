@@ -260,6 +260,31 @@ def test_a_task_ends_with_1_when_one_of_its_own_failed_and_retries_go_on_from_th
     assert begun(project) == {**once(range(1, 5)), "case3": 2}
 
 
+def test_a_run_that_takes_the_place_of_another_has_its_results_and_begins_no_more_than_is_left(project: Project) -> None:
+    """What stays is told with the rest, one that was never begun is not begun by --retry-failed, and a script that is gone has failed."""
+    project.copies(5, body=HOLDS + "\nsys.exit(os.getcwd()[-1] in '12' and not os.path.exists('../mended'))")
+    (project.path / "hold").touch()
+    first = task(project, 1)
+    wait_for(lambda: len(begun(project)) == 1)
+    (project.path / "hold").unlink()
+    wait_for(lambda: len(begun(project)) == 3)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=60)
+    left = 5 - len(begun(project))
+    (project.path / "mended").touch()
+    (project.path / "case2/script.py").unlink()
+    [said] = end(task(project, 1, "--retry-failed", job="4712"))
+    assert "gone: case2/script.py" in said
+    told = project.call("status").stdout
+    assert f"{4 - left} succeeded" in told and "1 failed" in told and (not left or f"{left} not run" in told), told
+    before = begun(project)
+    end(task(project, 2, "--retry-failed", job="4712"))
+    assert begun(project) == before
+    project.call("run", "--resume", status=1)
+    assert begun(project) == {**once(range(1, 6)), "case1": 2}
+    assert "4 succeeded" in project.call("status").stdout
+
+
 def test_fail_fast_ends_the_claims_of_all_tasks(project: Project) -> None:
     project.copies(8, body=BODY + "\nsys.exit(1)")
     end(task(project, 1, "--fail-fast", "case*/script.py"), status=1)
