@@ -110,6 +110,24 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     )
 
 
+def refuse_queued(run: Run, *, insist: bool) -> None:
+    """Raises SharedenvError where Slurm has cases of an earlier run in its queue, or may have (but for who does ``insist``)."""
+    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
+    from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
+
+    if not list_arrays(run.path):
+        return
+    stands = standing(run, os.environ)
+    if stands.live:
+        raise SharedenvError(
+            f"run {run.id} is not over: job {stands.live[-1]} is still in Slurm's queue and runs its cases",
+            hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
+        )
+    if not insist and (sign := stands.sign):
+        hint = f"sharedenv status {run.id}, or --insist when you know that it is over"
+        raise SharedenvError(f"run {run.id} may not be over", cause=sign, hint=hint)
+
+
 def _writer(run: Run, share: Share | None) -> str:
     """A share goes on with its own run, or beside the others with one that held the scripts of them all."""
     if share is None or run.asked.extra.get("share") == str(share):

@@ -153,10 +153,11 @@ def _earlier(asked: Wanted, console: Console, here: str) -> Earlier | None:
 
 def _left(found: Earlier, asked: Wanted, own: Inherited, console: Console, here: str) -> Work:
     """What is left of an earlier run, for one that takes its place: nobody begins anything of that any more. Raises SharedenvError."""
-    from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import refuse_queued, resumed_work  # noqa: PLC0415 - a new run does without
     from sharedenv.run.journal.sessions import LOCAL  # noqa: PLC0415 - as above
     from sharedenv.run.lost import close_list  # noqa: PLC0415 - as above
 
+    refuse_queued(found.run, insist=own.given["insist"])
     work = choose_sets(resumed_work(found, asked), own.build_options, own.given, console)
     for note in work.notes:
         console.say(note)

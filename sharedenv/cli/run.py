@@ -152,7 +152,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
 
 def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
     """The run to go on with; None for a share that never began, which is to run as a new one. Raises SharedenvError."""
-    from sharedenv.app.resume import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import NoRun, earlier_run, refuse_queued  # noqa: PLC0415 - a new run does without
 
     if asked.share is not None and asked.selection.empty:
         flag = "--resume" if given["resume"] else "--retry-failed"
@@ -167,25 +167,8 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
             raise
         console.say(f"share {asked.share} was never begun: running all of it")
         return None
-    _refuse_queued(found.run, insist=given["insist"])
+    refuse_queued(found.run, insist=given["insist"])
     return found
-
-
-def _refuse_queued(run: Run, *, insist: bool) -> None:
-    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
-    from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
-
-    if not list_arrays(run.path):
-        return
-    stands = standing(run, os.environ)
-    if stands.live:
-        raise SharedenvError(
-            f"run {run.id} is not over: job {stands.live[-1]} is still in Slurm's queue and runs its cases",
-            hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
-        )
-    if not insist and (sign := stands.sign):
-        hint = f"sharedenv status {run.id}, or --insist when you know that it is over"
-        raise SharedenvError(f"run {run.id} may not be over", cause=sign, hint=hint)
 
 
 def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:
