@@ -67,14 +67,6 @@ def test_a_job_script_whose_staging_fails_ends_there(project: Project) -> None:
     assert done.stderr.count("error: ") == 1
 
 
-def test_the_share_that_is_named(project: Project) -> None:
-    project.copies(12, [], "import os; open('../ran', 'a').write(os.path.basename(os.getcwd()) + ' ')")
-    [words] = re.findall(r"`(--shard .*?)`", PAGE)
-    env = {**project.env, "PATH": f"{project.command}:{project.env['PATH']}", "PBS_ARRAY_INDEX": "2"}
-    project.shell(f"sharedenv run {words} 'case*/script.py'", env)
-    assert sorted((project.path / "ran").read_text().split()) == ["case12", "case2"]
-
-
 def submit_script(text: str, cluster: Cluster, env: dict[str, str], cwd: Path) -> None:
     """A job script, handed to sbatch as its reader would; an array of two where it wants one and names none."""
     script = cwd / "job.sh"

@@ -282,14 +282,13 @@ def _command_lines() -> list[bytes]:
 def test_a_share_goes_on_only_with_its_scripts_named(project: Project) -> None:
     """The last run may be that of another share."""
     project.copies(4, body="import os, sys; sys.exit(os.path.exists('fails'))")
-    (project.path / "case2/fails").touch()
+    (project.path / "case4/fails").touch()
     project.call("run", "--shard", "2/2", "case*/script.py", status=1)
     project.call("run", "--shard", "1/2", "case*/script.py")
     for flag in ("--resume", "--retry-failed"):
         told = project.call("run", flag, "--shard", "2/2", status=2).stderr
         assert f"hint: sharedenv run {flag} --shard 2/2 'case*/script.py'" in told
-    assert "hint: sharedenv run --resume --array" in project.call("run", "--resume", "--array", status=2, env=ARRAY_TASK).stderr
-    (project.path / "case2/fails").unlink()
+    (project.path / "case4/fails").unlink()
     assert "1 to run" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py").stderr
 
 
@@ -336,9 +335,6 @@ def test_shares_of_another_count_are_told_which_they_were(project: Project) -> N
     told = project.call("run", "--resume", "--shard", "1/3", "case*/script.py", status=2).stderr
     assert "share 1/3 has 1 script that run" in told
     assert "hint: sharedenv run --resume --shard" in told
-
-
-ARRAY_TASK = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_STEP": "1"}
 
 
 def test_fail_fast_is_not_taken_over(project: Project) -> None:
@@ -723,13 +719,13 @@ def test_a_resume_of_what_is_at_work_says_nothing_but_that(project: Project) -> 
 
 
 def test_status_of_one_share_tells_how_all_of_them_stand(project: Project) -> None:
-    """Each task of an array has a run of its own: a glance at the last says nothing of one that failed before."""
+    """Each share has a run of its own: a glance at the last says nothing of one that failed before."""
     project.copies(8, body="import os, sys; sys.exit(os.path.exists('fails'))")
-    (project.path / "case3/fails").touch()
+    (project.path / "case6/fails").touch()
 
     def task(number: int, array: str, *words: str, status: int = 0) -> str:
-        environ = {**ARRAY_TASK, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_MAX": "4", "SLURM_ARRAY_TASK_COUNT": "4"}
-        return project.call("run", "--array", *words, "case*/script.py", status=status, env={**environ, "SLURM_ARRAY_JOB_ID": array}).stderr
+        environ = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_JOB_ID": array}
+        return project.call("run", "--shard", f"{number}/4", *words, "case*/script.py", status=status, env=environ).stderr
 
     task(1, "68")
     assert "share 2/4 was never begun" in task(2, "69", "--resume")

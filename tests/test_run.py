@@ -246,7 +246,7 @@ def test_joblog_has_gnu_parallels_columns(project: Project) -> None:
     assert by_number[1][8].endswith("a/script.py")
 
 
-def test_a_task_says_which_share_it_has_and_when_it_has_all(project: Project) -> None:
+def test_a_share_says_which_it_is_and_the_task_of_an_array_when_it_runs_all(project: Project) -> None:
     project.copies(7)
     assert "share 3 of 3: 2 of 7 scripts\n" in project.call("run", "--shard", "3/3", "case*/script.py").stderr
     assert "share 3 of 3: 0 to run" in project.call("run", "--resume", "--shard", "3/3", "case*/script.py").stderr
@@ -256,13 +256,10 @@ def test_a_task_says_which_share_it_has_and_when_it_has_all(project: Project) ->
         env = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in variables.items()}
         return project.call("run", *words, env=env).stderr
 
-    assert "warning: an array of one task has all the 7 scripts; for the share that it had in a larger one: --shard I/N\n" in task(
-        3, 1, "--array", "case*/script.py"
-    )
-    assert "warning: each of the 4 tasks of this array runs the same 7 scripts; with --array, its share of them\n" in task(
+    assert "warning: each of the 4 tasks of this array runs the same 7 scripts; with --array they share them\n" in task(
         3, 4, "case*/script.py"
     )
-    for words in (["--array", "case*/script.py"], ["case3/script.py"], ["case[35]/script.py"], ["case*/script.py", "--", "3"]):
+    for words in (["case3/script.py"], ["case[35]/script.py"], ["case*/script.py", "--", "3"]):
         assert "warning" not in task(3, 4, *words)
     assert "warning" not in task(3, 1, "case*/script.py")
 
@@ -297,12 +294,9 @@ def test_shards_are_disjoint_and_whole(project: Project) -> None:
     for shard in ("1/3", "2/3", "3/3"):
         project.call("run", "--shard", shard, "case*/script.py")
     assert all((project.path / f"case{n}/ran").exists() for n in range(1, 8))
-    variables = {"ID": "5", "MIN": "5", "MAX": "6", "STEP": "1", "COUNT": "2"}
-    env = {f"SLURM_ARRAY_TASK_{name}": value for name, value in variables.items()}
-    done = project.call("run", "--array", "case*/script.py", env=env, status=1)
-    assert "4 scripts" in done.stderr
-    assert "nothing to run" in project.call("run", "--shard", "9/9", "case*/script.py").stderr
-    assert project.call("status", "--all").stdout.splitlines()[1].endswith("sharedenv run --array 'case*/script.py' (share 1/2)")
+    assert "nothing to run" in project.call("run", "--shard", "1/9", "case*/script.py").stderr
+    project.call("run", "case*/script.py", env={"SHAREDENV_SHARD": "1/2"}, status=1)
+    assert project.call("status", "--all").stdout.splitlines()[1].endswith("sharedenv run 'case*/script.py' (share 1/2)")
     assert "give one of them" in project.call("run", "--shard", "1/2", "--array", "case1/script.py", status=2).stderr
 
 
@@ -392,5 +386,5 @@ def test_a_joblog_goes_on_behind_a_torn_line_and_by_the_places_of_its_share(proj
     project.call("run", "--retry-failed")
     rows = [row.split("\t") for row in log.read_text().splitlines()[1:]]
     assert [(row[0], row[-1].rpartition("/case")[2]) for row in rows] == [
-        ("2", "2/script.py"), ("4", "4/script.py"), ("9", "torn"), ("4", "4/script.py"),
+        ("1", "1/script.py"), ("4", "4/script.py"), ("9", "torn"), ("4", "4/script.py"),
     ]  # fmt: skip

@@ -15,7 +15,6 @@ from tests.conftest import Project
 from tests.faults import preloaded, wait_for
 from tests.test_canonical import make_library
 from tests.test_held import SHOW, damage, index, pins, purge
-from tests.test_resume import ARRAY_TASK
 from tests.wheels import make_wheel
 
 __all__ = ["index"]
@@ -341,26 +340,23 @@ def test_a_share_does_not_mix_with_one_that_is_at_work(project: Project, index: 
     for path in project.path.glob("case*/seen"):
         path.unlink()
     (project.path / "case1" / "hold").touch()
-    first = project.start("run", "--resume", "--shard", "1/2", "case*/script.py")
+    first = project.start("run", "--resume", "--shard", "2/2", "case*/script.py")
     wait_for((project.path / "case1" / "seen").exists)
     make_wheel(index, "alpha", "1.1")
     project.call("build", "--upgrade", "case1/script.py")
-    assert "alpha 1.0 → 1.1" in project.call("run", "--resume", "--shard", "2/2", "case*/script.py", status=2).stderr
+    assert "alpha 1.0 → 1.1" in project.call("run", "--resume", "--shard", "1/2", "case*/script.py", status=2).stderr
     (project.path / "case1" / "hold").unlink()
     assert first.wait(60) == 0
     assert seen(project) == ["1.0"]
 
 
-@pytest.mark.parametrize("way", ["shard", "array"])
+@pytest.mark.parametrize("way", ["anywhere", "in an array"])
 def test_status_tells_of_shares_of_one_whole_that_had_several_sets(project: Project, index: Path, way: str) -> None:
     project.copies(4, ["alpha"], BODY)
 
     def share(number: int) -> None:
-        if way == "shard":
-            project.call("run", "--shard", f"{number}/2", "case*/script.py")
-        else:
-            environ = {**ARRAY_TASK, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2"}
-            project.call("run", "--array", "case*/script.py", env={**environ, "SLURM_ARRAY_JOB_ID": "70"})
+        task = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_JOB_ID": "70"} if way == "in an array" else {}
+        project.call("run", "--shard", f"{number}/2", "case*/script.py", env=task)
 
     share(1)
     first = run_of(project)

@@ -877,21 +877,17 @@ def test_a_task_starts_no_uv_opens_no_connection_and_writes_to_no_environment(on
 
 
 def test_sharedenv_run_in_an_array_job_of_one_s_own(on: Submitting) -> None:
-    """--array=5-50:5 has ten tasks: each takes its position's share, whatever its number."""
+    """Whatever their numbers: a range with a step, a list with gaps. Each array runs all, once."""
     on.copies(23, [], BODY)
     on.call("build", "case*/script.py")
     command = f"{_python(on)} -m sharedenv run --no-build --array 'case*/script.py'"
-    job = on.cluster.call(
-        "sbatch", "--parsable", "--array=5-50:5", f"--output={on.path}/%a.out", "--wrap", command, env=on.env, cwd=on.path
-    )
-    assert set(on.cluster.wait_for_end(job).values()) == {"COMPLETED"}
-    assert on.ran() == cases(*range(1, 24))
-    job = on.cluster.call(
-        "sbatch", "--parsable", "--array=1,3,7", f"--output={on.path}/%a.out", "--wrap", command, env=on.env, cwd=on.path
-    )
-    assert set(on.cluster.wait_for_end(job).values()) == {"FAILED"}
-    assert "a list with gaps" in (on.path / "7.out").read_text()
-    assert on.ran() == cases(*range(1, 24))
+    for array in ("5-50:5", "1,3,7"):
+        job = on.cluster.call(
+            "sbatch", "--parsable", f"--array={array}", f"--output={on.path}/%a.out", "--wrap", command, env=on.env, cwd=on.path
+        )
+        assert set(on.cluster.wait_for_end(job).values()) == {"COMPLETED"}
+        assert on.ran() == cases(*range(1, 24))
+        (on.path / "ran").unlink()
 
 
 def test_srun_with_a_task_prolog(on: Submitting, tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_status_does_without_a_controller_that_keeps_silent(on: Submitting, tmp_
     assert json.loads(on.call("status", run, "--json", env=silent).stdout)["slurm"]["trouble"] == "no answer within 3 s"
 
 
-IDLE = "warning: this job has 2 nodes, and all the 4 scripts run on this one; on all of them: sharedenv plan, then srun sharedenv join\n"
+IDLE = "warning: this job has 2 nodes, and all the 4 scripts run on this one; on all of them: srun --ntasks-per-node=1 sharedenv run\n"
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,7 @@ IDLE = "warning: this job has 2 nodes, and all the 4 scripts run on this one; on
         ("sharedenv run --no-build 'case*/script.py'", True),
         ("sharedenv run --no-build case1/script.py", False),
         ("srun --ntasks=1 --nodes=1 sharedenv run --no-build 'case*/script.py'", False),
+        ("srun --ntasks-per-node=1 sharedenv run --no-build 'case*/script.py'", False),
         ("srun --ntasks-per-node=1 sharedenv join \"$(sharedenv plan 'case*/script.py')\"", False),
     ],
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.run.journal.runs import list_runs
 from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
 from tests.test_clocks import BODY as FAILS_FIRST
 from tests.test_clocks import LIBRARIES
@@ -194,17 +195,15 @@ def test_while_the_sbatch_of_a_submit_that_was_killed_waits_it_is_being_submitte
 
 
 def test_srun_with_several_tasks_runs_nothing_twice(on: Submitting) -> None:
-    """#SBATCH --ntasks=2 with srun in front: by the words of the hint each case once."""
+    """#SBATCH --ntasks=2 with srun in front: the tasks of the step are workers of one run, and so are those of all tasks of an array."""
     on.copies(4, [], BODY)
     on.call("build", "case*/script.py")
     own = f"{shlex.quote(sys.executable)} -m sharedenv"
     script = on.path / "job.sh"
-    script.write_text(f"#!/bin/bash\n#SBATCH --ntasks=2\nsrun {own} run --no-build 'case*/script.py'\n")
-    job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", str(script), env=on.env, cwd=on.path)
-    assert set(on.cluster.wait_for_end(job).values()) == {"FAILED"}
-    assert "each of the 2 tasks of this step would run the same scripts" in (on.path / "out").read_text()
-    assert not on.ran()
-    script.write_text(f"#!/bin/bash\n#SBATCH --ntasks=2\nRUN=$({own} plan 'case*/script.py') && srun {own} join \"$RUN\"\n")
-    job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", str(script), env=on.env, cwd=on.path)
-    assert set(on.cluster.wait_for_end(job).values()) == {"COMPLETED"}, (on.path / "out").read_text()
-    assert on.ran() == cases(1, 2, 3, 4)
+    for array in ("", "--array=1,4"):
+        script.write_text(f"#!/bin/bash\n#SBATCH --ntasks=2\nsrun {own} run {array and '--array'} -j1 'case*/script.py'\n")
+        job = on.cluster.call("sbatch", "--parsable", *filter(None, [array]), f"--output={on.path}/out", str(script), env=on.env, cwd=on.path)
+        assert set(on.cluster.wait_for_end(job).values()) == {"COMPLETED"}, (on.path / "out").read_text()
+        assert on.ran() == cases(1, 2, 3, 4)
+        (on.path / "ran").unlink()
+    assert len(list_runs(str(on.pool / "runs"))) == 2

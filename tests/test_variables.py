@@ -98,14 +98,14 @@ def test_both_typed_are_refused(command: click.Command, one: str, other: str) ->
 def test_two_variables_that_contradict_each_other_are_named(project: Project) -> None:
     project.script("a.py")
     done = project.call("run", "a.py", env={"SHAREDENV_ARRAY": "1", "SHAREDENV_SHARD": "1/2"}, status=2)
-    assert "SHAREDENV_ARRAY and SHAREDENV_SHARD: both name a share" in done.stderr
+    assert "SHAREDENV_ARRAY and SHAREDENV_SHARD: --array is one run of all tasks, --shard one of its own" in done.stderr
     assert "hint: unset SHAREDENV_SHARD" in done.stderr
     project.call("run", "a.py", env={"SHAREDENV_ARRAY": "0", "SHAREDENV_SHARD": "1/2"})  # off is no contradiction
 
 
 def test_variables_beside_a_command_line_that_says_otherwise(project: Project) -> None:
     project.copies(2, body="import os; print(os.getcwd()[-5:])")
-    run = project.call("run", "--shard", "2/2", "case*/script.py", env={"SHAREDENV_ARRAY": "1"})
+    run = project.call("run", "--shard", "1/2", "case*/script.py", env={"SHAREDENV_ARRAY": "1"})
     assert run.stdout == "case2\n"
     assert "nothing to run" in project.call("run", "--retry-failed", "case2/script.py", env={"SHAREDENV_RESUME": "1"}).stderr
     assert project.call("run", "case1/script.py", env={"SHAREDENV_RUN_ID": "20200101-000000"}).stdout == "case1\n"

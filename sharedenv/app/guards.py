@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -52,23 +52,6 @@ def _held(run: Run, cases: Sequence[Case]) -> tuple[int, str]:
         forget_living(run)
     job = f"its job {stands.live[-1]} is in Slurm's queue" if stands.live else stands.sign
     return sum(case.sequence in stands.held for case in cases), job
-
-
-def refuse_step(own: object, environ: Mapping[str, str]) -> None:
-    """Raises SharedenvError in a step of several tasks (`srun -n4`, `#SBATCH --ntasks=4`): each would begin the same cases.
-
-    ``own``: true where what to run differs from task to task.
-    """
-    tasks, place = environ.get("SLURM_STEP_NUM_TASKS", "1"), environ.get("SLURM_PROCID", "")
-    if own or not place or tasks in ("", "0", "1"):
-        return
-    raise SharedenvError(
-        f"each of the {tasks} tasks of this step would run the same scripts",
-        cause="srun starts a command once a task (-n, --ntasks); two processes in one folder mix what they write",
-        hint="RUN=$(sharedenv plan 'case*/script.py') && srun sharedenv join \"$RUN\"; "
-        f'or --shard "$((SLURM_PROCID+1))/{tasks}"; or --insist',
-        exit_code=EXIT_USAGE,
-    )
 
 
 def beside(run_id: str, common: int, sign: str, command: str) -> SharedenvError:

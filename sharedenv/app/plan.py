@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from sharedenv.app.work import Work
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.run.case import Case, CaseWork
+from sharedenv.run.case import Case, CaseWork, Result
+from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
@@ -15,6 +18,32 @@ _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes i
 def longest_first(cases: Sequence[Case], known: Mapping[CaseWork, float]) -> list[Case]:
     """The cases by how long each took before, the longest first; what is not known comes before all, as it may be longer."""
     return sorted(cases, key=lambda case: -known.get(case.work, float("inf")))
+
+
+def others_of(work: Work) -> tuple[Case, ...]:
+    """The cases of an earlier run that are not to run: none for a new one. Raises SharedenvError."""
+    chosen = {case.sequence for case in work.cases}
+    return () if work.run is None else tuple(case for case in work.run.cases() if case.sequence not in chosen)
+
+
+def carry_over(work: Work, run: Run) -> None:
+    """Puts the results that an earlier run has, and that stay, into one that takes its place. Raises SharedenvError, OSError."""
+    if work.run is None:
+        return
+    chosen = {case.sequence for case in work.cases}
+    keys = {case.sequence: case.key for case in work.run.cases()}
+    stay = [result for sequence, result in sorted(work.found.items()) if sequence not in chosen and not result.interrupted]
+    session = run.begin()
+    told: set[str] = set()
+    for result in stay:
+        if result.environment and result.environment not in told:
+            told.add(result.environment)
+            session.write({"environment": result.environment, "key": keys[result.sequence], "versions": result.versions})
+        session.append(result, result.environment)
+    for case in work.settled:
+        session.append(Result(case.sequence, 1, time.time(), error="the script is gone"))
+    if not session.close("done") and session.error is not None:
+        raise session.error
 
 
 def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[CaseWork, float]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sharedenv.app.project import Project, find_scripts, trusted
 from sharedenv.app.table import Entry, entries_of, new_cases, place_of
 from sharedenv.app.work import Wanted, Work
-from sharedenv.cluster.share import Share, take
+from sharedenv.cluster.share import Share, deal
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout
@@ -50,7 +50,7 @@ def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
     paths = () if wanted.selection.empty and wanted.table is None else find_scripts(wanted.selection, here)
     entries = tuple(entries_of(wanted.table, paths))
     if wanted.share is not None:
-        entries = tuple(take(entries, wanted.share))
+        entries = tuple(deal(entries, wanted.share))
     layout = _pool(pool, wanted, list(dict.fromkeys(path for path, _ in entries)), here)
     run = _find(layout, wanted, entries)
     refuse_doubt(run.path)
@@ -121,6 +121,27 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     )
 
 
+def refuse_queued(run: Run, *, insist: bool) -> frozenset[str]:
+    """The writers of an earlier run that Slurm has seen end. Raises SharedenvError where it has cases of the run in its queue, or may have
+    (but for who does ``insist``).
+    """
+    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
+    from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
+
+    if not list_arrays(run.path):
+        return frozenset()
+    stands = standing(run, os.environ)
+    if stands.live:
+        raise SharedenvError(
+            f"run {run.id} is not over: job {stands.live[-1]} is still in Slurm's queue and runs its cases",
+            hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
+        )
+    if not insist and (sign := stands.sign):
+        hint = f"sharedenv status {run.id}, or --insist when you know that it is over"
+        raise SharedenvError(f"run {run.id} may not be over", cause=sign, hint=hint)
+    return stands.dead
+
+
 def _writer(run: Run, share: Share | None) -> str:
     """A share goes on with its own run, or beside the others with one that held the scripts of them all."""
     if share is None or run.asked.extra.get("share") == str(share):
@@ -133,8 +154,10 @@ def _other_shares(run: Run, share: Share | None, new: int) -> SharedenvError:
     begun = run.asked.extra.get("share")
     return SharedenvError(
         f"share {share} has {counted(new, 'script')} that run {run.id} has not",
-        cause=f"it was begun as share {begun}" if begun else "several tasks can't add scripts to one run",
-        hint=f"sharedenv run --resume --shard {begun} 'case*/script.py'" if begun else "sharedenv run --array 'case*/script.py'",
+        cause=f"it was begun as share {begun}" if begun else "several processes can't add scripts to one run",
+        hint=f"sharedenv run --resume --shard {begun} 'case*/script.py'"
+        if begun and begun != str(share)
+        else f"sharedenv run --resume --run-id {run.id}",
     )
 
 

@@ -108,10 +108,10 @@ def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
     entries: Sequence[Entry] = entries_of(wanted.table, project.paths)
     notes: tuple[str, ...] = ()
     if wanted.share is not None:
-        from sharedenv.cluster.share import take  # noqa: PLC0415 - most runs are no share
+        from sharedenv.cluster.share import deal  # noqa: PLC0415 - most runs are no share
 
         many = count(len(entries), "case" if wanted.table else "script")
-        entries = take(entries, wanted.share)
+        entries = deal(entries, wanted.share)
         notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(entries):,} of {many}",)
     plan = project.plan(dict.fromkeys(path for path, _ in entries))
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}

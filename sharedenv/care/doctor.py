@@ -75,8 +75,8 @@ def examine_machine(layout: Layout, environ: Mapping[str, str], unfinished: Call
     yield from _strays(layout, environ, unfinished)
     yield from _readable("interpreter", _interpreters(layout, system))
     if system is not None and system.network:
-        text = f"lines that several nodes add to one file on {system.type} may tear: give each share of an array a --joblog of its own"
-        yield Finding("joblog", Level.NOTE, text, 'sharedenv run --array --joblog "jobs-$SLURM_ARRAY_TASK_ID.log" …')
+        text = f"lines that several nodes add to one file on {system.type} may tear: give each --shard a --joblog of its own"
+        yield Finding("joblog", Level.NOTE, text, "sharedenv run --shard 1/4 --joblog jobs-1.log …")
     yield from _readable("first line", _first_lines(layout))
     yield _slurm(environ)
 

@@ -21,8 +21,10 @@ FRESH = 300.0  #: seconds: a lease is touched far more often while its holder li
 SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/, and a run that is being written, live for an instant
 REMOVED = ".removed-"  #: stands behind a pool's name while `prune --all` removes it
 UNFINISHED_RUN = ".new-"  #: how the folder of a run begins that is being written (run/journal)
+CREW = ".crew-"  #: how the folders in runs/ begin that say which runs the tasks of an array work on (run/crews)
 OVER = ".over"  #: in runs/: which of them are over (run/over)
 _ARCHIVE = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*-[0-9a-f]{12}\.[0-9a-f]{64}\.tar")  #: `<identity>.<sha256>.tar`
+QUEUED = 90 * 24 * 3600.0  #: seconds: no task comes later than that to the run of its array
 FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment
 
 
@@ -97,6 +99,9 @@ def _forgotten(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
         for path, found in _entries(folder):
             if os.path.basename(path)[:12] not in names and now - found.st_mtime >= FORGOTTEN:
                 yield path, "tells of no environment, and is older than 30 days"
+    for path, found in _entries(layout.runs, CREW):
+        if now - found.st_mtime >= QUEUED:
+            yield path, "notes of an array that is older than 90 days"
 
 
 def _unfinished(layout: Layout, now: float) -> Iterator[tuple[str, str]]:

@@ -68,17 +68,17 @@ _RESUME_OPTIONS = (
 )
 
 
-_ORDERS = ("longest", "given")
+ORDERS = ("longest", "given")  #: in which the cases of a run may be begun
 #: adds --order
 order_option = option(
-    "--order", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True,
+    "--order", type=click.Choice(ORDERS), default=ORDERS[0], show_default=True,
     help="Begin with what is not known or took longest before, or in the order of the scripts.",
 )  # fmt: skip
 
 
 def ordered(work: Work, order: str, console: Console) -> tuple[tuple[Case, ...], Mapping[CaseWork, float]]:
     """The cases of some work as workers are to begin them, and seconds that they took before. ``order``: as --order says."""
-    known = known_durations(work.layout, work.cases) if order == _ORDERS[0] else {}
+    known = known_durations(work.layout, work.cases) if order == ORDERS[0] else {}
     if not known:
         return work.cases, known
     console.say(f"longest first, by how long {count(len(known), 'script')} took before")
@@ -236,9 +236,9 @@ def is_read_only(layout: Layout) -> bool:
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
-def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None) -> Run:
-    """A new run on disk with the plan of ``work``; ``ordered``: for workers to join, who take its cases in this order. Raises
-    SharedenvError.
+def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None, settled: int = 0) -> Run:
+    """A new run on disk with the plan of ``work``; ``ordered``: for workers to join, who take its cases in this order, but for the first
+    ``settled`` ones. Raises SharedenvError.
     """
     try:
         return create_run(
@@ -253,6 +253,7 @@ def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, order
                 **({"halfway": sorted(work.halfway)} if work.halfway else {}),
             },
             joinable=ordered is not None,
+            settled=settled,
         )
     except OSError as error:
         raise SharedenvError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -63,6 +64,18 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     layout = pool_of_runs(console.pool)
     trusted(layout)
     run = open_run(layout.runs, run_id, owned=True)
+    status = take_part(layout, run, given, console, here)
+    if not given["wait"] or status == EXIT_INTERRUPTED:
+        return status
+    _wait(run)
+    return EXIT_FAILED if tell_run(layout, run, console) else status
+
+
+def take_part(layout: Layout, run: Run, given: Mapping[str, Any], console: Console, here: str) -> int:
+    """Works on a run (`Run.owned`) as one of its workers, and tells what became of it; the exit status.
+
+    ``given``: the options that are the worker's own. Raises SharedenvError.
+    """
     listed = list_to_join(run)
     terms = listed.terms
     if text := doubt_of_step(terms.launcher, os.environ):
@@ -77,11 +90,7 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     finally:
         starter.close()
         allotment.places.close()
-    status = _tell(layout, run, listed, part, console, here)
-    if not given["wait"] or status == EXIT_INTERRUPTED:
-        return status
-    _wait(run)
-    return EXIT_FAILED if tell_run(layout, run, console) else status
+    return _tell(layout, run, listed, part, console, here)
 
 
 def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console, here: str) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from sharedenv.app.plan import carry_over, others_of
 from sharedenv.app.project import Selection
 from sharedenv.app.sets import put_down_all
-from sharedenv.app.work import new_work, remember_all
+from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
 from sharedenv.cli.beside import look_beside
@@ -24,6 +26,7 @@ from sharedenv.errors import EXIT_BUILD
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
 from sharedenv.report.names import counted
+from sharedenv.run.journal.run import Run
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call
@@ -50,23 +53,39 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     here = current_folder(os.environ)
     asked = wanted(selection, script_arguments(context), {**given, **_NEW}, here)
     work = known_halfway(new_work(console.pool, asked, here), given)
-    joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
-    check_outputs(work.cases, given["capture"], joblog)
-    tell_strays(work.project, console)
     warned(work.plan, console)
-    look_beside(work, console, insist=given["insist"])
-    if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
+    run = freeze(work, asked, build_options, {"again": repeated(context, _ONCE)}, given, console)
+    if run is None:
         return EXIT_BUILD
-    make_pool(work.layout, console)
-    remember_all(work)
-    extra = {"again": repeated(context, _ONCE), "terms": case_terms(given, joblog).record()}
-    run = create_journal(work, asked, extra, ordered=ordered(work, given["order"], console)[0])
-    try:
-        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
-    except BaseException:  # nobody knows of it yet
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise
     many, join = counted(work.cases), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)
     return tell_bad(work.plan, console)
+
+
+def freeze(
+    work: Work, asked: Wanted, build_options: BuildOptions, extra: Mapping[str, Any], given: Mapping[str, Any], console: Console
+) -> Run | None:
+    """Builds what is missing and makes a run of the cases of ``work`` for workers to join; None where a build has failed, which is told.
+
+    What an earlier run has of the others goes into it, too. ``given``: the options of the command. Raises SharedenvError.
+    """
+    joblog = None if given["joblog"] is None else os.path.join(current_folder(os.environ), given["joblog"])
+    check_outputs(work.cases, given["capture"], joblog)
+    tell_strays(work.project, console)
+    look_beside(work, console, insist=given["insist"])
+    if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
+        return None
+    make_pool(work.layout, console)
+    remember_all(work)
+    noted = {**extra, "terms": case_terms(given, joblog).record()}
+    others = others_of(work)
+    listed = (*others, *ordered(work, given["order"], console)[0])
+    run = create_journal(work, asked, noted, ordered=listed, settled=len(others))
+    try:
+        carry_over(work, run)
+        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    except BaseException:  # nobody knows of it yet
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sharedenv.app.execute import Ended, Needed, execute, needed
-from sharedenv.app.guards import refuse_step
 from sharedenv.app.launcher import doubt_of_step, launcher_words, refuse_missing
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
@@ -20,7 +19,7 @@ from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, known_halfway, refuse_words, resume_options, wanted
-from sharedenv.cli.doubt import doubt, has_own
+from sharedenv.cli.doubt import doubt
 from sharedenv.cli.dry_run import dry_run
 from sharedenv.cli.given import inherit, repeated
 from sharedenv.cli.jobs import default_jobs
@@ -50,20 +49,20 @@ from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
     from sharedenv.app.resume import Earlier
+    from sharedenv.cluster.crew import Crew
     from sharedenv.cluster.share import Share
 
 #: options that --resume does not take over: they name the work itself, which the plan holds, or belong to one call and not to
 #: how its scripts are run
 _ONCE = frozenset({
-    "from_file", "null", "table", "cwd", "joblog", "resume", "retry_failed", "run_id", "group", "upgrade", "array", "shard", "dry_run",
-    "fail_fast",
-    "lost_too", "insist",
+    "from_file", "null", "table", "cwd", "joblog", "resume", "retry_failed", "run_id", "group", "upgrade", "array", "no_wait", "shard",
+    "dry_run", "fail_fast", "lost_too", "insist",
 })
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
 
 
-@contrary("array", "shard", why="both name a share")
 @contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")
+@contrary("array", "shard", why="--array is one run of all tasks, --shard one of its own")
 @contrary("resume", "retry_failed", why="--resume runs what failed, too")
 @click.command(cls=CommandWithArguments, options_metavar="[OPTIONS]", epilog="Words after -- are given to every script.")
 @script_options
@@ -76,7 +75,8 @@ _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this proc
 @option("--joblog", metavar="FILE", help="Write GNU parallel's log; an earlier file is replaced; --resume and shares go on in it.")
 @resume_options
 @option("--lost-too", is_flag=True, needs=("resume", "retry_failed"), help="With them, what a silent worker had begun, dead or not.")
-@option("--array", is_flag=True, help="Only this array task's share (Slurm, PBS, LSF, SGE).")
+@option("--array", is_flag=True, help="One run for all tasks of this array job (Slurm, PBS, LSF, SGE): each takes what is next.")
+@option("--no-wait", is_flag=True, needs=("array",), help="With it, begin before the run of the script's line before has ended.")
 @option("--shard", metavar="I/N", help="Only the I-th of N shares.")
 @option("--dry-run", is_flag=True, help="Print the commands; build and run nothing.")
 @build_options
@@ -91,20 +91,16 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     goes on from there.
     """
     console: Console = context.obj
-    here = current_folder(os.environ)
-    asked = wanted(selection, script_arguments(context), given, here, _share(given))
-    again = given["resume"] or given["retry_failed"]
-    found = _earlier(asked, given, here, console) if again else None
-    if found is not None:
-        from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
-        from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
+    if (crew := _crew(given, selection)) is not None:
+        from sharedenv.cli.crew import OWN, Said, run_in_crew  # noqa: PLC0415 - most runs have one process
 
-        asked = replace(asked, only=sequences_of(found.run, given["group"]))
-        own = inherit(context, found.run, selection, build_options, given)
-        build_options, given = own.build_options, dict(own.given)
-        work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), build_options, given, console)
-    else:
-        work = known_halfway(new_work(console.pool, asked, here), given)
+        words, again = repeated(context, OWN), repeated(context, _ONCE)
+        said = Said(selection, script_arguments(context), build_options, given, words, again,
+                    lambda run: inherit(context, run, selection, build_options, given))  # fmt: skip
+        return run_in_crew(crew, said, console)
+    here = current_folder(os.environ)
+    asked, work, build_options, given = _chosen(context, selection, build_options, given, here)
+    again = given["resume"] or given["retry_failed"]
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     refuse_words(work, given)
     check_outputs(work.cases, given["capture"], joblog_path)
@@ -112,11 +108,10 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     _warn(work, asked, given["no_build"], console)
     for note in work.notes:
         console.say(note)
-    if text := doubt(asked, given["array"], work, os.environ):
+    if text := doubt(asked, work, os.environ):
         console.warn(text)
     if given["dry_run"]:
         return dry_run(work, console, _allot(given, console, dry=True), case_terms(given))
-    refuse_step(given["insist"] or given["shard"] or has_own(asked, os.environ.get("SLURM_PROCID", "")), os.environ)
     beside = look_beside(work, console, insist=given["insist"], share=asked.share is not None)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
@@ -160,6 +155,24 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     return status
 
 
+def _chosen(
+    context: click.Context, selection: Selection, build_options: BuildOptions, given: dict[str, Any], here: str
+) -> tuple[Wanted, Work, BuildOptions, dict[str, Any]]:
+    """What to run, of a new run or of an earlier one, and with which options: those that it goes on with. Raises SharedenvError."""
+    console: Console = context.obj
+    asked = wanted(selection, script_arguments(context), given, here, _share(given))
+    found = _earlier(asked, given, here, console) if given["resume"] or given["retry_failed"] else None
+    if found is None:
+        return asked, known_halfway(new_work(console.pool, asked, here), given), build_options, given
+    from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
+    from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
+
+    asked = replace(asked, only=sequences_of(found.run, given["group"]))
+    own = inherit(context, found.run, selection, build_options, given)
+    work = resumed_work(found, replace(asked, selection=own.selection))
+    return asked, choose_sets(work, own.build_options, own.given, console), own.build_options, dict(own.given)
+
+
 def _look_at_launcher(words: tuple[str, ...], environments: Needed, console: Console) -> None:
     """Refuses a launcher that is nowhere; one that an environment may bring which is yet to be built is left to the cases."""
     if text := doubt_of_step(words, os.environ):
@@ -171,14 +184,13 @@ def _look_at_launcher(words: tuple[str, ...], environments: Needed, console: Con
 
 def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
     """The run to go on with; None for a share that never began, which is to run as a new one. Raises SharedenvError."""
-    from sharedenv.app.resume import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import NoRun, earlier_run, refuse_queued  # noqa: PLC0415 - a new run does without
 
     if asked.share is not None and asked.selection.empty:
         flag = "--resume" if given["resume"] else "--retry-failed"
-        which = "--array" if given["array"] else f"--shard {given['shard']}"
         raise SharedenvError(
             f"{flag} of a share needs the scripts: the last run may be that of another share",
-            hint=f"sharedenv run {flag} {which} 'case*/script.py'",
+            hint=f"sharedenv run {flag} --shard {given['shard']} 'case*/script.py'",
         )
     try:
         found = earlier_run(console.pool, asked, here)
@@ -187,26 +199,7 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
             raise
         console.say(f"share {asked.share} was never begun: running all of it")
         return None
-    return replace(found, dead=_refuse_queued(found.run, insist=given["insist"]))
-
-
-def _refuse_queued(run: Run, *, insist: bool) -> frozenset[str]:
-    """Raises SharedenvError for a run that has, or may have, tasks on Slurm; the writers that Slurm has seen end."""
-    from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - a new run is in nobody's queue
-    from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
-
-    if not list_arrays(run.path):
-        return frozenset()
-    stands = standing(run, os.environ)
-    if stands.live:
-        raise SharedenvError(
-            f"run {run.id} is not over: job {stands.live[-1]} is still in Slurm's queue and runs its cases",
-            hint=f"sharedenv cancel {run.id}, or wait: sharedenv status {run.id}",
-        )
-    if not insist and (sign := stands.sign):
-        hint = f"sharedenv status {run.id}, or --insist when you know that it is over"
-        raise SharedenvError(f"run {run.id} may not be over", cause=sign, hint=hint)
-    return stands.dead
+    return replace(found, dead=refuse_queued(found.run, insist=given["insist"]))
 
 
 def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:
@@ -227,21 +220,29 @@ def _tell_unrun(console: Console, work: Work, before: str) -> int:
     return EXIT_FAILED
 
 
-def _share(given: Mapping[str, Any]) -> Share | None:
-    if not given["array"] and not given["shard"]:
+def _crew(given: Mapping[str, Any], selection: Selection) -> Crew | None:
+    """The tasks to work on one run with; None where this process has a run of its own. Raises SharedenvError."""
+    step = "SLURM_PROCID" in os.environ and selection.from_file != "-"  # what each reads may be another list
+    if given["shard"] or given["dry_run"] or not (given["array"] or step):
         return None
-    from sharedenv.cluster.share import parse_shard, share_from_environment  # noqa: PLC0415 - most runs are no share
+    from sharedenv.cluster.crew import crew_of  # noqa: PLC0415 - most runs have one process
 
-    if given["shard"]:
-        return parse_shard(given["shard"])
-    return share_from_environment(os.environ)
+    return crew_of(os.environ, array=given["array"])
+
+
+def _share(given: Mapping[str, Any]) -> Share | None:
+    if not given["shard"]:
+        return None
+    from sharedenv.cluster.share import parse_shard  # noqa: PLC0415 - most runs are no share
+
+    return parse_shard(given["shard"])
 
 
 def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
-    """Tells what the plan warns of, once for all scripts: not in each task of an array, nor again after the build."""
+    """Tells what the plan warns of, once for all scripts: not by each task of an array, nor again after the build."""
     if not (work.plan.warnings or work.plan.bad) or no_build or asked.share is not None:
         return
-    from sharedenv.cluster.share import array_name  # noqa: PLC0415 - only where there is something to tell
+    from sharedenv.cluster.crew import array_name  # noqa: PLC0415 - only where there is something to tell
 
     if not array_name(os.environ):
         warned(work.plan, console)
@@ -261,14 +262,22 @@ def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None)
     if path is None:
         return None
     place = None
-    if share is None and work.run is not None:
-        place = share_of(work.run)  # that share's run, gone on with by its name
+    if share is None and work.run is not None and (part := share_of(work.run)):
+        place = _place(*part)  # that share's run, gone on with by its name
     elif share is not None:  # one that goes on with the run of them all has the sequences of them all
-        place = (share.index + 1, share.count) if work.writer == LOCAL else (1, 1)
+        place = _place(share.index + 1, share.count) if work.writer == LOCAL else _place(1, 1)
     try:
-        return Joblog(path, append=again, share=place)
+        return Joblog(path, append=again, place=place)
     except OSError as error:
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
+
+
+def _place(index: int, count: int) -> Callable[[int], int]:
+    """The sequence in the list of all of a case that has one in a share (``index`` from 1)."""
+    from sharedenv.cluster.share import Share, position  # noqa: PLC0415 - most runs are no share
+
+    share = Share(index - 1, count)
+    return lambda sequence: position(sequence - 1, share) + 1
 
 
 def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again: bool) -> dict[str, Any]:
@@ -276,7 +285,7 @@ def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again
         words += ["--joblog", joblog]
     if asked.share is None:
         return {"again": words}
-    from sharedenv.cluster.share import array_name  # noqa: PLC0415 - loaded already
+    from sharedenv.cluster.crew import array_name  # noqa: PLC0415 - most runs are no share
 
     array = array_name(os.environ)
     if again:  # a share that never began belongs to what the others began

@@ -1,14 +1,15 @@
-"""An array task's variables → its share of the work. Pure; imports nothing heavy, since every task pays for it."""
+"""Shares of a list that are fixed beforehand. Pure; imports nothing heavy, since every task pays for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.values import frozen
 
 Item = TypeVar("Item")
+_64 = 2**64 - 1
 
 
 @frozen
@@ -23,12 +24,34 @@ class Share:
 
 
 def take(items: Sequence[Item], share: Share) -> Sequence[Item]:
+    """The items that a task of an array has which was submitted in shares: the 1st, the 1+count-th …"""
+    return items[share.index :: share.count]
+
+
+def deal(items: Sequence[Item], share: Share) -> list[Item]:
     """The items of one share, in the list's order: every item is in exactly one share, sizes differ by one at most.
 
-    Shares are strided (1st, 1+count-th, …), not blocks: cases of a sweep often get dearer along the list, and blocks
-    would leave all the dear ones to the last task.
+    It is dealt out in rounds, one item to each share, and the order of the shares is another in each round, always the same on every
+    machine. Sweeps have an order: with blocks, one that gets dearer along the list would leave all the dear ones to the last share; with
+    strides, one whose inner loop has as many values as there are shares (or twice, or half as many) would leave them to a few.
     """
-    return items[share.index :: share.count]
+    rounds = range(-(-len(items) // share.count))
+    return [items[found] for number in rounds if (found := position(number, share)) < len(items)]
+
+
+def position(number: int, share: Share) -> int:
+    """Where an item of a share stands in the list of all, from 0; ``number``: in the share, from 0."""
+    start = number * share.count
+    own = _mixed(start + share.index)
+    return start + sum(_mixed(other) < own for other in range(start, start + share.count))
+
+
+def _mixed(number: int) -> int:
+    """A number below 2**64 that says nothing of the one it is made from (the finalizer of splitmix64); of two it never makes one."""
+    number = (number + 1) * 0x9E3779B97F4A7C15 & _64
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & _64
+    number = (number ^ number >> 27) * 0x94D049BB133111EB & _64
+    return number ^ number >> 31
 
 
 def parse_shard(text: str) -> Share:
@@ -45,120 +68,6 @@ def parse_shard(text: str) -> Share:
     return Share(index - 1, count)
 
 
-def share_from_environment(environ: Mapping[str, str]) -> Share:
-    """The share of this array task, from what Slurm, PBS, LSF or SGE says: its position in the array, not its number.
-
-    Raises SharedenvError when this is no array task, or when the position can't be known from the variables alone (a
-    list such as 1,3,7; PBS, which tells no task how many there are; LSF, where the job's name doesn't hold the range).
-    """
-    for variable, (no_array, share_from) in _SCHEDULERS.items():
-        if environ.get(variable, no_array) != no_array:
-            return share_from(environ)
-    for variable, scheduler in _COUNTLESS.items():
-        if variable in environ:
-            raise _unknown(f"{scheduler} tells a task its number but not how many there are", variable)
-    raise SharedenvError(
-        "this is no task of an array job",
-        cause="none of " + ", ".join([*_SCHEDULERS, *_COUNTLESS]) + " is set",
-        hint="--shard 1/4 names the share by hand",
-        exit_code=EXIT_USAGE,
-    )
-
-
-def array_name(environ: Mapping[str, str]) -> str:
-    """What all tasks of this array have in common: the scheduler's number of its job; "" in none."""
-    for variable, job in _JOBS.items():
-        no_array = _SCHEDULERS[variable][0] if variable in _SCHEDULERS else ""
-        if environ.get(variable, no_array) != no_array:
-            name, _, index = environ.get(job, "").partition("[")  # 4711[3].server: PBS numbers the task in it
-            return name + index.partition("]")[2]
-    return ""
-
-
-def _from_slurm(environ: Mapping[str, str]) -> Share:
-    index, first, last, step, count = _numbers(
-        environ, "SLURM_ARRAY_TASK_ID", *(f"SLURM_ARRAY_TASK_{name}" for name in ("MIN", "MAX", "STEP", "COUNT"))
-    )
-    array = _range("SLURM_ARRAY_TASK_ID", first, last, step)
-    # a list (1,3,7) has the step 1, and two ranges the step of the first: only the count and the end prove a range
-    if len(array) != count or last not in array:
-        raise _unknown(f"the array is a list with gaps: {count} tasks from {first} to {last}", "SLURM_ARRAY_TASK_ID")
-    return _position("SLURM_ARRAY_TASK_ID", index, array)
-
-
-def _from_lsf(environ: Mapping[str, str]) -> Share:
-    # LSF's numbers say where an array ends, not where it starts, nor that it is a list: only the name it was submitted under does
-    index, last, step = _numbers(environ, "LSB_JOBINDEX", "LSB_JOBINDEX_END", "LSB_JOBINDEX_STEP")
-    name = environ.get("LSB_JOBNAME", "")
-    bracketed = name.rpartition("%")[0] if name[-1:].isdigit() else name  # name[1-10]%2: two at a time
-    indices = bracketed.rpartition("[")[2].removesuffix("]") if bracketed.endswith("]") else ""
-    if "," in indices:
-        raise _unknown(f"the array is a list: {name}", "LSB_JOBINDEX")
-    limits, _, stride = indices.partition(":")
-    first, _, end = limits.partition("-")
-    start = _digits(first)
-    if start is None or (_digits(end), _digits(stride or "1")) != (last, step):
-        raise _unknown(f"LSF doesn't say where the array starts, and its name (LSB_JOBNAME) is {name!r}", "LSB_JOBINDEX")
-    return _position("LSB_JOBINDEX", index, _range("LSB_JOBINDEX", start, last, step))
-
-
-def _from_sge(environ: Mapping[str, str]) -> Share:
-    index, first, last, step = _numbers(environ, *(f"SGE_TASK_{name}" for name in ("ID", "FIRST", "LAST", "STEPSIZE")))
-    return _position("SGE_TASK_ID", index, _range("SGE_TASK_ID", first, last, step))
-
-
-def _range(variable: str, first: int, last: int, step: int) -> range:
-    if step < 1:
-        raise _unknown(f"the step of the array is {step}", variable)
-    return range(first, last + 1, step)
-
-
-#: the variable that marks an array task → its value in other jobs, and how the share is found
-_SCHEDULERS: dict[str, tuple[str, Callable[[Mapping[str, str]], Share]]] = {
-    "SLURM_ARRAY_TASK_ID": ("", _from_slurm),
-    "LSB_JOBINDEX": ("0", _from_lsf),
-    "SGE_TASK_ID": ("undefined", _from_sge),
-}
-
-#: variables that number a task without saying how many there are → who sets them
-_COUNTLESS = {"PBS_ARRAY_INDEX": "PBS", "PBS_ARRAYID": "Torque"}
-
-#: the variable that marks an array task → the one that names the array's job
-_JOBS = {
-    "SLURM_ARRAY_TASK_ID": "SLURM_ARRAY_JOB_ID",
-    "LSB_JOBINDEX": "LSB_JOBID",
-    "SGE_TASK_ID": "JOB_ID",
-    "PBS_ARRAY_INDEX": "PBS_JOBID",
-    "PBS_ARRAYID": "PBS_JOBID",
-}
-
-
-def _position(variable: str, index: int, array: range) -> Share:
-    if index not in array:
-        raise _unknown(f"task {index} is not in the range {array.start}-{array.stop - 1}:{array.step}", variable)
-    return Share(array.index(index), len(array))
-
-
-def _numbers(environ: Mapping[str, str], *names: str) -> list[int]:
-    values = []
-    for name in names:
-        value = _digits(environ.get(name, ""))
-        if value is None:
-            state = f"is {environ[name]!r}" if name in environ else "is not set"
-            raise _unknown(f"{name} {state}", names[0])
-        values.append(value)
-    return values
-
-
 def _digits(text: str) -> int | None:
     # int() alone takes "+3", "1_000" and Arabic digits
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _unknown(cause: str, variable: str) -> SharedenvError:
-    return SharedenvError(
-        "can't tell which share of the work this array task has",
-        cause=cause,
-        hint=f'--shard "${variable}/N" with N the number of tasks, tasks numbered from 1 to N',
-        exit_code=EXIT_USAGE,
-    )

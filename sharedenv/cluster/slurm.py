@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
@@ -169,6 +171,17 @@ def cancel(jobs: Sequence[str], environ: Mapping[str, str]) -> None:
     done = _call(["scancel", *jobs], environ)
     if done.status != 0 and "Invalid job id" not in done.stderr:
         raise SharedenvError("scancel failed", cause=_words(done), hint="squeue --me", exit_code=EXIT_FAILED)
+
+
+def submitted(job: str, environ: Mapping[str, str], patience: float = 10.0) -> float | None:
+    """When a job was submitted, seconds since the epoch by the controller's clock; None where Slurm doesn't say."""
+    argv = ["squeue", "--noheader", "--all", "--states=all", f"--jobs={job}", "--format=%V"]
+    try:
+        done = _call(argv, {**environ, "TZ": "UTC0"}, patience=patience)
+        times = [calendar.timegm(time.strptime(line.strip(), "%Y-%m-%dT%H:%M:%S")) for line in done.stdout.splitlines()]
+    except (SharedenvError, ValueError):
+        return None
+    return min(times, default=None)  # of a task that was requeued it is later
 
 
 def largest_array(environ: Mapping[str, str]) -> int:

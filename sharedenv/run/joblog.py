@@ -12,7 +12,7 @@ import os
 import shlex
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sharedenv.run.case import Case, Result
@@ -60,25 +60,26 @@ def _spelled(char: str) -> str:
 
 
 class Joblog:
-    """The file. A new run empties it, a resumed one goes on in it, and so do the shares of an array, which may all name one file.
+    """The file. A new run empties it, a resumed one goes on in it, and so do the shares of one list, which may all name one file.
 
-    ``share``: index from 1 and count; the Seq of a share's case is its place in the list of them all, for no two rows to have one.
+    ``place``, of a share: gives for the sequence of a case in it that in the list of all, its Seq, for no two rows to have one.
     """
 
-    def __init__(self, path: str, *, append: bool, share: tuple[int, int] | None = None) -> None:
+    def __init__(self, path: str, *, append: bool, place: Callable[[int], int] | None = None) -> None:
         """Raises OSError."""
-        self._first, self._step = share or (1, 1)
+        self._place = place
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = _open(path, flags if append or share else flags | os.O_TRUNC)
-        with self._alone() if share else contextlib.nullcontext():
+        self._descriptor = _open(path, flags if append or place else flags | os.O_TRUNC)
+        with self._alone() if place else contextlib.nullcontext():
             self._torn = stat.S_ISREG(os.fstat(self._descriptor).st_mode) and not _ends_a_line(path)
             if os.fstat(self._descriptor).st_size == 0:
                 self._write(HEADER)
 
     def append(self, case: Case, result: Result, prepared: Prepared | None) -> None:
         """Writes one line. Raises OSError."""
-        place = self._first + (case.sequence - 1) * self._step
-        self._write(joblog_line(replace(case, sequence=place), result, prepared))
+        if self._place is not None:
+            case = replace(case, sequence=self._place(case.sequence))
+        self._write(joblog_line(case, result, prepared))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

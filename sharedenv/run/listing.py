@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from sharedenv.pool.private import FOLDER
 from sharedenv.run.case import Case, CaseWork
-from sharedenv.run.claims.blocks import FOLDERS
+from sharedenv.run.claims.blocks import CLAIMS, FOLDERS, Block
 from sharedenv.run.journal.owned import open_file, open_owned
 from sharedenv.run.journal.records import decode_plan, encode_plan
 from sharedenv.run.journal.run import Run, readable, root_of, write_to_disk
@@ -53,6 +53,11 @@ def write_list(folder: str, run: Run, cases: Sequence[Case], known: Mapping[Case
 def is_list(folder: str) -> bool:
     """Whether there is a list in a folder."""
     return os.path.exists(os.path.join(folder, _INDEX))
+
+
+def settle_first(folder: str, count: int) -> None:
+    """Closes the first cases of a new list: nobody is to begin them. Raises OSError."""
+    write_to_disk(os.path.join(folder, CLAIMS, "1"), [Block(1, "nobody", 0, 0, count).encode()])
 
 
 def is_joinable(run: Run) -> bool:

@@ -66,6 +66,15 @@ def is_pattern(name: str) -> bool:
     return _MAGIC.search(name) is not None
 
 
+def below_which(argument: str, cwd: str) -> str:
+    """A path in the folder below which lies all that an argument can name: that of a file, or a pattern's up to its first wildcard."""
+    if not _MAGIC.search(argument):
+        return absolute(argument, cwd)
+    names = argument.split("/")
+    first = next(index for index, name in enumerate(names) if _MAGIC.search(name))
+    return absolute("/".join([*names[:first], "x"]), cwd)
+
+
 def natural(name: str) -> tuple[list[str | int], str]:
     """A key to sort names by in which numbers count as numbers: case2 before case10."""
     return [int(part) if part.isdecimal() and part.isascii() else part for part in _DIGITS.split(name)], name

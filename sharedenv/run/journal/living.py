@@ -32,6 +32,11 @@ def forget_living(run: Run) -> None:
         os.unlink(_link(run))
 
 
+def is_noted_living(run: Run) -> bool:
+    """Whether somebody may be at work on it."""
+    return os.path.lexists(_link(run))
+
+
 def living_runs(runs: str) -> list[str]:
     """The names of runs that somebody may be at work on; whether he still is, their sessions tell. ``runs``: the pool's folder of them."""
     try:

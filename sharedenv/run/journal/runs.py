@@ -22,7 +22,7 @@ from sharedenv.run.journal.owned import open_file, open_owned, refuse_folder
 from sharedenv.run.journal.records import encode_line, encode_plan
 from sharedenv.run.journal.run import Asked, Run, readable, root_of, write_to_disk
 from sharedenv.run.journal.standing import stand
-from sharedenv.run.listing import make_listing
+from sharedenv.run.listing import make_listing, settle_first
 from sharedenv.run.workers import DONE
 from sharedenv.start.regular import SMALL, read_bounded
 
@@ -40,15 +40,17 @@ def create_run(
     extra: Mapping[str, Any] | None = None,
     now: float | None = None,
     joinable: bool = False,
+    settled: int = 0,
 ) -> Run:
     """Writes a new run below ``runs`` (the pool's folder of runs) and returns it. Raises OSError when it can't be
     written; nothing of it is left then.
 
-    ``joinable``: workers are to claim the cases, in the order given, whatever their sequences are.
+    ``joinable``: workers are to claim the cases, in the order given, whatever their sequences are; but for the first ``settled``
+    ones, which are another run's.
     """
     make_folders(runs)
     created = file_system_time(runs) if now is None else now
-    keys = sorted({case.key for case in cases})
+    keys = sorted({case.key for case in cases[settled:]})
     asked = Asked(tuple(command), tuple(arguments), cwd, created, len(cases), tuple(keys), dict(extra or {}))
     name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
     staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
@@ -57,6 +59,8 @@ def create_run(
         lines = encode_plan(cases, root_of(staging), arguments, cwd)
         write_to_disk(os.path.join(staging, "plan.jsonl"), make_listing(staging, lines) if joinable else lines)
         write_to_disk(os.path.join(staging, "run.json"), [_encode_asked(asked)])
+        if settled:
+            settle_first(staging, settled)
         for path in (staging, *(os.path.join(staging, file) for file in os.listdir(staging))):
             readable_as(path, runs)
         return Run(_publish(staging, os.path.join(runs, name)), asked)
