@@ -241,3 +241,39 @@ def test_a_job_of_two_nodes_says_that_a_run_uses_one(on: Submitting, command: st
     assert on.cluster.wait_for_end(job) == {job: "COMPLETED"}, output.read_text()
     assert (IDLE in output.read_text()) == told
     assert on.ran() == (cases(1) if "case1" in command else cases(1, 2, 3, 4))
+
+
+#: a case that notes each TERM that it gets, and takes two seconds to end after the first; without one it runs for long
+TERMS = """\
+import os, signal, time
+def note(*_):
+    global until
+    with open("terms", "a") as file:
+        file.write("x")
+    until = min(until, time.time() + 2)
+until = time.time() + 600
+signal.signal(signal.SIGTERM, note)
+open("began", "w").close()
+while time.time() < until:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("way", [(), ("--preload",)])
+def test_scripts_get_one_term_whoever_ends_the_task(on: Submitting, way: tuple[str, ...]) -> None:
+    """At the limit and when it is cancelled Slurm tells every process of a job; a signal for the batch script our process alone."""
+    on.copies(5, [], TERMS)
+    run, job = on.submit("--tasks", "5", "--time", "10", "--grace", "300", *way, "case*/script.py")
+    wait_until(lambda: len(list(on.path.glob("case*/began"))) == 5, "all are at work")
+
+    def term(*tasks: int) -> None:
+        on.cluster.call("scancel", "--batch", "--signal=TERM", *(f"{job}_{task}" for task in tasks))
+        wait_until(lambda: all("nothing more" in on.log(run, job, task) for task in tasks), "they drain")
+
+    term(1, 3, 5)
+    on.cluster.call("scontrol", "update", f"jobid={job}_1", "EndTime=now+2")
+    on.cluster.call("scontrol", "update", f"jobid={job}_2", "EndTime=now+2")
+    on.cluster.call("scancel", f"{job}_3", f"{job}_4")
+    term(5)
+    on.cluster.wait_for_end(job, 240)
+    assert {number: len((on.path / f"case{number}/terms").read_text()) for number in range(1, 6)} == dict.fromkeys(range(1, 6), 1)

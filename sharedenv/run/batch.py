@@ -31,6 +31,7 @@ from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import last_words, telling_line
 from sharedenv.run.wakeup import Wakeup
+from sharedenv.run.witness import Witness
 
 #: no process, descriptor or memory to be had now: wait for one that runs to end
 _CROWDED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -60,6 +61,7 @@ class Batch:
         self._succeeded = 0
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
+        self._witness = Witness(options.hesitation)
         self._crowded = False
         self._reporting = 0  # attempts that are being reported
         self._began: float | None = None
@@ -102,7 +104,7 @@ class Batch:
             wake_promptly()
             calm()
         self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
-        with Wakeup() as wakeup, self._reader:
+        with Wakeup() as wakeup, self._reader, self._witness:
             self._wakeup = wakeup
             for descriptor in self._starter.descriptors():
                 wakeup.watch(descriptor)
@@ -197,8 +199,7 @@ class Batch:
         slot.started()
         self._reader.follow(slot)
         self._observer.started(case, pid, result_follows=self._reporting > 0)
-        if self._began is None:
-            self._began = slot.began
+        self._began = self._began or slot.began
 
     def _not_started(self, case: Case, attempt: int, what: str, error: OSError) -> None:
         if error.errno in _CROWDED and (self._busy or self._leftovers):
@@ -302,18 +303,18 @@ class Batch:
     def _heed(self, number: int) -> None:
         before = self._stopping.stage
         if self._stopping.suspends(number):
-            began = time.monotonic()
-            self._groups.suspend(set(self._slots))
+            stopped = self._groups.suspend(set(self._slots))
             for slot in self._slots.values():
-                slot.deadline += time.monotonic() - began
+                slot.deadline += stopped
             return
         if text := self._stopping.signal(number, len(self._slots)):
             self._observer.notice(text)
         now = time.monotonic()
         if self._stopping.stage is Stage.ENDING and before is not Stage.ENDING:
+            told = self._witness.heard(number)
             for pid, slot in self._slots.items():
                 slot.reason = slot.reason or INTERRUPTED
-                self._groups.end(pid, now)
+                self._groups.end(pid, now, told=told)
             self._groups.end_left_behind(now)
         elif self._stopping.stage is Stage.KILLING:
             self._groups.kill_all(now)

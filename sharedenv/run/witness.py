@@ -1,0 +1,55 @@
+"""Who tells scripts to end: a batch system that ends a job sends TERM to every process of it, and scripts are to get it once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+
+from sharedenv.process import spawn
+
+_WAITS = ("/bin/sh", "-c", "read sharedenv_witness")
+
+
+class Witness:
+    """A process beside the scripts, in a group of its own as they are, which TERM ends: when it has, they have been sent TERM, too.
+
+    A context. ``patience``: seconds between our TERM and that of the others (Slurm signals one process after the other); 0: no batch
+    system is there, and there is no witness.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._pid = 0
+        self._life = self._end = -1  # a pipe that it holds open, and one whose end ends it
+
+    def heard(self, number: int) -> bool:
+        """Whether this signal was TERM and went to the scripts, too; waits until it can tell."""
+        return self._pid > 0 and number == signal.SIGTERM and self._ended(self._patience)
+
+    def __enter__(self) -> Witness:
+        if self._patience:
+            stdin, self._end = os.pipe()
+            self._life, stdout = os.pipe()
+            with contextlib.suppress(OSError):  # no process to be had: then they may be told twice
+                self._pid = spawn(_WAITS, env={}, stdin=stdin, stdout=stdout, stderr=stdout, inherited=())
+            os.close(stdin)
+            os.close(stdout)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pid:
+            if not self._ended(0):
+                os.kill(self._pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):  # whoever waits for orphans has waited for it
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+        if self._patience:
+            os.close(self._end)
+            os.close(self._life)
+
+    def _ended(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._life, 0)  # for POLLHUP
+        return bool(poll.poll(seconds * 1000))
