@@ -97,6 +97,18 @@ def test_a_job_script_that_ends_by_itself_has_run_nothing(on: Submitting) -> Non
     assert "_1.out\n      no licence today\n" in told
 
 
+def test_a_script_that_takes_its_task_down_again_and_again_is_run_last_and_named(on: Submitting) -> None:
+    on.copies(4, [], BODY + 'if os.path.exists("deadly"):\n    os.kill(os.getppid(), 9)\n')
+    (on.path / "case2/deadly").touch()
+    on.call("submit", "--wait", "--tasks", "1", "case*/script.py", status=1)
+    assert on.ran() == cases(1, 2)
+    told = on.call("submit", "--resume", "--wait", "--tasks", "1", status=1).stderr
+    assert (on.path / "ran").read_text().split() == ["case1", "case2", "case3", "case4", "case2"]
+    assert "3 done, 1 interrupted\n" in told
+    assert "warning: took their worker down: case2/script.py (2 times)\n" in told
+    assert "warning: took their worker down: case2/script.py (2 times)\n" in on.call("status").stdout
+
+
 @pytest.mark.parametrize("where", ["", "logs"])
 def test_a_node_that_may_not_write_is_named_with_what_slurm_says(on: Submitting, where: str) -> None:
     """Here a folder is in the place of the output: what the node meets when it opens it is an error, as on a disk that is read-only there."""

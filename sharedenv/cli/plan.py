@@ -80,6 +80,7 @@ def _ordered(work: Work, order: str, console: Console) -> tuple[Case, ...]:
     known = known_durations(work.layout, work.cases) if order == _ORDERS[0] else {}
     if not known:
         return work.cases
-    console.say(f"longest first, by how long {count(len(known), 'script')} took before")
+    if took := sum(seconds > 0 for seconds in known.values()):
+        console.say(f"longest first, by how long {count(took, 'script')} took before")
     return tuple(longest_first(work.cases, known))
 

@@ -16,6 +16,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines
 from sharedenv.report.words import printable, short_path
+from sharedenv.report.workers import downed_lines
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.standing import SUBMITTED
@@ -59,7 +60,10 @@ def _lines(
     run: Run, stands: Standing, console: Console, here: str, style: Callable[[str, str], str]
 ) -> list[str]:
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
-    if found := leftover(run.sessions(), without_result(stands.cases.values(), stands.results)):
+    sessions = run.sessions()
+    warning = style("warning", "warning:")
+    lines += downed_lines(sessions, stands.cases.values(), stands.results, lambda path: short_path(path, here), warning)
+    if found := leftover(sessions, without_result(stands.cases.values(), stands.results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     lines += told_of_sets(run, stands.cases.values(), stands.results, console, style)

@@ -65,17 +65,18 @@ def assignment(run: Run, array: Array, environ: Mapping[str, str], held: Collect
         # what TERM or KILL ended in a start that was cut short was most likely ended with it
         if not result.interrupted and result.signal not in (signal.SIGTERM, signal.SIGKILL)
     }
+    cases = {case.sequence: case for case in run.cases()}
     planned = [
-        replace(case, key=share[case.sequence].key, digest=share[case.sequence].digest)
-        for case in run.cases()
-        if case.sequence in share and case.sequence not in ended
+        replace(cases[sequence], key=one.key, digest=one.digest)
+        for sequence, one in share.items()  # in the order of the array
+        if sequence in cases and sequence not in ended
     ]
     since = array.created
     digests = {case.sequence: digest for case in planned if (digest := edited_digest(case, since))}
-    cases = tuple(replace(case, digest=digests.get(case.sequence, case.digest)) for case in planned)
-    edited = tuple(case for case in cases if case.sequence in digests)
+    left = tuple(replace(case, digest=digests.get(case.sequence, case.digest)) for case in planned)
+    edited = tuple(case for case in left if case.sequence in digests)
     restarts = restarts_of(environ)
-    return Assignment(array, task, writer_of(array, task, restarts), cases, len(share) - len(cases), edited)
+    return Assignment(array, task, writer_of(array, task, restarts), left, len(share) - len(left), edited)
 
 
 def cpus_asked(how: How, environ: Mapping[str, str]) -> int:
