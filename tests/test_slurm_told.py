@@ -232,6 +232,32 @@ def test_status_does_without_a_controller_that_keeps_silent(on: Submitting, tmp_
     assert json.loads(on.call("status", run, "--json", env=silent).stdout)["slurm"]["trouble"] == "no answer within 3 s"
 
 
+def test_status_of_a_run_at_work_does_without_a_controller_too(on: Submitting, tmp_path: Path) -> None:
+    on.copies(3, [], BODY)
+    (on.path / "case2" / "hold").touch()
+    on.submit("--tasks", "1", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "the second case runs")
+    for name in ("squeue", "sacct", "scontrol", "sinfo"):
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 100\n")
+        (tmp_path / name).chmod(0o755)
+    silent = {"PATH": f"{tmp_path}:{on.env['PATH']}"}
+    told = on.call("status", env=silent).stdout
+    assert "3 scripts: 1 done, 1 running, 1 waiting; " in told
+    assert told.count("squeue did not answer, so this is what the run's own files say: no answer within 5 s\n") == 1
+    assert on.call("status", "--list", "succeeded", env=silent).stdout == "case1/script.py\n"
+
+
+@pytest.mark.parametrize("text", ["all.log", "%A.log"])
+def test_a_variable_that_names_one_file_for_all_tasks_is_refused(on: Submitting, text: str) -> None:
+    on.copies(2, [], BODY)
+    variables = {"SBATCH_ERROR": text}
+    told = on.call("submit", "--print", "--tasks", "2", "case*/script.py", env=variables, status=2).stderr
+    assert "all 2 tasks would write into one file\n" in told
+    [again] = re.findall("hint: sharedenv submit … (.*)", told)
+    script = on.call("submit", "--print", "--tasks", "2", *shlex.split(again), "case*/script.py", env=variables).stdout
+    assert script[script.rindex("--error") :].startswith(f"--error={on.path}/{text.removesuffix('.log')}-%a.log\n")
+
+
 IDLE = "warning: this job has 2 nodes, and all the 4 scripts run on this one; on all of them: sharedenv plan, then srun sharedenv join\n"
 
 

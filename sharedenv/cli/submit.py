@@ -182,7 +182,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         account=given["account"],
         memory=given["mem"],
         cpus_per_task=given["cpus_per_task"],
-        more=given["sbatch"],
+        more=(*_error_file(os.environ), *given["sbatch"]),
         setup=given["setup"],
         grace=None if given["margin"] is None else max(1, round(given["margin"])),
     )
@@ -199,6 +199,11 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         verbosity=console.verbosity,
     )
     return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
+
+
+def _error_file(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What a variable says of the one thing that our own options leave to it and that could lose output."""
+    return (f"--error={file}",) if (file := environ.get("SBATCH_ERROR")) else ()
 
 
 def _queued(run: Run) -> tuple[frozenset[int], tuple[Array, ...], frozenset[int]]:
