@@ -74,7 +74,9 @@ def test_a_dependency_that_can_never_be_met_ends_the_run(on: Submitting, way: st
     assert "2 not run: the job that it depends on did not end as --dependency asks\n    case1/script.py, case2/script.py\n" in told
     assert not on.ran()
     [again] = re.findall("to go on: sharedenv (.*)", told)
-    assert "2 to run" in on.call(*again.split(), "--print").stderr
+    goes_on = on.call(*again.split(), "--print")
+    assert "2 to run" in goes_on.stderr
+    assert "--dependency" not in goes_on.stdout
 
 
 @pytest.mark.parametrize("more", [(), ("--build-job",)])

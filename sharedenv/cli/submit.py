@@ -169,10 +169,10 @@ def _tell_nothing(work: Work, asked: Wanted, console: Console) -> int:
 
 
 def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...]:
-    """What an earlier submission gave with --sbatch, without what this command line says anew, and without --hold: it held that job."""
+    """What an earlier submission gave with --sbatch, without what this command line says anew, and without what held that job alone."""
     if "sbatch" in anew:
         return tuple(sbatch)
-    return without(sbatch, {"hold", *(name.replace("_", "-") for name in anew)})
+    return without(sbatch, {"hold", "dependency", *(name.replace("_", "-") for name in anew)})
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
