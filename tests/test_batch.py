@@ -27,6 +27,7 @@ from sharedenv.run.queue import Queue
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
 from sharedenv.run.telling import last_lines
+from sharedenv.run.witness import hesitation
 
 KEY = "k" * 64
 
@@ -343,6 +344,14 @@ def test_a_script_gets_term_once_whoever_sends_it(all_told: bool, house: House) 
     house.run(jobs=1, hesitation=0.5)
     assert house.watcher.outputs[1][0] == b"TERM\n"
     assert set(children()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("SLURM_JOB_ID", 1), ("PBS_JOBID", 1), ("LSB_JOBID", 1), ("SGE_TASK_ID", 1), ("FLUX_JOB_ID", 1), ("SLURM_CONF", 0), ("JOB_ID", 0)],
+)
+def test_where_a_batch_system_may_tell_scripts_itself(name: str, seconds: float) -> None:
+    assert hesitation({"PATH": "/bin", name: "1"}) == seconds
 
 
 def children() -> list[int]:

@@ -33,6 +33,7 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.terms import terms_of
+from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
 _LOOK = 1.0  # seconds between two looks whether a run has ended
@@ -64,7 +65,7 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     terms = terms_of(run.asked.extra)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
     jobs = given["jobs"] or default_jobs(os.environ)
-    manner = Manner(jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])
+    manner = Manner(jobs, given["delay"], hesitation(os.environ), given["takeover"])
     starter = make_starter(screen.say, preload=terms.preload)
     try:
         part = work_on(layout, run, terms, manner, starter, screen)

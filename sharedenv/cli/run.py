@@ -40,6 +40,7 @@ from sharedenv.run.journal.sessions import LOCAL
 from sharedenv.run.journal.shares import array_of, share_of
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.orders import Options
+from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
@@ -221,8 +222,7 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
 
 
 def _options(given: Mapping[str, Any]) -> Options:
-    hesitation = 1.0 if "SLURM_JOB_ID" in os.environ else 0.0
-    return case_terms(given).options(given["jobs"] or default_jobs(os.environ), given["delay"], hesitation)
+    return case_terms(given).options(given["jobs"] or default_jobs(os.environ), given["delay"], hesitation(os.environ))
 
 
 def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None) -> Joblog | None:

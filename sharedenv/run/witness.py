@@ -6,10 +6,19 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Mapping
 
 from sharedenv.process import spawn
 
+#: variables of jobs: of Slurm, PBS and Torque, LSF, Grid Engine, Flux
+_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "FLUX_JOB_ID")
+_HESITATION = 1.0
 _WAITS = ("/bin/sh", "-c", "read sharedenv_witness")
+
+
+def hesitation(environ: Mapping[str, str]) -> float:
+    """Seconds that a batch system may take to tell all processes of the job that these variables are of; 0 where they are of none."""
+    return _HESITATION if any(name in environ for name in _JOBS) else 0.0
 
 
 class Witness:
