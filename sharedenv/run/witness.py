@@ -39,13 +39,20 @@ class Witness:
 
     def __enter__(self) -> Witness:
         if self._patience:
-            stdin, self._end = os.pipe()
-            self._life, stdout = os.pipe()
-            with contextlib.suppress(OSError):  # no process to be had: then they may be told twice
-                self._pid = spawn(_WAITS, env={}, stdin=stdin, stdout=stdout, stderr=stdout, inherited=())
-            os.close(stdin)
-            os.close(stdout)
+            with contextlib.suppress(OSError):  # no process or pipe to be had: then they may be told twice
+                self._start()
         return self
+
+    def _start(self) -> None:
+        stdin, self._end = os.pipe()
+        try:
+            self._life, stdout = os.pipe()
+            try:
+                self._pid = spawn(_WAITS, env={}, stdin=stdin, stdout=stdout, stderr=stdout, inherited=())
+            finally:
+                os.close(stdout)
+        finally:
+            os.close(stdin)
 
     def __exit__(self, *_: object) -> None:
         if self._pid:
@@ -54,9 +61,9 @@ class Witness:
             with contextlib.suppress(ChildProcessError):  # whoever waits for orphans has waited for it
                 os.waitpid(self._pid, 0)
             self._pid = 0
-        if self._patience:
-            os.close(self._end)
-            os.close(self._life)
+        for descriptor in (self._end, self._life):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _ended(self, seconds: float) -> bool:
         poll = select.poll()
