@@ -94,9 +94,8 @@ class Batch:
 
     def counts(self) -> Counts:
         """Where it stands."""
-        done = len(self._results)
-        building = len(self._source.keys)
-        return Counts(self._total, self._succeeded, done - self._succeeded, len(self._slots), building, self._began)
+        failed = len(self._results) - self._succeeded
+        return Counts(self._total, self._succeeded, failed, len(self._slots), len(self._source.keys), self._began)
 
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""
@@ -125,7 +124,7 @@ class Batch:
             if not self._slots and not self._ended and not self._groups.busy and not (self.going and self._source.left):
                 return
             self._observer.tick(self)
-            for number in wakeup.wait(self._patience()):
+            for number in filter(self._witness.is_news, wakeup.wait(self._patience())):  # each is looked at once the one before was heeded
                 self._signal(number)
             if self._reader.alone:
                 self._reader.serve(0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 from collections.abc import Mapping
+from time import monotonic
 
 from sharedenv.process import spawn
 
@@ -31,11 +33,19 @@ class Witness:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._pid = 0
+        self._told = -math.inf  # when `heard` has heard it
         self._life = self._end = -1  # a pipe that it holds open, and one whose end ends it
 
     def heard(self, number: int) -> bool:
         """Whether this signal was TERM and went to the scripts, too; waits until it can tell."""
-        return self._pid > 0 and number == signal.SIGTERM and self._ended(self._patience)
+        if self._pid and number == signal.SIGTERM and self._ended(self._patience):
+            self._told = monotonic()
+            return True
+        return False
+
+    def is_news(self, number: int) -> bool:
+        """Whether this signal is no further TERM just after that: Slurm may warn and end a job in one instant, which asks for no KILL."""
+        return number != signal.SIGTERM or monotonic() - self._told >= self._patience
 
     def __enter__(self) -> Witness:
         if self._patience:
