@@ -59,16 +59,17 @@ def test_what_it_saved(four: Project) -> None:
 def test_how_a_run_on_slurm_stands() -> None:
     """A failure and a dead node among 5,000 cases: the lines of `status`, from places that are made up."""
     (shown,) = [
-        lines for block in blocks(read("cluster"), "console") for command, lines in commands(block) if command == "sharedenv status" and lines
+        lines for block in blocks(read("cluster"), "console") for command, lines in commands(block) if command == "sharedenv status"
     ]
     cases = {number: Case(number, f"case{number}/script.py", key="key") for number in range(1, 5001)}
     failed = Result(7, 1, 0.0, status=1, tail="ValueError: negative density")
-    lost = [12, 28, 44, 60, 76]
+    lost = [12, 28, 44, *range(1000, 1106)]
     logs = [f".sharedenv/runs/20261122-101500/slurm/1/4711_{task}.out" for task in (12, 28, 44, 60, 76)]
     states = {number: CaseState("done") for number in cases}
-    states |= {number: CaseState("interrupted", "its node failed (node3)", lost=True) for number in lost}
+    states |= {number: CaseState("left", "its node failed (node3)", lost=True) for number in lost}
+    states |= {number: CaseState("interrupted", "its node failed (node3)", lost=True) for number in lost[:5]}
     states[7] = CaseState("failed")
-    shown_by = dict(zip(lost, logs, strict=True))
+    shown_by = {number: logs[index % 5] for index, number in enumerate(lost)}
     standing = Standing(states, {7: failed}, cases, ("4711",), (), 0.0, None, logs=shown_by)
     run = Run("/pool/runs/20261122-101500", Asked((), (), None, 0.0, len(cases), ("key",), {}))
     printed = standing_lines(run, standing, str, lambda _, text: text)
