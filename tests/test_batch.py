@@ -27,6 +27,7 @@ from sharedenv.run.queue import Queue
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
 from sharedenv.run.telling import last_lines
+from sharedenv.run.witness import hesitation
 
 KEY = "k" * 64
 
@@ -321,6 +322,42 @@ def test_a_script_that_is_ended_together_with_us_has_not_run(house: House) -> No
     outcome = house.run(jobs=1, hesitation=1.0)
     assert [(result.sequence, result.interrupted) for result, _ in house.watcher.records] == [(1, True)]
     assert ([result.interrupted for result in outcome.results.values()], outcome.left) == ([True], 2)
+
+
+@pytest.mark.parametrize("all_told", [True, False])
+def test_a_script_gets_term_once_whoever_sends_it(all_told: bool, house: House) -> None:
+    """A batch system that ends a job may tell all its processes, or ours alone."""
+
+    class Ending(Watcher):
+        def tick(self, batch: Work) -> None:
+            if batch.counts().running and (house.path / "case1" / "began").exists() and len(self.notices) < 2:
+                for pid in children() if all_told and self.notices else ():
+                    os.kill(pid, signal.SIGTERM)
+                for _ in range(2 if all_told and self.notices else 1):  # Slurm's warning and the end, in one instant
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+    house.add(
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: print('TERM', flush=True))\nopen('began', 'w').close()\n"
+        "end = time.time() + 2\nwhile time.time() < end: time.sleep(0.02)"
+    )
+    house.watcher = Ending()
+    before = set(children())
+    house.run(jobs=1, hesitation=0.5)
+    assert house.watcher.outputs[1][0] == b"TERM\n"
+    assert set(children()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("SLURM_JOB_ID", 1), ("PBS_JOBID", 1), ("LSB_JOBID", 1), ("SGE_TASK_ID", 1), ("FLUX_JOB_ID", 1), ("SLURM_CONF", 0), ("JOB_ID", 0)],
+)
+def test_where_a_batch_system_may_tell_scripts_itself(name: str, seconds: float) -> None:
+    assert hesitation({"PATH": "/bin", name: "1"}) == seconds
+
+
+def children() -> list[int]:
+    """Processes that this one has started and not waited for."""
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
 
 
 def test_a_delay_lies_between_starts(house: House) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Project
 from tests.readme import all_blocks, assert_printed, commands, read
 from tests.slurm import Cluster, wait_until
+from tests.test_docs import assert_test_exists
 
 PAGE = read("cluster")
 
@@ -26,6 +27,8 @@ def test_every_command_on_the_page(project: Project, cluster: Cluster) -> None:
     found = all_blocks(PAGE)
     assert {block.kind for block in found} == {"console", "bash"}
     for block in found:
+        if block.held:
+            continue
         text = block.text
         if block.kind == "console":
             for command, shown in commands(text):
@@ -65,6 +68,41 @@ def test_a_job_script_whose_staging_fails_ends_there(project: Project) -> None:
     done = subprocess.run(["bash", "job"], env=env, cwd=project.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.count("error: ") == 1
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    named = re.findall(r"<!-- (?:held by )?(\w+\.py)::(\w+) -->", PAGE)
+    assert len(named) > 15
+    for file, name in named:
+        assert_test_exists(file, name)
+
+
+#: the options of the recipes, by what their lines begin with, as the manuals have them
+_OPTIONS = {"#PBS": {"-N", "-J", "-l", "-j"}, "#BSUB": {"-J", "-n", "-R", "-W", "-o"}}
+
+
+def test_the_recipes_for_other_schedulers(project: Project, tmp_path: Path) -> None:
+    """None of these schedulers is here: the text is run by a shell, with what each would give it."""
+    project.copies(6, [], "import os, sys; open('../ran', 'a').write('x'); sys.exit(os.path.exists('bad'))")
+    (project.path / "case2/bad").touch()
+    stand_in = tmp_path / "flux"
+    stand_in.write_text('#!/bin/bash\n[ "$1" = submit ] && shift\nwhile [[ $1 == --* ]]; do echo "$1" >>"$0.options"; shift; done\nexec "$@"\n')
+    stand_in.chmod(0o755)
+    env = {**project.env, "PATH": f"{tmp_path}:{project.command}:{project.env['PATH']}", "PBS_O_WORKDIR": str(project.path)}
+    [plan] = [command for block in all_blocks(PAGE) if block.kind == "console" for command, _ in commands(block.text) if "RUN=" in command]
+    recipes = [block.text for block in all_blocks(PAGE) if block.held]
+    assert len(recipes) == 3
+    for text in recipes:
+        for mark, option in re.findall(r"^(#[A-Z]+) (\S+)", text, re.MULTILINE):
+            assert option in _OPTIONS[mark]
+        (project.path / "ran").unlink(missing_ok=True)
+        (project.path / "join.sh").write_text(text)
+        project.shell(f"{plan}; export RUN; bash join.sh || true", env)
+        assert (project.path / "ran").read_text() == "x" * 6
+    assert {line.partition("=")[0] for line in Path(f"{stand_in}.options").read_text().split()} == {"--cc", "--cores-per-task", "--time-limit"}
+    [again] = re.findall(r"`(RUN=\S+ status .*?)`", PAGE)
+    last = project.shell("sharedenv status --all | sed -n 2p", env).split()[0]
+    assert "planned 1 script" in project.shell(f"RUN={last}; {again}", env)
 
 
 def submit_script(text: str, cluster: Cluster, env: dict[str, str], cwd: Path) -> None:

@@ -74,7 +74,9 @@ def test_a_dependency_that_can_never_be_met_ends_the_run(on: Submitting, way: st
     assert "2 not run: the job that it depends on did not end as --dependency asks\n    case1/script.py, case2/script.py\n" in told
     assert not on.ran()
     [again] = re.findall("to go on: sharedenv (.*)", told)
-    assert "2 to run" in on.call(*again.split(), "--print").stderr
+    goes_on = on.call(*again.split(), "--print")
+    assert "2 to run" in goes_on.stderr
+    assert "--dependency" not in goes_on.stdout
 
 
 @pytest.mark.parametrize("more", [(), ("--build-job",)])
@@ -95,6 +97,18 @@ def test_a_job_script_that_ends_by_itself_has_run_nothing(on: Submitting) -> Non
     told = on.call("submit", "--wait", "--tasks", "1", "--setup", "echo no licence today; exit 0", "case*/script.py", status=1).stderr
     assert "2 not run: its task ended without reporting\n" in told
     assert "_1.out\n      no licence today\n" in told
+
+
+def test_a_script_that_takes_its_task_down_again_and_again_is_run_last_and_named(on: Submitting) -> None:
+    on.copies(4, [], BODY + 'if os.path.exists("deadly"):\n    os.kill(os.getppid(), 9)\n')
+    (on.path / "case2/deadly").touch()
+    on.call("submit", "--wait", "--tasks", "1", "case*/script.py", status=1)
+    assert on.ran() == cases(1, 2)
+    told = on.call("submit", "--resume", "--wait", "--tasks", "1", status=1).stderr
+    assert (on.path / "ran").read_text().split() == ["case1", "case2", "case3", "case4", "case2"]
+    assert "3 done, 1 interrupted\n" in told
+    assert "warning: took their worker down: case2/script.py (2 times)\n" in told
+    assert "warning: took their worker down: case2/script.py (2 times)\n" in on.call("status").stdout
 
 
 @pytest.mark.parametrize("where", ["", "logs"])
@@ -220,6 +234,32 @@ def test_status_does_without_a_controller_that_keeps_silent(on: Submitting, tmp_
     assert json.loads(on.call("status", run, "--json", env=silent).stdout)["slurm"]["trouble"] == "no answer within 3 s"
 
 
+def test_status_of_a_run_at_work_does_without_a_controller_too(on: Submitting, tmp_path: Path) -> None:
+    on.copies(3, [], BODY)
+    (on.path / "case2" / "hold").touch()
+    on.submit("--tasks", "1", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1, 2), "the second case runs")
+    for name in ("squeue", "sacct", "scontrol", "sinfo"):
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 100\n")
+        (tmp_path / name).chmod(0o755)
+    silent = {"PATH": f"{tmp_path}:{on.env['PATH']}"}
+    told = on.call("status", env=silent).stdout
+    assert "3 scripts: 1 done, 1 running, 1 waiting; " in told
+    assert told.count("squeue did not answer, so this is what the run's own files say: no answer within 5 s\n") == 1
+    assert on.call("status", "--list", "succeeded", env=silent).stdout == "case1/script.py\n"
+
+
+@pytest.mark.parametrize("text", ["all.log", "%A.log"])
+def test_a_variable_that_names_one_file_for_all_tasks_is_refused(on: Submitting, text: str) -> None:
+    on.copies(2, [], BODY)
+    variables = {"SBATCH_ERROR": text}
+    told = on.call("submit", "--print", "--tasks", "2", "case*/script.py", env=variables, status=2).stderr
+    assert "all 2 tasks would write into one file\n" in told
+    [again] = re.findall("hint: sharedenv submit … (.*)", told)
+    script = on.call("submit", "--print", "--tasks", "2", *shlex.split(again), "case*/script.py", env=variables).stdout
+    assert script[script.rindex("--error") :].startswith(f"--error={on.path}/{text.removesuffix('.log')}-%a.log\n")
+
+
 IDLE = "warning: this job has 2 nodes, and all the 4 scripts run on this one; on all of them: srun --ntasks-per-node=1 sharedenv run\n"
 
 
@@ -242,3 +282,39 @@ def test_a_job_of_two_nodes_says_that_a_run_uses_one(on: Submitting, command: st
     assert on.cluster.wait_for_end(job) == {job: "COMPLETED"}, output.read_text()
     assert (IDLE in output.read_text()) == told
     assert on.ran() == (cases(1) if "case1" in command else cases(1, 2, 3, 4))
+
+
+#: a case that notes each TERM that it gets, and takes two seconds to end after the first; without one it runs for long
+TERMS = """\
+import os, signal, time
+def note(*_):
+    global until
+    with open("terms", "a") as file:
+        file.write("x")
+    until = min(until, time.time() + 2)
+until = time.time() + 600
+signal.signal(signal.SIGTERM, note)
+open("began", "w").close()
+while time.time() < until:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("way", [(), ("--preload",)])
+def test_scripts_get_one_term_whoever_ends_the_task(on: Submitting, way: tuple[str, ...]) -> None:
+    """At the limit and when it is cancelled Slurm tells every process of a job; a signal for the batch script our process alone."""
+    on.copies(5, [], TERMS)
+    run, job = on.submit("--tasks", "5", "--time", "10", "--grace", "300", *way, "case*/script.py")
+    wait_until(lambda: len(list(on.path.glob("case*/began"))) == 5, "all are at work")
+
+    def term(*tasks: int) -> None:
+        on.cluster.call("scancel", "--batch", "--signal=TERM", *(f"{job}_{task}" for task in tasks))
+        wait_until(lambda: all("nothing more" in on.log(run, job, task) for task in tasks), "they drain")
+
+    term(1, 3, 5)
+    on.cluster.call("scontrol", "update", f"jobid={job}_1", "EndTime=now+2")
+    on.cluster.call("scontrol", "update", f"jobid={job}_2", "EndTime=now+2")
+    on.cluster.call("scancel", f"{job}_3", f"{job}_4")
+    term(5)
+    on.cluster.wait_for_end(job, 240)
+    assert {number: len((on.path / f"case{number}/terms").read_text()) for number in range(1, 6)} == dict.fromkeys(range(1, 6), 1)

@@ -9,6 +9,7 @@ from sharedenv.app.work import Work
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.run.case import Case, CaseWork, Result
+from sharedenv.run.downed import downs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 
@@ -16,7 +17,10 @@ _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes i
 
 
 def longest_first(cases: Sequence[Case], known: Mapping[CaseWork, float]) -> list[Case]:
-    """The cases by how long each took before, the longest first; what is not known comes before all, as it may be longer."""
+    """The cases by how long each took before, the longest first; what is not known comes before all, as it may be longer.
+
+    ``known``: see known_durations.
+    """
     return sorted(cases, key=lambda case: -known.get(case.work, float("inf")))
 
 
@@ -47,18 +51,24 @@ def carry_over(work: Work, run: Run) -> None:
 
 
 def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[CaseWork, float]:
-    """Seconds that each of these cases took when it last succeeded, for those of which one of the last runs knows."""
+    """Seconds that each of these cases took when it last succeeded, for those of which one of the last runs knows.
+
+    0 for one that took its worker down since: it is to be the last to do so again.
+    """
     wanted = {case.work for case in cases}
     known: dict[CaseWork, float] = {}
     for run in list_runs(layout.runs)[:_LOOKED_AT]:
         if not wanted:
             break
         try:
-            results = run.results()
+            results, sessions = run.read()
+            down = downs(sessions)
             for case in run.cases():
                 result = results.get(case.sequence)
-                if case.work in wanted and result is not None and result.succeeded and not result.done_before:
-                    known[case.work] = result.seconds
+                if case.work not in wanted or result is None or result.done_before:
+                    continue
+                if result.succeeded or (result.interrupted and case.sequence in down):
+                    known[case.work] = result.seconds if result.succeeded else 0.0
                     wanted.discard(case.work)
         except SharedenvError:
             continue  # a file of it is gone: it knows nothing

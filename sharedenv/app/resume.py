@@ -17,6 +17,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import find_pools, several_pools
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
+from sharedenv.run.downed import downs, safest_first
 from sharedenv.run.journal.choose import Choice, choose, find_most, find_run, has_words, outcomes
 from sharedenv.run.journal.owned import refuse_doubt
 from sharedenv.run.journal.run import Run
@@ -96,7 +97,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     if not wanted.lost_too:
         wanted_cases = [case for case in without_result(choice.cases, results) if case.sequence not in (queued or ())]
         refuse_lost(run, sessions, wanted_cases, found.dead, "run" if queued is None else "submit")
-    cases = tuple(case for case in choice.cases if case.sequence not in (queued or ()))
+    cases = safest_first((case for case in choice.cases if case.sequence not in (queued or ())), downs(sessions))
     resting += choice.resting + lost.resting
     told = f"{len(cases) + (len(lost.cases) if queued is None else 0):,} to run, {resting:,} left as they are"
     if len(cases) < len(choice.cases):

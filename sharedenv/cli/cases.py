@@ -28,6 +28,7 @@ from sharedenv.pool.create import way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
+from sharedenv.report.names import noun_of
 from sharedenv.report.words import count
 from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.filling import before_placeholder, check_placeholders, escaped, filled, has_placeholder
@@ -81,7 +82,8 @@ def ordered(work: Work, order: str, console: Console) -> tuple[tuple[Case, ...],
     known = known_durations(work.layout, work.cases) if order == ORDERS[0] else {}
     if not known:
         return work.cases, known
-    console.say(f"longest first, by how long {count(len(known), 'script')} took before")
+    if took := sum(seconds > 0 for seconds in known.values()):
+        console.say(f"longest first, by how long {count(took, noun_of(work.cases))} took before")
     return tuple(longest_first(work.cases, known)), known
 
 

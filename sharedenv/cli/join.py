@@ -37,6 +37,7 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
 from sharedenv.run.needs import Worker
+from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
 _LOOK = 1.0  # seconds between two looks whether a run has ended
@@ -83,7 +84,7 @@ def take_part(layout: Layout, run: Run, given: Mapping[str, Any], console: Conso
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
     worker = Worker(given["jobs"], default_jobs(os.environ), os.environ)
     allotment = allot(worker, terms.needs, console.warn, several=True)
-    manner = Manner(allotment.jobs, given["delay"], 1.0 if "SLURM_JOB_ID" in os.environ else 0.0, given["takeover"])
+    manner = Manner(allotment.jobs, given["delay"], hesitation(os.environ), given["takeover"])
     starter = make_starter(screen.say, preload=terms.preload)
     try:
         part = work_on(layout, run, listed, manner, starter, allotment.places, screen, worker_name(listed))

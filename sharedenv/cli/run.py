@@ -45,6 +45,7 @@ from sharedenv.run.make_starter import make_starter
 from sharedenv.run.needs import Worker
 from sharedenv.run.node import beside
 from sharedenv.run.orders import Options
+from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
@@ -249,8 +250,7 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
 
 
 def _options(given: Mapping[str, Any], jobs: int) -> Options:
-    hesitation = 1.0 if "SLURM_JOB_ID" in os.environ else 0.0
-    return case_terms(given).options(jobs, given["delay"], hesitation)
+    return case_terms(given).options(jobs, given["delay"], hesitation(os.environ))
 
 
 def _allot(given: Mapping[str, Any], console: Console, *, dry: bool = False) -> Allotment:

@@ -16,7 +16,7 @@ from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines
 from sharedenv.report.words import printable, short_path
-from sharedenv.report.workers import worker_lines
+from sharedenv.report.workers import downed_lines, worker_lines
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.standing import SUBMITTED
@@ -61,6 +61,8 @@ def _lines(
 ) -> list[str]:
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
     lines += worker_lines(stands.sessions, stands.cases, time.time(), lambda path: short_path(path, here))
+    warning = style("warning", "warning:")
+    lines += downed_lines(stands.sessions, stands.cases.values(), stands.results, lambda path: short_path(path, here), warning)
     if found := leftover(stands.sessions, without_result(stands.cases.values(), stands.results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))

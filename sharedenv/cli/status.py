@@ -26,7 +26,7 @@ from sharedenv.report.standing import case_values, failure_values, head_lines, l
 from sharedenv.report.summary import interrupted, summarize, summary_lines
 from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
-from sharedenv.report.workers import worker_lines, worker_values
+from sharedenv.report.workers import downed_lines, downed_values, worker_lines, worker_values
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.owned import doubt_error, find_doubt
 from sharedenv.run.journal.run import Run
@@ -129,6 +129,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "failures": failure_values(cases, results),
         "interrupted": case_values(interrupted(cases, results)),
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
+        "downed": downed_values(sessions, cases, results),
         "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
@@ -192,6 +193,7 @@ def tell_run(layout: Layout, run: Run, console: Console) -> bool:
     lines = head_lines(run, standing, now, style)
     lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
     lines += worker_lines(sessions, {case.sequence: case for case in cases}, now, lambda path: short_path(path, here))
+    lines += downed_lines(sessions, cases, results, lambda path: short_path(path, here), style("warning", "warning:"))
     lines += pace_lines(standing, results, now) if standing.alive else []
     if found := leftover(sessions, without_result(cases, results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")

@@ -210,10 +210,10 @@ def _tell_nothing(work: Work, asked: Wanted, console: Console) -> int:
 
 
 def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...]:
-    """What an earlier submission gave with --sbatch, without what this command line says anew, and without --hold: it held that job."""
+    """What an earlier submission gave with --sbatch, without what this command line says anew, and without what held that job alone."""
     if "sbatch" in anew:
         return tuple(sbatch)
-    return without(sbatch, {"hold", *(name.replace("_", "-") for name in anew)})
+    return without(sbatch, {"hold", "dependency", *(name.replace("_", "-") for name in anew)})
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
@@ -223,7 +223,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         account=given["account"],
         memory=given["mem"],
         cpus_per_task=_cpus_per_task(given),
-        more=given["sbatch"],
+        more=(*_error_file(os.environ), *given["sbatch"]),
         setup=given["setup"],
         grace=None if given["margin"] is None else max(1, round(given["margin"])),
     )
@@ -262,6 +262,11 @@ def _cpus_per_task(given: Mapping[str, Any]) -> int | None:
             hint=f"--cpus-per-task {each * jobs}",
         )
     return asked
+
+
+def _error_file(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What a variable says of the one thing that our own options leave to it and that could lose output."""
+    return (f"--error={file}",) if (file := environ.get("SBATCH_ERROR")) else ()
 
 
 @frozen

@@ -92,7 +92,7 @@ def arguments(job: Job) -> tuple[str, ...]:
     options = job.options
     more = _asked(options)
     if job.tasks is not None and job.tasks > 1:
-        for option in more:
+        for option in {option.name: option for option in more}.values():  # of several that say one thing, sbatch takes the last
             _refuse_one_file(option, job.tasks)
     if job.tasks is None:  # the output of the job that builds is looked for in its folder
         more = [option for option in more if option.name not in _FILES]

@@ -23,7 +23,7 @@ from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, c
 from sharedenv.start.regular import open_regular
 from sharedenv.values import frozen
 
-_SOON = 10.0  # seconds that squeue has for who only looks
+_SOON = 5.0  # seconds that squeue has for who only looks: the journal knows nearly all
 _NODE_FAIL = "NODE_FAIL"
 _OVER = 3.0  # and where all tasks have said how they ended: it can add a word only
 

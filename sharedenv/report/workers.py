@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sharedenv.report.names import case_name
-from sharedenv.report.words import count, duration
-from sharedenv.run.case import Case
+from sharedenv.report.words import count, duration, printable
+from sharedenv.run.case import Case, Result
+from sharedenv.run.downed import AGAIN, Downs, downs
 from sharedenv.run.journal.sessions import SessionState, is_worker
 
 _SHOWN = 20  # workers at work, each on a line of its own
@@ -43,6 +44,41 @@ def worker_values(sessions: Iterable[SessionState]) -> list[dict[str, Any]]:
         for session in sessions
         if is_worker(session.writer)
     ]
+
+
+def downed_lines(
+    sessions: Iterable[SessionState], cases: Iterable[Case], results: Mapping[int, Result], name: Callable[[str], str], warning: str
+) -> list[str]:
+    """The scripts without success that were at work again and again when a worker died. ``warning``: what a line begins with."""
+    found = {case: down for case, down in _downed(sessions, cases, results) if down.times >= AGAIN}
+    said = {
+        "took their worker down": [case for case, down in found.items() if down.alone],
+        "at work beside others when their worker died": [case for case, down in found.items() if not down.alone],
+    }
+    lines = []
+    for text, some in said.items():
+        named = ", ".join(f"{printable(name(case.script))} ({found[case].times:,} times)" for case in some[:_NAMED])
+        more = f" and {len(some) - _NAMED:,} more" if len(some) > _NAMED else ""
+        lines += [f"{warning} {text}: {named}{more}"] if some else []
+    return lines
+
+
+def downed_values(sessions: Iterable[SessionState], cases: Iterable[Case], results: Mapping[int, Result]) -> list[dict[str, Any]]:
+    """The same for a JSON document, with those of which it is known once."""
+    return [
+        {"sequence": case.sequence, "script": case.script, "arguments": case.arguments, "times": down.times, "alone": down.alone}
+        for case, down in _downed(sessions, cases, results)
+    ]
+
+
+def _downed(
+    sessions: Iterable[SessionState], cases: Iterable[Case], results: Mapping[int, Result]
+) -> Iterator[tuple[Case, Downs]]:
+    found = downs(sessions)
+    for case in cases if found else ():
+        result = results.get(case.sequence)
+        if (down := found.get(case.sequence)) and not (result is not None and result.succeeded):
+            yield case, down
 
 
 def _where(session: SessionState) -> str:

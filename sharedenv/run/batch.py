@@ -35,6 +35,7 @@ from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared, Starter
 from sharedenv.run.telling import last_words, telling_line
 from sharedenv.run.wakeup import Wakeup
+from sharedenv.run.witness import Witness
 
 _MANY = 100  # cases: from so many on a word with the scheduler pays; of those that are done already, so many are passed over in one go
 _TICK = 0.5  # seconds between looks at the display, when nothing else happens
@@ -61,6 +62,7 @@ class Batch:
         self._succeeded = self._done_before = 0
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
+        self._witness = Witness(options.hesitation)
         self._crowded = False
         self._reporting = 0  # attempts that are being reported
         self._began: float | None = None
@@ -104,7 +106,7 @@ class Batch:
             wake_promptly()
             calm()
         self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
-        with Wakeup() as wakeup, self._reader:
+        with Wakeup() as wakeup, self._reader, self._witness:
             self._wakeup = wakeup
             for descriptor in self._starter.descriptors():
                 wakeup.watch(descriptor)
@@ -125,7 +127,7 @@ class Batch:
             if not self._slots and not self._ended and not self._groups.busy and not (self.going and self._source.left):
                 return
             self._observer.tick(self)
-            for number in wakeup.wait(self._patience()):
+            for number in filter(self._witness.is_news, wakeup.wait(self._patience())):  # each is looked at once the one before was heeded
                 self._signal(number)
             if self._reader.alone:
                 self._reader.serve(0)
@@ -322,9 +324,10 @@ class Batch:
             self._observer.notice(text)
         now = time.monotonic()
         if self._stopping.stage is Stage.ENDING and before is not Stage.ENDING:
+            told = self._witness.heard(number)
             for pid, slot in self._slots.items():
                 slot.reason = slot.reason or INTERRUPTED
-                self._groups.end(pid, now)
+                self._groups.end(pid, now, told=told)
             self._groups.end_left_behind(now)
         elif self._stopping.stage is Stage.KILLING:
             self._groups.kill_all(now)

@@ -22,13 +22,14 @@ class Groups:
         self._left_behind: set[int] = set()
         self._below: dict[int, set[int]] = {}  # leader that is a launcher → groups of what it has started
 
-    def end(self, group: int, now: float) -> None:
+    def end(self, group: int, now: float, *, told: bool = False) -> None:
         """TERM now (CONT too: a stopped process could not answer), KILL after the grace; the same for the groups that
-        its leader's children have made for themselves.
+        its leader's children have made for themselves. ``told``: somebody has sent them TERM already.
         """
         for one in (group, *_groups_below(group)):
             if one not in self._ending and one not in self._killed:
-                send(one, signal.SIGTERM)
+                if not told:
+                    send(one, signal.SIGTERM)
                 send(one, signal.SIGCONT)
                 self._ending[one] = now + self._grace
 
@@ -96,7 +97,7 @@ class Groups:
         return _POLL if self._killed else min(_POLL * 4, max(0.0, min(self._ending.values(), default=now) - now))
 
     def suspend(self, groups: set[int]) -> float:
-        """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg). For how many seconds that was."""
+        """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg). Seconds for which they stood still."""
         began = monotonic()
         groups = groups | self._ending.keys()
         for group in groups:
