@@ -42,7 +42,8 @@ def old(project: Project) -> Project:
         if path.is_file() and path.name != "script":
             copy = run / path.relative_to(OLD)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(re.sub("@[A-Z]+@", lambda match: found[match[0]], path.read_text()))
+            written = shlex.quote if path.suffix == ".sh" else str
+            copy.write_text(re.sub("@[A-Z]+@", lambda match: written(found[match[0]]), path.read_text()))  # noqa: B023 - called at once
             os.utime(copy, (1796043299, 1796043299))
     project.env.pop("PYTHONPATH")  # a job has none of ours
     return project

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import Project, opened
 from tests.faults import image, mounted, require, run
 from tests.wheels import make_wheel
 
@@ -117,9 +117,10 @@ def backdate(project: Project) -> Path:
 
 def put(path: Path, data: bytes) -> None:
     """Other content in a file of an environment, whose old content is uv's cache too."""
-    path.unlink()
-    path.write_bytes(data)
-    path.chmod(0o644)
+    with opened(path.parent):
+        path.unlink()
+        path.write_bytes(data)
+        path.chmod(0o644)
 
 
 @pytest.mark.parametrize("data", [b"", b"VERS", b"V" * 4096], ids=["empty", "cut", "filled up"])

@@ -6,7 +6,7 @@ import json
 import signal
 from pathlib import Path
 
-from tests.conftest import Project
+from tests.conftest import Project, opened
 from tests.faults import preloaded, wait_for
 from tests.test_held import index, purge
 from tests.test_sets import BODY, NO_LINK, fail, kept, seen
@@ -77,7 +77,8 @@ def test_a_worker_who_finds_no_environment_with_the_set_says_so_with_one_command
     run = planned(project)
     project.call("build", "--upgrade", "case1/script.py")
     old = min(project.environments, key=lambda path: int(path.name[13:]))
-    (old / "sharedenv.json").unlink()
+    with opened(old):
+        (old / "sharedenv.json").unlink()
     told = project.call("join", run, status=3).stderr
     assert f"versions have moved since run {run} began, and no environment has those that it began with" in told
     assert "a worker builds none" in told and f"hint: sharedenv run --resume --upgrade --run-id {run}\n" in told

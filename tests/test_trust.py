@@ -405,7 +405,9 @@ while os.getppid() == parent:
 
 
 @pytest.mark.root
+@pytest.mark.root
 def test_the_pool_of_somebody_trusted_is_not_the_only_one(project: Project) -> None:
+    require("setpriv")
     project.script("s.py", ["alpha"])
     project.call("build", "s.py")
     project.script("t.py", ["beta"])
