@@ -70,7 +70,8 @@ def test_nor_does_it_in_a_capture(project: Project) -> None:
 #: leaves a process that runs this and has the script's outputs
 LEAVES = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {!r}])\nprint('main')\n"
 #: what such a process may do first
-WHEN = "import os, time\nwhile not os.path.exists({!r}): time.sleep(0.01)\n"
+#: waits for a file, or for the end of the test, which takes the folder along
+WHEN = "import os, time\nwhile os.path.isdir(os.path.dirname({0!r})) and not os.path.exists({0!r}): time.sleep(0.01)\n"
 
 
 def test_what_comes_soon_after_the_end_is_part_of_the_output(house: House) -> None:
