@@ -12,6 +12,7 @@ import click
 
 from sharedenv.app.project import trusted
 from sharedenv.cli.options import runs
+from sharedenv.cli.queued import cancel_jobs
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
@@ -85,6 +86,7 @@ def _cancel(run: Run, console: Console) -> int:
 
 def _cancel_local(run: Run, console: Console) -> int:
     stopped = _stop_workers(run, console)
+    stopped |= cancel_jobs(run, console)  # after the list is closed to workers: one that is told so late begins nothing
     alive = [session.owner for session in living(run.sessions()) if session.owner]
     if not alive:
         if not _cancel_leftover(run, "run", console) and not stopped:
@@ -107,7 +109,8 @@ def _cancel_local(run: Run, console: Console) -> int:
         look = console.in_pool(f"sharedenv status {run.id}")
         console.say(f"run {run.id} is ending: process {', '.join(left)} waits for its scripts; {look}")
     else:
-        console.say(f"run {run.id} has ended; to go on: {console.in_pool(f'sharedenv run --resume --run-id {run.id}')}")
+        command = "submit" if run.asked.extra.get("slurm") else "run"
+        console.say(f"run {run.id} has ended; to go on: {console.in_pool(f'sharedenv {command} --resume --run-id {run.id}')}")
     return 0
 
 

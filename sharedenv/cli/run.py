@@ -52,7 +52,7 @@ _ONCE = frozenset({
     "from_file", "null", "cwd", "joblog", "resume", "retry_failed", "run_id", "upgrade", "array", "shard", "dry_run", "fail_fast",
     "lost_too", "insist",
 })
-_JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
+_JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, NSLOTS, or the CPUs this process may use]"
 
 
 @contrary("array", "shard", why="both name a share")

@@ -20,17 +20,20 @@ from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script
 from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import case_options, choose_sets, create_journal, resume_options, wanted
-from sharedenv.cli.given import all_given, inherit, repeated
+from sharedenv.cli.given import Inherited, all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
+from sharedenv.cli.schedulers import SCHEDULERS, scheduler_here, scheduler_of
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
+from sharedenv.cli.submit_workers import submit_workers
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.cluster.packing import Packing
 from sharedenv.cluster.sbatch import Options, log_path, script_text, without
+from sharedenv.cluster.scheduler import SLURM
 from sharedenv.cluster.status import standing
 from sharedenv.cluster.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
@@ -70,6 +73,8 @@ class Lines(click.types.StringParamType):
 @option("--mem", metavar="SIZE", help="Memory of a task, as sbatch takes it.")
 @option("--cpus-per-task", "-c", type=click.IntRange(min=1), metavar="N", help="CPUs of a task. [default: 1]")
 @option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
+@option("--qsub", type=Lines(), multiple=True, metavar="OPT", help="An option of Grid Engine's qsub, such as '-l h_vmem=4G'.")
+@option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Whose queue it goes to. [default: the one that is here]")
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
 @option("--margin", type=duration, metavar="TIME", help="Start nothing more this long before the time limit.")
 @option("--jobs", "-j", type=Jobs(), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
@@ -83,7 +88,7 @@ class Lines(click.types.StringParamType):
 @build_options
 @click.pass_context
 def submit(context: click.Context, /, selection: Selection, build_options: BuildOptions, **given: Any) -> int:
-    """Submit a Slurm array job over the scripts, many to a task.
+    """Submit an array job over the scripts, many to a task, to Slurm or Grid Engine.
 
     Builds what is missing first. Prints the run's name; `sharedenv status` says where it stands.
     """
@@ -91,19 +96,21 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     here = current_folder(os.environ)
     again = given["resume"] or given["retry_failed"]
     asked = wanted(selection, script_arguments(context), given, here)
+    found = earlier_run(console.pool, asked, here) if again else None
+    own = inherit(context, found.run, selection, build_options, given) if found else Inherited(selection, build_options, given)
+    scheduler = scheduler_of(found.run, given["scheduler"]) if found else scheduler_here(given["scheduler"], os.environ)
+    if scheduler is not SLURM:
+        return submit_workers(found, asked, own, repeated(context, _ONCE), scheduler, here, console)
+    given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))} if found else given
+    order = _order(given, here, console)
     number, queued, cut_off = 1, tuple[Array, ...](), frozenset[int]()
-    if again:
-        found = earlier_run(console.pool, asked, here)
+    if found:
         _refuse_joinable(found.run)
         number = next_number(found.run.path)
-        own = inherit(context, found.run, selection, build_options, given)
-        selection, build_options = own.selection, own.build_options
-        given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))}
-        order = _order(given, here, console)
         sequences, queued, cut_off = _queued(found.run)
-        work = choose_sets(resumed_work(found, replace(asked, selection=selection), sequences), build_options, given, console, sequences)
+        resumed = resumed_work(found, replace(asked, selection=own.selection), sequences)
+        work = choose_sets(resumed, own.build_options, given, console, sequences)
     else:
-        order = _order(given, here, console)
         work = new_work(console.pool, asked, here)
         look_beside(work, console, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else cut_off, here, console)
@@ -116,8 +123,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
         return 0
     if given["no_build"]:
-        require_all(work, strict=build_options.strict)
-    elif not given["build_job"] and build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
+        require_all(work, strict=own.build_options.strict)
+    elif not given["build_job"] and build_and_tell(work.project, work.needed, own.build_options, 2, console)[1]:
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:
@@ -126,7 +133,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         _make_archives(work, console)
     run = work.run or create_journal(work, asked, {"slurm": True, "again": repeated(context, _ONCE)})
     if given["build_job"]:
-        order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
+        order = replace(order, build=_build_command(work, own.selection.python, own.build_options), missing=_missing(work))
     array = _submit(work, run, number, tasks, order, console)
     told = f"{count(len(work.cases), 'script')} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
@@ -176,6 +183,8 @@ def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
+    if given["qsub"]:
+        raise SharedenvError("--qsub is not for Slurm", hint="sharedenv submit --sbatch OPT …", exit_code=EXIT_USAGE)
     options = Options(
         time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],

@@ -1,0 +1,238 @@
+"""`sharedenv submit` where a run's cases are not dealt out: an array of tasks that each join the run, on the scheduler it is handed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sharedenv.app.execute import require_all
+from sharedenv.app.plan import known_durations, longest_first
+from sharedenv.app.resume import Earlier, resumed_work
+from sharedenv.app.sets import put_down_all
+from sharedenv.app.work import Wanted, Work, new_work, remember_all
+from sharedenv.build.options import BuildOptions
+from sharedenv.cli.beside import look_beside
+from sharedenv.cli.building import build_and_tell
+from sharedenv.cli.cases import case_terms, choose_sets, create_journal
+from sharedenv.cli.given import Inherited
+from sharedenv.cli.outputs import check_outputs
+from sharedenv.cli.queued import queue_of, refuse_waiting, stuck_lines
+from sharedenv.cli.scripts import in_pool_of, make_pool, tell_strays, warned
+from sharedenv.cli.status import tell_run
+from sharedenv.cluster.packing import Limits, Packing, count_tasks
+from sharedenv.cluster.sbatch import Options
+from sharedenv.cluster.scheduler import Scheduler, Unclear
+from sharedenv.cluster.submissions import Order, Submission, array_job, hand_in, next_path
+from sharedenv.cluster.submit import own_python
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
+from sharedenv.pool.layout import Layout
+from sharedenv.pool.missing import look_up_all
+from sharedenv.report.console import Console
+from sharedenv.report.words import count, printable, short_path
+from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.list_end import not_begun
+from sharedenv.run.journal.living import note_living
+from sharedenv.run.journal.run import Run
+from sharedenv.run.listing import waits_for_workers
+from sharedenv.run.terms import Terms
+
+#: options of submit that say nothing here → what does
+_INSTEAD = {
+    "sbatch": "sharedenv submit --qsub '-l mem_free=4G' …",
+    "stage": "sharedenv submit … without --stage: the environments are read from the pool",
+    "build_job": "sharedenv build …, in a job of its own; then sharedenv submit --no-build …",
+}
+_LOOK = (1.0, 15.0)  # seconds between looks at the queue: at first, and in the end
+
+
+def submit_workers(
+    found: Earlier | None, asked: Wanted, own: Inherited, words: list[str], scheduler: Scheduler, here: str, console: Console
+) -> int:
+    """Submits workers for a new run, or for the one ``found``; ``own``: options, ``words``: what --resume takes over. The exit status."""
+    for name, instead in _INSTEAD.items():
+        if own.given[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise SharedenvError(f"{option} is not for {scheduler.title}", hint=instead, exit_code=EXIT_USAGE)
+    if found is None:
+        return _submit_new(asked, own, words, scheduler, here, console)
+    run, given = found.run, own.given
+    if queued := [each.submission.job for each in queue_of(run, os.environ) if each.live]:
+        console.say(f"nothing to submit: job {', '.join(queued)} of run {run.id} is in the queue still")
+        return _wait(found.layout, run, console) if given["wait"] else 0
+    if waits_for_workers(run) and not given["retry_failed"]:
+        return _submit_more(found, given, scheduler, here, console)
+    work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), own.build_options, given, console)
+    return _submit_shares(work, given, own.build_options, scheduler, here, console)
+
+
+def _submit_new(asked: Wanted, own: Inherited, words: list[str], scheduler: Scheduler, here: str, console: Console) -> int:
+    """Plans a run, and submits workers for it."""
+    given = own.given
+    work = new_work(console.pool, asked, here)
+    look_beside(work, console, insist=given["insist"])
+    if not given["insist"]:
+        refuse_waiting(work)
+    tell_strays(work.project, console)
+    warned(work.plan, console)
+    check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
+    order = _order(len(work.cases), given, scheduler, here)
+    if given["print_only"]:
+        return _print(work.layout, os.path.join(work.layout.runs, "RUN"), ("join", "RUN"), order, scheduler, console)
+    if not _built(work, given, own.build_options, console):
+        return EXIT_BUILD
+    make_pool(work.layout, console)
+    if not given["no_build"]:
+        remember_all(work)
+    extra = {"slurm": True, "again": words, "terms": case_terms(given).record()}
+    run = create_journal(work, asked, extra, ordered=longest_first(work.cases, known_durations(work.layout, work.cases)))
+    try:
+        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+        submission = hand_in(run, scheduler, _command(work.layout, given, "join", run.id), order, os.environ, console.say)
+    except Unclear as error:  # the job may be in the queue, and needs the run
+        again = f"sharedenv submit --resume --run-id {run.id}"
+        error.cause = f"{error.cause}\nrun {run.id} is kept; if the job is not in the queue: {again}"
+        raise
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return _told(work.layout, run, submission, len(work.cases), given, scheduler, here, console)
+
+
+def _submit_more(found: Earlier, given: Mapping[str, Any], scheduler: Scheduler, here: str, console: Console) -> int:
+    """Submits workers for what nobody has begun of a run."""
+    run, layout = found.run, found.layout
+    left = not_begun(DiskFolder(run.path), run.asked.count)
+    order = _order(left, given, scheduler, here)
+    console.say(f"going on with run {run.id}: {count(left, 'script')} not begun")
+    if given["print_only"]:
+        return _print(layout, run.path, ("join", run.id), order, scheduler, console)
+    submission = hand_in(run, scheduler, _command(layout, given, "join", run.id), order, os.environ, console.say)
+    return _told(layout, run, submission, left, given, scheduler, here, console)
+
+
+def _submit_shares(
+    work: Work, given: Mapping[str, Any], build_options: BuildOptions, scheduler: Scheduler, here: str, console: Console
+) -> int:
+    """Submits tasks that share out what failed or was lost of a run, whose list they close: no worker may begin it again."""
+    run = work.run
+    assert run is not None
+    if work.planned:
+        what = f"run {run.id} is one of workers, and takes no more scripts: {count(len(work.planned), 'script')} of these are new to it"
+        raise SharedenvError(what, hint="sharedenv submit SCRIPT…, which is a run of its own")
+    for note in work.notes:
+        console.say(note)
+    for case in work.settled:
+        console.say(f"gone: {printable(short_path(case.script, here))}")
+    if not work.cases:
+        console.say("nothing to submit")
+        return 0
+    order = _order(len(work.cases), given, scheduler, here)
+    flag = "--retry-failed" if given["retry_failed"] else "--resume"
+    words = ("run", "--array", flag, "--run-id", run.id, "--no-build", *_term_words(case_terms(given)), "-0", "--from-file")
+    if given["print_only"]:
+        return _print(work.layout, run.path, (*words, "LIST"), order, scheduler, console)
+    if not _built(work, given, build_options, console):
+        return EXIT_BUILD
+    scripts = dict.fromkeys(case.script for case in work.cases)
+    submission = hand_in(run, scheduler, _command(work.layout, given, *words), order, os.environ, console.say, scripts)
+    return _told(work.layout, run, submission, len(work.cases), given, scheduler, here, console)
+
+
+def _order(cases: int, given: Mapping[str, Any], scheduler: Scheduler, here: str) -> Order:
+    """What is asked of the scheduler for so many cases. Raises SharedenvError."""
+    options = Options(
+        time=given["time"],
+        partition=given["partition"],
+        account=given["account"],
+        memory=given["mem"],
+        cpus_per_task=given["cpus_per_task"],
+        more=given["qsub"],
+        setup=given["setup"],
+        grace=None if given["margin"] is None else max(1, round(given["margin"])),
+    )
+    cpus = scheduler.count_cpus(options.partition, os.environ)
+    slots = None if cpus is None else max(1, cpus // (options.cpus_per_task or 1))
+    if slots is not None and given["max_running"] is not None:
+        slots = min(slots, given["max_running"])
+    largest = scheduler.largest_array(os.environ)
+    limits = Limits(slots, largest, f"the largest array of this {scheduler.title} has {largest:,} tasks")
+    width = given["jobs"] or options.cpus_per_task or 1
+    tasks = count_tasks(cases, width, Packing(given["tasks"], given["per_task"]), limits)
+    return Order(scheduler.completed(options, os.environ), tasks, here, given["max_running"])
+
+
+def _command(layout: Layout, given: Mapping[str, Any], command: str, *words: str) -> tuple[str, ...]:
+    jobs = (f"--jobs={given['jobs']}",) if given["jobs"] else ()
+    return own_python("sharedenv.entry", "--pool", layout.path, command, *jobs, *words)
+
+
+def _term_words(terms: Terms) -> tuple[str, ...]:
+    """What `run` is told of how cases are run: of a run that was submitted it takes nothing over."""
+    valued = {"timeout": terms.timeout, "grace": terms.grace, "retries": terms.tries, "capture": terms.capture, "threads": terms.threads}
+    words = [f"--{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in valued.items() if value is not None]
+    flags = {"--fail-fast": terms.fail_fast, "--preload": terms.preload}
+    return (*words, *(option for option, on in flags.items() if on))
+
+
+def _built(work: Work, given: Mapping[str, Any], build_options: BuildOptions, console: Console) -> bool:
+    """Whether all environments are there, built now where that is allowed. Raises SharedenvError."""
+    if given["no_build"]:
+        require_all(work, strict=build_options.strict)
+        return True
+    return not build_and_tell(work.project, work.needed, build_options, 2, console)[1]
+
+
+def _print(layout: Layout, run: str, words: Iterable[str], order: Order, scheduler: Scheduler, console: Console) -> int:
+    """The job script, with words in capitals for what only a submission can know."""
+    job = array_job(next_path(run), own_python("sharedenv.entry", "--pool", layout.path, *words), order)
+    console.result(scheduler.script_text(job).rstrip("\n"))
+    return 0
+
+
+def _told(
+    layout: Layout,
+    run: Run,
+    submission: Submission,
+    cases: int,
+    given: Mapping[str, Any],
+    scheduler: Scheduler,
+    here: str,
+    console: Console,
+) -> int:
+    """Says what was submitted, and waits for its end where that was asked; the exit status."""
+    note_living(run)
+    workers = count(submission.tasks, "worker")
+    console.say(f"submitted {count(cases, 'script')} for {workers}, job {submission.job} of {scheduler.title}: run {run.id}")
+    logs = os.path.join(submission.path, f"{submission.job}.*.out")
+    console.say(f"what they print: {printable(short_path(logs, here))}")
+    if not given["wait"]:
+        console.say(f"where it stands: {in_pool_of(layout, f'sharedenv status {run.id}', console)}")
+    console.result(run.id)
+    return _wait(layout, run, console) if given["wait"] else 0
+
+
+def _wait(layout: Layout, run: Run, console: Console) -> int:
+    """Until the queue has nothing more of a run; then tells how it ended. Ctrl-C leaves the jobs."""
+    try:
+        _follow(run, console)
+    except KeyboardInterrupt:
+        look, end = (console.in_pool(f"sharedenv {command} {run.id}") for command in ("status", "cancel"))
+        console.say(f"run {run.id} goes on; where it stands: {look}; to end it: {end}")
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if tell_run(layout, run, console, console.say) else 0
+
+
+def _follow(run: Run, console: Console) -> None:
+    pause, told = _LOOK[0], set[str]()
+    queue = queue_of(run, os.environ)
+    while any(each.live for each in queue):
+        for line in [line for each in queue for line in stuck_lines(each) if line not in told]:
+            told.add(line)
+            console.warn(line)
+        time.sleep(pause)
+        pause = min(_LOOK[1], pause * 1.5)
+        queue = queue_of(run, os.environ)
