@@ -23,7 +23,8 @@ import pytest
 from tests.slurm import wait_until
 
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-_PROGRAMS = ("sge_qmaster", "sge_execd", "qsub", "qstat", "qdel", "qconf", "unshare", "nsenter", "ip")
+_COMMANDS = ("qsub", "qstat", "qdel", "qconf", "qacct", "qmod")
+_PROGRAMS = ("sge_qmaster", "sge_execd", *_COMMANDS, "unshare", "nsenter", "ip")
 _DEBIAN = Path("/usr/share/gridengine")
 _LIBRARY = "/usr/lib/gridengine"
 
@@ -67,13 +68,13 @@ _QUEUE = {
     "notify": "00:00:10",
 }
 _ENVIRONMENT = """\
-pe_name {name}
+pe_name smp
 slots 999
 user_lists NONE
 xuser_lists NONE
 start_proc_args NONE
 stop_proc_args NONE
-allocation_rule {rule}
+allocation_rule $pe_slots
 control_slaves FALSE
 job_is_first_task TRUE
 urgency_slots min
@@ -97,24 +98,24 @@ def require_grid_engine() -> None:
 
 
 class GridEngine:
-    """A running cluster. ``env`` is what a user's shell needs to reach it, ``prefix`` what enters the host `master` before a command."""
+    """A running cluster. ``env`` is what a user's shell needs to reach it; ``bin`` a folder for PATH, with its commands for users."""
 
     def __init__(self, folder: Path, nodes: int) -> None:
         self.folder = folder
         self.nodes = [f"node{number}" for number in range(1, nodes + 1)]
         self.env = {"SGE_ROOT": str(folder), "SGE_CELL": "default", "SGE_QMASTER_PORT": "6444", "SGE_EXECD_PORT": "6445"}
+        self.bin = folder / "commands"
         self._hosts: dict[str, subprocess.Popen[bytes]] = {}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
-    def prefix(self, host: str = "master") -> tuple[str, ...]:
-        """What enters a host in front of a command; the current folder stays."""
-        enter = f"nsenter -t {self._hosts[host].pid} -n -u -m"
-        return ("sh", "-c", f'exec {enter} sh -c \'cd "$0" && exec "$@"\' "$PWD" "$@"', "sh")
+    def _enter(self, host: str) -> str:
+        """A line of sh that enters a host with the words it is given; the current folder stays."""
+        return f"exec nsenter -t {self._hosts[host].pid} -n -u -m sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" \"$@\""
 
     def call(self, *argv: str, host: str = "master", check: bool = True) -> str:
         """Output of a command on a host. Raises AssertionError when it fails."""
         done = subprocess.run(
-            [*self.prefix(host), *argv],
+            ["sh", "-c", self._enter(host), "sh", *argv],
             env={**os.environ, "PATH": _PATH, **self.env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -158,6 +159,9 @@ class GridEngine:
         self._start("master", "qmaster", "sge_qmaster")
         wait_until(lambda: self.call("qconf", "-sss", check=False) == "master", f"the master answers; see {self.folder}/*.log")
         self._configure(slots)
+        for name in _COMMANDS:
+            (self.bin / name).write_text(f'#!/bin/sh\nset -- /usr/bin/{name} "$@"\n{self._enter("master")}\n')
+            (self.bin / name).chmod(0o755)
         for node in self.nodes:
             self._start(node, node, "sge_execd")
         for node in self.nodes:
@@ -205,7 +209,7 @@ class GridEngine:
     def _configure(self, slots: int) -> None:
         self.call("qconf", "-ah", ",".join(self.nodes))
         self.call("qconf", "-as", ",".join(["master", *self.nodes]))
-        self.add("-Ap", _ENVIRONMENT.format(name="smp", rule="$pe_slots"))
+        self.add("-Ap", _ENVIRONMENT)
         self.add("-Aq", _changed(self.call("qconf", "-sq"), self._filled(_QUEUE, slots)))
         self.add("-Msconf", _changed(self.call("qconf", "-ssconf"), _SCHEDULER))
 
@@ -215,13 +219,18 @@ class GridEngine:
         path.write_text(text + "\n")
         self.call("qconf", option, str(path))
 
+    def add_environment(self) -> None:
+        """The parallel environment `smp` again, for the queue."""
+        self.add("-Ap", _ENVIRONMENT)
+        self.call("qconf", "-aattr", "queue", "pe_list", "smp", "all.q")
+
     def _filled(self, values: Mapping[str, str], slots: int = 0) -> dict[str, str]:
         return {name: value.format(folder=self.folder, nodes=" ".join(self.nodes), slots=slots) for name, value in values.items()}
 
     def _start(self, host: str, name: str, program: str) -> None:
         with open(self.folder / f"{name}.log", "ab") as log:
             self._daemons[name] = subprocess.Popen(
-                [*self.prefix(host), program],
+                ["sh", "-c", self._enter(host), "sh", program],
                 env={**os.environ, "PATH": _PATH, **self.env, "SGE_ND": "1"},  # not into the background
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -240,7 +249,7 @@ def running_grid_engine(nodes: int = 2, slots: int = 4) -> Iterator[GridEngine]:
     folder = Path(tempfile.mkdtemp(prefix="sge-", dir="/tmp"))
     folder.chmod(0o755)
     cluster = GridEngine(folder, nodes)
-    for part in ("default/common", "spool/qmaster/job_scripts", "spool/db", "spool/execd"):
+    for part in ("default/common", "spool/qmaster/job_scripts", "spool/db", "spool/execd", "commands"):
         (folder / part).mkdir(parents=True)
     for name in ("bin", "lib", "util", "utilbin"):
         (folder / name).symlink_to(f"/var/lib/gridengine/{name}")

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 
 def default_jobs(environ: Mapping[str, str]) -> int:
-    """SLURM_CPUS_PER_TASK, Grid Engine's NSLOTS, or the CPUs that this process may use: in a job no more than the job has here, for each of a step's tasks."""
+    """SLURM_CPUS_PER_TASK, Grid Engine's NSLOTS, or the CPUs that this process may use: in a job no more than the job has here, for each
+    of a step's tasks.
+    """
     if (given := _number(environ, "SLURM_CPUS_PER_TASK")) is not None:
         return given
     if "SGE_TASK_ID" in environ and (given := _number(environ, "NSLOTS")) is not None:
