@@ -24,6 +24,7 @@ from sharedenv.cli.queued import queue_of, refuse_waiting, stuck_lines
 from sharedenv.cli.scripts import in_pool_of, make_pool, tell_strays, warned
 from sharedenv.cli.status import tell_run
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
+from sharedenv.cluster.qsub import without_hold
 from sharedenv.cluster.sbatch import Options
 from sharedenv.cluster.scheduler import Scheduler, Unclear
 from sharedenv.cluster.submissions import Order, Submission, array_job, hand_in, next_path
@@ -59,7 +60,7 @@ def submit_workers(
             raise SharedenvError(f"{option} is not for {scheduler.title}", hint=instead, exit_code=EXIT_USAGE)
     if found is None:
         return _submit_new(asked, own, words, scheduler, here, console)
-    run, given = found.run, own.given
+    run, given = found.run, {**own.given, "qsub": own.given["qsub"] if "--qsub" in words else without_hold(own.given["qsub"])}
     if queued := [each.submission.job for each in queue_of(run, os.environ) if each.live]:
         console.say(f"nothing to submit: job {', '.join(queued)} of run {run.id} is in the queue still")
         return _wait(found.layout, run, console) if given["wait"] else 0

@@ -185,7 +185,8 @@ _SPEAKS: Scheduler = GRID_ENGINE  # held by the type checker
 
 
 def _parallel_environment(cpus: int, environ: Mapping[str, str]) -> str:
-    names = _asked(["qconf", "-spl"], environ).stdout.split()
+    done = _call(["qconf", "-spl"], environ)  # 1 where it has none
+    names = done.stdout.split() if done.status == 0 else []
     fitting = [each for each in names if _is_of_one_node(_asked(["qconf", "-sp", each], environ).stdout)]
     if "smp" in fitting or len(fitting) == 1:
         return "smp" if "smp" in fitting else fitting[0]

@@ -57,6 +57,11 @@ def asks_for_slots(more: Iterable[str]) -> bool:
     return any(_words(text)[0] == "-pe" for text in more)
 
 
+def without_hold(more: Iterable[str]) -> tuple[str, ...]:
+    """Options of qsub without those that held the job of an earlier submission."""
+    return tuple(text for text in more if _words(text)[0] not in ("-h", "-hold_jid", "-hold_jid_ad"))
+
+
 def _directives(job: Job) -> Iterator[str]:
     options = job.options
     if options.memory is not None:
