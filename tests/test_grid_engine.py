@@ -245,8 +245,8 @@ def test_cpus_are_slots_of_the_one_environment_that_gives_them_on_one_node(on: S
     [
         (("--mem", "4G"), "--qsub '-l h_vmem=4G'"),
         (("--sbatch", "--exclusive"), "--sbatch is not for Grid Engine"),
-        (("--stage",), "--stage is not for Grid Engine"),
-        (("--build-job",), "--build-job is not for Grid Engine"),
+        (("--stage",), "--stage is not for workers"),
+        (("--build-job",), "--build-job is not for workers"),
         (("--tasks", "90000"), None),
         (("--account", "nobody"), "the requested project"),
         (("--partition", "none.q"), "unknown queue"),
@@ -269,6 +269,13 @@ def test_a_master_that_does_not_answer_is_said(on: Submitting) -> None:
     said = on.call("status", run, env=nowhere).stdout
     assert "warning: Grid Engine does not say whether it still has tasks of it" in said
     assert f"can't tell whether job {job} of run {run} is over" in on.call("cancel", run, env=nowhere, status=2).stderr
+
+
+def test_a_run_that_was_planned_is_submitted_to_the_scheduler_that_is_here(on: Submitting) -> None:
+    on.copies(4, [], BODY)
+    run = on.call("plan", "case*/script.py").stdout.strip()
+    on.call("submit", "--resume", "--run-id", run, "--tasks", "2", "--wait")
+    assert on.ran() == cases(1, 2, 3, 4) and on.status(run)["jobs"][0]["scheduler"] == "gridengine"
 
 
 def test_join_by_hand_in_a_job_takes_its_slots(on: Submitting) -> None:

@@ -10,6 +10,7 @@ from sharedenv.cluster.scheduler import SLURM, Scheduler
 from sharedenv.cluster.submissions import list_submissions
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.run.journal.run import Run
+from sharedenv.run.listing import is_joinable
 
 SCHEDULERS: Mapping[str, Scheduler] = {scheduler.key: scheduler for scheduler in (SLURM, GRID_ENGINE)}
 
@@ -31,9 +32,14 @@ def scheduler_here(asked: str | None, environ: Mapping[str, str]) -> Scheduler:
     )
 
 
-def scheduler_of(run: Run, asked: str | None) -> Scheduler:
-    """The scheduler that a run was given to, which is Slurm where it was given to none. Raises SharedenvError where another is asked."""
-    key = next((each.scheduler for each in reversed(list_submissions(run.path))), SLURM.key)
+def scheduler_of(run: Run, asked: str | None, environ: Mapping[str, str]) -> Scheduler:
+    """The scheduler that a run was given to, or, for one that workers may join, is to be given to. Raises SharedenvError where another is
+    asked than has it.
+    """
+    submissions = list_submissions(run.path)
+    if not submissions and is_joinable(run):
+        return scheduler_here(asked, environ)
+    key = submissions[-1].scheduler if submissions else SLURM.key
     if asked not in (None, key) or key not in SCHEDULERS:
         hint = f"sharedenv status {run.id}"
         raise SharedenvError(f"run {run.id} goes on with the scheduler that it was given to: {key}", hint=hint)

@@ -98,14 +98,13 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     asked = wanted(selection, script_arguments(context), given, here)
     found = earlier_run(console.pool, asked, here) if again else None
     own = inherit(context, found.run, selection, build_options, given) if found else Inherited(selection, build_options, given)
-    scheduler = scheduler_of(found.run, given["scheduler"]) if found else scheduler_here(given["scheduler"], os.environ)
-    if scheduler is not SLURM:
+    scheduler = scheduler_of(found.run, given["scheduler"], os.environ) if found else scheduler_here(given["scheduler"], os.environ)
+    if scheduler is not SLURM or (found and is_joinable(found.run)):
         return submit_workers(found, asked, own, repeated(context, _ONCE), scheduler, here, console)
     given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))} if found else given
     order = _order(given, here, console)
     number, queued, cut_off = 1, tuple[Array, ...](), frozenset[int]()
     if found:
-        _refuse_joinable(found.run)
         number = next_number(found.run.path)
         sequences, queued, cut_off = _queued(found.run)
         resumed = resumed_work(found, replace(asked, selection=own.selection), sequences)
@@ -146,13 +145,6 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
     console.result(run.id)
     return wait(run, (*queued, array), here, console) if given["wait"] else 0
-
-
-def _refuse_joinable(run: Run) -> None:
-    if is_joinable(run):
-        raise SharedenvError(
-            f"run {run.id} has workers, not tasks", hint=f"sbatch … --wrap 'sharedenv join {run.id}'", exit_code=EXIT_USAGE
-        )
 
 
 def _tell(work: Work, cut_off: Collection[int], here: str, console: Console) -> None:

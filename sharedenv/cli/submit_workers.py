@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from sharedenv.cli.scripts import in_pool_of, make_pool, tell_strays, warned
 from sharedenv.cli.status import tell_run
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
 from sharedenv.cluster.qsub import without_hold
-from sharedenv.cluster.sbatch import Options
+from sharedenv.cluster.sbatch import Options, without
 from sharedenv.cluster.scheduler import Scheduler, Unclear
 from sharedenv.cluster.submissions import Order, Submission, array_job, hand_in, next_path
 from sharedenv.cluster.submit import own_python
@@ -41,12 +41,13 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.listing import waits_for_workers
 from sharedenv.run.terms import Terms
 
-#: options of submit that say nothing here → what does
+#: options of submit that an array of workers has no use for → what to do instead
 _INSTEAD = {
-    "sbatch": "sharedenv submit --qsub '-l mem_free=4G' …",
     "stage": "sharedenv submit … without --stage: the environments are read from the pool",
     "build_job": "sharedenv build …, in a job of its own; then sharedenv submit --no-build …",
 }
+#: scheduler → the option for whatever its own command takes
+_MORE = {"slurm": "sbatch", "gridengine": "qsub"}
 _LOOK = (1.0, 15.0)  # seconds between looks at the queue: at first, and in the end
 
 
@@ -54,13 +55,10 @@ def submit_workers(
     found: Earlier | None, asked: Wanted, own: Inherited, words: list[str], scheduler: Scheduler, here: str, console: Console
 ) -> int:
     """Submits workers for a new run, or for the one ``found``; ``own``: options, ``words``: what --resume takes over. The exit status."""
-    for name, instead in _INSTEAD.items():
-        if own.given[name]:
-            option = f"--{name.replace('_', '-')}"
-            raise SharedenvError(f"{option} is not for {scheduler.title}", hint=instead, exit_code=EXIT_USAGE)
+    _refuse_foreign(own.given, scheduler)
     if found is None:
         return _submit_new(asked, own, words, scheduler, here, console)
-    run, given = found.run, {**own.given, "qsub": own.given["qsub"] if "--qsub" in words else without_hold(own.given["qsub"])}
+    run, given = found.run, {**own.given, **_unheld(own.given, words)}
     if queued := [each.submission.job for each in queue_of(run, os.environ) if each.live]:
         console.say(f"nothing to submit: job {', '.join(queued)} of run {run.id} is in the queue still")
         return _wait(found.layout, run, console) if given["wait"] else 0
@@ -68,6 +66,21 @@ def submit_workers(
         return _submit_more(found, given, scheduler, here, console)
     work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), own.build_options, given, console)
     return _submit_shares(work, given, own.build_options, scheduler, here, console)
+
+
+def _unheld(given: Mapping[str, Any], words: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """What an earlier submission gave to sbatch or qsub, without what held its job."""
+    kept = {} if "--qsub" in words else {"qsub": without_hold(given["qsub"])}
+    return kept if "--sbatch" in words else {**kept, "sbatch": without(given["sbatch"], {"hold"})}
+
+
+def _refuse_foreign(given: Mapping[str, Any], scheduler: Scheduler) -> None:
+    others = {name: f"sharedenv submit --{_MORE[scheduler.key]} OPT …" for key, name in _MORE.items() if key != scheduler.key}
+    for name, instead in {**_INSTEAD, **others}.items():
+        if given[name]:
+            option = f"--{name.replace('_', '-')}"
+            title = "workers" if name in _INSTEAD else scheduler.title
+            raise SharedenvError(f"{option} is not for {title}", hint=instead, exit_code=EXIT_USAGE)
 
 
 def _submit_new(asked: Wanted, own: Inherited, words: list[str], scheduler: Scheduler, here: str, console: Console) -> int:
@@ -151,7 +164,7 @@ def _order(cases: int, given: Mapping[str, Any], scheduler: Scheduler, here: str
         account=given["account"],
         memory=given["mem"],
         cpus_per_task=given["cpus_per_task"],
-        more=given["qsub"],
+        more=given[_MORE[scheduler.key]],
         setup=given["setup"],
         grace=None if given["margin"] is None else max(1, round(given["margin"])),
     )
