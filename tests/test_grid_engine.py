@@ -125,10 +125,15 @@ def test_status_and_a_second_submission_while_tasks_wait(on: Submitting) -> None
     assert f"run {run}: submitted" in told and "to go on" not in told
     refused = on.call("submit", "case*/script.py", status=2).stderr
     assert f"run {run} works on 4 scripts of these" in refused and f"job {job} of Grid Engine" in refused
+    assert f"run {run} works on 4 scripts" in on.call("run", "case2/script.py", "case*/script.py", status=2).stderr
     assert f"nothing to submit: job {job} of run {run} is in the queue still" in on.call("submit", "--resume").stderr
     assert f"cancelled job {job} of run {run}" in on.call("cancel", run).stderr
     assert on.status(run)["jobs"][0]["waiting"] == 0
-    on.call("submit", "--resume", "--run-id", run, "--wait", "--tasks", "2")
+    on.call("submit", "--resume", "--run-id", run, "--tasks", "2", "--qsub", "-h")
+    on.call("prune", "--unused-for", "0s")
+    assert len(on.environments) == 1  # tasks that wait need it
+    on.engine.call("qrls", "-u", "root")
+    on.wait(run)
     assert on.ran() == cases(1, 2, 3, 4)
 
 

@@ -42,13 +42,13 @@ def queue_lines(queue: Sequence[Standing]) -> Iterator[str]:
             parts = [f"{number:,} {word}" for number, word in ((each.running, "running"), (each.waiting, "waiting")) if number]
             told = f"{', '.join(parts)} of {count(each.submission.tasks, 'task')}"
             yield f"job {each.submission.job} of {_title(each)}: {told}"
-        if each.trouble:
-            yield f"warning: {_title(each)} does not say whether it still has tasks of it: {each.trouble}"
-        yield from (f"warning: {line}" for line in stuck_lines(each))
+        yield from (f"warning: {line}" for line in trouble_lines(each))
 
 
-def stuck_lines(standing: Standing) -> Iterator[str]:
-    """What keeps tasks from going on, a line each, with what helps."""
+def trouble_lines(standing: Standing) -> Iterator[str]:
+    """What keeps tasks from going on, a line each, with what helps; and that nobody can tell."""
+    if standing.trouble:
+        yield f"{_title(standing)} does not say whether it still has tasks of it: {standing.trouble}"
     for stuck in standing.stuck:
         more = f" and {len(stuck.tasks) - 1:,} more" if len(stuck.tasks) > 1 else ""
         yield f"task {stuck.tasks[0]}{more} of job {stuck.job} is stuck: {stuck.reason}; when that is mended: {stuck.remedy}"
@@ -93,6 +93,8 @@ def refuse_waiting(work: Work) -> None:
     """Raises SharedenvError where workers of another run that has some of these cases wait in a queue, or may."""
     wanted = {(*case.identity, case.folder) for case in work.cases}
     for name in living_runs(work.layout.runs):
+        if work.run is not None and name == work.run.id:
+            continue
         try:
             run = open_run(work.layout.runs, name)
             if not list_submissions(run.path):

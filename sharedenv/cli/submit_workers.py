@@ -20,7 +20,7 @@ from sharedenv.cli.building import build_and_tell
 from sharedenv.cli.cases import case_terms, choose_sets, create_journal
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.queued import queue_of, refuse_waiting, stuck_lines
+from sharedenv.cli.queued import queue_of, trouble_lines
 from sharedenv.cli.scripts import in_pool_of, make_pool, tell_strays, warned
 from sharedenv.cli.status import tell_run
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
@@ -88,8 +88,6 @@ def _submit_new(asked: Wanted, own: Inherited, words: list[str], scheduler: Sche
     given = own.given
     work = new_work(console.pool, asked, here)
     look_beside(work, console, insist=given["insist"])
-    if not given["insist"]:
-        refuse_waiting(work)
     tell_strays(work.project, console)
     warned(work.plan, console)
     check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
@@ -244,7 +242,7 @@ def _follow(run: Run, console: Console) -> None:
     pause, told = _LOOK[0], set[str]()
     queue = queue_of(run, os.environ)
     while any(each.live for each in queue):
-        for line in [line for each in queue for line in stuck_lines(each) if line not in told]:
+        for line in [line for each in queue for line in trouble_lines(each) if line not in told]:
             told.add(line)
             console.warn(line)
         time.sleep(pause)
