@@ -276,6 +276,26 @@ def test_a_master_that_does_not_answer_is_said(on: Submitting) -> None:
     assert f"can't tell whether job {job} of run {run} is over" in on.call("cancel", run, env=nowhere, status=2).stderr
 
 
+@pytest.mark.parametrize("taken", [True, False], ids=["it has the job", "it has none"])
+def test_an_answer_of_qsub_that_gets_lost_loses_no_case(on: Submitting, taken: bool) -> None:
+    on.copies(3, [], BODY)
+    broken = on.path.parent / "broken"
+    broken.mkdir()
+    real = f'{on.engine.bin}/qsub "$@" >&2' if taken else ""
+    (broken / "qsub").write_text(f"#!/bin/sh\n{real}\nkill -9 $$\n")
+    (broken / "qsub").chmod(0o755)
+    path = {"PATH": f"{broken}:{on.env['PATH']}"}
+    if taken:
+        done = on.call("submit", "--wait", "case*/script.py", env=path)
+        assert "submitted 3 scripts" in done.stderr
+    else:
+        refused = on.call("submit", "case*/script.py", env=path, status=1).stderr
+        assert "can't tell whether the job is in Grid Engine's queue" in refused and "hint: qstat" in refused
+        [again] = re.findall("if the job is not in the queue: sharedenv (submit .*)", refused)
+        on.call(*again.split(), "--wait")
+    assert on.ran() == cases(1, 2, 3)
+
+
 def test_a_run_that_was_planned_is_submitted_to_the_scheduler_that_is_here(on: Submitting) -> None:
     on.copies(4, [], BODY)
     run = on.call("plan", "case*/script.py").stdout.strip()

@@ -80,7 +80,7 @@ def cancel_jobs(run: Run, console: Console) -> bool:
     """Cancels what the scheduler still has of a run's arrays of workers; False where it has nothing. Raises SharedenvError."""
     found = False
     for each in queue_of(run, os.environ):
-        if each.trouble:
+        if each.trouble and each.live:
             raise SharedenvError(f"can't tell whether job {each.submission.job} of run {run.id} is over", cause=each.trouble)
         if each.live:
             SCHEDULERS[each.submission.scheduler].cancel([each.submission.job], os.environ)
@@ -102,7 +102,7 @@ def refuse_waiting(work: Work) -> None:
             common = [case for case in without_result(run.cases(), run.results()) if (*case.identity, case.folder) in wanted]
         except SharedenvError:
             continue  # what can't be read says nothing
-        if common and (live := [each for each in queue_of(run, os.environ) if each.live]):
+        if common and (live := [each for each in queue_of(run, os.environ) if each.live or each.trouble]):
             raise beside(run.id, len(common), f"job {live[-1].submission.job} of {_title(live[-1])}", "status")
 
 

@@ -99,8 +99,8 @@ class Standing:
 
     @property
     def live(self) -> bool:
-        """Whether anything of it waits or runs, or may."""
-        return bool(self.waiting or self.running or self.trouble)
+        """Whether anything of it waits or runs, or may: not of one that no scheduler is known to have taken."""
+        return bool(self.waiting or self.running or (self.trouble and self.submission.job))
 
 
 def list_submissions(run: str) -> list[Submission]:
