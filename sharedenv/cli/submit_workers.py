@@ -40,6 +40,7 @@ from sharedenv.run.journal.living import note_living
 from sharedenv.run.journal.run import Run
 from sharedenv.run.listing import waits_for_workers
 from sharedenv.run.terms import Terms
+from sharedenv.values import frozen
 
 #: options of submit that an array of workers has no use for → what to do instead
 _INSTEAD = {
@@ -51,21 +52,31 @@ _MORE = {"slurm": "sbatch", "gridengine": "qsub"}
 _LOOK = (1.0, 15.0)  # seconds between looks at the queue: at first, and in the end
 
 
+@frozen
+class _Call:
+    """What every step of a submission is told: its options, whose queue, from which folder (absolute), and where to say so."""
+
+    given: Mapping[str, Any]
+    scheduler: Scheduler
+    here: str
+    console: Console
+
+
 def submit_workers(
     found: Earlier | None, asked: Wanted, own: Inherited, words: list[str], scheduler: Scheduler, here: str, console: Console
 ) -> int:
     """Submits workers for a new run, or for the one ``found``; ``own``: options, ``words``: what --resume takes over. The exit status."""
     _refuse_foreign(own.given, scheduler)
     if found is None:
-        return _submit_new(asked, own, words, scheduler, here, console)
-    run, given = found.run, {**own.given, **_unheld(own.given, words)}
+        return _submit_new(asked, own.build_options, words, _Call(own.given, scheduler, here, console))
+    run, call = found.run, _Call({**own.given, **_unheld(own.given, words)}, scheduler, here, console)
     if queued := [each.submission.job for each in queue_of(run, os.environ) if each.live]:
         console.say(f"nothing to submit: job {', '.join(queued)} of run {run.id} is in the queue still")
-        return _wait(found.layout, run, console) if given["wait"] else 0
-    if waits_for_workers(run) and not given["retry_failed"]:
-        return _submit_more(found, given, scheduler, here, console)
-    work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), own.build_options, given, console)
-    return _submit_shares(work, given, own.build_options, scheduler, here, console)
+        return _wait(found.layout, run, console) if call.given["wait"] else 0
+    if waits_for_workers(run) and not call.given["retry_failed"]:
+        return _submit_more(found, call)
+    work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), own.build_options, call.given, console)
+    return _submit_shares(work, own.build_options, call)
 
 
 def _unheld(given: Mapping[str, Any], words: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -83,18 +94,18 @@ def _refuse_foreign(given: Mapping[str, Any], scheduler: Scheduler) -> None:
             raise SharedenvError(f"{option} is not for {title}", hint=instead, exit_code=EXIT_USAGE)
 
 
-def _submit_new(asked: Wanted, own: Inherited, words: list[str], scheduler: Scheduler, here: str, console: Console) -> int:
+def _submit_new(asked: Wanted, build_options: BuildOptions, words: list[str], call: _Call) -> int:
     """Plans a run, and submits workers for it."""
-    given = own.given
-    work = new_work(console.pool, asked, here)
+    given, console = call.given, call.console
+    work = new_work(console.pool, asked, call.here)
     look_beside(work, console, insist=given["insist"])
     tell_strays(work.project, console)
     warned(work.plan, console)
     check_outputs(work.cases, given["capture"], None, "sharedenv submit … without --capture keeps what a task's scripts print in one file")
-    order = _order(len(work.cases), given, scheduler, here)
+    order = _order(len(work.cases), call)
     if given["print_only"]:
-        return _print(work.layout, os.path.join(work.layout.runs, "RUN"), ("join", "RUN"), order, scheduler, console)
-    if not _built(work, given, own.build_options, console):
+        return _print(work.layout, os.path.join(work.layout.runs, "RUN"), ("join", "RUN"), order, call)
+    if not _built(work, build_options, call):
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:
@@ -103,7 +114,7 @@ def _submit_new(asked: Wanted, own: Inherited, words: list[str], scheduler: Sche
     run = create_journal(work, asked, extra, ordered=longest_first(work.cases, known_durations(work.layout, work.cases)))
     try:
         put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
-        submission = hand_in(run, scheduler, _command(work.layout, given, "join", run.id), order, os.environ, console.say)
+        submission = _hand_in(work.layout, run, order, call, "join", run.id)
     except Unclear as error:  # the job may be in the queue, and needs the run
         again = f"sharedenv submit --resume --run-id {run.id}"
         error.cause = f"{error.cause}\nrun {run.id} is kept; if the job is not in the queue: {again}"
@@ -111,25 +122,24 @@ def _submit_new(asked: Wanted, own: Inherited, words: list[str], scheduler: Sche
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)
         raise
-    return _told(work.layout, run, submission, len(work.cases), given, scheduler, here, console)
+    return _told(work.layout, run, submission, order, len(work.cases), call)
 
 
-def _submit_more(found: Earlier, given: Mapping[str, Any], scheduler: Scheduler, here: str, console: Console) -> int:
+def _submit_more(found: Earlier, call: _Call) -> int:
     """Submits workers for what nobody has begun of a run."""
     run, layout = found.run, found.layout
     left = not_begun(DiskFolder(run.path), run.asked.count)
-    order = _order(left, given, scheduler, here)
-    console.say(f"going on with run {run.id}: {count(left, 'script')} not begun")
-    if given["print_only"]:
-        return _print(layout, run.path, ("join", run.id), order, scheduler, console)
-    submission = hand_in(run, scheduler, _command(layout, given, "join", run.id), order, os.environ, console.say)
-    return _told(layout, run, submission, left, given, scheduler, here, console)
+    order = _order(left, call)
+    call.console.say(f"going on with run {run.id}: {count(left, 'script')} not begun")
+    if call.given["print_only"]:
+        return _print(layout, run.path, ("join", run.id), order, call)
+    submission = _hand_in(layout, run, order, call, "join", run.id)
+    return _told(layout, run, submission, order, left, call)
 
 
-def _submit_shares(
-    work: Work, given: Mapping[str, Any], build_options: BuildOptions, scheduler: Scheduler, here: str, console: Console
-) -> int:
+def _submit_shares(work: Work, build_options: BuildOptions, call: _Call) -> int:
     """Submits tasks that share out what failed or was lost of a run, whose list they close: no worker may begin it again."""
+    given, console = call.given, call.console
     run = work.run
     assert run is not None
     if work.planned:
@@ -138,24 +148,25 @@ def _submit_shares(
     for note in work.notes:
         console.say(note)
     for case in work.settled:
-        console.say(f"gone: {printable(short_path(case.script, here))}")
+        console.say(f"gone: {printable(short_path(case.script, call.here))}")
     if not work.cases:
         console.say("nothing to submit")
         return 0
-    order = _order(len(work.cases), given, scheduler, here)
+    order = _order(len(work.cases), call)
     flag = "--retry-failed" if given["retry_failed"] else "--resume"
     words = ("run", "--array", flag, "--run-id", run.id, "--no-build", *_term_words(case_terms(given)), "-0", "--from-file")
     if given["print_only"]:
-        return _print(work.layout, run.path, (*words, "LIST"), order, scheduler, console)
-    if not _built(work, given, build_options, console):
+        return _print(work.layout, run.path, (*words, "LIST"), order, call)
+    if not _built(work, build_options, call):
         return EXIT_BUILD
     scripts = dict.fromkeys(case.script for case in work.cases)
-    submission = hand_in(run, scheduler, _command(work.layout, given, *words), order, os.environ, console.say, scripts)
-    return _told(work.layout, run, submission, len(work.cases), given, scheduler, here, console)
+    submission = _hand_in(work.layout, run, order, call, *words, cases=scripts)
+    return _told(work.layout, run, submission, order, len(work.cases), call)
 
 
-def _order(cases: int, given: Mapping[str, Any], scheduler: Scheduler, here: str) -> Order:
+def _order(cases: int, call: _Call) -> Order:
     """What is asked of the scheduler for so many cases. Raises SharedenvError."""
+    given, scheduler = call.given, call.scheduler
     options = Options(
         time=given["time"],
         partition=given["partition"],
@@ -174,12 +185,14 @@ def _order(cases: int, given: Mapping[str, Any], scheduler: Scheduler, here: str
     limits = Limits(slots, largest, f"the largest array of this {scheduler.title} has {largest:,} tasks")
     width = given["jobs"] or options.cpus_per_task or 1
     tasks = count_tasks(cases, width, Packing(given["tasks"], given["per_task"]), limits)
-    return Order(scheduler.completed(options, os.environ), tasks, here, given["max_running"])
+    return Order(scheduler.completed(options, os.environ), tasks, call.here, given["max_running"])
 
 
-def _command(layout: Layout, given: Mapping[str, Any], command: str, *words: str) -> tuple[str, ...]:
-    jobs = (f"--jobs={given['jobs']}",) if given["jobs"] else ()
-    return own_python("sharedenv.entry", "--pool", layout.path, command, *jobs, *words)
+def _hand_in(layout: Layout, run: Run, order: Order, call: _Call, *words: str, cases: Iterable[str] | None = None) -> Submission:
+    """Submits an array whose tasks each are a command of ours, in these words."""
+    jobs = (f"--jobs={call.given['jobs']}",) if call.given["jobs"] else ()
+    command = own_python("sharedenv.entry", "--pool", layout.path, words[0], *jobs, *words[1:])
+    return hand_in(run, call.scheduler, command, order, os.environ, call.console.say, cases)
 
 
 def _term_words(terms: Terms) -> tuple[str, ...]:
@@ -190,41 +203,32 @@ def _term_words(terms: Terms) -> tuple[str, ...]:
     return (*words, *(option for option, on in flags.items() if on))
 
 
-def _built(work: Work, given: Mapping[str, Any], build_options: BuildOptions, console: Console) -> bool:
+def _built(work: Work, build_options: BuildOptions, call: _Call) -> bool:
     """Whether all environments are there, built now where that is allowed. Raises SharedenvError."""
-    if given["no_build"]:
+    if call.given["no_build"]:
         require_all(work, strict=build_options.strict)
         return True
-    return not build_and_tell(work.project, work.needed, build_options, 2, console)[1]
+    return not build_and_tell(work.project, work.needed, build_options, 2, call.console)[1]
 
 
-def _print(layout: Layout, run: str, words: Iterable[str], order: Order, scheduler: Scheduler, console: Console) -> int:
+def _print(layout: Layout, run: str, words: Iterable[str], order: Order, call: _Call) -> int:
     """The job script, with words in capitals for what only a submission can know."""
     job = array_job(next_path(run), own_python("sharedenv.entry", "--pool", layout.path, *words), order)
-    console.result(scheduler.script_text(job).rstrip("\n"))
+    call.console.result(call.scheduler.script_text(job).rstrip("\n"))
     return 0
 
 
-def _told(
-    layout: Layout,
-    run: Run,
-    submission: Submission,
-    cases: int,
-    given: Mapping[str, Any],
-    scheduler: Scheduler,
-    here: str,
-    console: Console,
-) -> int:
+def _told(layout: Layout, run: Run, submission: Submission, order: Order, cases: int, call: _Call) -> int:
     """Says what was submitted, and waits for its end where that was asked; the exit status."""
     note_living(run)
-    workers = count(submission.tasks, "worker")
-    console.say(f"submitted {count(cases, 'script')} for {workers}, job {submission.job} of {scheduler.title}: run {run.id}")
-    logs = os.path.join(submission.path, f"{submission.job}.*.out")
-    console.say(f"what they print: {printable(short_path(logs, here))}")
-    if not given["wait"]:
+    console, workers = call.console, count(submission.tasks, "worker")
+    console.say(f"submitted {count(cases, 'script')} for {workers}, job {submission.job} of {call.scheduler.title}: run {run.id}")
+    logs = call.scheduler.log_path(array_job(submission.path, (), order), submission.job)
+    console.say(f"what they print: {printable(short_path(logs, call.here))}")
+    if not call.given["wait"]:
         console.say(f"where it stands: {in_pool_of(layout, f'sharedenv status {run.id}', console)}")
     console.result(run.id)
-    return _wait(layout, run, console) if given["wait"] else 0
+    return _wait(layout, run, console) if call.given["wait"] else 0
 
 
 def _wait(layout: Layout, run: Run, console: Console) -> int:
