@@ -180,8 +180,7 @@ class GridEngine:
         return replace(options, more=(*options.more, f"-pe {name} {options.cpus_per_task}"))
 
 
-GRID_ENGINE = GridEngine()
-_SPEAKS: Scheduler = GRID_ENGINE  # held by the type checker
+GRID_ENGINE: Scheduler = GridEngine()
 
 
 def _parallel_environment(cpus: int, environ: Mapping[str, str]) -> str:

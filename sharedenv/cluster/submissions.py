@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -166,23 +166,33 @@ def next_path(run: str) -> str:
 def standings(
     submissions: Iterable[Submission], schedulers: Mapping[str, Scheduler], environ: Mapping[str, str], patience: float
 ) -> list[Standing]:
-    """Where each of them stands; ``schedulers``: by key. One that doesn't answer is no error: see ``trouble``."""
-    found = []
+    """Where each of them stands; ``schedulers``: by key, each asked once. One that doesn't answer is no error: see ``trouble``."""
+    given: dict[str, list[Submission]] = {}
     for each in submissions:
-        if (scheduler := schedulers.get(each.scheduler)) is None:
-            found.append(Standing(each, trouble=f"this version knows no scheduler {each.scheduler}"))
+        given.setdefault(each.scheduler, []).append(each)
+    found: list[Standing] = []
+    for key, some in given.items():
+        scheduler = schedulers.get(key)
+        if scheduler is None:
+            found += [Standing(each, trouble=f"this version knows no scheduler {key}") for each in some]
             continue
         try:
-            found.append(_standing(_found(each, scheduler, environ, patience), scheduler, environ, patience))
+            found += _standings(some, scheduler, environ, patience)
         except SharedenvError as error:
-            found.append(Standing(each, trouble=error.cause or error.message))
+            found += [Standing(each, trouble=error.cause or error.message) for each in some]
     return found
 
 
-def _standing(submission: Submission, scheduler: Scheduler, environ: Mapping[str, str], patience: float) -> Standing:
+def _standings(submissions: Iterable[Submission], scheduler: Scheduler, environ: Mapping[str, str], patience: float) -> list[Standing]:
+    known = [_found(each, scheduler, environ, patience) for each in submissions]
+    tasks = scheduler.tasks({each.job: each.script for each in known if each.job}, environ, patience)
+    return [_standing(each, [task for task in tasks if task.job == each.job and task.live], scheduler) for each in known]
+
+
+def _standing(submission: Submission, tasks: Sequence[Task], scheduler: Scheduler) -> Standing:
+    """``tasks``: those of it that are live."""
     if not submission.job:  # its process may be waiting for the answer
         return Standing(submission, trouble="it is being submitted" if time.time() - submission.created < 300 else "")
-    tasks = [task for task in scheduler.tasks({submission.job: submission.script}, environ, patience) if task.live]
     stuck: dict[str, list[Task]] = {}
     for task in tasks:
         if task.stuck:
