@@ -209,6 +209,7 @@ def test_a_node_that_dies_takes_along_what_it_ran_and_no_more(on: Submitting) ->
     assert on.ran() == cases(*range(1, 9)) + lost
 
 
+@pytest.mark.slow
 def test_the_death_of_a_daemon_alone_changes_nothing(on: Submitting) -> None:
     on.copies(4, [], BODY)
     (on.path / "hold").touch()

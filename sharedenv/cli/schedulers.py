@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 
+from sharedenv.cluster.arrays import list_arrays
 from sharedenv.cluster.grid_engine import GRID_ENGINE
 from sharedenv.cluster.scheduler import SLURM, Scheduler
 from sharedenv.cluster.submissions import list_submissions
@@ -32,12 +33,17 @@ def scheduler_here(asked: str | None, environ: Mapping[str, str]) -> Scheduler:
     )
 
 
+def was_planned(run: Run) -> bool:
+    """Whether a run was made for workers, and not for the tasks of an array alone."""
+    return is_joinable(run) and not list_arrays(run.path)
+
+
 def scheduler_of(run: Run, asked: str | None, environ: Mapping[str, str]) -> Scheduler:
     """The scheduler that a run was given to, or, for one that workers may join, is to be given to. Raises SharedenvError where another is
     asked than has it.
     """
     submissions = list_submissions(run.path)
-    if not submissions and is_joinable(run):
+    if not submissions and was_planned(run):
         return scheduler_here(asked, environ)
     key = submissions[-1].scheduler if submissions else SLURM.key
     if asked not in (None, key) or key not in SCHEDULERS:

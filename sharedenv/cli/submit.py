@@ -23,7 +23,7 @@ from sharedenv.cli.cases import case_options, choose_sets, create_journal, resum
 from sharedenv.cli.given import Inherited, all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.schedulers import SCHEDULERS, scheduler_here, scheduler_of
+from sharedenv.cli.schedulers import SCHEDULERS, scheduler_here, scheduler_of, was_planned
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
@@ -42,7 +42,6 @@ from sharedenv.report.console import Console
 from sharedenv.report.slurm import named
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.run.journal.run import Run
-from sharedenv.run.listing import is_joinable
 from sharedenv.run.workers import INTERRUPTED
 from sharedenv.start.environ import current_folder
 
@@ -99,7 +98,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     found = earlier_run(console.pool, asked, here) if again else None
     own = inherit(context, found.run, selection, build_options, given) if found else Inherited(selection, build_options, given)
     scheduler = scheduler_of(found.run, given["scheduler"], os.environ) if found else scheduler_here(given["scheduler"], os.environ)
-    if scheduler is not SLURM or (found and is_joinable(found.run)):
+    if scheduler is not SLURM or (found and was_planned(found.run)):
         return submit_workers(found, asked, own, repeated(context, _ONCE), scheduler, here, console)
     given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))} if found else given
     order = _order(given, here, console)
