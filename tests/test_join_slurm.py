@@ -113,3 +113,17 @@ def test_a_number_that_a_controller_gives_again_is_another_array(on: Submitting)
     on.cluster.wait_for_end(job)
     assert Counter(order(on)) == Counter({"case1": 2, "case2": 2})
     assert len(runs(on)) == 2
+
+
+def test_a_run_that_was_planned_is_submitted_as_an_array_of_workers(on: Submitting) -> None:
+    """Held at first; its tasks are told, cancelled and gone on with as on any scheduler."""
+    on.copies(5, ["alpha"], BODY)
+    run = on.call("plan", "case*/script.py").stdout.strip()
+    submitted = on.call("submit", "--resume", "--run-id", run, "--tasks", "2", "--sbatch", "--hold", "--time", "10").stderr
+    assert "submitted 5 scripts for 2 workers" in submitted and " of Slurm: run" in submitted
+    assert "of Slurm: 2 waiting of 2 tasks" in on.call("status", run).stdout
+    assert "nothing to submit" in on.call("submit", "--resume", "--run-id", run).stderr
+    assert f"of run {run}" in on.call("cancel", run).stderr
+    done = on.call("submit", "--resume", "--run-id", run, "--tasks", "3", "--wait")
+    assert "5 succeeded" in done.stderr
+    assert Counter((on.path / "begun").read_text().split()) == Counter({f"case{number}": 1 for number in range(1, 6)})

@@ -8,7 +8,8 @@ import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from sharedenv.care.prune import DAY, UNUSED_FOR
-from sharedenv.cluster.queued import keys_in_queue, needed_by
+from sharedenv.cluster.queued import FORGOTTEN, keys_in_queue, needed_by
+from sharedenv.cluster.submissions import list_submissions
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.run.journal.over import going_on
@@ -47,11 +48,19 @@ def _unfinished(run: Run) -> bool:
         age = time.time() - run.asked.created
         if age < UNUSED_FOR and waits_for_workers(run):
             return True
+        if _may_wait(run):
+            return True
         if run.has_ended():  # as most have: to read all that a pool ever ran takes a minute
             return False
         return may_be_at_work(run.sessions(), age)
     except SharedenvError:
         return True  # what can't be read may be at work
+
+
+def _may_wait(run: Run) -> bool:
+    """Whether a run was submitted and no task has begun since, by its own files: they may be in the queue."""
+    submitted = max((each.created for each in list_submissions(run.path)), default=0.0)
+    return time.time() - submitted < FORGOTTEN and submitted > max((session.began for session in run.sessions()), default=0.0)
 
 
 def _opened(layout: Layout, name: str) -> Run | None:

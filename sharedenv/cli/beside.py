@@ -10,6 +10,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
+from sharedenv.run.journal.living import living_runs
 from sharedenv.run.journal.over import unended
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
@@ -52,6 +53,10 @@ def look_beside(work: Work, console: Console, *, insist: bool, share: bool = Fal
     """
     if not insist:
         refuse_living(work.layout, work.cases, work.run.id if work.run else None)
+        if living_runs(work.layout.runs):
+            from sharedenv.cli.queued import refuse_waiting  # noqa: PLC0415 - no workers live, most times
+
+            refuse_waiting(work)
     if work.run is not None or share:
         return None
     found = Beside(work.layout.runs, work.cases, console, insist=insist)

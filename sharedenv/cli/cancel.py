@@ -12,6 +12,7 @@ import click
 
 from sharedenv.app.project import trusted
 from sharedenv.cli.options import runs
+from sharedenv.cli.queued import cancel_jobs
 from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
@@ -89,17 +90,19 @@ def _cancel(run: Run, console: Console) -> int:
 
 def _cancel_local(run: Run, console: Console) -> int:
     stopped = _stop_workers(run, console)
+    queued = cancel_jobs(run, console)  # after the list is closed: a task that hears of it late begins nothing
     alive = [session.owner for session in living(run.sessions()) if session.owner]
     if not alive:
-        if not _cancel_leftover(run, "run", console) and not stopped:
+        if not _cancel_leftover(run, _command(run), console) and not stopped and not queued:
             console.say(f"run {run.id} is not at work")
         return 0
     for owner in alive:
         if not is_here(owner):
             hint = f"ssh {owner.host} kill -{CANCEL.name.removeprefix('SIG')} {owner.pid}"
-            if not stopped:
+            if not stopped and not queued:
                 raise SharedenvError(f"run {run.id} is at work on {owner.host}", hint=hint)
-            console.say(f"on {owner.host} what runs may finish; to end it: {hint}")
+            if not queued:  # else the scheduler ends it
+                console.say(f"on {owner.host} what runs may finish; to end it: {hint}")
     alive = [owner for owner in alive if is_here(owner)]
     if not alive:
         return 0
@@ -111,8 +114,13 @@ def _cancel_local(run: Run, console: Console) -> int:
         look = console.in_pool(f"sharedenv status {run.id}")
         console.say(f"run {run.id} is ending: process {', '.join(left)} waits for its scripts; {look}")
     else:
-        console.say(f"run {run.id} has ended; to go on: {console.in_pool(f'sharedenv run --resume --run-id {run.id}')}")
+        console.say(f"run {run.id} has ended; to go on: {console.in_pool(f'sharedenv {_command(run)} --resume --run-id {run.id}')}")
     return 0
+
+
+def _command(run: Run) -> str:
+    """The command that goes on with a run."""
+    return "submit" if run.asked.extra.get("slurm") else "run"
 
 
 def _stop_workers(run: Run, console: Console) -> bool:

@@ -9,8 +9,12 @@ from sharedenv.run.node import beside
 
 
 def default_jobs(environ: Mapping[str, str]) -> int:
-    """SLURM_CPUS_PER_TASK, or the CPUs that this process may use: in a job no more than the job has here, for each of a step's tasks."""
+    """SLURM_CPUS_PER_TASK, Grid Engine's NSLOTS, or the CPUs that this process may use: in a job no more than the job has here, for each
+    of a step's tasks.
+    """
     if (given := _number(environ, "SLURM_CPUS_PER_TASK")) is not None:
+        return given
+    if "SGE_TASK_ID" in environ and (given := _number(environ, "NSLOTS")) is not None:
         return given
     try:
         here = len(os.sched_getaffinity(0))
@@ -23,6 +27,6 @@ def default_jobs(environ: Mapping[str, str]) -> int:
 
 
 def _number(environ: Mapping[str, str], name: str) -> int | None:
-    """A variable of Slurm's that holds a number above 0; None for anything else."""
+    """A variable that holds a number above 0; None for anything else."""
     given = environ.get(name, "")
     return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else None

@@ -41,7 +41,7 @@ from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
 _LOOK = 1.0  # seconds between two looks whether a run has ended
-_JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
+_JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, NSLOTS, or the CPUs this process may use]"
 
 
 @click.command()

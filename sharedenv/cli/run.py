@@ -59,7 +59,7 @@ _ONCE = frozenset({
     "from_file", "null", "table", "cwd", "joblog", "resume", "retry_failed", "run_id", "group", "upgrade", "array", "no_wait", "shard",
     "dry_run", "fail_fast", "lost_too", "insist",
 })
-_JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, or the CPUs this process may use]"
+_JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, NSLOTS, or the CPUs this process may use]"
 
 
 @contrary("launcher", "preload", why="a launcher starts a Python of its own, and --preload forks one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,10 +13,12 @@ import click
 from sharedenv.app.join import write_joblog
 from sharedenv.cli.failures import failure_group, tell_failures
 from sharedenv.cli.options import contrary, json_option, option, runs
+from sharedenv.cli.queued import look_at_queue, queue_lines, queue_values, stand_queued
 from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
 from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster.status import look
+from sharedenv.cluster.submissions import list_submissions
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
@@ -134,6 +136,8 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
     }
+    if queue := look_at_queue(run):
+        document["jobs"] = queue_values(queue)
     if lists_of(run):
         document["workers"] = worker_values(sessions)
     if is_on_slurm(run):
@@ -183,17 +187,20 @@ def _ending(result: Result | None) -> str:
     return "succeeded" if result.succeeded else "failed"
 
 
-def tell_run(layout: Layout, run: Run, console: Console) -> bool:
-    """Tells where a run without Slurm stands; whether it failed or left anything."""
+def tell_run(layout: Layout, run: Run, console: Console, tell: Callable[[str], None] | None = None) -> bool:
+    """Tells where a run without Slurm stands, on stdout or by ``tell``; whether it failed or left anything."""
+    tell = tell or console.result
     here, now = current_folder(os.environ), time.time()
     cases = run.cases()
     results, sessions = run.read()
-    standing = stand(len(cases), results, sessions, now)
+    queue = look_at_queue(run)
+    standing = stand_queued(stand(len(cases), results, sessions, now), queue)
     style = console.result_style
     lines = head_lines(run, standing, now, style)
     lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
     lines += worker_lines(sessions, {case.sequence: case for case in cases}, now, lambda path: short_path(path, here))
     lines += downed_lines(sessions, cases, results, lambda path: short_path(path, here), style("warning", "warning:"))
+    lines += queue_lines(queue)
     lines += pace_lines(standing, results, now) if standing.alive else []
     if found := leftover(sessions, without_result(cases, results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
@@ -203,15 +210,15 @@ def tell_run(layout: Layout, run: Run, console: Console) -> bool:
     lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)
     lines += told_of_sets(run, cases, results, console, style)
     for line in lines:
-        console.result(line)
-    if not standing.alive and (standing.left or standing.failed):
-        console.result(f"to go on: {_again(run, standing, console)}")
+        tell(line)
+    if not standing.alive and (standing.left or standing.failed) and not any(each.live for each in queue):
+        tell(f"to go on: {_again(run, standing, console)}")
     if share := share_of(run):
         shares = _shares(layout, run, standing)
         lines = share_lines(share, shares, lambda run, standing: _again(run, standing, console))
         lines += mixed_share_lines(_sets_of(shares), lambda number: console.in_pool(f"sharedenv show --run {shares[number][0].id}"), style)
         for line in lines:
-            console.result(line)
+            tell(line)
     return bool(standing.left or standing.failed)
 
 
@@ -230,6 +237,8 @@ def _sets_of(shares: Mapping[int, tuple[Run, Standing]]) -> list[dict[str, list[
 
 
 def _again(run: Run, standing: Standing, console: Console) -> str:
+    if list_submissions(run.path):
+        return console.in_pool(f"sharedenv submit --resume --run-id {run.id}")
     if standing.left and waits_for_workers(run):
         return console.in_pool(f"sharedenv join {run.id}")
     return console.in_pool(f"sharedenv run {'--resume' if standing.left else '--retry-failed'} --run-id {run.id}")

@@ -33,17 +33,20 @@ from sharedenv.cli.cases import (
     wanted,
 )
 from sharedenv.cli.failures import sequences_of
-from sharedenv.cli.given import all_given, inherit, repeated
+from sharedenv.cli.given import Inherited, all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
+from sharedenv.cli.schedulers import SCHEDULERS, scheduler_here, scheduler_of, was_planned
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_bad_option, tell_bad, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
+from sharedenv.cli.submit_workers import submit_workers
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.cluster.packing import Packing
 from sharedenv.cluster.sbatch import Options, log_path, names_any, script_text, without
+from sharedenv.cluster.scheduler import SLURM
 from sharedenv.cluster.status import standing
 from sharedenv.cluster.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
@@ -56,7 +59,7 @@ from sharedenv.run.case import Case
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import WORKER
-from sharedenv.run.listing import is_joinable, lists_of
+from sharedenv.run.listing import lists_of
 from sharedenv.run.lost import close_arrays
 from sharedenv.run.workers import INTERRUPTED, refuse_live
 from sharedenv.start.environ import current_folder
@@ -89,6 +92,8 @@ _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "
 @option("--mem", metavar="SIZE", help="Memory of a task, as sbatch takes it.")
 @option("--cpus-per-task", "-c", type=click.IntRange(min=1), metavar="N", help="CPUs of a task. [default: 1]")
 @option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
+@option("--qsub", type=Lines(), multiple=True, metavar="OPT", help="An option of Grid Engine's qsub, such as '-l h_vmem=4G'.")
+@option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Whose queue it goes to. [default: the one that is here]")
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
 @option("--margin", type=duration, metavar="TIME", help="Start nothing more this long before the time limit.")
 @option("--jobs", "-j", type=Jobs(), metavar="N", help="Scripts at a time in a task. [default: its CPUs]")
@@ -105,7 +110,7 @@ _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "
 @build_options
 @click.pass_context
 def submit(context: click.Context, /, selection: Selection, build_options: BuildOptions, **given: Any) -> int:
-    """Submit a Slurm array job over the scripts, many to a task.
+    """Submit an array job over the scripts, many to a task, to Slurm or Grid Engine.
 
     All tasks take the next script from one list, so none waits for another.
     Builds what is missing first. Prints the run's name; `sharedenv status` says where it stands.
@@ -114,21 +119,22 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     here = current_folder(os.environ)
     again = given["resume"] or given["retry_failed"]
     asked = wanted(selection, script_arguments(context), given, here)
-    number, queue = 1, _Queue()
-    if again:
-        found = earlier_run(console.pool, asked, here)
-        _refuse_joinable(found.run)
+    found = earlier_run(console.pool, asked, here) if again else None
+    if found is not None:
         asked = replace(asked, only=sequences_of(found.run, given["group"]))
+    own = inherit(context, found.run, selection, build_options, given) if found else Inherited(selection, build_options, given)
+    scheduler = scheduler_of(found.run, given["scheduler"], os.environ) if found else scheduler_here(given["scheduler"], os.environ)
+    if scheduler is not SLURM or (found and was_planned(found.run)):
+        return submit_workers(found, asked, own, repeated(context, _ONCE), scheduler, here, console)
+    given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))} if found else given
+    order = _order(given, here, console)
+    number, queue = 1, _Queue()
+    if found:
         number = next_number(found.run.path)
-        own = inherit(context, found.run, selection, build_options, given)
-        selection, build_options = own.selection, own.build_options
-        given = {**own.given, "sbatch": _still_asked(own.given["sbatch"], all_given(context))}
-        order = _order(given, here, console)
         queue = _queued(found.run)
-        work = resumed_work(replace(found, dead=queue.dead), replace(asked, selection=selection), queue.held)
-        work = choose_sets(work, build_options, given, console, queue.held)
+        work = resumed_work(replace(found, dead=queue.dead), replace(asked, selection=own.selection), queue.held)
+        work = choose_sets(work, own.build_options, given, console, queue.held)
     else:
-        order = _order(given, here, console)
         work = known_halfway(new_work(console.pool, asked, here), given)
     if not given["print_only"]:
         look_beside(work, console, insist=given["insist"])
@@ -144,8 +150,8 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
         return 0
     if given["no_build"]:
-        require_all(work, strict=build_options.strict)
-    elif not given["build_job"] and build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
+        require_all(work, strict=own.build_options.strict)
+    elif not given["build_job"] and build_and_tell(work.project, work.needed, own.build_options, 2, console)[1]:
         return EXIT_BUILD
     make_pool(work.layout, console)
     if not given["no_build"]:
@@ -155,7 +161,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     words = ["--joblog", order.how.joblog] if order.how.joblog else []  # wherever it goes on, it is this file
     run = work.run or create_journal(work, asked, {"slurm": True, "again": [*repeated(context, _ONCE), *words]})
     if given["build_job"]:
-        order = replace(order, build=_build_command(work, selection.python, build_options), missing=_missing(work))
+        order = replace(order, build=_build_command(work, own.selection.python, own.build_options), missing=_missing(work))
     close_arrays(run, _over(run, number, queue))
     cases, known = ordered(work, given["order"], console)
     array = _submit(work, run, number, cases, tasks, replace(order, known=known), console, insist=given["insist"])
@@ -180,13 +186,6 @@ def _tell_submitted(work: Work, run: Run, array: Array, order: Order, console: C
     if not wait:
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
         console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
-
-
-def _refuse_joinable(run: Run) -> None:
-    if is_joinable(run):
-        raise SharedenvError(
-            f"run {run.id} has workers, not tasks", hint=f"sbatch … --wrap 'sharedenv join {run.id}'", exit_code=EXIT_USAGE
-        )
 
 
 def _tell(work: Work, cut_off: Collection[int], here: str, console: Console) -> None:
@@ -217,6 +216,8 @@ def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...
 
 
 def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
+    if given["qsub"]:
+        raise SharedenvError("--qsub is not for Slurm", hint="sharedenv submit --sbatch OPT …", exit_code=EXIT_USAGE)
     options = Options(
         time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],

@@ -11,10 +11,11 @@ PACK = 20
 
 @frozen
 class Limits:
-    """What the cluster allows: ``slots`` tasks at once (None: unknown), ``array`` tasks to an array."""
+    """What the cluster allows: ``slots`` tasks at once (None: unknown), ``array`` tasks to an array; ``source`` of that, in words."""
 
     slots: int | None
     array: int
+    source: str = ""
 
 
 @frozen
@@ -41,7 +42,7 @@ def count_tasks(cases: int, width: int, packing: Packing, limits: Limits) -> int
     if (tasks := min(asked, cases)) > limits.array:
         raise SharedenvError(
             f"{tasks:,} tasks are more than this cluster takes in one array: {limits.array:,}",
-            cause=f"MaxArraySize in `scontrol show config` is {limits.array + 1}",
+            cause=limits.source or f"MaxArraySize in `scontrol show config` is {limits.array + 1}",
             hint=f"sharedenv submit --per-task {_share(cases, limits.array)} …",
             exit_code=EXIT_USAGE,
         )

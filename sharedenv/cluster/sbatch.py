@@ -78,7 +78,7 @@ def defaults(job: Job) -> tuple[str, ...]:
         f"--job-name={job.name}",
         "--requeue",  # a task goes on where it stopped
         "--open-mode=append",  # … and its output too
-        f"--signal=B:TERM@{_grace(job.options)}",  # the job becomes our process, which stops starting cases
+        f"--signal=B:TERM@{grace_of(job.options)}",  # the job becomes our process, which stops starting cases
         "--kill-on-invalid-dep=yes",  # without it, a job whose dependency failed waits for ever
     )
 
@@ -131,7 +131,7 @@ def script_text(job: Job) -> str:
             "",
             *([_redirection(job)] if _redirects(job) else []),
             f"cd -- {quote(job.start)} || exit",
-            *_guarded(job.options.setup),
+            *guarded(job.options.setup),
             "unset PYTHONEXECUTABLE",  # our Python heeds it whatever it is told
             f"exec {' '.join(map(quote, job.command))}",
             "",
@@ -139,7 +139,7 @@ def script_text(job: Job) -> str:
     )
 
 
-def _guarded(setup: tuple[str, ...]) -> tuple[str, ...]:
+def guarded(setup: tuple[str, ...]) -> tuple[str, ...]:
     """The lines of --setup, of which the first that fails ends the job: scripts are not to run without what it would have given them."""
     # what fails within a file that a line sources is that file's own affair
     end = '{ echo "error: --setup failed with status $sharedenv_status: $(sed -n "${LINENO}p" "$0")" >&2; exit "$sharedenv_status"; }'
@@ -225,7 +225,8 @@ def seconds(time: str) -> int | None:
     return first * 60 + second
 
 
-def _grace(options: Options) -> int:
+def grace_of(options: Options) -> int:
+    """Seconds before the time limit at which a task starts nothing more."""
     if options.grace is not None:
         return options.grace
     times = [options.time, *(option.value for option in _asked(options) if option.name == "time")]

@@ -76,6 +76,11 @@ class Task:
         return self.waiting or self.running
 
     @property
+    def stuck(self) -> bool:
+        """Whether it waits for what will never be."""
+        return self.waiting and self.reason in _NEVER
+
+    @property
     def ending(self) -> str:
         """How it ended, in words for the user, said of a case."""
         return _NEVER.get(self.reason) or _ENDINGS.get(self.state, f"Slurm says {self.state} of its task")
