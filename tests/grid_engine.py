@@ -50,6 +50,7 @@ _CONFIGURATION = {
     "min_gid": "0",
     "load_report_time": "00:00:01",
     "max_unheard": "00:00:05",
+    "login_shells": "sh",  # bash as none: what is in root's profile may take a minute (pyenv waits so long for a lock)
 }
 _SCHEDULER = {
     "schedule_interval": "0:0:1",
