@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -16,10 +15,11 @@ from sharedenv.run.journal.runs import open_run
 from sharedenv.run.workers import living
 
 
-def refuse_living(layout: Layout, cases: Iterable[Case], own: str | None = None) -> None:
+def refuse_living(layout: Layout, cases: Iterable[Case], environ: Mapping[str, str], own: str | None = None) -> None:
     """Raises SharedenvError when workers of another run (than the one of the name ``own``) are at work on one of these cases, or will be.
 
     Two cases are one when script, arguments, folder and row are. Only the plans of runs in which somebody lives are read.
+    ``environ``: in which Slurm is asked of those that wait in its queue.
     """
     names = [name for name in living_runs(layout.runs) if name != own]
     if not names:
@@ -30,12 +30,12 @@ def refuse_living(layout: Layout, cases: Iterable[Case], own: str | None = None)
         with contextlib.suppress(SharedenvError):  # what can't be read says nothing
             run = open_run(layout.runs, name)
             if common := [case for case in run.cases() if case.identity in wanted]:
-                held, sign = _held(run, common)
+                held, sign = _held(run, common, environ)
         if held:
             raise beside(name, held, sign, "join")
 
 
-def _held(run: Run, cases: Sequence[Case]) -> tuple[int, str]:
+def _held(run: Run, cases: Sequence[Case], environ: Mapping[str, str]) -> tuple[int, str]:
     """How many of these cases of a run somebody has, and how that is known. A run whose tasks on Slurm are over is forgotten."""
     from sharedenv.cluster.arrays import list_arrays  # noqa: PLC0415 - as above
     from sharedenv.cluster.status import standing  # noqa: PLC0415 - as above
@@ -47,7 +47,7 @@ def _held(run: Run, cases: Sequence[Case]) -> tuple[int, str]:
         return len(without_result(cases, results)), f"{f'process {owner.pid} on {owner.host}' if owner else 'a worker'} is at work on it"
     if not list_arrays(run.path):
         return 0, ""
-    stands = standing(run, os.environ)  # who waits in the queue gives no sign
+    stands = standing(run, environ)  # who waits in the queue gives no sign
     if stands.over:
         forget_living(run)
     job = f"its job {stands.live[-1]} is in Slurm's queue" if stands.live else stands.sign

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from sharedenv.app.guards import beside, refuse_living
@@ -52,7 +53,7 @@ def look_beside(work: Work, console: Console, *, insist: bool, share: bool = Fal
     None for what goes on with a run, and for a ``share``: others of its own run live beside it.
     """
     if not insist:
-        refuse_living(work.layout, work.cases, work.run.id if work.run else None)
+        refuse_living(work.layout, work.cases, os.environ, work.run.id if work.run else None)
         if living_runs(work.layout.runs):
             from sharedenv.cli.queued import refuse_waiting  # noqa: PLC0415 - no workers live, most times
 

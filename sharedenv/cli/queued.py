@@ -91,7 +91,7 @@ def cancel_jobs(run: Run, console: Console) -> bool:
 
 def refuse_waiting(work: Work) -> None:
     """Raises SharedenvError where workers of another run that has some of these cases wait in a queue, or may."""
-    wanted = {(*case.identity, case.folder) for case in work.cases}
+    wanted = {case.identity for case in work.cases}
     for name in living_runs(work.layout.runs):
         if work.run is not None and name == work.run.id:
             continue
@@ -99,11 +99,11 @@ def refuse_waiting(work: Work) -> None:
             run = open_run(work.layout.runs, name)
             if not list_submissions(run.path):
                 continue
-            common = [case for case in without_result(run.cases(), run.results()) if (*case.identity, case.folder) in wanted]
+            common = [case for case in without_result(run.cases(), run.results()) if case.identity in wanted]
         except SharedenvError:
             continue  # what can't be read says nothing
         if common and (live := [each for each in queue_of(run, os.environ) if each.live or each.trouble]):
-            raise beside(run.id, len(common), f"job {live[-1].submission.job} of {_title(live[-1])}", "status")
+            raise beside(run.id, len(common), f"its job {live[-1].submission.job} is in the queue of {_title(live[-1])}", "status")
 
 
 def _title(standing: Standing) -> str:

@@ -21,7 +21,7 @@ from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.doubt import doubt
 from sharedenv.cli.dry_run import dry_run
-from sharedenv.cli.given import inherit, repeated
+from sharedenv.cli.given import Inherited, inherit, repeated
 from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
@@ -100,7 +100,11 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
                     lambda run: inherit(context, run, selection, build_options, given))  # fmt: skip
         return run_in_crew(crew, said, console)
     here = current_folder(os.environ)
-    asked, work, build_options, given = _chosen(context, selection, build_options, given, here)
+    own = Inherited(selection, build_options, given)
+    asked, work, own = _chosen(
+        own, script_arguments(context), lambda run: inherit(context, run, selection, build_options, given), here, console
+    )
+    build_options, given = own.build_options, dict(own.given)
     again = given["resume"] or given["retry_failed"]
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     refuse_words(work, given)
@@ -157,21 +161,21 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
 
 
 def _chosen(
-    context: click.Context, selection: Selection, build_options: BuildOptions, given: dict[str, Any], here: str
-) -> tuple[Wanted, Work, BuildOptions, dict[str, Any]]:
+    said: Inherited, arguments: tuple[str, ...] | None, inherited: Callable[[Run], Inherited], here: str, console: Console
+) -> tuple[Wanted, Work, Inherited]:
     """What to run, of a new run or of an earlier one, and with which options: those that it goes on with. Raises SharedenvError."""
-    console: Console = context.obj
-    asked = wanted(selection, script_arguments(context), given, here, _share(given))
+    given = said.given
+    asked = wanted(said.selection, arguments, given, here, _share(given))
     found = _earlier(asked, given, here, console) if given["resume"] or given["retry_failed"] else None
     if found is None:
-        return asked, known_halfway(new_work(console.pool, asked, here), given), build_options, given
+        return asked, known_halfway(new_work(console.pool, asked, here), given), said
     from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
     from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
 
     asked = replace(asked, only=sequences_of(found.run, given["group"]))
-    own = inherit(context, found.run, selection, build_options, given)
+    own = inherited(found.run)
     work = resumed_work(found, replace(asked, selection=own.selection))
-    return asked, choose_sets(work, own.build_options, own.given, console), own.build_options, dict(own.given)
+    return asked, choose_sets(work, own.build_options, own.given, console), own
 
 
 def _look_at_launcher(words: tuple[str, ...], environments: Needed, console: Console) -> None:

@@ -306,7 +306,7 @@ def _submit(
         note_living(run)
         refuse_live(run.id, run.sessions(), WORKER)
         if not insist:
-            refuse_living(work.layout, work.cases, run.id)
+            refuse_living(work.layout, work.cases, os.environ, run.id)
 
     try:
         sets = _sets(work, run)

@@ -33,6 +33,7 @@ from sharedenv.run.signals import Stage, Stopping
 from sharedenv.run.slot import Slot, at_work, result_of, spools_of
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared, Starter
+from sharedenv.run.tally import Tally
 from sharedenv.run.telling import last_words, telling_line
 from sharedenv.run.wakeup import Wakeup
 from sharedenv.run.witness import Witness
@@ -56,10 +57,7 @@ class Batch:
         self._arrivals: deque[tuple[str, Prepared | SharedenvError]] = deque()
         self._slots: dict[int, Slot] = {}
         self._ended: list[Slot] = []  # their scripts have ended; they hold their descriptors until they are reported
-        self._attempts: dict[int, int] = {}
-        self._results: dict[int, Result] = {}
-        self._unsettled: dict[int, Result] = {}  # the last of those that are to be tried again, or were ended with the run
-        self._succeeded = self._done_before = 0
+        self._tally = Tally()
         self._groups = Groups(options.grace)
         self._stopping = Stopping()
         self._witness = Witness(options.hesitation)
@@ -95,9 +93,9 @@ class Batch:
 
     def counts(self) -> Counts:
         """Where it stands."""
-        failed, (ages, oldest) = len(self._results) - self._succeeded, at_work(self._slots.values())
-        total, succeeded = self._total - self._done_before, self._succeeded - self._done_before
-        counts = Counts(total, succeeded, failed, len(ages), len(self._source.keys), self._began, self._source.left)
+        tally, (ages, oldest) = self._tally, at_work(self._slots.values())
+        total, succeeded = self._total - tally.done_before, tally.succeeded - tally.done_before
+        counts = Counts(total, succeeded, tally.failed, len(ages), len(self._source.keys), self._began, self._source.left)
         return replace(counts, ages=ages, oldest=oldest, limit=self.options.timeout)
 
     def run(self) -> Outcome:
@@ -117,8 +115,7 @@ class Batch:
                 self._wakeup = None
                 self._abandon()
                 os.close(self._home)
-        results = {**self._unsettled, **self._results}  # as the journal has it, when an end comes before the next try
-        return Outcome(results, self._total - len(self._results), self._stopping.reason, self._stopping.ends)
+        return Outcome(self._tally.every, self._total - len(self._tally.results), self._stopping.reason, self._stopping.ends)
 
     def _loop(self, wakeup: Wakeup) -> None:
         while True:
@@ -159,7 +156,7 @@ class Batch:
                 self._settle(case, Result(case.sequence, 1, time.time(), host=self._host, error=text))
 
     def _fill(self) -> None:
-        enough = self._done_before + _MANY
+        enough = self._tally.done_before + _MANY
         while (
             len(self._slots) < self.options.jobs
             and self.going
@@ -175,14 +172,13 @@ class Batch:
             case = self._source.take()
             if case is not None:
                 self._start(case)
-            if self._done_before >= enough:
+            if self._tally.done_before >= enough:
                 self._poke()  # signals are heard between them
                 return
 
     def _start(self, case: Case) -> None:
-        attempt = max(self._attempts.get(case.sequence, 0), self._source.attempts(case)) + 1
+        attempt = self._tally.next_attempt(case, self._source.attempts(case))
         if attempt == 1 and case.sequence not in self.options.begun and are_there(case, self.options.creates):
-            self._done_before += 1
             self._next_start = 0.0
             self._settle(case, Result(case.sequence, 1, time.time(), status=0, host=self._host, done_before=True))
             return
@@ -221,7 +217,7 @@ class Batch:
             if not self._busy:
                 self.drain(self._leftovers.look(0))  # nothing else has what it lacks
             return
-        self._attempts[case.sequence] = attempt
+        self._tally.tried(case, attempt)
         text = f"{what}: {refusal(error)}"
         self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text))
 
@@ -235,7 +231,7 @@ class Batch:
             if (slot := self._slots.pop(one.pid, None)) is not None:
                 self._places.give_back(slot.place)
                 self._groups.leader_ended(one.pid, killed=os.WIFSIGNALED(one.status))
-                self._attempts[slot.case.sequence] = slot.attempt
+                self._tally.tried(slot.case, slot.attempt)
                 slot.end(one)
                 self._ended.append(slot)
         now = time.monotonic()
@@ -282,16 +278,11 @@ class Batch:
             spool.close()
         if result.tail:
             result = replace(result, tail=last_words(result.tail))  # the journal has the rest: 4 KB each of thousands that fail
-        self._unsettled.pop(case.sequence, None)
+        self._tally.note(case, result, again=again)
         if again:
             self._source.put_again(case)
-        if again or result.interrupted:
-            self._unsettled[case.sequence] = result
-        else:
-            self._results[case.sequence] = result
-            self._succeeded += result.succeeded
-            if self.options.fail_fast and not result.succeeded:
-                self.drain("a script failed: starting nothing more (--fail-fast)")
+        elif self.options.fail_fast and not result.succeeded and not result.interrupted:
+            self.drain("a script failed: starting nothing more (--fail-fast)")
         return again
 
     def _hesitate(self, terminated: list[Slot]) -> None:
