@@ -273,3 +273,13 @@ def test_the_environment_and_the_current_folder_are_handed_down() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv", "os.getcwd", "os.getcwdb", "posix.environ", "posix.getcwd")
     }
     assert found == READ_THE_ENVIRONMENT
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Who reads one name in two modules reads of one thing. The fork server is a house apart: it runs in other Pythons."""
+    modules: dict[str, list[str]] = {}
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and module.parent.name != "forkserver":
+                modules.setdefault(node.name, []).append(str(module.relative_to(PACKAGE)))
+    assert not {name: found for name, found in modules.items() if len(found) > 1}

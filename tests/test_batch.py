@@ -21,8 +21,8 @@ from sharedenv.errors import SharedenvError
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.groups import Groups
-from sharedenv.run.observer import Work
-from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.observer import AtWork
+from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
@@ -63,7 +63,7 @@ class Watcher:
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:  # noqa: ARG002 - the observer's signature
         self.starts.append(case.sequence)
 
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         pass
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
@@ -91,7 +91,7 @@ class House:
         return case
 
     def batch(self, **options: Any) -> Batch:
-        return Batch(Queue(self.cases), PlainStarter(), Options(**{"jobs": 2, **options}), self.watcher)
+        return Batch(Queue(self.cases), PlainStarter(), BatchOptions(**{"jobs": 2, **options}), self.watcher)
 
     def run(self, keys: Sequence[str] = (KEY,), leases: tuple[int, ...] = (), **options: object) -> Outcome:
         batch = self.batch(**options)
@@ -129,7 +129,7 @@ def test_a_script_that_gets_one_pipe_of_two_gives_it_back(house: House, monkeypa
         house.add("")
     batch = house.batch()
 
-    def tick(_: Work) -> None:
+    def tick(_: AtWork) -> None:
         if resource.getrlimit(resource.RLIMIT_NOFILE)[0] == soft and not house.watcher.records:
             free = [os.dup(0) for _ in range(3)]
             for descriptor in free:
@@ -311,7 +311,7 @@ def test_a_script_that_is_ended_together_with_us_has_not_run(house: House) -> No
     """As Slurm ends a job: TERM to all at once. The dead script and our own signal are seen in one look."""
 
     class Ending(Watcher):
-        def tick(self, batch: Work) -> None:
+        def tick(self, batch: AtWork) -> None:
             if batch.counts().running:
                 os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -329,7 +329,7 @@ def test_a_script_gets_term_once_whoever_sends_it(all_told: bool, house: House) 
     """A batch system that ends a job may tell all its processes, or ours alone."""
 
     class Ending(Watcher):
-        def tick(self, batch: Work) -> None:
+        def tick(self, batch: AtWork) -> None:
             if batch.counts().running and (house.path / "case1" / "began").exists() and len(self.notices) < 2:
                 for pid in children() if all_told and self.notices else ():
                     os.kill(pid, signal.SIGTERM)
@@ -473,7 +473,7 @@ def test_who_ends_beside_a_child_of_another_thread_is_told_and_that_child_left_t
     strange = [subprocess.Popen(["true"]) for _ in range(2)]  # ended, and not waited for
     for process in strange:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    batch = Batch(Queue([house.add("print('here')")]), starter, Options(jobs=1), house.watcher)
+    batch = Batch(Queue([house.add("print('here')")]), starter, BatchOptions(jobs=1), house.watcher)
     batch.deliver(KEY, prepared())
     assert batch.run().results[1].succeeded
     assert [process.wait() for process in strange] == [0, 0]
@@ -502,7 +502,7 @@ def test_no_descriptor_is_left_open(house: House) -> None:
         house.path.joinpath(f"more{number}", "script.py").write_text("print(1)")
         house.cases.append(Case(number + 1, str(house.path / f"more{number}" / "script.py"), (), KEY))
     starter = PlainStarter()
-    batch = Batch(Queue(house.cases), starter, Options(jobs=2), house.watcher)
+    batch = Batch(Queue(house.cases), starter, BatchOptions(jobs=2), house.watcher)
     batch.deliver(KEY, prepared())
     batch.run()
     starter.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sharedenv.run.claims.blocks import Block, Offer, Token, decode_block, decode_offer, decode_token
+from sharedenv.run.claims.blocks import CaseBlock, Offer, Token, decode_block, decode_offer, decode_token
 from sharedenv.run.claims.pace import Pace
 from sharedenv.run.claims.suspicion import Suspicion
 from tests.claims_lab import Lab, MemoryFolder, Simulated, list_scheduled, work
@@ -66,7 +66,7 @@ def test_even_who_takes_the_living_for_dead_begins_no_case_twice(seed: int) -> N
 
 
 def test_names_and_files_are_read_as_they_were_written() -> None:
-    block = Block(7, "worker.3f", 2, 10, 15, 32, 1)
+    block = CaseBlock(7, "worker.3f", 2, 10, 15, 32, 1)
     assert decode_block(block.encode()) == block
     assert decode_token(block.token(3, "worker.77").partition("/")[2]) == Token("worker.3f", 2, 3, "worker.77")
     offer = Offer(Token("worker.3f", 2, 3, "free"), slow=True)

@@ -124,7 +124,7 @@ def test_status_and_a_second_submission_while_tasks_wait(on: Submitting) -> None
     assert f"job {job} of Grid Engine: 2 waiting of 2 tasks" in (told := on.call("status", run).stdout)
     assert f"run {run}: submitted" in told and "to go on" not in told
     refused = on.call("submit", "case*/script.py", status=2).stderr
-    assert f"run {run} works on 4 scripts of these" in refused and f"job {job} of Grid Engine" in refused
+    assert f"run {run} works on 4 scripts of these" in refused and f"its job {job} is in the queue of Grid Engine" in refused
     assert f"run {run} works on 4 scripts" in on.call("run", "case2/script.py", "case*/script.py", status=2).stderr
     assert f"nothing to submit: job {job} of run {run} is in the queue still" in on.call("submit", "--resume").stderr
     assert f"cancelled job {job} of run {run}" in on.call("cancel", run).stderr

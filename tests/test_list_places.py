@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.cluster.arrays import Array, How, create_array, open_array, writer_of
-from sharedenv.cluster.slurm import Task
+from sharedenv.cluster.slurm import SlurmTask
 from sharedenv.cluster.workers import Tasks, ended_in
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.owner import this_process
@@ -40,7 +40,7 @@ def result(sequence: int, status: int = 0, *, attempt: int = 1, start: float = 9
 
 def places(
     sessions: list[SessionState],
-    queue: list[Task] | None,
+    queue: list[SlurmTask] | None,
     results: Mapping[str, Mapping[int, Result]] | None = None,
     arrays: list[Array] | None = None,
     again: Collection[int] = (),
@@ -52,8 +52,8 @@ def words(*given: object, **more: object) -> list[str]:
     return [state.word for state in places(*given, **more).values()]  # type: ignore[arg-type]
 
 
-def queue(*states: str) -> list[Task]:
-    return [Task("101", number, state, reason="Priority" if state == "PENDING" else "") for number, state in enumerate(states, 1)]
+def queue(*states: str) -> list[SlurmTask]:
+    return [SlurmTask("101", number, state, reason="Priority" if state == "PENDING" else "") for number, state in enumerate(states, 1)]
 
 
 def test_what_nobody_has_begun_waits_as_long_as_a_task_may_come() -> None:
@@ -66,7 +66,7 @@ def test_what_nobody_has_begun_waits_as_long_as_a_task_may_come() -> None:
 
 
 @pytest.mark.parametrize("says", [[], None, queue("NODE_FAIL", "FAILED")])
-def test_who_gives_signs_has_the_list_whatever_slurm_says(says: list[Task] | None) -> None:
+def test_who_gives_signs_has_the_list_whatever_slurm_says(says: list[SlurmTask] | None) -> None:
     """A task that Slurm holds for dead, and who has joined by hand."""
     for task in (1, 0):
         assert words([session(task, [1])], says) == ["running", "waiting", "waiting", "waiting"]
@@ -120,8 +120,8 @@ def test_a_later_list_counts_though_its_attempts_are_counted_anew() -> None:
         session(1, number=2).writer: {1: result(1, start=1990.0, session=1900.0)},
     }
     sessions = [session(1, ended="done"), session(1, number=2, ended="done", began=1900.0)]
-    assert words(sessions, [*queue("FAILED", "FAILED"), Task("102", 1, "PENDING")], results, arrays) == ["done", "waiting", "done", "done"]
-    assert words(sessions, [*queue("FAILED", "FAILED"), Task("102", 1, "CANCELLED")], results, arrays) == ["done", "failed", "done", "done"]
+    assert words(sessions, [*queue("FAILED", "FAILED"), SlurmTask("102", 1, "PENDING")], results, arrays) == ["done", "waiting", "done", "done"]
+    assert words(sessions, [*queue("FAILED", "FAILED"), SlurmTask("102", 1, "CANCELLED")], results, arrays) == ["done", "failed", "done", "done"]
 
 
 @pytest.mark.parametrize(

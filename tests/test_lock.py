@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharedenv.key.project_lock import Entry, LockError, ProjectLock, parse_project_lock
+from sharedenv.key.project_lock import LockEntry, LockError, ProjectLock, parse_project_lock
 from sharedenv.key.versions import File, Git, Pin, Versions
 from sharedenv.start.environ import platform_tag
 from tests.conftest import Project, make_removable
@@ -364,7 +364,7 @@ _TABLES = st.builds(
     Versions, st.just("3.11"), st.just(""), st.lists(_PINS, max_size=3, unique_by=lambda pin: pin.name).map(lambda pins: tuple(sorted(pins, key=lambda pin: pin.name)))
 )
 _ENTRIES = st.builds(
-    lambda requires, dependencies, options, table: Entry(
+    lambda requires, dependencies, options, table: LockEntry(
         {"requires-python": requires, "dependencies": dependencies, "tool.uv": options}, "3.11", {(HERE, "3.11"): table}
     ),
     _TEXT, st.lists(_TEXT, max_size=3), st.dictionaries(_TEXT, _VALUES, max_size=3), _TABLES,
@@ -373,7 +373,7 @@ _ENTRIES = st.builds(
 
 @settings(derandomize=True)
 @given(st.lists(_ENTRIES, max_size=3))
-def test_what_is_written_is_what_is_read(entries: list[Entry]) -> None:
+def test_what_is_written_is_what_is_read(entries: list[LockEntry]) -> None:
     """Whatever scripts ask for: the entries are the same, their ids, and the bytes written again."""
     lock = ProjectLock().with_entries(entries)
     found = parse_project_lock(lock.text)
@@ -405,8 +405,8 @@ def test_two_branches_that_lock_different_scripts_merge(project: Project, index:
 def test_most_pairs_of_branches_merge(tmp_path: Path) -> None:
     """Into a file with two entries, of one entry each: what keeps them apart are the numbered lines."""
 
-    def entry(name: str) -> Entry:
-        return Entry({"requires-python": "", "dependencies": [name], "tool.uv": {}}, "3.11", {(HERE, "3.11"): Versions("3.11", "", (Pin(name, "1.0"),))})
+    def entry(name: str) -> LockEntry:
+        return LockEntry({"requires-python": "", "dependencies": [name], "tool.uv": {}}, "3.11", {(HERE, "3.11"): Versions("3.11", "", (Pin(name, "1.0"),))})
 
     base = ProjectLock().with_entries([entry("one"), entry("two")])
     clean = 0

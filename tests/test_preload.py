@@ -17,7 +17,7 @@ import pytest
 
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
-from sharedenv.run.orders import Options
+from sharedenv.run.orders import BatchOptions
 from sharedenv.run.preload.starter import DEATHS, SERVERS, PreloadStarter
 from sharedenv.run.queue import Queue
 from sharedenv.run.starter import Prepared
@@ -571,7 +571,7 @@ def test_a_server_that_is_stopped_does_not_outlast_a_time_limit(bench: Bench, mo
     case = Case(1, str(bench.path / "script.py"))
     prepared = Prepared(PYTHON, bench.variables)
     bench.starter.warm(case.script, prepared)
-    batch = Batch(Queue([case]), bench.starter, Options(1, timeout=0.5, grace=0.1), Watcher())
+    batch = Batch(Queue([case]), bench.starter, BatchOptions(1, timeout=0.5, grace=0.1), Watcher())
     batch.deliver(case.key, prepared)
     assert batch.run().results[1].error == "timed out after 0.5 s"
     assert (bench.path / "stopped").exists()

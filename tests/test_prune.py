@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sharedenv.care.prune import DAY, HOUR, Policy, decide
-from sharedenv.care.survey import Found
+from sharedenv.care.survey import Surveyed
 from sharedenv.pool.mounts import FileSystem, Locks, find_mount
 from sharedenv.pool.owner import this_process
 from sharedenv.start.distrust import user_name
@@ -24,17 +24,17 @@ from tests.faults import bound, mounted, preloaded, require, wait_for
 from tests.test_verify import module
 
 
-def found(name: str, idle: float, *, size: int = 100, now: float = 1e9, **changes: Any) -> Found:
+def found(name: str, idle: float, *, size: int = 100, now: float = 1e9, **changes: Any) -> Surveyed:
     """An environment last used ``idle`` seconds before ``now``."""
     values: dict[str, Any] = {
         "name": f"{name}-1", "path": f"/pool/envs/{name}-1", "key": name * 64, "manifest": None, "published": True,
         "replaced_by": None, "index": (), "bytes": size, "last_use": now - idle, "noted": None, "doubt": None,
         "held_by_manifest": True,
     }  # fmt: skip
-    return Found(**{**values, **changes})
+    return Surveyed(**{**values, **changes})
 
 
-def gone(items: list[Found], policy: Policy, *, blind: bool = False) -> list[str]:
+def gone(items: list[Surveyed], policy: Policy, *, blind: bool = False) -> list[str]:
     """Names of what a policy lets go."""
     return [verdict.environment.name[:1] for verdict in decide(items, policy, 1e9, blind=blind) if verdict.removed]
 

@@ -11,14 +11,14 @@ import pytest
 
 from sharedenv.cluster.grid_engine import _accounted, _indices
 from sharedenv.cluster.qsub import job_name, log_path, script_text, without_hold
-from sharedenv.cluster.sbatch import Job, Options
+from sharedenv.cluster.sbatch import Job, SbatchOptions
 from sharedenv.errors import SharedenvError
 
 FOLDER = "/p/.sharedenv/runs/20261130-120000/jobs/2"
 
 
-def job(options: Options | None = None, **fields: Any) -> Job:
-    made = Job(job_name(f"{FOLDER}/job.sh"), FOLDER, "/p", ("python", "it's"), options or Options(), tasks=3)
+def job(options: SbatchOptions | None = None, **fields: Any) -> Job:
+    made = Job(job_name(f"{FOLDER}/job.sh"), FOLDER, "/p", ("python", "it's"), options or SbatchOptions(), tasks=3)
     return replace(made, **fields)
 
 
@@ -27,7 +27,7 @@ def directives(text: str) -> list[str]:
 
 
 def test_what_is_asked_stands_in_the_script() -> None:
-    options = Options(time="1:00:00", partition="long.q", account="phys", more=("-l h_vmem=4G", "-l gpu=1,mem=2G"), setup=("module load gcc",))
+    options = SbatchOptions(time="1:00:00", partition="long.q", account="phys", more=("-l h_vmem=4G", "-l gpu=1,mem=2G"), setup=("module load gcc",))
     text = script_text(job(options, max_running=2))
     assert directives(text) == [
         "-N sharedenv-20261130-120000-2",
@@ -57,11 +57,11 @@ def test_what_is_asked_stands_in_the_script() -> None:
     ],
 )
 def test_a_time_limit_is_told_as_usr1_before_it(time: str, margin: int | None, limits: str) -> None:
-    assert limits in directives(script_text(job(Options(time=time, grace=margin))))
+    assert limits in directives(script_text(job(SbatchOptions(time=time, grace=margin))))
 
 
 def test_a_limit_without_end_is_none() -> None:
-    assert not any("h_rt" in line for line in directives(script_text(job(Options(time="UNLIMITED")))))
+    assert not any("h_rt" in line for line in directives(script_text(job(SbatchOptions(time="UNLIMITED")))))
 
 
 @pytest.mark.parametrize("folder", ["a b", "it's", "$HOME", "a:b,c", 'quo"te', "line\nbreak", "back\\slash", "%a", "é"])
@@ -78,14 +78,14 @@ def test_what_tasks_print_lands_in_any_folder(tmp_path: Path, folder: str) -> No
 @pytest.mark.parametrize("text", ["-t 1-3", "-o /tmp", "-N name", "-b y", "-sync y", "-cwd", "-@ file", "-tc 3", "-q long.q", "gres=gpu", "", "'", "-", "x -t 1"])
 def test_what_submit_decides_itself_is_refused(text: str) -> None:
     with pytest.raises(SharedenvError) as caught:
-        script_text(job(Options(more=(text,))))
+        script_text(job(SbatchOptions(more=(text,))))
     assert "Grid Engine" in caught.value.message and (caught.value.hint or "").startswith("sharedenv submit")
 
 
 @pytest.mark.parametrize("text", ['-A "a\nb"', "-A 'a\"b'"])
 def test_what_qsub_could_not_read_in_a_script_is_refused(text: str) -> None:
     with pytest.raises(SharedenvError, match="can't pass"):
-        script_text(job(Options(more=(text,))))
+        script_text(job(SbatchOptions(more=(text,))))
 
 
 def test_what_held_a_job_does_not_hold_the_one_that_goes_on() -> None:
@@ -93,7 +93,7 @@ def test_what_held_a_job_does_not_hold_the_one_that_goes_on() -> None:
 
 
 def test_a_word_with_a_space_keeps_it() -> None:
-    assert '-ac "name=a b"' in directives(script_text(job(Options(more=("-ac 'name=a b'",)))))
+    assert '-ac "name=a b"' in directives(script_text(job(SbatchOptions(more=("-ac 'name=a b'",)))))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from sharedenv.cluster.status import Standing
+from sharedenv.cluster.status import ClusterStanding
 from sharedenv.pool.owner import Owner
 from sharedenv.report.slurm import standing_lines
 from sharedenv.report.workers import worker_lines
@@ -72,7 +72,7 @@ def test_how_a_run_on_slurm_stands() -> None:
     states |= {number: CaseState("interrupted", "its node failed (node3)", lost=True) for number in lost}
     states[7] = CaseState("failed")
     shown_by = {number: logs[index % 5] for index, number in enumerate(lost)}
-    standing = Standing(states, {7: failed}, cases, ("4711",), (), 0.0, None, logs=shown_by)
+    standing = ClusterStanding(states, {7: failed}, cases, ("4711",), (), 0.0, None, logs=shown_by)
     run = Run("/pool/runs/20261122-101500", Asked((), (), None, 0.0, len(cases), ("key",), {}))
     printed = standing_lines(run, standing, str, lambda _, text: text)
     sessions = [

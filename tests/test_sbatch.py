@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedenv.cluster.sbatch import Job, Options, arguments, log_path, quote, script_text, seconds
+from sharedenv.cluster.sbatch import Job, SbatchOptions, arguments, log_path, quote, script_text, seconds
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from tests.slurm import Cluster
 
@@ -46,14 +46,14 @@ def job(**changes: Any) -> Job:
         "folder": "/runs/1",
         "start": "/home/me",
         "command": ("/usr/bin/python3", "-m", "sharedenv"),
-        "options": Options(),
+        "options": SbatchOptions(),
         "tasks": 3,
     }
     return Job(**{**values, **changes})
 
 
 def test_the_whole_script() -> None:
-    options = Options(
+    options = SbatchOptions(
         time="01:00:00", partition="debug", account="me", memory="2G", cpus_per_task=4, more=("gres=gpu:1",),
         setup=("module load gcc",),
     )
@@ -103,7 +103,7 @@ def test_the_whole_script() -> None:
 def test_the_first_line_of_setup_that_fails_ends_the_job(setup: list[str], ends: str, tmp_path: Path) -> None:
     """Lines that only ask something, and what fails within a file that is sourced, do not."""
     (tmp_path / "file").write_text("false\n")
-    text = script_text(job(start=str(tmp_path), command=("echo", "at work"), options=Options(setup=tuple(setup))))
+    text = script_text(job(start=str(tmp_path), command=("echo", "at work"), options=SbatchOptions(setup=tuple(setup))))
     (tmp_path / "job.sh").write_text(text)
     done = subprocess.run(["bash", tmp_path / "job.sh"], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == ("" if ends else "at work\n")
@@ -114,7 +114,7 @@ def test_the_first_line_of_setup_that_fails_ends_the_job(setup: list[str], ends:
 @given(st.lists(TEXT.filter(lambda text: "\n" not in text and "\r" not in text), min_size=1, max_size=4))
 def test_directives_read_back_as_the_arguments(values: list[str]) -> None:
     """What stands after #SBATCH gives, by a shell's rules, the words of the command line."""
-    asked = job(options=Options(more=tuple(f"--comment={value}" for value in values)))
+    asked = job(options=SbatchOptions(more=tuple(f"--comment={value}" for value in values)))
     lines = [line for line in script_text(asked).split("\n") if line.startswith("#SBATCH ")]
     words = [word for line in lines for word in shlex.split(line.removeprefix("#SBATCH "))]
     assert words[-len(arguments(asked)) :] == list(arguments(asked))
@@ -128,7 +128,7 @@ def test_quoted_text_is_one_word_without_dos_line_ends(text: str) -> None:
 
 
 def test_a_line_break_never_becomes_a_directive() -> None:
-    text = script_text(job(folder="/a\n#SBATCH --exclusive", options=Options(more=("--comment=x\n#SBATCH --hold",))))
+    text = script_text(job(folder="/a\n#SBATCH --exclusive", options=SbatchOptions(more=("--comment=x\n#SBATCH --hold",))))
     assert not [line for line in text.split("\n") if line.startswith(("#SBATCH --exclusive", "#SBATCH --hold"))]
 
 
@@ -147,23 +147,23 @@ def test_a_line_break_never_becomes_a_directive() -> None:
     ],
 )
 def test_any_option_of_sbatch(text: str, expected: list[str]) -> None:
-    assert list(arguments(job(options=Options(more=(text,))))[-len(expected) :]) == expected
+    assert list(arguments(job(options=SbatchOptions(more=(text,))))[-len(expected) :]) == expected
 
 
 @pytest.mark.parametrize("text", ["--output=all.log", "-o all.log", "-e /tmp/all-%A.log", "--error=%%a.log", "output=%x-%N"])
 def test_one_file_for_all_tasks_is_refused(text: str) -> None:
     with pytest.raises(SharedenvError) as caught:
-        arguments(job(options=Options(more=(text,))))
+        arguments(job(options=SbatchOptions(more=(text,))))
     assert caught.value.cause == "all 3 tasks would write into one file"
     [again] = shlex.split(caught.value.hint or "")[4:]
     assert "-%a" in again
-    arguments(job(options=Options(more=(again,))))
-    arguments(job(options=Options(more=(text,)), tasks=1))
+    arguments(job(options=SbatchOptions(more=(again,))))
+    arguments(job(options=SbatchOptions(more=(text,)), tasks=1))
 
 
 @pytest.mark.parametrize("text", ["--output=%a.log", "-o %A_%4a.log", "-e %j", "--output=/dev/null", "-i all.txt"])
 def test_a_file_for_each_task_is_taken(text: str) -> None:
-    arguments(job(options=Options(more=(text,))))
+    arguments(job(options=SbatchOptions(more=(text,))))
 
 
 @pytest.mark.parametrize("text", [
@@ -172,7 +172,7 @@ def test_a_file_for_each_task_is_taken(text: str) -> None:
     ])
 def test_options_that_would_lose_cases_are_refused(text: str) -> None:
     with pytest.raises(SharedenvError) as caught:
-        arguments(job(options=Options(more=(text,))))
+        arguments(job(options=SbatchOptions(more=(text,))))
     assert caught.value.exit_code == EXIT_USAGE
 
 
@@ -195,22 +195,22 @@ def test_time_limits_as_slurm_writes_them(text: str, expected: int | None) -> No
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (Options(), 60),
-        (Options(time="1"), 6),
-        (Options(time="1-0"), 60),
-        (Options(time="1", grace=30), 30),
-        (Options(more=("--time=1",)), 6),
-        (Options(time="1-0", more=("-t 2",)), 12),
+        (SbatchOptions(), 60),
+        (SbatchOptions(time="1"), 6),
+        (SbatchOptions(time="1-0"), 60),
+        (SbatchOptions(time="1", grace=30), 30),
+        (SbatchOptions(more=("--time=1",)), 6),
+        (SbatchOptions(time="1-0", more=("-t 2",)), 12),
     ],
 )
-def test_a_short_job_has_a_short_grace(options: Options, expected: int) -> None:
+def test_a_short_job_has_a_short_grace(options: SbatchOptions, expected: int) -> None:
     assert f"#SBATCH --signal=B:TERM@{expected}\n" in script_text(job(options=options))
 
 
 @pytest.mark.parametrize("text", ["--dependency=singleton", "-d singleton", "-dsingleton", "--depend singleton"])
 def test_a_dependency_of_the_user_s_stands_beside_ours(text: str) -> None:
     """sbatch takes the last one alone: an array would not wait for the job that builds."""
-    options = Options(more=(text, "--hold"))
+    options = SbatchOptions(more=(text, "--hold"))
     asked = arguments(job(options=options, after="17"))
     assert [each for each in asked if "singleton" in each] == ["--dependency=afterok:17,singleton"]
     assert asked[-1] == "--hold"
@@ -219,14 +219,14 @@ def test_a_dependency_of_the_user_s_stands_beside_ours(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["--output=logs/%A_%a.out", "-o logs/%A_%a.out", "--out logs/%A_%a.out"])
 def test_a_file_is_meant_from_the_folder_of_the_submission(text: str) -> None:
-    asked = job(options=Options(more=(text,)))
+    asked = job(options=SbatchOptions(more=(text,)))
     assert arguments(asked)[-1] == "--output=/home/me/logs/%A_%a.out"
     assert log_path(asked, "17") == "/home/me/logs/17_*.out"
-    assert log_path(job(options=Options(more=("-o/logs/%4a-%%",))), "17") == "/logs/*-%"
+    assert log_path(job(options=SbatchOptions(more=("-o/logs/%4a-%%",))), "17") == "/logs/*-%"
     # the job that builds has its own, where `status` looks for it
-    assert not [word for word in arguments(job(options=Options(more=(text,)), tasks=None)) if "logs" in word]
+    assert not [word for word in arguments(job(options=SbatchOptions(more=(text,)), tasks=None)) if "logs" in word]
     with pytest.raises(SharedenvError, match="can't pass --sbatch"):
-        arguments(job(start="/100%", options=Options(more=(text,))))
+        arguments(job(start="/100%", options=SbatchOptions(more=(text,))))
 
 
 @pytest.mark.parametrize("name", NASTY)
@@ -269,7 +269,7 @@ def test_directives_alone_say_the_same_to_a_real_sbatch(cluster: Cluster, tmp_pa
     for number, name in enumerate(name for name in NASTY if name and "\n" not in name):
         folder = tmp_path / f"{number} {name}"
         folder.mkdir()
-        asked = job(folder=str(folder), start="/", command=("true",), options=Options(more=(f"--comment={name}",)))
+        asked = job(folder=str(folder), start="/", command=("true",), options=SbatchOptions(more=(f"--comment={name}",)))
         script = tmp_path / f"{number}.sh"
         script.write_bytes(os.fsencode(script_text(asked)))
         jobs.append((name, folder, cluster.call("sbatch", "--parsable", str(script))))

@@ -11,7 +11,7 @@ import pytest
 
 from sharedenv.cluster.grid_engine import GRID_ENGINE
 from sharedenv.cluster.qsub import job_name
-from sharedenv.cluster.sbatch import Job, Options
+from sharedenv.cluster.sbatch import Job, SbatchOptions
 from sharedenv.cluster.scheduler import SLURM, Scheduler
 from sharedenv.errors import SharedenvError
 from tests.grid_engine import require_grid_engine, running_grid_engine
@@ -46,7 +46,7 @@ def written(scheduler: Scheduler, folder: Path, command: str, tasks: int = 3, **
     """Path of a job script, and the job, whose tasks each run a line of sh."""
     path = folder / "runs" / "20261130-120000" / "jobs" / "1"
     path.mkdir(parents=True)
-    job = Job(job_name(f"{path}/job.sh"), str(path), str(folder), ("sh", "-c", command), Options(**options), tasks)  # type: ignore[arg-type]
+    job = Job(job_name(f"{path}/job.sh"), str(path), str(folder), ("sh", "-c", command), SbatchOptions(**options), tasks)  # type: ignore[arg-type]
     (path / "job.sh").write_text(scheduler.script_text(job))
     return f"{path}/job.sh", job
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from sharedenv.cluster.arrays import Array, How, Planned, task_of, writer_of
-from sharedenv.cluster.slurm import RUNNING, WAITING, Task
+from sharedenv.cluster.slurm import RUNNING, WAITING, SlurmTask
 from sharedenv.cluster.static import static_writer
 from sharedenv.cluster.workers import Tasks
 from sharedenv.run.case import INTERRUPTED, Result
@@ -39,7 +39,7 @@ def locate(
     results: Mapping[str, Mapping[int, Result]],
     sessions: list[SessionState],
     arrays: list[Array],
-    tasks: list[Task] | None,
+    tasks: list[SlurmTask] | None,
 ) -> dict[int, CaseState]:
     return case_states(sequences, Tasks(arrays, sessions, results, tasks))
 
@@ -48,7 +48,7 @@ def words(
     arrays: list[Array],
     results: Mapping[str, Mapping[int, Result]],
     sessions: list[SessionState],
-    tasks: list[Task] | None,
+    tasks: list[SlurmTask] | None,
     count: int = 3,
 ) -> list[str]:
     places = locate(range(1, count + 1), results, sessions, arrays, tasks)
@@ -57,13 +57,13 @@ def words(
 
 @pytest.mark.parametrize("state", sorted(WAITING))
 def test_a_task_that_waits(state: str) -> None:
-    assert words([array(1, 2, 3)], {}, [], [Task("101", 1, state)]) == ["waiting"] * 3
+    assert words([array(1, 2, 3)], {}, [], [SlurmTask("101", 1, state)]) == ["waiting"] * 3
 
 
 @pytest.mark.parametrize("state", sorted(RUNNING))
 def test_a_task_at_work(state: str) -> None:
     results = {"1-1": {1: result(1)}}
-    assert words([array(1, 2, 3)], results, [session(running=(2,))], [Task("101", 1, state)]) == ["done", "running", "waiting"]
+    assert words([array(1, 2, 3)], results, [session(running=(2,))], [SlurmTask("101", 1, state)]) == ["done", "running", "waiting"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_task_at_work(state: str) -> None:
 )
 def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> None:
     """What it was at work on is interrupted, what was yet to come is not run; both are lost."""
-    tasks = [] if state is None else [Task("101", 1, state)]
+    tasks = [] if state is None else [SlurmTask("101", 1, state)]
     results = {"1-1": {1: result(1), 2: result(2, 1)}}
     places = locate([1, 2, 3, 4], results, [session(running=(3,), dead=True)], [array(1, 2, 3, 4)], tasks)
     assert [place.word for place in places.values()] == ["done", "failed", "interrupted", "left"]
@@ -90,14 +90,14 @@ def test_a_task_that_ended_without_a_word(state: str | None, reason: str) -> Non
 @pytest.mark.parametrize("state", ["NODE_FAIL", "TIMEOUT", "PENDING", None])
 def test_a_fresh_sign_outweighs_what_squeue_says_or_does_not_say(state: str | None) -> None:
     """Slurm holds a node for dead that lives, or it is another cluster's Slurm."""
-    tasks = [] if state is None else [Task("101", 1, state)]
+    tasks = [] if state is None else [SlurmTask("101", 1, state)]
     at_work = "waiting" if state == "PENDING" else "running"
     assert words([array(1, 2, 3)], {"1-1": {1: result(1)}}, [session(running=(2,))], tasks) == ["done", at_work, "waiting"]
 
 
 def test_of_a_requeued_task_both_starts_that_live_have_begun_what_they_have() -> None:
     sessions = [session(running=(1,)), session(restarts=1, ended="done")]
-    assert words([array(1, 2, 3)], {"1-1r1": {2: result(2), 3: result(3)}}, sessions, [Task("101", 1, "COMPLETED")]) == ["running", "done", "done"]
+    assert words([array(1, 2, 3)], {"1-1r1": {2: result(2), 3: result(3)}}, sessions, [SlurmTask("101", 1, "COMPLETED")]) == ["running", "done", "done"]
 
 
 def test_another_cluster_s_array_waits_until_its_tasks_have_said_that_they_end() -> None:
@@ -123,7 +123,7 @@ def test_another_cluster_s_array_waits_until_its_tasks_have_said_that_they_end()
 )
 def test_a_task_that_said_that_it_ends(ended: str, state: str | None, reason: str) -> None:
     results = {"1-1": {1: result(1), 2: result(2, -1, error=INTERRUPTED)}}
-    places = locate([1, 2, 3], results, [session(ended=ended)], [array(1, 2, 3)], [Task("101", 1, state)] if state else [])
+    places = locate([1, 2, 3], results, [session(ended=ended)], [array(1, 2, 3)], [SlurmTask("101", 1, state)] if state else [])
     assert [place.word for place in places.values()] == ["done", "interrupted", "left"]
     assert places[2].reason == places[3].reason == reason
     assert not places[2].lost
@@ -132,11 +132,11 @@ def test_a_task_that_said_that_it_ends(ended: str, state: str | None, reason: st
 def test_what_an_earlier_start_or_array_had_begun_stays_interrupted() -> None:
     """Its folder holds half of what it writes, until somebody brings it to an end."""
     sessions = [session(running=(1,), dead=True), session(restarts=1, ended="drained")]
-    assert words([array(1, 2)], {}, sessions, [Task("101", 1, "FAILED")], count=2) == ["interrupted", "left"]
+    assert words([array(1, 2)], {}, sessions, [SlurmTask("101", 1, "FAILED")], count=2) == ["interrupted", "left"]
     arrays = [array(1, 2), array(1, 2, number=2)]
-    tasks = [Task("101", 1, "TIMEOUT"), Task("102", 1, "PENDING")]
+    tasks = [SlurmTask("101", 1, "TIMEOUT"), SlurmTask("102", 1, "PENDING")]
     assert words(arrays, {}, [session(running=(1,), dead=True)], tasks, count=2) == ["waiting", "waiting"]
-    tasks = [Task("101", 1, "TIMEOUT"), Task("102", 1, "CANCELLED")]
+    tasks = [SlurmTask("101", 1, "TIMEOUT"), SlurmTask("102", 1, "CANCELLED")]
     assert words(arrays, {}, [session(running=(1,), dead=True)], tasks, count=2) == ["interrupted", "left"]
     here = {"local": {1: result(1, start=2000.0)}}
     assert words(arrays, here, [session(running=(1,), dead=True)], tasks, count=2) == ["done", "left"]
@@ -144,31 +144,31 @@ def test_what_an_earlier_start_or_array_had_begun_stays_interrupted() -> None:
 
 def test_a_second_try_that_is_cut_off_is_interrupted() -> None:
     tried = {"1-1": {1: result(1, 1, start=900.0)}}
-    assert words([array(1, 2)], tried, [session(running=(1,))], [Task("101", 1, "RUNNING")], count=2) == ["running", "waiting"]
-    assert words([array(1, 2)], tried, [session(running=(1,), dead=True)], [Task("101", 1, "TIMEOUT")], count=2) == ["interrupted", "left"]
+    assert words([array(1, 2)], tried, [session(running=(1,))], [SlurmTask("101", 1, "RUNNING")], count=2) == ["running", "waiting"]
+    assert words([array(1, 2)], tried, [session(running=(1,), dead=True)], [SlurmTask("101", 1, "TIMEOUT")], count=2) == ["interrupted", "left"]
 
 
 def test_a_task_cancelled_before_it_began() -> None:
-    assert words([array(1, 2, 3)], {}, [], [Task("101", 1, "CANCELLED")]) == ["left"] * 3
+    assert words([array(1, 2, 3)], {}, [], [SlurmTask("101", 1, "CANCELLED")]) == ["left"] * 3
 
 
 def test_an_array_whose_build_failed() -> None:
-    tasks = [Task("101", 1, "CANCELLED"), Task("90", None, "FAILED")]
+    tasks = [SlurmTask("101", 1, "CANCELLED"), SlurmTask("90", None, "FAILED")]
     places = locate([1], {}, [], [array(1, build="90")], tasks)
     assert places[1].word == "left"
     assert places[1].reason.endswith("failed: see /runs/r/slurm/1/build-90.out")
-    places = locate([1], {}, [], [array(1, build="90")], [tasks[0], Task("90", None, "CANCELLED")])
+    places = locate([1], {}, [], [array(1, build="90")], [tasks[0], SlurmTask("90", None, "CANCELLED")])
     assert (places[1].word, places[1].reason) == ("left", "the job that builds for it was cancelled")
 
 
 def test_tasks_share_the_cases_by_strides() -> None:
-    tasks = [Task("101", 1, "NODE_FAIL"), Task("101", 2, "PENDING")]
+    tasks = [SlurmTask("101", 1, "NODE_FAIL"), SlurmTask("101", 2, "PENDING")]
     assert words([array(1, 2, 3, tasks=2)], {}, [], tasks) == ["left", "waiting", "left"]
 
 
 def test_the_last_start_of_a_task_speaks_for_it() -> None:
     sessions = [session(restarts=1, running=(2,)), session(ended="drained")]
-    assert words([array(1, 2, 3)], {}, sessions, [Task("101", 1, "RUNNING")]) == ["waiting", "running", "waiting"]
+    assert words([array(1, 2, 3)], {}, sessions, [SlurmTask("101", 1, "RUNNING")]) == ["waiting", "running", "waiting"]
 
 
 def test_a_later_array_speaks_for_its_cases() -> None:
@@ -176,11 +176,11 @@ def test_a_later_array_speaks_for_its_cases() -> None:
     arrays = [array(1, 2, 3), array(2, 3, number=2)]
     results = {"1-1": {1: result(1), 2: result(2, 1), 3: result(3, 1)}}
     sessions = [session(ended="done")]
-    ended = Task("101", 1, "FAILED")
-    assert words(arrays, results, sessions, [ended, Task("102", 1, "PENDING")]) == ["done", "waiting", "waiting"]
-    assert words(arrays, results, sessions, [ended, Task("102", 1, "CANCELLED")]) == ["done", "failed", "failed"]
+    ended = SlurmTask("101", 1, "FAILED")
+    assert words(arrays, results, sessions, [ended, SlurmTask("102", 1, "PENDING")]) == ["done", "waiting", "waiting"]
+    assert words(arrays, results, sessions, [ended, SlurmTask("102", 1, "CANCELLED")]) == ["done", "failed", "failed"]
     results["2-1"] = {2: result(2, start=5.0)}
-    assert words(arrays, results, sessions, [ended, Task("102", 1, "NODE_FAIL")]) == ["done", "done", "failed"]
+    assert words(arrays, results, sessions, [ended, SlurmTask("102", 1, "NODE_FAIL")]) == ["done", "done", "failed"]
 
 
 def test_a_case_rerun_here_counts() -> None:
@@ -192,10 +192,10 @@ def test_a_case_rerun_here_counts() -> None:
 def test_what_was_run_here_after_the_array_counts_in_its_place() -> None:
     """`sharedenv run --retry-failed` over what an array had failed; a later array's result counts in place of that."""
     results = {"1-1": {1: result(1, 1, start=1.0), 2: result(2, start=1.0)}, "local": {1: result(1, start=9.0), 2: result(2, 1, start=9.0)}}
-    assert words([array(1, 2)], results, [session(ended="done")], [Task("101", 1, "FAILED")], count=2) == ["done", "failed"]
+    assert words([array(1, 2)], results, [session(ended="done")], [SlurmTask("101", 1, "FAILED")], count=2) == ["done", "failed"]
     results["2-1"] = {2: result(2, start=12.0)}
     arrays = [array(1, 2), array(2, number=2)]
-    assert words(arrays, results, [session(ended="done")], [Task("102", 1, "COMPLETED")], count=2) == ["done", "done"]
+    assert words(arrays, results, [session(ended="done")], [SlurmTask("102", 1, "COMPLETED")], count=2) == ["done", "done"]
 
 
 def test_without_an_answer_of_squeue_the_files_speak() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from sharedenv.pool.owner import this_process
 from sharedenv.report.console import Console
-from sharedenv.report.progress import Pace, Progress, live_line, next_plain, plain_line, rate_text
+from sharedenv.report.progress import Progress, Rate, live_line, next_plain, plain_line, rate_text
 from sharedenv.report.standing import command_text, pace_lines
 from sharedenv.report.summary import group, summarize, summary_lines, words
 from sharedenv.run.case import INTERRUPTED, Case, Result
@@ -47,7 +47,7 @@ def test_rate(rate: float, text: str) -> None:
 
 def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
     counts = Counts(20_000, 12_000, 3, 2, 0, waiting=7_995)
-    pace = Pace(200.0, 60.0)
+    pace = Rate(200.0, 60.0)
     assert live_line(counts, pace, 160, plain) == (
         "━" * 24 + "─" * 16 + "  60%  12,003 of 20,000 · 3 failed · 2 running · 2 min 13 s left · 60/s"
     )
@@ -60,16 +60,16 @@ def test_the_line_of_a_terminal_says_less_where_there_is_less_room() -> None:
 
 
 def test_the_line_of_a_log() -> None:
-    assert plain_line(Counts(90, 48, 0, 2, 0, waiting=40), Pace(10.0, 4.0)) == "10 s: 48 of 90, 2 running, 10 s left, 4.0/s"
+    assert plain_line(Counts(90, 48, 0, 2, 0, waiting=40), Rate(10.0, 4.0)) == "10 s: 48 of 90, 2 running, 10 s left, 4.0/s"
     # the pace of scripts says nothing of how long a build takes
-    assert plain_line(Counts(9, 2, 0, 1, 1, waiting=6), Pace(10.0, 6.0)) == "10 s: 2 of 9, 1 running, building 1 environment, 6.0/s"
-    assert plain_line(Counts(5, 0, 0, 2, 0, waiting=3), Pace(10.0, None)) == "10 s: 0 of 5, 2 running"
-    assert plain_line(Counts(5, 5, 0, 0, 0), Pace(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
+    assert plain_line(Counts(9, 2, 0, 1, 1, waiting=6), Rate(10.0, 6.0)) == "10 s: 2 of 9, 1 running, building 1 environment, 6.0/s"
+    assert plain_line(Counts(5, 0, 0, 2, 0, waiting=3), Rate(10.0, None)) == "10 s: 0 of 5, 2 running"
+    assert plain_line(Counts(5, 5, 0, 0, 0), Rate(60.0, 0.5)) == "1 min 0 s: 5 of 5, 30/min"
 
 
 def test_where_nothing_waits_the_last_ones_are_named_and_no_time_is_left() -> None:
     """One script that hangs: the estimate counted up with it."""
-    pace = Pace(260.0, 0.05)
+    pace = Rate(260.0, 0.05)
     one = Counts(9, 8, 0, 1, 0, ages=(240.0,), oldest="case123/script.py", limit=300.0)
     assert plain_line(one, pace) == "4 min 20 s: 8 of 9, 1 running: case123/script.py for 4 min 0 s, limit 5 min 0 s"
     assert plain_line(replace(one, limit=None), pace) == "4 min 20 s: 8 of 9, 1 running: case123/script.py for 4 min 0 s"
@@ -87,7 +87,7 @@ def test_where_nothing_waits_the_last_ones_are_named_and_no_time_is_left() -> No
 
 
 def test_what_a_build_does_is_told_where_there_is_room() -> None:
-    counts, pace = Counts(9, 0, 0, 0, 1, waiting=9), Pace(12.0, None, "downloading numpy: 12 of 29 MB")
+    counts, pace = Counts(9, 0, 0, 0, 1, waiting=9), Rate(12.0, None, "downloading numpy: 12 of 29 MB")
     assert plain_line(counts, pace) == "12 s: 0 of 9, building 1 environment: downloading numpy: 12 of 29 MB"
     assert live_line(counts, pace, 80, plain).endswith("0 of 9 · building 1 environment: downloading numpy: 12 of 29 MB")
     assert live_line(counts, pace, 40, plain) == "0 of 9 · building 1 environment"
@@ -96,9 +96,9 @@ def test_what_a_build_does_is_told_where_there_is_room() -> None:
 def test_time_left_counts_what_waits_and_what_is_at_work() -> None:
     """Four slots, ten seconds each: 40 that wait take 100 s, and those at work are half through."""
     at_work = Counts(100, 56, 0, 4, 0, waiting=40, ages=(5.0, 5.0, 5.0, 5.0))
-    assert "1 min 45 s left" in plain_line(at_work, Pace(140.0, 0.4))
-    assert "1 min 40 s left" in plain_line(replace(at_work, ages=(600.0, 20.0, 11.0, 10.0)), Pace(140.0, 0.4))
-    assert "1 min 42 s left" in plain_line(replace(at_work, ages=(600.0, 600.0, 6.0, 4.0)), Pace(140.0, 0.4))
+    assert "1 min 45 s left" in plain_line(at_work, Rate(140.0, 0.4))
+    assert "1 min 40 s left" in plain_line(replace(at_work, ages=(600.0, 20.0, 11.0, 10.0)), Rate(140.0, 0.4))
+    assert "1 min 42 s left" in plain_line(replace(at_work, ages=(600.0, 600.0, 6.0, 4.0)), Rate(140.0, 0.4))
 
 
 def test_the_pace_counts_from_the_first_start_not_from_the_build(capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.cluster.arrays import How, create_array
-from sharedenv.cluster.slurm import Task
+from sharedenv.cluster.slurm import SlurmTask
 from sharedenv.cluster.static import results_of
 from sharedenv.cluster.workers import Tasks, ended_in, some_not_begun, some_yet_to_begin, task_in
 from sharedenv.pool.owner import Owner, this_process
@@ -163,7 +163,7 @@ def test_one_share_that_was_killed_leaves_the_other_alive(tmp_path: Path) -> Non
 
 def test_a_task_is_a_worker_that_has_yet_to_begin_has_begun_or_begins_again() -> None:
     owner = this_process()
-    waits, runs = Task("101", 1, "PENDING"), Task("101", 1, "RUNNING", owner.host)
+    waits, runs = SlurmTask("101", 1, "PENDING"), SlurmTask("101", 1, "RUNNING", owner.host)
     assert Tasks([array(1)], [], {}, [waits]).holder(1) == Worker("1-1")
     assert Tasks([array(1)], [session()], {}, [runs]).holder(1) == Worker("1-1", 1)
     assert Tasks([array(1)], [session(), session(restarts=1)], {}, [runs]).holder(1) == Worker("1-1r1", 2)

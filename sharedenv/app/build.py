@@ -20,7 +20,7 @@ from sharedenv.values import frozen
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from sharedenv.build.builder import Observer
+    from sharedenv.build.builder import BuildObserver
 
 _SPELL = 0.5  # seconds
 
@@ -37,7 +37,7 @@ class BuildOutcome:
 
 @contextmanager
 def building(
-    project: Project, plan: Plan, options: BuildOptions, jobs: int, observer: Observer
+    project: Project, plan: Plan, options: BuildOptions, jobs: int, observer: BuildObserver
 ) -> Iterator[dict[str, Future[Environment]]]:
     """Starts building what is missing, ``jobs`` at a time; yields the future of each key."""
     from sharedenv.build.builder import Builder  # noqa: PLC0415 - `run` with a full pool needs no builder
@@ -75,7 +75,7 @@ def result_of(future: Future[Environment]) -> Environment:
     return future.result()
 
 
-def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, observer: Observer) -> BuildOutcome:
+def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, observer: BuildObserver) -> BuildOutcome:
     """Builds what is missing and waits for all of it."""
     ready: dict[str, Environment] = {}
     failed: dict[str, Exception] = {}
@@ -89,7 +89,7 @@ def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, o
 
 
 def look_closely(
-    project: Project, plan: Plan, options: BuildOptions, observer: Observer
+    project: Project, plan: Plan, options: BuildOptions, observer: BuildObserver
 ) -> dict[str, Environment | Unusable | None]:
     """What a build would find of each key, and build nothing: uv is asked whether sources have changed that can."""
     from sharedenv.build.builder import Builder  # noqa: PLC0415 - as above
@@ -103,7 +103,7 @@ def look_closely(
     return found
 
 
-def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: bool, observer: Observer) -> Environment:
+def require_one(project: Project, plan: Plan, options: BuildOptions, no_build: bool, observer: BuildObserver) -> Environment:
     """The environment of a plan over one script, built if it may be. Raises SharedenvError."""
     ready, missing = look_up_all(project.layout, plan, strict=options.strict)
     if not missing:

@@ -28,7 +28,7 @@ from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.lost import close_list
-from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.places import Places
 from sharedenv.run.prepare import prepare
 from sharedenv.run.queue import Queue
@@ -46,7 +46,7 @@ BUILDS = 2  #: environments built side by side while scripts run
 
 
 @frozen
-class Ended:
+class RunEnd:
     """How the running ended: the batch's outcome, seconds it took, errors of builds, results the journal could not take, and
     cases whose scripts were edited between the plan and their end.
     """
@@ -64,7 +64,7 @@ def execute(
     *,
     starter: Starter,
     environments: Needed,
-    options: Options,
+    options: BatchOptions,
     places: Places,
     build_options: BuildOptions | None,
     display: Display,
@@ -72,7 +72,7 @@ def execute(
     threads: int | None,
     launcher: tuple[str, ...],
     begun: Callable[[], None],
-) -> Ended:
+) -> RunEnd:
     """Runs the cases of ``work`` under the journal of ``run``; ``build_options``: None where nothing may be built.
 
     ``begun`` is called once others can see that this run is at work.
@@ -96,7 +96,7 @@ def execute(
         display.finish()
         session.close(_ending(outcome))
         unwritten = tuple(recorder.unwritten) if session.unwritten else ()
-    return Ended(outcome, time.monotonic() - started, tuple(delivery.errors), unwritten, tuple(recorder.edited))
+    return RunEnd(outcome, time.monotonic() - started, tuple(delivery.errors), unwritten, tuple(recorder.edited))
 
 
 @contextlib.contextmanager

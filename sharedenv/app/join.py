@@ -30,7 +30,7 @@ from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, length, lists_of
-from sharedenv.run.observer import Work
+from sharedenv.run.observer import AtWork
 from sharedenv.run.orders import Outcome
 from sharedenv.run.places import Places
 from sharedenv.run.products import halfway
@@ -105,7 +105,7 @@ def join(
         listing = Listing(run, listed.folder, listed.count)
         claims = _claims(run, listed, worker, manner)
         source = ClaimedCases(claims, listing, Suspicion(manner.jobs, lambda: _successes(run)), manner.until)
-        recorder = _Recorder(display, session, source, listed)
+        recorder = _WorkerRecorder(display, session, source, listed)
         options = replace(terms.options(manner.jobs, manner.delay, manner.hesitation), begun=_begun(run, listed))
         batch = Batch(source, starter, options, recorder, places)
         for key, prepared in ready.items():
@@ -190,7 +190,7 @@ def _successes(run: Run) -> Iterable[float]:
     return [result.seconds for result in run.results().values() if result.succeeded and not result.done_before]
 
 
-class _Recorder(Recorder):
+class _WorkerRecorder(Recorder):
     """Tells the claims, too, what happens."""
 
     def __init__(self, display: Display, session: Session, source: ClaimedCases, listed: Listed) -> None:
@@ -228,7 +228,7 @@ class _Recorder(Recorder):
             self._source.stop()
         return trouble or self._source.trouble
 
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         """Draws, and gives back what others may begin sooner."""
         super().tick(batch)
         batch.drain(self._source.tick(going=batch.going))

@@ -20,7 +20,7 @@ from sharedenv.build.uv import TARGETS, find_uv
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.key.make import local_packages, maker, may_be
 from sharedenv.key.plan import Need, Plan, make_plan
-from sharedenv.key.project_lock import ASKED, NAME, Entry, NotLocked, ProjectLock, identify
+from sharedenv.key.project_lock import ASKED, NAME, LockEntry, NotLocked, ProjectLock, identify
 from sharedenv.key.settings import Settings, read_project_lock
 from sharedenv.key.versions import Versions, VersionsError, moved
 from sharedenv.pool.durable import sync_descriptor
@@ -36,7 +36,7 @@ _AS_IT_IS = "what a folder or file of this machine holds is installed as it is"
 
 
 @frozen
-class Order:
+class LockOrder:
     """What is to be locked. ``pythons``: requests, none for the one that a build takes; ``platforms``: none for this one.
 
     ``upgrade``: choose versions anew; ``packages``: of these alone (normal names).
@@ -63,7 +63,7 @@ class Locked:
     """
 
     scripts: tuple[str, ...]
-    entry: Entry
+    entry: LockEntry
     platform: str
     versions: Versions | None
     source: str
@@ -87,7 +87,7 @@ class _Wanted:
 
     need: Need
     others: tuple[Need, ...]
-    entry: Entry
+    entry: LockEntry
     request: str | None
     platform: str
 
@@ -100,7 +100,7 @@ class _Wanted:
             return None
 
 
-def lock(project: Project, order: Order, environ: Mapping[str, str], tell: Callable[[str], None]) -> LockOutcome:
+def lock(project: Project, order: LockOrder, environ: Mapping[str, str], tell: Callable[[str], None]) -> LockOutcome:
     """Locks what a project's scripts need, and writes the file; ``tell``: what is being done. Raises BadScripts, SharedenvError."""
     before = read_project_lock(project.layout.root) or ProjectLock()
     wanted, own = _wanted(project, order, before)
@@ -112,7 +112,7 @@ def lock(project: Project, order: Order, environ: Mapping[str, str], tell: Calla
     return LockOutcome(path, tuple(done), own, tuple(errors), changed)
 
 
-def missing(project: Project, order: Order) -> list[tuple[tuple[str, ...], str]]:
+def missing(project: Project, order: LockOrder) -> list[tuple[tuple[str, ...], str]]:
     """Scripts that the file does not cover, and why: what `lock --check` finds. Raises as lock does."""
     before = read_project_lock(project.layout.root) or ProjectLock()
     found = []
@@ -124,7 +124,7 @@ def missing(project: Project, order: Order) -> list[tuple[tuple[str, ...], str]]
     return found
 
 
-def _wanted(project: Project, order: Order, before: ProjectLock) -> tuple[list[_Wanted], tuple[str, ...]]:
+def _wanted(project: Project, order: LockOrder, before: ProjectLock) -> tuple[list[_Wanted], tuple[str, ...]]:
     """The tables to be, and the scripts that have a lock file of their own."""
     settings = replace(project.settings, lock=None)
     plan = make_plan(project.paths, maker(settings))
@@ -134,7 +134,7 @@ def _wanted(project: Project, order: Order, before: ProjectLock) -> tuple[list[_
     found: list[_Wanted] = []
     for need in (need for one in plans for need in one.needs.values() if need.payload.document["lock"] is None):
         document = need.payload.document
-        asked = Entry({name: document[name] for name in ASKED})
+        asked = LockEntry({name: document[name] for name in ASKED})
         entry = before.entries.get(asked.id, asked)
         others = tuple(other for other in plan.needs.values() if identify(other.payload.document) == entry.id and other is not need)
         here = [_Wanted(need, others, entry, document["python"], platform) for platform in order.platforms or (settings.platform,)]
@@ -149,7 +149,7 @@ def _plan_for(project: Project, settings: Settings, request: str | None) -> Plan
     return make_plan(project.paths, maker(replace(settings, python=request, pinned=False)))
 
 
-def _work(project: Project, order: Order, environ: Mapping[str, str], tell: Callable[[str], None]) -> Construction:
+def _work(project: Project, order: LockOrder, environ: Mapping[str, str], tell: Callable[[str], None]) -> Construction:
     settings = replace(project.settings, lock=None)
     options = BuildOptions(offline=order.offline)
     here = current_folder(environ)
@@ -168,7 +168,7 @@ def _each(wanted: Sequence[_Wanted], lock_one: Callable[[_Wanted], Locked]) -> t
     return done, errors
 
 
-def _lock_one(one: _Wanted, order: Order, work: Construction) -> Locked:
+def _lock_one(one: _Wanted, order: LockOrder, work: Construction) -> Locked:
     """One table: the one that is there, what the pool holds, or what is chosen now. Raises SharedenvError."""
     if local := local_packages(one.need.payload):
         return _loose(one, f"{', '.join(local)}: {_AS_IT_IS}")
@@ -236,7 +236,7 @@ def _write(path: str, done: Sequence[Locked]) -> bool:
     try:
         with _alone(os.path.dirname(path)):
             old = read_project_lock(os.path.dirname(path))
-            entries: dict[str, Entry] = {}
+            entries: dict[str, LockEntry] = {}
             for one in done:
                 entry = entries.get(one.entry.id) or (old.entries.get(one.entry.id) if old else None)
                 entries[one.entry.id] = one.entry if entry is None or one.versions is None else entry.with_table(one.platform, one.versions)

@@ -21,14 +21,14 @@ from sharedenv.values import frozen
 
 
 @frozen
-class Needs:
+class KeysInUse:
     """Keys that unfinished runs need, each with words that name such a run. ``doubt``: why there may be more, or None."""
 
     keys: Mapping[str, str]
     doubt: str | None
 
 
-def unfinished_needs(layout: Layout) -> Needs:
+def unfinished_needs(layout: Layout) -> KeysInUse:
     """What runs need of which one process lives, that have just begun, or of which Slurm still has a job."""
     try:
         names = going_on(layout.runs)
@@ -36,11 +36,11 @@ def unfinished_needs(layout: Layout) -> Needs:
         queued = keys_in_queue([(run.id, run.path) for run in runs], os.environ)
         doubt = next(_unreadable(layout, names, {run.id for run in runs}), None)
     except FileNotFoundError:
-        return Needs({}, None)
+        return KeysInUse({}, None)
     except OSError as error:
-        return Needs({}, f"what runs need can't be read: {error.strerror}")
+        return KeysInUse({}, f"what runs need can't be read: {error.strerror}")
     keys = {key: needed_by(run.id) for run in runs if _unfinished(run) for key in run.asked.keys}
-    return Needs({**queued, **keys}, doubt)
+    return KeysInUse({**queued, **keys}, doubt)
 
 
 def _unfinished(run: Run) -> bool:

@@ -12,7 +12,7 @@ from sharedenv.report.words import printable
 from sharedenv.run.case import Row
 from sharedenv.run.filling import PLACEHOLDERS, before_placeholder, filled, has_placeholder
 from sharedenv.run.placeholders import names_in
-from sharedenv.run.table import BadTable, Problem, parse_table
+from sharedenv.run.table import BadTable, TableProblem, parse_table
 
 ARGUMENTS = "--"  #: what stands for the words after `--` among the options
 Wording = Mapping[str, Sequence[str]]  # option → texts as they were typed, in which `{column}` may stand
@@ -30,7 +30,7 @@ def read_table(name: str, wording: Wording, cwd: str | None, here: str) -> CaseT
     if cwd is not None and each:
         problems += _no_folders(found.rows, cwd, here)
     if SCRIPT in found.columns:
-        problems += [Problem(row.line, "no script is named") for row in found.rows if not row.by_name[SCRIPT]]
+        problems += [TableProblem(row.line, "no script is named") for row in found.rows if not row.by_name[SCRIPT]]
     if problems:
         raise BadTable(printable(name), problems)
     return CaseTable(name, found.rows, cwd if each else None, here)
@@ -53,7 +53,7 @@ def _read(name: str, here: str) -> bytes:
         raise SharedenvError(f"can't read the table {name}", cause=error.strerror) from None
 
 
-def _misused(columns: Sequence[str], wording: Wording) -> Iterator[Problem]:
+def _misused(columns: Sequence[str], wording: Wording) -> Iterator[TableProblem]:
     """What is wrong with the words for a table of these columns."""
     known = f"its columns are {', '.join(map(repr, columns[:20]))}{' …' if len(columns) > 20 else ''}"
     used = SCRIPT in columns or ARGUMENTS not in wording  # without: it goes on with a run, which has its words
@@ -62,19 +62,19 @@ def _misused(columns: Sequence[str], wording: Wording) -> Iterator[Problem]:
         try:
             names = names_in(text)
         except ValueError as error:
-            yield Problem(None, f"{where}: {error}")
+            yield TableProblem(None, f"{where}: {error}")
             continue
         used = used or bool(set(names) & set(columns))
         admitted = (*columns, *PLACEHOLDERS) if option in ("--cwd", "--capture") else columns
-        yield from [Problem(1, f"no column {name!r} for {where}; {known}") for name in dict.fromkeys(names) if name not in admitted]
+        yield from [TableProblem(1, f"no column {name!r} for {where}; {known}") for name in dict.fromkeys(names) if name not in admitted]
     if not used:
-        yield Problem(None, f"nothing of a row is used: say {{{columns[0]}}} after -- or in an option, or have a column {SCRIPT!r}")
+        yield TableProblem(None, f"nothing of a row is used: say {{{columns[0]}}} after -- or in an option, or have a column {SCRIPT!r}")
 
 
-def _no_folders(rows: Iterable[Row], cwd: str, here: str) -> Iterator[Problem]:
+def _no_folders(rows: Iterable[Row], cwd: str, here: str) -> Iterator[TableProblem]:
     """The rows for which --cwd names no folder, each folder once."""
     folders = {folder_of(cwd, row.by_name, here): row.line for row in reversed(list(rows))}
     for folder, line in reversed(folders.items()):
         there = os.path.dirname(before_placeholder(folder)) if has_placeholder(folder) else filled(folder, {})
         if not os.path.isdir(there):
-            yield Problem(line, f"--cwd {cwd} is no folder", there)
+            yield TableProblem(line, f"--cwd {cwd} is no folder", there)

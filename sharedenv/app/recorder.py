@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from sharedenv.run.case import Case, Result
 from sharedenv.run.edited import edited_digest
 from sharedenv.run.journal.writer import Session
-from sharedenv.run.observer import Work
+from sharedenv.run.observer import AtWork
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import Prepared
 
 if TYPE_CHECKING:
-    from sharedenv.build.builder import Observer
+    from sharedenv.build.builder import BuildObserver
     from sharedenv.run.joblog import Joblog
 
 
@@ -27,7 +27,7 @@ class Display(Protocol):
     def warn(self, text: str) -> None:
         """A warning."""
 
-    def builds(self) -> Observer:
+    def builds(self) -> BuildObserver:
         """Who tells of builds that go on meanwhile."""
 
     def may_wait(self, size: int) -> bool:
@@ -48,7 +48,7 @@ class Display(Protocol):
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
         """Cases that need one environment will never run, and why."""
 
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         """Something may have changed."""
 
     def finish(self) -> None:
@@ -129,7 +129,7 @@ class Recorder:
         """Tells of scripts that have no environment."""
         self._display.unbuilt(cases, text)
 
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         """Draws, and looks whether the run is still ours."""
         self._display.tick(batch)
         if self._session.lost:

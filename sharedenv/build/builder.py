@@ -40,7 +40,7 @@ from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
 
-class Observer(Protocol):
+class BuildObserver(Protocol):
     """Who is told how builds go on; called from several threads."""
 
     def started(self, need: Need, reason: str | None) -> None:
@@ -72,7 +72,7 @@ class Builder:
     """Builds environments of one pool. uv is looked for when the first one is missing, not before."""
 
     def __init__(
-        self, layout: Layout, settings: Settings, options: BuildOptions, environ: Mapping[str, str], observer: Observer
+        self, layout: Layout, settings: Settings, options: BuildOptions, environ: Mapping[str, str], observer: BuildObserver
     ) -> None:
         self._layout = layout
         self._settings = settings

@@ -21,7 +21,7 @@ from sharedenv.build.left import PREFIX, clear_left
 from sharedenv.build.locked import locked_script
 from sharedenv.build.options import BuildOptions
 from sharedenv.build.seal import Circumstances, Installed, Probed, seal, take_private
-from sharedenv.build.sources import Source
+from sharedenv.build.sources import PackageSource
 from sharedenv.build.uv import Unlocked, Uv, UvFailed, environment_for_uv, make_venv, sync_script
 from sharedenv.build.uv_trouble import OUTSIDE, UNREACHED, trouble
 from sharedenv.build.uv_words import could_not_link
@@ -202,7 +202,7 @@ class _Install:
     environ: Mapping[str, str]
     log: IO[str]
     exact: Versions | None  # what to install in place of what the script resolves to
-    source: Source
+    source: PackageSource
 
 
 def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions | None, list[str]]:

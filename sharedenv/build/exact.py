@@ -15,7 +15,7 @@ from sharedenv.build.seal import Installed
 from sharedenv.build.sources import (
     Altered,
     Gone,
-    Source,
+    PackageSource,
     elsewhere,
     pin_installed,
     pip_environment,
@@ -95,14 +95,14 @@ def find_held(held: Versions | None, search: Search, options: BuildOptions) -> s
 
 def source_of(
     uv: Uv, inputs: Inputs, environ: Mapping[str, str], staging: str, root: str, python: str, offline: bool, log: IO[str], fetches: Fetches
-) -> Source:
+) -> PackageSource:
     """Where the packages of a build are had from. Raises OSError."""
     folder = os.path.join(staging, "held")
     os.mkdir(folder, 0o700)
-    return Source(uv, inputs, environ, folder, root, python, offline, log, fetches)
+    return PackageSource(uv, inputs, environ, folder, root, python, offline, log, fetches)
 
 
-def sync_held(held: Versions, source: Source, venv: str, flags: list[str], version: str) -> Versions:
+def sync_held(held: Versions, source: PackageSource, venv: str, flags: list[str], version: str) -> Versions:
     """Installs what is held; the same with files of all packages. ``version``: of the environment's Python. Raises UvFailed."""
     if minor(version) != held.python:
         raise HeldDiffers(f"it is held at Python {held.python}, and Python {version} was found", 1)
@@ -126,11 +126,11 @@ def sync_held(held: Versions, source: Source, venv: str, flags: list[str], versi
     return known
 
 
-def _sync(held: Versions, source: Source, venv: str, flags: list[str]) -> None:
+def _sync(held: Versions, source: PackageSource, venv: str, flags: list[str]) -> None:
     sync_pylock(source.uv, write_pylock(held, source), venv, flags, pip_environment(source), source.log)
 
 
-def pin(installed: Installed, source: Source, now: float) -> Versions | None:
+def pin(installed: Installed, source: PackageSource, now: float) -> Versions | None:
     """What was resolved and installed: to be held from now on (``now``: seconds since the epoch). None: it can't be. Raises OSError."""
     return pin_installed(installed.venv, minor(installed.probed.version), utc(now), source)
 

@@ -12,7 +12,7 @@ from sharedenv.build.construct import in_own_tmpdir, prepare
 from sharedenv.build.construction import Construction
 from sharedenv.build.interpreter import Search, find_interpreter
 from sharedenv.build.remedy import Scene, remedy
-from sharedenv.build.sources import Source, locate, write_text
+from sharedenv.build.sources import PackageSource, locate, write_text
 from sharedenv.build.uv import TARGETS, UvFailed, resolve_pylock
 from sharedenv.build.uv_trouble import trouble
 from sharedenv.build.uv_words import gist
@@ -90,7 +90,7 @@ class Resolver:
         return Versions(versions.python, "", tuple(map(_lockable, pins)))
 
     @contextmanager
-    def _telling(self) -> Iterator[Source]:
+    def _telling(self) -> Iterator[PackageSource]:
         """A source in a folder of its own; what uv says against it is told. Raises SharedenvError."""
         work, need = self.work, self.need
         inputs = build_inputs(need.payload, work.settings, strict=work.options.strict, constraints=self.kept)
@@ -100,7 +100,7 @@ class Resolver:
                 os.mkdir(folder, FOLDER)
                 _, environ = prepare(need, inside, inputs, folder)
                 with open(os.path.join(folder, "log"), "x+", encoding="utf-8", errors="surrogateescape", opener=private) as log:
-                    yield Source(work.uv, inputs, environ, folder, work.layout.root, "", work.options.offline, log, work.fetches)
+                    yield PackageSource(work.uv, inputs, environ, folder, work.layout.root, "", work.options.offline, log, work.fetches)
         except UvFailed as failure:
             words = redact(failure.words, inputs.secrets)
             if failure.hint is None and (met := trouble(words)) is not None:

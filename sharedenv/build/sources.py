@@ -42,7 +42,7 @@ class Altered(UvFailed):
 
 
 @frozen
-class Source:
+class PackageSource:
     """Where packages are had from: uv with the options of one build.
 
     folder   a folder of the build's own for what uv is given and writes
@@ -69,7 +69,7 @@ class Source:
         return f"file://{quote(self.root)}{url[1:]}" if url.startswith("./") else with_credentials(url, self.inputs.urls)
 
 
-def pin_installed(venv: str, python: str, since: str, source: Source) -> Versions | None:
+def pin_installed(venv: str, python: str, since: str, source: PackageSource) -> Versions | None:
     """What was just installed, with the file of each package; None where one is used in its folder: that can't be held.
 
     ``python``: the minor version. Where uv can't name a file any more, the digest of the RECORD stands in its place.
@@ -90,12 +90,12 @@ def pin_installed(venv: str, python: str, since: str, source: Source) -> Version
     return Versions(python, since, tuple(pins))
 
 
-def locate(pins: Sequence[Pin], source: Source) -> dict[str, tuple[str, tuple[File, ...]]]:
+def locate(pins: Sequence[Pin], source: PackageSource) -> dict[str, tuple[str, tuple[File, ...]]]:
     """Package → index and files, for those that uv can have. Git's need none."""
     return _locate([pin for pin in pins if not pin.is_known], source)
 
 
-def _locate(pins: Sequence[Pin], source: Source, *, fresh: bool = False) -> dict[str, tuple[str, tuple[File, ...]]]:
+def _locate(pins: Sequence[Pin], source: PackageSource, *, fresh: bool = False) -> dict[str, tuple[str, tuple[File, ...]]]:
     if not pins:
         return {}
     try:
@@ -107,7 +107,7 @@ def _locate(pins: Sequence[Pin], source: Source, *, fresh: bool = False) -> dict
     return _locate(pins[:middle], source, fresh=fresh) | _locate(pins[middle:], source, fresh=fresh)
 
 
-def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tuple[str, tuple[File, ...]]]:
+def _compile(pins: Sequence[Pin], source: PackageSource, fresh: bool) -> dict[str, tuple[str, tuple[File, ...]]]:
     """Asks uv's cache first unless ``fresh``: it has just seen the same listings, and an index takes its time. Raises UvFailed."""
     project, output = (os.path.join(source.folder, name) for name in ("pyproject.toml", "pylock.toml"))
     write_text(project, project_text(pins, source.inputs.options, source.restore))
@@ -133,7 +133,7 @@ def _compile(pins: Sequence[Pin], source: Source, fresh: bool) -> dict[str, tupl
     return {name: (index or source.strip(named.get(name, "")), files) for name, (index, files) in known.items()}
 
 
-def _indexes(pins: Sequence[Pin], source: Source, environ: Mapping[str, str], ask: Callable[[], dict[str, str]]) -> dict[str, str]:
+def _indexes(pins: Sequence[Pin], source: PackageSource, environ: Mapping[str, str], ask: Callable[[], dict[str, str]]) -> dict[str, str]:
     """Package → index. Where there is none but the default one, uv is asked for its address once a command."""
     given = (source.inputs.options, source.inputs.options_around)
     default = [index for options in given for index in options.get("index", [])]
@@ -145,14 +145,14 @@ def _indexes(pins: Sequence[Pin], source: Source, environ: Mapping[str, str], as
     return {pin.name: address for pin in pins if not pin.url for address in found} if len(found) == 1 else ask()
 
 
-def pip_environment(source: Source) -> dict[str, str]:
+def pip_environment(source: PackageSource) -> dict[str, str]:
     """The environment in which `uv pip` goes by the options of the build."""
     config = os.path.join(source.folder, "uv.toml")
     write_text(config, pip_config(source.inputs.options, source.inputs.options_around))
     return {**source.environ, "UV_CONFIG_FILE": config}
 
 
-def with_files(held: Versions, source: Source) -> Versions:
+def with_files(held: Versions, source: PackageSource) -> Versions:
     """The same with the files of packages that were held without: their sources are asked anew. Raises Gone, Altered."""
     known = locate(held.pins, source)
     pins = [_located(pin, known) for pin in held.pins]
@@ -178,7 +178,7 @@ def _located(pin: Pin, known: Mapping[str, tuple[str, tuple[File, ...]]]) -> Pin
     return replace(pin, index=index, files=files or pin.files)
 
 
-def elsewhere(held: Versions, source: Source) -> Versions:
+def elsewhere(held: Versions, source: PackageSource) -> Versions:
     """The same with files of the same bytes where their sources have them now: addresses change, and what a signed one is signed with."""
     now = _locate([pin for pin in held.pins if pin.files and not pin.url], source, fresh=True)
     pins = []
@@ -190,7 +190,7 @@ def elsewhere(held: Versions, source: Source) -> Versions:
     return replace(held, pins=tuple(pins))
 
 
-def write_pylock(versions: Versions, source: Source) -> str:
+def write_pylock(versions: Versions, source: PackageSource) -> str:
     """The pylock.toml of a set; its path."""
     path = os.path.join(source.folder, "pylock.toml")
     write_text(path, pylock_text(versions, source.restore))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
 from sharedenv.care.rubbish import OVER, REMOVED, Rubbish, clear_rubbish, names_in
-from sharedenv.care.survey import Found, survey
+from sharedenv.care.survey import Surveyed, survey
 from sharedenv.pool.clock import CLOCK, file_system_time
 from sharedenv.pool.holders import claimed, processes
 from sharedenv.pool.layout import Layout, is_part
@@ -55,7 +55,7 @@ class Policy:
 class Verdict:
     """What became of one environment, and why, in words for the user. ``idle``: seconds since its last use, None: unknown."""
 
-    environment: Found
+    environment: Surveyed
     removed: bool
     reason: str
     idle: float | None
@@ -170,7 +170,7 @@ def _occupants(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[
 
 
 def decide(
-    found: Iterable[Found], policy: Policy, now: float, *, blind: bool, held: Mapping[str, Verdict] | None = None
+    found: Iterable[Surveyed], policy: Policy, now: float, *, blind: bool, held: Mapping[str, Verdict] | None = None
 ) -> list[Verdict]:
     """What should go by age, size and need; whether it may is seen when it is carried out. Pure.
 
@@ -192,7 +192,7 @@ def decide(
     return verdicts
 
 
-def _judge(item: Found, policy: Policy, now: float, *, blind: bool) -> Verdict:
+def _judge(item: Surveyed, policy: Policy, now: float, *, blind: bool) -> Verdict:
     if item.doubt is not None or item.last_use is None:
         return Verdict(item, False, item.doubt or "its last use is unknown", None)
     idle = now - item.last_use
@@ -200,7 +200,7 @@ def _judge(item: Found, policy: Policy, now: float, *, blind: bool) -> Verdict:
     return Verdict(item, removed, reason, idle)
 
 
-def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[bool, str]:
+def _wish(item: Surveyed, policy: Policy, idle: float, *, blind: bool) -> tuple[bool, str]:
     """Whether it should go, and why or why not."""
     used = f"used {_days(idle)} ago"
     if reason := _needed_by(item, policy):
@@ -218,7 +218,7 @@ def _wish(item: Found, policy: Policy, idle: float, *, blind: bool) -> tuple[boo
     return True, "not needed by the scripts named" if policy.keep else "all were to go"
 
 
-def _needed_by(item: Found, policy: Policy) -> str | None:
+def _needed_by(item: Surveyed, policy: Policy) -> str | None:
     if item.key is not None and (why := policy.needed.get(item.key)):
         return why
     if item.published and policy.doubt is not None:
@@ -261,7 +261,7 @@ def _remove(layout: Layout, wish: Verdict, policy: Policy) -> str | None:
         return f"it can't be removed: {error.strerror}"
 
 
-def _take_out_alone(layout: Layout, item: Found) -> str | None:
+def _take_out_alone(layout: Layout, item: Surveyed) -> str | None:
     if item.key is None:
         return _take_out(layout, item)
     # nobody may be about to publish or adopt this key meanwhile
@@ -285,7 +285,7 @@ def _in_use(path: str) -> str:
     return f"in use by {number} {', '.join(map(str, found[:5]))}{', …' if len(found) > 5 else ''}"
 
 
-def _take_out(layout: Layout, item: Found) -> str | None:
+def _take_out(layout: Layout, item: Surveyed) -> str | None:
     """Takes the ways in away first, then the environment; whoever comes between finds it gone and looks up again."""
     link = os.path.join(layout.keys, item.key) if item.key is not None else None
     # the key may have been turned to another generation since the survey, or to this one

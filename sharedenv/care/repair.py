@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sharedenv.build.builder import Builder, Observer
+from sharedenv.build.builder import Builder, BuildObserver
 from sharedenv.build.options import BuildOptions
-from sharedenv.care.survey import Found
+from sharedenv.care.survey import Surveyed
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.make import maker
 from sharedenv.key.plan import Need, make_plan
@@ -20,7 +20,7 @@ from sharedenv.start.access import SHORT
 
 
 def repair(
-    layout: Layout, item: Found, options: BuildOptions, environ: Mapping[str, str], observer: Observer
+    layout: Layout, item: Surveyed, options: BuildOptions, environ: Mapping[str, str], observer: BuildObserver
 ) -> Environment:
     """The new generation in place of a damaged environment that its key leads to. Raises SharedenvError (exit status 3)
     when it can't be built from what is known.

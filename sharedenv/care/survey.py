@@ -15,7 +15,7 @@ from sharedenv.values import frozen
 
 
 @frozen
-class Found:
+class Surveyed:
     """One entry of envs/.
 
     key               all 64 digits; None when neither a manifest nor a link tells it
@@ -52,7 +52,7 @@ class Found:
         return _time_of(os.path.join(layout.used, self.name))
 
 
-def survey(layout: Layout) -> list[Found]:
+def survey(layout: Layout) -> list[Surveyed]:
     """Every entry of envs/, by name."""
     keys = {os.path.basename(path): key for key, path in _published(layout)}
     index: dict[str, list[str]] = {}
@@ -65,7 +65,7 @@ def survey(layout: Layout) -> list[Found]:
     return [_look(layout, name, keys, tuple(index.get(name, ()))) for name in names]
 
 
-def _look(layout: Layout, name: str, keys: dict[str, str], index: tuple[str, ...]) -> Found:
+def _look(layout: Layout, name: str, keys: dict[str, str], index: tuple[str, ...]) -> Surveyed:
     path = os.path.join(layout.envs, name)
     manifest, doubt, has_manifest = None, None, True
     if not is_name(name) or os.path.islink(path) or not os.path.isdir(path):
@@ -83,7 +83,7 @@ def _look(layout: Layout, name: str, keys: dict[str, str], index: tuple[str, ...
     noted = _time_of(os.path.join(layout.used, name))
     built = manifest.built if manifest is not None else _time_of(path)
     uses = [time for time in (noted, built) if time is not None]
-    return Found(
+    return Surveyed(
         name=name,
         path=path,
         key=key,

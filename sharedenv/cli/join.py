@@ -36,7 +36,7 @@ from sharedenv.run.claims.liveness import TAKEOVER
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Worker
+from sharedenv.run.needs import Resources
 from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
@@ -82,7 +82,7 @@ def take_part(layout: Layout, run: Run, given: Mapping[str, Any], console: Conso
     if text := doubt_of_step(terms.launcher, os.environ):
         console.warn(text)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
-    worker = Worker(given["jobs"], default_jobs(os.environ), os.environ)
+    worker = Resources(given["jobs"], default_jobs(os.environ), os.environ)
     allotment = allot(worker, terms.needs, console.warn, several=True)
     manner = Manner(allotment.jobs, given["delay"], hesitation(os.environ), given["takeover"])
     starter = make_starter(screen.say, preload=terms.preload)

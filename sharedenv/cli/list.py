@@ -8,7 +8,7 @@ import time
 import click
 
 from sharedenv.app.project import existing_pool
-from sharedenv.care.survey import Found, survey
+from sharedenv.care.survey import Surveyed, survey
 from sharedenv.cli.options import json_option
 from sharedenv.pool.holders import processes
 from sharedenv.pool.layout import Layout
@@ -48,13 +48,13 @@ def list_(console: Console, as_json: bool) -> int:
     return 0
 
 
-def fault(layout: Layout, item: Found) -> str | None:
+def fault(layout: Layout, item: Surveyed) -> str | None:
     """Why an environment must not be run, or None."""
     examined = examine(layout, item.path)
     return examined.reason if isinstance(examined, Unusable) else None
 
 
-def environment_value(layout: Layout, item: Found) -> dict[str, object]:
+def environment_value(layout: Layout, item: Surveyed) -> dict[str, object]:
     """An environment as it stands in a JSON document; ``reason``: why it is not usable."""
     reason = fault(layout, item)
     value: dict[str, object] = {
@@ -95,7 +95,7 @@ def _python(interpreter: Interpreter) -> str:
     return interpreter.version if kind == "cpython" else f"{kind} {interpreter.version}"
 
 
-def _row(layout: Layout, item: Found) -> tuple[str, ...]:
+def _row(layout: Layout, item: Surveyed) -> tuple[str, ...]:
     manifest, reason = item.manifest, fault(layout, item)
     used = "-" if item.last_use is None else ago(time.time() - item.last_use)
     if processes(item.path):

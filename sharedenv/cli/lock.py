@@ -6,7 +6,7 @@ import os
 
 import click
 
-from sharedenv.app.lock import PLATFORMS, Locked, LockOutcome, Order, lock, missing
+from sharedenv.app.lock import PLATFORMS, Locked, LockOrder, LockOutcome, lock, missing
 from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.options import contrary, json_option, option, paths
 from sharedenv.cli.scripts import tell_strays
@@ -59,7 +59,7 @@ def lock_(
     """
     project = open_project(console.pool, Selection("lock", scripts, from_file, null))
     tell_strays(project, console)
-    order = Order(pythons, platforms, upgrade, tuple(map(normal_name, packages)), offline)
+    order = LockOrder(pythons, platforms, upgrade, tuple(map(normal_name, packages)), offline)
     if check:
         return _check(project.layout.root, missing(project, order), console, as_json)
     outcome = lock(project, order, os.environ, console.detail)

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from sharedenv.app.project import Project
-from sharedenv.care.survey import Found, survey
+from sharedenv.care.survey import Surveyed, survey
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.store import published
 from sharedenv.report.words import printable, short_path
@@ -28,7 +28,7 @@ def names_key(argument: str) -> bool:
     return (is_key(argument) or argument.isalnum()) and not os.path.exists(argument)
 
 
-def built_for(project: Project) -> list[Found]:
+def built_for(project: Project) -> list[Surveyed]:
     """The environments of a project's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
     found = {item.path: item for item in survey(project.layout)}
     chosen = []
@@ -42,7 +42,7 @@ def built_for(project: Project) -> list[Found]:
     return chosen
 
 
-def select(found: Iterable[Found], arguments: Sequence[str], command: str) -> list[Found]:
+def select(found: Iterable[Surveyed], arguments: Sequence[str], command: str) -> list[Surveyed]:
     """The environments that KEY arguments name, each once; all of them for none. A key stands for all its generations.
 
     Raises SharedenvError for an argument that names none, or several keys; its hint is for ``command``.
@@ -50,7 +50,7 @@ def select(found: Iterable[Found], arguments: Sequence[str], command: str) -> li
     everything = list(found)
     if not arguments:
         return everything
-    chosen: dict[str, Found] = {}
+    chosen: dict[str, Surveyed] = {}
     for argument in arguments:
         matches = [item for item in everything if _names(argument, item)] if is_key(argument) else []
         keys = {item.key or item.name[:SHORT] for item in matches}
@@ -60,12 +60,12 @@ def select(found: Iterable[Found], arguments: Sequence[str], command: str) -> li
     return list(chosen.values())
 
 
-def current(found: Sequence[Found]) -> Found:
+def current(found: Sequence[Surveyed]) -> Surveyed:
     """Of the generations of one key, the one that scripts are run in, else the newest."""
     return next((item for item in found if item.published), found[-1])
 
 
-def _names(argument: str, item: Found) -> bool:
+def _names(argument: str, item: Surveyed) -> bool:
     return item.name == argument or (item.key or item.name[:SHORT]).startswith(argument)
 
 

@@ -11,31 +11,30 @@ from sharedenv.app.guards import beside
 from sharedenv.app.work import Work
 from sharedenv.cli.schedulers import SCHEDULERS
 from sharedenv.cluster.slurm import PATIENCE
-from sharedenv.cluster.submissions import Standing, list_submissions, standings
+from sharedenv.cluster.submissions import QueueStanding, list_submissions, standings
 from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.journal.living import living_runs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
-from sharedenv.run.journal.standing import SUBMITTED
-from sharedenv.run.journal.standing import Standing as LocalStanding
+from sharedenv.run.journal.standing import SUBMITTED, Standing
 from sharedenv.run.outlived import without_result
 
 _SOON = 10.0  # seconds that a scheduler has for who only looks
 
 
-def queue_of(run: Run, environ: Mapping[str, str], patience: float = PATIENCE) -> list[Standing]:
+def queue_of(run: Run, environ: Mapping[str, str], patience: float = PATIENCE) -> list[QueueStanding]:
     """Where each array of workers of a run stands; [] for a run that has none, and nobody is asked."""
     return standings(list_submissions(run.path), SCHEDULERS, environ, patience)
 
 
-def look_at_queue(run: Run) -> list[Standing]:
+def look_at_queue(run: Run) -> list[QueueStanding]:
     """As queue_of, for who only wants to know."""
     return queue_of(run, os.environ, _SOON)
 
 
-def queue_lines(queue: Sequence[Standing]) -> Iterator[str]:
+def queue_lines(queue: Sequence[QueueStanding]) -> Iterator[str]:
     """What `status` says of it: nothing of what is over."""
     for each in queue:
         if each.waiting or each.running:
@@ -45,7 +44,7 @@ def queue_lines(queue: Sequence[Standing]) -> Iterator[str]:
         yield from (f"warning: {line}" for line in trouble_lines(each))
 
 
-def trouble_lines(standing: Standing) -> Iterator[str]:
+def trouble_lines(standing: QueueStanding) -> Iterator[str]:
     """What keeps tasks from going on, a line each, with what helps; and that nobody can tell."""
     if standing.trouble:
         yield f"{_title(standing)} does not say whether it still has tasks of it: {standing.trouble}"
@@ -54,13 +53,13 @@ def trouble_lines(standing: Standing) -> Iterator[str]:
         yield f"task {stuck.tasks[0]}{more} of job {stuck.job} is stuck: {stuck.reason}; when that is mended: {stuck.remedy}"
 
 
-def stand_queued(standing: LocalStanding, queue: Sequence[Standing]) -> LocalStanding:
+def stand_queued(standing: Standing, queue: Sequence[QueueStanding]) -> Standing:
     """The same standing, but `submitted` where nobody is at work and a queue still has tasks."""
     waits = standing.left and not standing.alive and any(each.live for each in queue)
     return replace(standing, state=SUBMITTED) if waits else standing
 
 
-def queue_values(queue: Sequence[Standing]) -> list[dict[str, Any]]:
+def queue_values(queue: Sequence[QueueStanding]) -> list[dict[str, Any]]:
     """It for a JSON document."""
     return [
         {
@@ -106,6 +105,6 @@ def refuse_waiting(work: Work) -> None:
             raise beside(run.id, len(common), f"its job {live[-1].submission.job} is in the queue of {_title(live[-1])}", "status")
 
 
-def _title(standing: Standing) -> str:
+def _title(standing: QueueStanding) -> str:
     key = standing.submission.scheduler
     return SCHEDULERS[key].title if key in SCHEDULERS else key

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.app.execute import Ended, Needed, execute, needed
+from sharedenv.app.execute import Needed, RunEnd, execute, needed
 from sharedenv.app.launcher import doubt_of_step, launcher_words, refuse_missing
 from sharedenv.app.project import Selection
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
@@ -42,9 +42,9 @@ from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.sessions import LOCAL
 from sharedenv.run.journal.shares import array_of, share_of
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Worker
+from sharedenv.run.needs import Resources
 from sharedenv.run.node import beside
-from sharedenv.run.orders import Options
+from sharedenv.run.orders import BatchOptions
 from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
@@ -253,12 +253,12 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
         warned(work.plan, console)
 
 
-def _options(given: Mapping[str, Any], jobs: int) -> Options:
+def _options(given: Mapping[str, Any], jobs: int) -> BatchOptions:
     return case_terms(given).options(jobs, given["delay"], hesitation(os.environ))
 
 
 def _allot(given: Mapping[str, Any], console: Console, *, dry: bool = False) -> Allotment:
-    worker = Worker(given["jobs"], default_jobs(os.environ), os.environ)
+    worker = Resources(given["jobs"], default_jobs(os.environ), os.environ)
     return allot(worker, case_terms(given).needs, console.warn, several=beside(os.environ) > 1, dry=dry)
 
 
@@ -297,7 +297,7 @@ def _extra(words: list[str], asked: Wanted, joblog: str | None, runs: str, again
     return {"again": words, "share": str(asked.share), "array": array}
 
 
-def _tell(console: Console, work: Work, journal: Run, ended: Ended, here: str) -> int:
+def _tell(console: Console, work: Work, journal: Run, ended: RunEnd, here: str) -> int:
     results = {
         sequence: replace(result, error=f"{UNBUILT} (why: above)") if result.unbuilt and ended.errors else result
         for sequence, result in ended.outcome.results.items()

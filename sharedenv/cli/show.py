@@ -9,7 +9,7 @@ import click
 
 from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.build.exact import not_held
-from sharedenv.care.survey import Found, survey
+from sharedenv.care.survey import Surveyed, survey
 from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import contrary, json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
@@ -63,7 +63,7 @@ def show(console: Console, name: str | None, python: str | None, run_id: str | N
     return 0
 
 
-def _find(pool: str | None, name: str, python: str | None, no_lock: bool) -> tuple[Layout, Found]:
+def _find(pool: str | None, name: str, python: str | None, no_lock: bool) -> tuple[Layout, Surveyed]:
     if names_key(name):
         layout = existing_pool(pool, trust=False)
         return layout, current(select(survey(layout), [name], "show"))
@@ -74,7 +74,7 @@ def _find(pool: str | None, name: str, python: str | None, no_lock: bool) -> tup
     return project.layout, found[0]
 
 
-def _state(layout: Layout, item: Found) -> list[tuple[str, str]]:
+def _state(layout: Layout, item: Surveyed) -> list[tuple[str, str]]:
     lines = []
     if reason := fault(layout, item):
         lines.append(("unusable", reason))
@@ -115,14 +115,14 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _held(layout: Layout, item: Found, manifest: Manifest) -> list[tuple[str, str]]:
+def _held(layout: Layout, item: Surveyed, manifest: Manifest) -> list[tuple[str, str]]:
     """What is held of an environment, and what is not."""
     local = ", ".join(folder_packages(item.path))
     never = f"Python's patch level, system libraries{f', the local folder of {local}' if local else ''}"
     return [("versions", _versions(layout, item, manifest)), ("never held", never)]
 
 
-def _versions(layout: Layout, item: Found, manifest: Manifest) -> str:
+def _versions(layout: Layout, item: Surveyed, manifest: Manifest) -> str:
     if why := not_held(manifest.payload):
         return why
     held = read_held(layout, manifest.payload.key)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sharedenv.cli.runs import told_of_sets
 from sharedenv.cluster.arrays import Array, list_arrays
-from sharedenv.cluster.status import Standing, look, standing
+from sharedenv.cluster.status import ClusterStanding, look, standing
 from sharedenv.cluster.workers import ended_in, some_yet_to_begin
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from sharedenv.report.console import Console
@@ -19,8 +19,7 @@ from sharedenv.report.words import printable, short_path
 from sharedenv.report.workers import downed_lines, worker_lines
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
-from sharedenv.run.journal.standing import SUBMITTED
-from sharedenv.run.journal.standing import Standing as Local
+from sharedenv.run.journal.standing import SUBMITTED, Standing
 from sharedenv.run.orders import Counts
 from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
@@ -37,7 +36,7 @@ def is_on_slurm(run: Run) -> bool:
     return bool(list_arrays(run.path))
 
 
-def stand_submitted(run: Run, standing: Local, sessions: Sequence[SessionState]) -> Local:
+def stand_submitted(run: Run, standing: Standing, sessions: Sequence[SessionState]) -> Standing:
     """The same standing, but `submitted` where tasks that have yet to begin, or never did, have what is left. Slurm isn't asked."""
     if not standing.left or standing.alive or not (arrays := list_arrays(run.path)):
         return standing
@@ -57,7 +56,7 @@ def slurm_endings(run: Run) -> dict[int, tuple[str, ...]]:
 
 
 def _lines(
-    run: Run, stands: Standing, console: Console, here: str, style: Callable[[str, str], str]
+    run: Run, stands: ClusterStanding, console: Console, here: str, style: Callable[[str, str], str]
 ) -> list[str]:
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
     lines += worker_lines(stands.sessions, stands.cases, time.time(), lambda path: short_path(path, here))
@@ -89,7 +88,7 @@ def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
     return 0 if stands.count(DONE) == len(stands.states) else EXIT_FAILED
 
 
-def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Console) -> Standing:
+def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Console) -> ClusterStanding:
     delay, ask, running, trouble = _ASK[0], 0.0, 0, ""
     submitted = {sequence: array.number for array in arrays for sequence in array.sequences}
     tries = max(array.how.retries for array in arrays)
@@ -115,7 +114,7 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
         time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
 
 
-def _at_rest(run: Run) -> Standing:
+def _at_rest(run: Run) -> ClusterStanding:
     """Where a run stands once Slurm has seen its tasks end, or after some seconds: only then it says that one ran out of memory."""
     until = time.monotonic() + _REST
     while (stands := standing(run, os.environ)).live and time.monotonic() < until:

@@ -45,10 +45,10 @@ from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import Array, How, list_arrays, next_number, refuse_submitting
 from sharedenv.cluster.packing import Packing
-from sharedenv.cluster.sbatch import Options, log_path, names_any, script_text, without
+from sharedenv.cluster.sbatch import SbatchOptions, log_path, names_any, script_text, without
 from sharedenv.cluster.scheduler import SLURM
 from sharedenv.cluster.status import standing
-from sharedenv.cluster.submit import Order, array_job, own_python, plan_tasks, settle, submit_array
+from sharedenv.cluster.submit import ArrayOrder, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
@@ -176,7 +176,7 @@ def _over(run: Run, number: int, queue: _Queue) -> list[str]:
     return [folder for folder in lists_of(run) if folder not in queued and int(os.path.basename(folder)) < number]
 
 
-def _tell_submitted(work: Work, run: Run, array: Array, order: Order, console: Console, here: str, *, wait: bool) -> None:
+def _tell_submitted(work: Work, run: Run, array: Array, order: ArrayOrder, console: Console, here: str, *, wait: bool) -> None:
     told = f"{counted(work.cases)} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
@@ -215,10 +215,10 @@ def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...
     return without(sbatch, {"hold", "dependency", *(name.replace("_", "-") for name in anew)})
 
 
-def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
+def _order(given: Mapping[str, Any], here: str, console: Console) -> ArrayOrder:
     if given["qsub"]:
         raise SharedenvError("--qsub is not for Slurm", hint="sharedenv submit --sbatch OPT …", exit_code=EXIT_USAGE)
-    options = Options(
+    options = SbatchOptions(
         time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],
         account=given["account"],
@@ -245,7 +245,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> Order:
         cpus_per_case=given["cpus_per_case"],
         joblog=None if given["joblog"] is None else os.path.join(here, given["joblog"]),
     )
-    return Order(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
+    return ArrayOrder(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
 
 
 def _cpus_per_task(given: Mapping[str, Any]) -> int | None:
@@ -299,7 +299,7 @@ def _queued(run: Run) -> _Queue:
 
 
 def _submit(
-    work: Work, run: Run, number: int, cases: Sequence[Case], tasks: int, order: Order, console: Console, *, insist: bool
+    work: Work, run: Run, number: int, cases: Sequence[Case], tasks: int, order: ArrayOrder, console: Console, *, insist: bool
 ) -> Array:
     def look_again() -> None:
         """Another may have begun them at the same moment: of two that look once they can be seen, one sees the other."""
@@ -343,7 +343,7 @@ def _make_archives(work: Work, console: Console) -> None:
         archive_of(work.layout, environment, console)
 
 
-def _preview(work: Work, number: int, tasks: int, order: Order, build_job: bool) -> str:
+def _preview(work: Work, number: int, tasks: int, order: ArrayOrder, build_job: bool) -> str:
     """The job script of the array, with RUN and BUILD for what only a submission can know."""
     path = work.run.path if work.run else os.path.join(work.layout.runs, "RUN")
     array = Array(os.path.join(path, "slurm", str(number)), (), tasks, order.how)

@@ -21,7 +21,7 @@ from sharedenv.cli.scripts import in_pool_of, tell_bad, warned
 from sharedenv.cli.status import tell_run
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
 from sharedenv.cluster.qsub import without_hold
-from sharedenv.cluster.sbatch import Options, without
+from sharedenv.cluster.sbatch import SbatchOptions, without
 from sharedenv.cluster.scheduler import Scheduler, Unclear
 from sharedenv.cluster.submissions import Order, Submission, array_job, hand_in, next_path
 from sharedenv.cluster.submit import own_python
@@ -156,7 +156,7 @@ def _submit_rest(found: Earlier, asked: Wanted, own: Inherited, words: list[str]
 def _order(cases: int, call: _Call) -> Order:
     """What is asked of the scheduler for so many cases. Raises SharedenvError."""
     given, scheduler = call.given, call.scheduler
-    options = Options(
+    options = SbatchOptions(
         time=given["time"],
         partition=given["partition"],
         account=given["account"],

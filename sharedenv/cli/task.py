@@ -32,9 +32,9 @@ from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Worker
-from sharedenv.run.observer import Work
-from sharedenv.run.orders import Options, Outcome
+from sharedenv.run.needs import Resources
+from sharedenv.run.observer import AtWork
+from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.products import halfway
 from sharedenv.run.queue import Queue
 
@@ -48,7 +48,7 @@ def _begin(layout: Layout, run: Run, array: Array, console: Console) -> int:
     """Takes the task; a requeued one begins once an earlier start of it that lives begins nothing more."""
     assigned = assignment(run, array, os.environ)
     task, restarts = assigned.task, restarts_of(os.environ)
-    worker = Worker(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
+    worker = Resources(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
     allotment = allot(worker, array.how.terms.needs, console.warn, several=False)
     jobs = allotment.jobs
     if restarts:
@@ -86,7 +86,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, allo
     digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}
     screen = Screen(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=how.preload)
-    recorder = _Recorder(screen, session, digests, time.time())
+    recorder = _TaskRecorder(screen, session, digests, time.time())
     begun = halfway(run).union(run.results()) if how.creates else frozenset()
     options = replace(_options(how, allotment.jobs), begun=begun)
     batch = Batch(Queue(assigned.cases), starter, options, recorder, allotment.places)
@@ -116,8 +116,8 @@ def _failed_before(run: Run, assigned: Assignment) -> bool:
     )
 
 
-def _options(how: How, jobs: int) -> Options:
-    return Options(
+def _options(how: How, jobs: int) -> BatchOptions:
+    return BatchOptions(
         jobs=jobs, hesitation=1.0, timeout=how.timeout, grace=how.grace, tries=how.retries, fail_fast=how.fail_fast, capture=how.capture,
         creates=how.creates,
     )  # fmt: skip
@@ -129,10 +129,10 @@ def _ending(outcome: Outcome) -> str:
     return f"drained: {outcome.reason}" if outcome.left else "done"
 
 
-class _Recorder(Recorder):
+class _TaskRecorder(Recorder):
     _yielded = False
 
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         """Draws nothing: a task's log is read when it has ended."""
         if self._session.lost and not self._yielded:
             batch.drain("another process works on this task now: starting nothing more")

@@ -13,7 +13,7 @@ from sharedenv.app.build import result_of, taking_builds_along
 from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.build.options import BuildOptions
 from sharedenv.care.repair import repair
-from sharedenv.care.survey import Found, survey
+from sharedenv.care.survey import Surveyed, survey
 from sharedenv.care.verify import Verified, verify
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import json_option, option, paths
@@ -44,7 +44,7 @@ def verify_(
     replaced it) is looked at too, and is no failure: nothing more is started in it, and prune takes it.
     """
     layout, chosen = _chosen(console.pool, names, python)
-    results: list[tuple[Found, Verified]] = []
+    results: list[tuple[Surveyed, Verified]] = []
     for item in chosen:
         found = verify(layout, item.path)
         if not found.sound and not os.path.lexists(item.path):
@@ -75,7 +75,7 @@ def verify_(
     return EXIT_FAILED if len(bad) > len(repaired) else 0
 
 
-def _chosen(pool: str | None, names: tuple[str, ...], python: str | None) -> tuple[Layout, list[Found]]:
+def _chosen(pool: str | None, names: tuple[str, ...], python: str | None) -> tuple[Layout, list[Surveyed]]:
     scripts = tuple(name for name in names if not names_key(name))
     if not scripts:
         layout = existing_pool(pool)
@@ -92,7 +92,7 @@ def _again(console: Console, names: Sequence[str], python: str | None) -> str:
 
 
 def _repair(
-    layout: Layout, bad: Sequence[Found], options: BuildOptions, console: Console
+    layout: Layout, bad: Sequence[Surveyed], options: BuildOptions, console: Console
 ) -> tuple[dict[str, Environment], tuple[SharedenvError, ...]]:
     """The new environment of each one repaired, by the old one's name, and what could not be."""
     repaired: dict[str, Environment] = {}
@@ -111,7 +111,7 @@ def _repair(
     return repaired, tuple(errors)
 
 
-def _print(item: Found, result: Verified, console: Console) -> None:
+def _print(item: Surveyed, result: Verified, console: Console) -> None:
     if result.sound:
         console.detail(f"{result.name}: sound ({count(result.files, 'file')}, {size(result.bytes)})")
         return
@@ -133,7 +133,7 @@ def _summary(result: Verified) -> list[str]:
     return [*result.faults, *(f"{count(len(names), 'entry', 'entries')} {what}" for names, what in counts if names)]
 
 
-def _value(item: Found, result: Verified, environment: Environment | None) -> dict[str, object]:
+def _value(item: Surveyed, result: Verified, environment: Environment | None) -> dict[str, object]:
     return {
         "name": item.name,
         "key": item.key,

@@ -32,8 +32,8 @@ from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Worker
-from sharedenv.run.observer import Work
+from sharedenv.run.needs import Resources
+from sharedenv.run.observer import AtWork
 from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
 from sharedenv.start.trust import check_pool
@@ -84,7 +84,7 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
     if not DiskFolder(array.path).exists(TOKENS):  # the list is closed: thousands may come too late
         console.say(f"task {task}: nothing is left to begin")
         return EXIT_FAILED if former and left_undone(run, former) else 0
-    here = Worker(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
+    here = Resources(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
     allotment = allot(here, array.how.terms.needs, console.warn, several=False)
     stage = functools.partial(staged, layout, console) if array.how.stage else None
     screen = _Log(console, Output(), functools.partial(os.path.relpath, start=layout.root))
@@ -100,7 +100,7 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
 
 
 class _Log(Screen):
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         """Draws nothing: a task's log is read when it has ended."""
 
 

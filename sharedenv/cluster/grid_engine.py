@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sharedenv.cluster import qsub, scheduler
-from sharedenv.cluster.sbatch import Options
+from sharedenv.cluster.sbatch import SbatchOptions
 from sharedenv.cluster.scheduler import Scheduler, Unclear
 from sharedenv.cluster.slurm import PATIENCE
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
@@ -32,7 +32,7 @@ _STAMP = re.compile(r"^\d\d/\d\d/\d{4} \d\d:\d\d:\d\d \[[^]]*\]: ")
 
 
 @frozen
-class Task:
+class GridEngineTask:
     """One task of a job (`scheduler.Task`); ``state``: letters of qstat, or what qacct says of one that has ended."""
 
     job: str
@@ -109,7 +109,7 @@ class GridEngine:
         name = qsub.job_name(script)
         return next((task.job for found, task in _queue(environ, patience) if found == name), None)
 
-    def tasks(self, jobs: Mapping[str, str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
+    def tasks(self, jobs: Mapping[str, str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[GridEngineTask]:
         """Those that wait or run: what has ended, qstat doesn't know."""
         if not jobs:
             return []
@@ -118,7 +118,7 @@ class GridEngine:
         reasons = {job: _reasons(job, environ, patience) for job in {task.job for task in found if "E" in task.state}}
         return [_with_reason(task, reasons.get(task.job, {})) for task in found]
 
-    def accounts(self, jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
+    def accounts(self, jobs: Sequence[str], environ: Mapping[str, str]) -> list[GridEngineTask]:
         """By qacct, which reads a file that a site may keep from users."""
         found = []
         for job in jobs:
@@ -170,7 +170,7 @@ class GridEngine:
         """1 for a task that was started anew, however often."""
         return int(environ.get("RESTARTED") == "1")
 
-    def completed(self, options: Options, environ: Mapping[str, str]) -> Options:
+    def completed(self, options: SbatchOptions, environ: Mapping[str, str]) -> SbatchOptions:
         """CPUs of one node are asked for by a parallel environment, whose name is the site's own."""
         if options.cpus_per_task is None:
             return options
@@ -197,7 +197,7 @@ def _parallel_environment(cpus: int, environ: Mapping[str, str]) -> str:
     )
 
 
-def _queue(environ: Mapping[str, str], patience: float) -> Iterator[tuple[str, Task]]:
+def _queue(environ: Mapping[str, str], patience: float) -> Iterator[tuple[str, GridEngineTask]]:
     """Every task of everybody that waits or runs, each with its job's name."""
     # -f -ne: with the state of the queues in which something runs
     root = _parsed(_asked(["qstat", "-xml", "-f", "-ne", "-u", "*"], environ, patience))
@@ -211,10 +211,10 @@ def _queue(environ: Mapping[str, str], patience: float) -> Iterator[tuple[str, T
             yield from _entry(entry, "", "")
 
 
-def _entry(entry: Element, node: str, reason: str) -> Iterator[tuple[str, Task]]:
+def _entry(entry: Element, node: str, reason: str) -> Iterator[tuple[str, GridEngineTask]]:
     job, state = _text(entry, "JB_job_number"), _text(entry, "state")
     for index in _indices(_text(entry, "tasks")):
-        yield _text(entry, "JB_name"), Task(job, index, state, node, reason)
+        yield _text(entry, "JB_name"), GridEngineTask(job, index, state, node, reason)
 
 
 def _indices(text: str) -> Iterator[int | None]:
@@ -235,18 +235,18 @@ def _reasons(job: str, environ: Mapping[str, str], patience: float) -> dict[int,
     return {int(number): _STAMP.sub("", words).removeprefix("error: ") for number, words in lines}
 
 
-def _with_reason(task: Task, reasons: Mapping[int, str]) -> Task:
+def _with_reason(task: GridEngineTask, reasons: Mapping[int, str]) -> GridEngineTask:
     if "E" not in task.state:
         return task
     return replace(task, reason=reasons.get(task.index or 1, "it is in error"))
 
 
-def _accounted(job: str, text: str) -> Iterator[Task]:
+def _accounted(job: str, text: str) -> Iterator[GridEngineTask]:
     for block in re.split(r"^=+$", text, flags=re.MULTILINE):
         fields = dict(re.findall(r"^(\w+)[ \t]+(.*?)[ \t]*$", block, re.MULTILINE))
         if "taskid" in fields:
             number, failed = fields["taskid"], fields.get("failed", "0").split()[0]
-            yield Task(job, int(number) if number.isdigit() else None, _GONE, fields.get("hostname", ""), failed)
+            yield GridEngineTask(job, int(number) if number.isdigit() else None, _GONE, fields.get("hostname", ""), failed)
 
 
 def _is_of_one_node(text: str) -> bool:

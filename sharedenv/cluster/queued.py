@@ -54,7 +54,7 @@ def jobs_in_queue(runs: Sequence[str], environ: Mapping[str, str], patience: flo
     return {run_of[task.job]: task.job for task in tasks if task.live}
 
 
-def elsewhere(arrays: Sequence[Array], tasks: Sequence[slurm.Task], environ: Mapping[str, str]) -> dict[str, str]:
+def elsewhere(arrays: Sequence[Array], tasks: Sequence[slurm.SlurmTask], environ: Mapping[str, str]) -> dict[str, str]:
     """The arrays of which this cluster can't tell: path → who has it, in words for the user. ``tasks``: what this one knows of them.
 
     One that was submitted two months ago is over.

@@ -28,7 +28,7 @@ _FILES = ("output", "error", "input")
 
 
 @frozen
-class Options:
+class SbatchOptions:
     """What the user asks of Slurm; None leaves a choice to SBATCH_* variables and the cluster's defaults.
 
     time, memory    as sbatch takes them (`--time`, `--mem`)
@@ -66,7 +66,7 @@ class Job:
     folder: str
     start: str
     command: tuple[str, ...]
-    options: Options
+    options: SbatchOptions
     tasks: int | None = None
     max_running: int | None = None
     after: str | None = None
@@ -225,7 +225,7 @@ def seconds(time: str) -> int | None:
     return first * 60 + second
 
 
-def grace_of(options: Options) -> int:
+def grace_of(options: SbatchOptions) -> int:
     """Seconds before the time limit at which a task starts nothing more."""
     if options.grace is not None:
         return options.grace
@@ -260,7 +260,7 @@ class _Option:
     text: str
 
 
-def _asked(options: Options) -> list[_Option]:
+def _asked(options: SbatchOptions) -> list[_Option]:
     return [option for text in options.more for option in _parsed(text)]
 
 

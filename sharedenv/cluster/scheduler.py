@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from sharedenv.cluster import sbatch, slurm
-from sharedenv.cluster.sbatch import Job, Options
+from sharedenv.cluster.sbatch import Job, SbatchOptions
 from sharedenv.cluster.task import restarts_of
 
 
@@ -86,7 +86,7 @@ class Scheduler(Protocol):
     def cancel(self, jobs: Sequence[str], environ: Mapping[str, str], /) -> None:
         """Cancels these jobs with all their tasks; those that have ended already are passed over."""
 
-    def completed(self, options: Options, environ: Mapping[str, str], /) -> Options:
+    def completed(self, options: SbatchOptions, environ: Mapping[str, str], /) -> SbatchOptions:
         """The same options, with what only the site can tell how to ask for. Raises SharedenvError for what can't be asked for."""
 
     def largest_array(self, environ: Mapping[str, str], /) -> int:
@@ -137,7 +137,7 @@ class Slurm:
     script_text = staticmethod(sbatch.script_text)
     log_path = staticmethod(sbatch.log_path)
 
-    def completed(self, options: Options, _environ: Mapping[str, str]) -> Options:
+    def completed(self, options: SbatchOptions, _environ: Mapping[str, str]) -> SbatchOptions:
         """As they are: Slurm's words are the same everywhere."""
         return options
 

@@ -44,7 +44,7 @@ class Unclear(SharedenvError):
 
 
 @frozen
-class Task:
+class SlurmTask:
     """One task of a job as Slurm describes it.
 
     job     id of the array (of the job, for one that is no array)
@@ -134,7 +134,7 @@ def find(script: str, environ: Mapping[str, str], patience: float = PATIENCE) ->
     return next((job for job, _, command in found if command == script), None)
 
 
-def tasks(jobs: Mapping[str, str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[Task]:
+def tasks(jobs: Mapping[str, str], environ: Mapping[str, str], patience: float = PATIENCE) -> list[SlurmTask]:
     """Every task of these jobs that Slurm still knows, ended ones included while it remembers them (MinJobAge).
 
     ``jobs``: id → path of the job script. A job of that number with another script is a stranger's: another cluster, or a controller
@@ -152,7 +152,7 @@ def tasks(jobs: Mapping[str, str], environ: Mapping[str, str], patience: float =
     return [task for line in re.split(r"\n(?=\d+\|)", done.stdout) if (task := _task(line, jobs))]
 
 
-def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
+def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[SlurmTask]:
     """What the accounting (sacct) remembers of these jobs: [] where a cluster has none, or one that doesn't answer soon."""
     if not jobs:
         return []
@@ -167,7 +167,7 @@ def accounts(jobs: Sequence[str], environ: Mapping[str, str]) -> list[Task]:
         state, _, node = rest.partition("|")
         job, _, index = identity.partition("_")
         if job.isdigit() and (not index or index.isdigit()) and state:
-            found.append(Task(job, int(index) if index else None, state.split()[0].rstrip("+"), _node(node)))
+            found.append(SlurmTask(job, int(index) if index else None, state.split()[0].rstrip("+"), _node(node)))
     return found
 
 
@@ -231,7 +231,7 @@ def count_threads(partition: str | None, environ: Mapping[str, str]) -> int:
     return max((int(word) for word in done.stdout.split() if word.isdigit()), default=1) if done.status == 0 else 1
 
 
-def _task(line: str, jobs: Mapping[str, str]) -> Task | None:
+def _task(line: str, jobs: Mapping[str, str]) -> SlurmTask | None:
     fields = line.rstrip("\n").split("|", 5)
     if len(fields) < 6 or not fields[0].isdigit():
         return None
@@ -239,7 +239,7 @@ def _task(line: str, jobs: Mapping[str, str]) -> Task | None:
     # runs/<run-id>/slurm/<n>/job.sh: what is above has many names, by links, mounts and moves
     if jobs.get(job, "").split("/")[-5:] != script.split("/")[-5:]:
         return None
-    return Task(job, int(index) if index.isdigit() else None, state, _node(node), "" if reason == "None" else reason)
+    return SlurmTask(job, int(index) if index.isdigit() else None, state, _node(node), "" if reason == "None" else reason)
 
 
 def _node(text: str) -> str:

@@ -43,7 +43,7 @@ class Starved:
 
 
 @frozen
-class Standing:
+class ClusterStanding:
     """Where a run stands.
 
     states     where each case is, by sequence
@@ -103,18 +103,18 @@ class Standing:
         return not self.held
 
 
-def look(run: Run, environ: Mapping[str, str]) -> Standing:
+def look(run: Run, environ: Mapping[str, str]) -> ClusterStanding:
     """Where a run on Slurm stands, for who only wants to know: a controller that doesn't answer soon is done without."""
     arrays = list_arrays(run.path)
     over = run.has_ended() and bool(arrays) and not some_yet_to_begin(arrays[-1], run.sessions())
     return standing(run, environ, _OVER if over else _SOON)
 
 
-def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIENCE) -> Standing:
+def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIENCE) -> ClusterStanding:
     """Where a run on Slurm stands now. A Slurm that doesn't answer within ``patience`` seconds is no error: see ``trouble``."""
     arrays = list_arrays(run.path)
     trouble = ""
-    tasks: list[slurm.Task] | None
+    tasks: list[slurm.SlurmTask] | None
     try:
         arrays = [with_job(array, environ, patience) for array in arrays]
         tasks = slurm.tasks({job: script for array in arrays for job, script in array.jobs.items()}, environ, patience)
@@ -136,7 +136,7 @@ def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIE
     logs = _logs(states, arrays)
     held = sum(state.held for state in states.values())
     at_work = any(state.word == RUNNING for state in states.values())
-    return Standing(
+    return ClusterStanding(
         states,
         results,
         cases,
@@ -163,13 +163,13 @@ def _to_try_again(run: Run, arrays: Sequence[Array]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _forgotten(arrays: Sequence[Array], tasks: Sequence[slurm.Task]) -> bool:
+def _forgotten(arrays: Sequence[Array], tasks: Sequence[slurm.SlurmTask]) -> bool:
     """Whether squeue no longer knows some job of these."""
     return bool({array.job for array in arrays if array.job} - {task.job for task in tasks})
 
 
 def _starved(
-    states: Mapping[int, CaseState], results: Mapping[str, Mapping[int, Result]], arrays: Sequence[Array], tasks: Sequence[slurm.Task]
+    states: Mapping[int, CaseState], results: Mapping[str, Mapping[int, Result]], arrays: Sequence[Array], tasks: Sequence[slurm.SlurmTask]
 ) -> Iterator[Starved]:
     short = {(task.job, task.index) for task in tasks if task.state == slurm.OUT_OF_MEMORY}
     done: dict[tuple[int, int], list[int]] = {}
@@ -184,7 +184,7 @@ def _starved(
 
 
 def _with_accounts(
-    states: Mapping[int, CaseState], arrays: Sequence[Array], accounts: Sequence[slurm.Task]
+    states: Mapping[int, CaseState], arrays: Sequence[Array], accounts: Sequence[slurm.SlurmTask]
 ) -> dict[int, CaseState]:
     """The same states, with the accounting's word for tasks that squeue has forgotten."""
     jobs = {array.number: array.job for array in arrays}

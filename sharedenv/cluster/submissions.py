@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from sharedenv.cluster.qsub import job_name
-from sharedenv.cluster.sbatch import Job, Options
+from sharedenv.cluster.sbatch import Job, SbatchOptions
 from sharedenv.cluster.scheduler import Scheduler, Task, Unclear
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.private import FOLDER, make_folders, private
@@ -61,7 +61,7 @@ class Order:
     from which folder (absolute).
     """
 
-    options: Options
+    options: SbatchOptions
     tasks: int
     start: str
     max_running: int | None = None
@@ -78,7 +78,7 @@ class Stuck:
 
 
 @frozen
-class Standing:
+class QueueStanding:
     """Where an array stands in its queue.
 
     waiting, running  how many of its tasks
@@ -155,34 +155,34 @@ def next_path(run: str) -> str:
 
 def standings(
     submissions: Iterable[Submission], schedulers: Mapping[str, Scheduler], environ: Mapping[str, str], patience: float
-) -> list[Standing]:
+) -> list[QueueStanding]:
     """Where each of them stands; ``schedulers``: by key, each asked once. One that doesn't answer is no error: see ``trouble``."""
     given: dict[str, list[Submission]] = {}
     for each in submissions:
         given.setdefault(each.scheduler, []).append(each)
-    found: list[Standing] = []
+    found: list[QueueStanding] = []
     for key, some in given.items():
         scheduler = schedulers.get(key)
         if scheduler is None:
-            found += [Standing(each, trouble=f"this version knows no scheduler {key}") for each in some]
+            found += [QueueStanding(each, trouble=f"this version knows no scheduler {key}") for each in some]
             continue
         try:
             found += _standings(some, scheduler, environ, patience)
         except SharedenvError as error:
-            found += [Standing(each, trouble=error.cause or error.message) for each in some]
+            found += [QueueStanding(each, trouble=error.cause or error.message) for each in some]
     return found
 
 
-def _standings(submissions: Iterable[Submission], scheduler: Scheduler, environ: Mapping[str, str], patience: float) -> list[Standing]:
+def _standings(submissions: Iterable[Submission], scheduler: Scheduler, environ: Mapping[str, str], patience: float) -> list[QueueStanding]:
     known = [_found(each, scheduler, environ, patience) for each in submissions]
     tasks = scheduler.tasks({each.job: each.script for each in known if each.job}, environ, patience)
     return [_standing(each, [task for task in tasks if task.job == each.job and task.live], scheduler) for each in known]
 
 
-def _standing(submission: Submission, tasks: Sequence[Task], scheduler: Scheduler) -> Standing:
+def _standing(submission: Submission, tasks: Sequence[Task], scheduler: Scheduler) -> QueueStanding:
     """``tasks``: those of it that are live."""
     if not submission.job:  # its process may be waiting for the answer
-        return Standing(submission, trouble="it is being submitted" if time.time() - submission.created < 300 else "")
+        return QueueStanding(submission, trouble="it is being submitted" if time.time() - submission.created < 300 else "")
     stuck: dict[str, list[Task]] = {}
     for task in tasks:
         if task.stuck:
@@ -191,7 +191,7 @@ def _standing(submission: Submission, tasks: Sequence[Task], scheduler: Schedule
         Stuck(submission.job, tuple(task.index or 1 for task in found), reason, scheduler.remedy(found[0]))
         for reason, found in stuck.items()
     )
-    return Standing(submission, sum(task.waiting for task in tasks), sum(task.running for task in tasks), told)
+    return QueueStanding(submission, sum(task.waiting for task in tasks), sum(task.running for task in tasks), told)
 
 
 def _found(submission: Submission, scheduler: Scheduler, environ: Mapping[str, str], patience: float) -> Submission:

@@ -12,7 +12,7 @@ from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import Array, How, create_array, discard_array, list_arrays, note_jobs
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
 from sharedenv.cluster.queued import with_job
-from sharedenv.cluster.sbatch import Job, Options, arguments, script_text
+from sharedenv.cluster.sbatch import Job, SbatchOptions, arguments, script_text
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.private import private
 from sharedenv.run.case import Case, CaseWork
@@ -21,7 +21,7 @@ from sharedenv.values import frozen
 
 
 @frozen
-class Order:
+class ArrayOrder:
     """What the user asks of a submission.
 
     start        the folder it is made from, absolute
@@ -32,7 +32,7 @@ class Order:
     known        seconds that cases took before
     """
 
-    options: Options
+    options: SbatchOptions
     packing: Packing
     how: How
     start: str
@@ -48,7 +48,7 @@ class Order:
         return self.how.jobs or max(1, (self.options.cpus_per_task or 1) // (self.how.cpus_per_case or 1))
 
 
-def plan_tasks(cases: int, order: Order, environ: Mapping[str, str]) -> int:
+def plan_tasks(cases: int, order: ArrayOrder, environ: Mapping[str, str]) -> int:
     """How many tasks the cases get on this cluster. Raises SharedenvError."""
     partition = order.options.partition or environ.get("SBATCH_PARTITION")
     cpus = slurm.count_cpus(partition, environ)
@@ -72,14 +72,14 @@ def own_python(module: str, *words: str) -> tuple[str, ...]:
     return (sys.executable, flags, "-c", code, packages, *words)
 
 
-def array_job(run_id: str, array: Array, order: Order, after: str | None) -> Job:
+def array_job(run_id: str, array: Array, order: ArrayOrder, after: str | None) -> Job:
     """The job of an array. Pure."""
     run = os.path.dirname(os.path.dirname(array.path))
     command = own_python("sharedenv.cli.worker", run, str(array.number))
     return Job(f"sharedenv-{run_id}", array.path, order.start, command, order.options, array.tasks, order.max_running, after)
 
 
-def build_job(run_id: str, array: Array, order: Order) -> Job:
+def build_job(run_id: str, array: Array, order: ArrayOrder) -> Job:
     """The job that builds before an array. Pure."""
     command = (*order.build, "--from-file", _list_path(array), "-0")
     return Job(f"sharedenv-build-{run_id}", array.path, order.start, command, order.options)
@@ -91,7 +91,7 @@ def submit_array(
     cases: Sequence[Case],
     added: Sequence[Case],
     tasks: int,
-    order: Order,
+    order: ArrayOrder,
     environ: Mapping[str, str],
     tell: Callable[[str], None] | None = None,
     frozen: Callable[[], None] = lambda: None,
@@ -137,7 +137,7 @@ def submit_array(
         ) from None
 
 
-def _with_core(order: Order, environ: Mapping[str, str]) -> How:
+def _with_core(order: ArrayOrder, environ: Mapping[str, str]) -> How:
     """How the tasks run their cases; with the size of a core where the CPUs that Slurm gives decide how many at a time."""
     if order.how.jobs or order.options.cpus_per_task:
         return order.how

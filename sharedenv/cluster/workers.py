@@ -45,7 +45,7 @@ class Tasks:
         arrays: Sequence[Array],
         sessions: Sequence[SessionState],
         results: Mapping[str, Mapping[int, Result]],
-        queue: Sequence[slurm.Task] | None,
+        queue: Sequence[slurm.SlurmTask] | None,
         elsewhere: Mapping[str, str] | None = None,
         again: Collection[int] = (),
     ) -> None:
@@ -178,7 +178,7 @@ class Tasks:
             return Worker(name(array.number, task, starts))  # requeued, it will be another writer
         return Worker(report.writer, starts, report.owner)
 
-    def _state(self, array: Array, task: int) -> slurm.Task | None:
+    def _state(self, array: Array, task: int) -> slurm.SlurmTask | None:
         return None if self._queue is None else self._queue.get((array.job, task))
 
     def _fate(self, array: Array, task: int) -> Fate:
@@ -201,7 +201,7 @@ class Tasks:
                 return Fate(alive=True, reason=where)
         return self._ended(array, state, report)
 
-    def _ended(self, array: Array, state: slurm.Task | None, report: SessionState | None) -> Fate:
+    def _ended(self, array: Array, state: slurm.SlurmTask | None, report: SessionState | None) -> Fate:
         """What became of a task that has ended."""
         if report is not None and report.ended:
             return Fate(alive=False, reason=_reported(report.ended, state), reported=True)
@@ -322,13 +322,13 @@ def _open(
     return frozenset(case for case, since in begun if (last := latest.get((_ANY, case))) is None or last.start <= since)
 
 
-def _not_launched(array: Array, state: slurm.Task) -> str:
+def _not_launched(array: Array, state: slurm.SlurmTask) -> str:
     """Why a node could not so much as start a job script, in words for the user: Slurm's, and what it is most often."""
     output = f"the folder of its output, {array.path} unless --output says otherwise"
     return f"Slurm could not start its task on {state.node} ({state.reason}): does that node see {output}, and may it write there?"
 
 
-def _reported(ended: str, state: slurm.Task | None) -> str:
+def _reported(ended: str, state: slurm.SlurmTask | None) -> str:
     """Why a task that reported its end left cases, in words for the user: Slurm's where it has them."""
     if state is not None and state.state not in ("COMPLETED", "FAILED"):
         return state.ending

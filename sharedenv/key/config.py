@@ -19,7 +19,7 @@ from typing import Any
 import tomli
 
 from sharedenv.errors import SharedenvError
-from sharedenv.key.readers import Place, is_url
+from sharedenv.key.readers import Base, is_url
 from sharedenv.key.tool_uv import INERT, NOT_FOR_SCRIPTS, OptionError, normal_option
 from sharedenv.script.metadata import MAX_DEPTH, check_values
 from sharedenv.secret import keep_aside
@@ -56,7 +56,7 @@ def read_config(root: str, environ: Mapping[str, str]) -> Config:
     An option that this version does not know counts as it stands. Raises SharedenvError.
     """
     path, table, is_project = _table(root, environ)
-    place = Place(os.path.dirname(path), root)
+    place = Base(os.path.dirname(path), root)
     counted: dict[str, Any] = {}
     for name, value in table.items():
         if name in INERT or name in NOT_FOR_SCRIPTS or name in MIRRORS:

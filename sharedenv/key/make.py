@@ -10,7 +10,7 @@ from typing import Any
 
 from sharedenv.key.payload import Aside, Maker, Payload, payload_from
 from sharedenv.key.project_lock import NAME, NotLocked, digest
-from sharedenv.key.readers import Place
+from sharedenv.key.readers import Base
 from sharedenv.key.requirement import RequirementError, admits, leaves_room, merge, normal_name, parse_requirement, parse_specifiers
 from sharedenv.key.settings import Settings
 from sharedenv.key.tool_uv import INERT, OptionError, normal_options
@@ -37,7 +37,7 @@ def maker(settings: Settings) -> Maker:
 def make_payload(metadata: Metadata, folder: str, lock: bytes | None, settings: Settings) -> Payload:
     """The payload of one script in ``folder`` (absolute), with the bytes of its lock file. Raises ScriptError."""
     urls: dict[str, str] = {}
-    place = Place(folder, settings.root, urls)
+    place = Base(folder, settings.root, urls)
     requires = _requires_python(metadata)
     yields = settings.pinned and settings.python is not None and not leaves_room(requires, settings.python)
     document = {
@@ -138,14 +138,14 @@ def _dependencies(metadata: Metadata, urls: dict[str, str]) -> list[str]:
     return merge(entry.without_credentials(urls) for entry in entries)
 
 
-def _lock_places(named: Iterable[str], place: Place) -> list[str]:
+def _lock_places(named: Iterable[str], place: Base) -> list[str]:
     try:
         return sorted({place.canonical(path) for path in named})
     except RequirementError as error:
         raise ScriptError(f"its lock file: {error}") from None
 
 
-def _options(metadata: Metadata, place: Place) -> dict[str, Any]:
+def _options(metadata: Metadata, place: Base) -> dict[str, Any]:
     try:
         return normal_options(metadata.uv, place)
     except OptionError as error:

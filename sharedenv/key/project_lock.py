@@ -52,7 +52,7 @@ class NotLocked(LookupError):
 
 
 @frozen
-class Entry:
+class LockEntry:
     """What is locked for one set of requirements.
 
     asked   the fields ASKED of a payload
@@ -71,7 +71,7 @@ class Entry:
         """sha256 of what is asked for, 64 hex digits."""
         return identify(self.asked)
 
-    def with_table(self, platform: str, versions: Versions) -> Entry:
+    def with_table(self, platform: str, versions: Versions) -> LockEntry:
         """The same with this table in place of what there was."""
         tables = {**self.tables, (platform, versions.python): replace(versions, since="")}
         return replace(self, python=self.python or versions.python, tables=tables, loose="")
@@ -97,16 +97,16 @@ class Entry:
 class ProjectLock:
     """All entries, by their id."""
 
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, LockEntry] = field(default_factory=dict)
 
-    def find(self, document: Mapping[str, Any]) -> Entry:
+    def find(self, document: Mapping[str, Any]) -> LockEntry:
         """The entry of a payload's document. Raises NotLocked."""
         try:
             return self.entries[identify(document)]
         except KeyError:
             raise NotLocked(f"{NAME} has no entry for it") from None
 
-    def with_entries(self, entries: Iterable[Entry]) -> ProjectLock:
+    def with_entries(self, entries: Iterable[LockEntry]) -> ProjectLock:
         """The same with these in place of those of the same requirements."""
         return ProjectLock({**self.entries, **{entry.id: entry for entry in entries}})
 
@@ -152,7 +152,7 @@ def parse_project_lock(text: str) -> ProjectLock:
         raise LockError("it is damaged: what it holds is not what `sharedenv lock` writes") from None
 
 
-def _entry(table: Mapping[str, Any]) -> Entry:
+def _entry(table: Mapping[str, Any]) -> LockEntry:
     rest = dict(table)
     asked = {name: rest.pop(name) for name in ASKED[:2]} | {"tool.uv": rest.pop("tool", {}).get("uv", {})}
     python, loose = str(rest.pop("python", "")), str(rest.pop("not-locked", ""))
@@ -162,7 +162,7 @@ def _entry(table: Mapping[str, Any]) -> Entry:
             if not _MINOR.fullmatch(minor):
                 raise ValueError(minor)
             tables[platform, minor] = Versions(minor, "", tuple(_pin(name, packages[name]) for name in sorted(packages)))
-    return Entry(asked, python, tables, loose)
+    return LockEntry(asked, python, tables, loose)
 
 
 def _pin(name: str, table: Mapping[str, Any]) -> Pin:
@@ -179,7 +179,7 @@ def _pin(name: str, table: Mapping[str, Any]) -> Pin:
     return Pin(name, str(table["version"]), files=files, git=git, record=str(table.get("record", "")), url=url)
 
 
-def _entry_text(entry: Entry) -> str:
+def _entry_text(entry: LockEntry) -> str:
     lines = ["", "[[script]]", f"requires-python = {toml_value(entry.asked['requires-python'])}"]
     dependencies = [f"    {toml_value(text)}," for text in entry.asked["dependencies"]]
     lines += ["dependencies = [", *dependencies, "]"] if dependencies else ["dependencies = []"]

@@ -21,7 +21,7 @@ class WrongType(ValueError):
 
 
 @frozen
-class Place:
+class Base:
     """Where relative paths of a text start (``folder``), and the ``root`` they are written relative to."""
 
     folder: str
@@ -43,7 +43,7 @@ class Place:
 
 
 #: a value and where it stands → its normal form; raises WrongType, RequirementError
-Reader = Callable[[Any, Place], Any]
+Reader = Callable[[Any, Base], Any]
 
 
 def is_url(text: str) -> bool:
@@ -51,28 +51,28 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
-def text(value: Any, place: Place) -> str:  # noqa: ARG001 - readers have one signature
+def text(value: Any, place: Base) -> str:  # noqa: ARG001 - readers have one signature
     """A string."""
     if not isinstance(value, str):
         raise WrongType("not a string")
     return value
 
 
-def flag(value: Any, place: Place) -> bool:  # noqa: ARG001 - readers have one signature
+def flag(value: Any, place: Base) -> bool:  # noqa: ARG001 - readers have one signature
     """True or false."""
     if not isinstance(value, bool):
         raise WrongType("neither true nor false")
     return value
 
 
-def count(value: Any, place: Place) -> int:  # noqa: ARG001 - readers have one signature
+def count(value: Any, place: Base) -> int:  # noqa: ARG001 - readers have one signature
     """A whole number from 1 to what 64 bits hold."""
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**64:
         raise WrongType("not a number above 0")
     return value
 
 
-def plain(value: Any, place: Place) -> Any:
+def plain(value: Any, place: Base) -> Any:
     """Anything, as JSON holds it and without credentials; refuses dates, infinities and NaN, which uv takes nowhere."""
     if isinstance(value, dict):
         return {str(name): plain(item, place) for name, item in value.items()}
@@ -88,39 +88,39 @@ def plain(value: Any, place: Place) -> Any:
     raise WrongType(f"{value} is neither text nor number")
 
 
-def name(value: Any, place: Place) -> str:
+def name(value: Any, place: Base) -> str:
     """The name of a package or an extra, by PEP 503."""
     return normal_name(text(value, place))
 
 
-def specifiers(value: Any, place: Place) -> str:
+def specifiers(value: Any, place: Base) -> str:
     """Version specifiers."""
     return parse_specifiers(text(value, place))
 
 
-def version(value: Any, place: Place) -> str:
+def version(value: Any, place: Base) -> str:
     """A version, as it stands."""
     if "*" in parse_specifiers("==" + text(value, place).strip()):
         raise WrongType(f"{value!r} is not a version")
     return str(value)
 
 
-def requirement(value: Any, place: Place) -> str:
+def requirement(value: Any, place: Base) -> str:
     """One requirement in normal form."""
     return parse_requirement(text(value, place)).without_credentials(place.urls).text()
 
 
-def requirements(value: Any, place: Place) -> list[str]:
+def requirements(value: Any, place: Base) -> list[str]:
     """A list of requirements in normal form, merged and sorted."""
     return merge(parse_requirement(text(item, place)).without_credentials(place.urls) for item in entries(value))
 
 
-def names(value: Any, place: Place) -> list[str]:
+def names(value: Any, place: Base) -> list[str]:
     """A set of names of packages."""
     return sorted({name(item, place) for item in entries(value)})
 
 
-def location(value: Any, place: Place) -> str:
+def location(value: Any, place: Base) -> str:
     """A URL without credentials, or a path as ``place`` writes it."""
     where = text(value, place)
     if not where:
@@ -135,7 +135,7 @@ def location(value: Any, place: Place) -> str:
 def one_of(*words: str) -> Reader:
     """A reader of one of these words."""
 
-    def read(value: Any, place: Place) -> str:
+    def read(value: Any, place: Base) -> str:
         if text(value, place) not in words:
             raise WrongType(f"{value!r} is none of {', '.join(words)}")
         return str(value)
@@ -146,7 +146,7 @@ def one_of(*words: str) -> Reader:
 def like(pattern: str, what: str) -> Reader:
     """A reader of texts that match a whole pattern; ``what`` they are."""
 
-    def read(value: Any, place: Place) -> str:
+    def read(value: Any, place: Base) -> str:
         if not re.fullmatch(pattern, text(value, place)):
             raise WrongType(f"{value!r} is not {what}")
         return str(value)
@@ -172,7 +172,7 @@ def by_name(reader: Reader) -> Reader:
 def texts_or_tables(texts: Reader, tables: Reader) -> Reader:
     """A reader of lists whose strings and tables are two things: the strings first, as ``texts`` has their list."""
 
-    def read(value: Any, place: Place) -> list[Any]:
+    def read(value: Any, place: Base) -> list[Any]:
         strings = [item for item in entries(value) if not isinstance(item, dict)]
         return [*texts(strings, place), *(tables(item, place) for item in value if isinstance(item, dict))]
 
@@ -182,7 +182,7 @@ def texts_or_tables(texts: Reader, tables: Reader) -> Reader:
 def record(fields: Mapping[str, Reader], required: tuple[str, ...]) -> Reader:
     """A reader of tables with these fields and no others."""
 
-    def read(value: Any, place: Place) -> dict[str, Any]:
+    def read(value: Any, place: Base) -> dict[str, Any]:
         if strange := sorted(table(value).keys() - fields.keys()):
             raise WrongType(f"uv knows no {strange[0]} there")
         if missing := [key for key in required if key not in value]:

@@ -67,7 +67,7 @@ class RequirementError(ValueError):
 
 
 @frozen
-class Entry:
+class NormalEntry:
     """One requirement, taken apart and in normal form. ``marker`` and ``url`` are "" when absent."""
 
     name: str
@@ -82,25 +82,25 @@ class Entry:
         source = f" @ {self.url}" if self.url else _joined(self.specifiers)
         return f"{self.name}{extras}{source}{f' ; {self.marker}' if self.marker else ''}"
 
-    def without_credentials(self, urls: dict[str, str]) -> Entry:
+    def without_credentials(self, urls: dict[str, str]) -> NormalEntry:
         """The same with no credentials in its URL; ``urls`` learns what the URL was."""
         url = keep_aside(self.url, urls)
-        return self if url == self.url else Entry(self.name, self.extras, self.specifiers, url, self.marker)
+        return self if url == self.url else NormalEntry(self.name, self.extras, self.specifiers, url, self.marker)
 
 
-def merge(entries: Iterable[Entry]) -> list[str]:
+def merge(entries: Iterable[NormalEntry]) -> list[str]:
     """Normal form of a list, sorted: entries of one name, marker and URL are merged into one."""
-    merged: dict[tuple[str, str, str], Entry] = {}
+    merged: dict[tuple[str, str, str], NormalEntry] = {}
     for entry in entries:
         place = (entry.name, entry.marker, entry.url)
         known = merged.get(place, entry)
         extras, specifiers = known.extras | entry.extras, known.specifiers | entry.specifiers
-        merged[place] = Entry(entry.name, extras, specifiers, entry.url, entry.marker)
+        merged[place] = NormalEntry(entry.name, extras, specifiers, entry.url, entry.marker)
     return sorted(entry.text() for entry in merged.values())
 
 
 @lru_cache(maxsize=4096)
-def parse_requirement(text: str) -> Entry:
+def parse_requirement(text: str) -> NormalEntry:
     """One requirement in normal form. Raises RequirementError."""
     tidy = _tidy(text)
     try:
@@ -116,7 +116,7 @@ def parse_requirement(text: str) -> Entry:
         raise RequirementError(f"{text!r}: no version between the parentheses")
     elif not requirement.specifier and _FILE_NAME.search(requirement.name):
         raise RequirementError(f"{text!r}: the name of a file (write `NAME @ URL`, or use [tool.uv.sources])")
-    return Entry(
+    return NormalEntry(
         normal_name(requirement.name),
         frozenset(normal_name(extra) for extra in requirement.extras),
         frozenset(_specifier(specifier, text) for specifier in requirement.specifier),

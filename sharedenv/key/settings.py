@@ -18,7 +18,7 @@ from typing import Any
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.config import read_config, read_text, read_user_config
 from sharedenv.key.project_lock import NAME, LockError, ProjectLock, parse_project_lock
-from sharedenv.key.readers import Place, is_url, plain
+from sharedenv.key.readers import Base, is_url, plain
 from sharedenv.key.requirement import RequirementError, merge, normal_name, parse_requirement
 from sharedenv.secret import keep_aside, secrets_in
 from sharedenv.start import uv_variables
@@ -52,7 +52,7 @@ def gather_settings(root: str, environ: Mapping[str, str], python: str | None = 
     given = {name: value for name, value in environ.items() if name.startswith("UV_") and value}
     passed = {name: value for name, value in given.items() if uv_variables.role(name) == "passed"}
     passed |= {name: os.path.abspath(passed[name]) for name in uv_variables.FOLDERS & passed.keys() if not is_url(passed[name])}
-    here = Place(os.getcwd(), root)
+    here = Base(os.getcwd(), root)
     counted = _counted(given, here)
     project = read_config(root, environ)
     user = read_user_config(environ, mirror=not names_default_index({**project.counted, **counted}))
@@ -147,7 +147,7 @@ def names_default_index(counted: Mapping[str, Any]) -> bool:
     return any(index.get("default") for index in counted.get("index", ()))
 
 
-def _counted(given: Mapping[str, str], here: Place) -> dict[str, Any]:
+def _counted(given: Mapping[str, str], here: Base) -> dict[str, Any]:
     counted = {}
     for name, value in given.items():
         if uv_variables.role(name) == "counted":
@@ -162,7 +162,7 @@ def _counted(given: Mapping[str, str], here: Place) -> dict[str, Any]:
     return counted
 
 
-def _meaning(name: str, value: str, here: Place) -> Any:
+def _meaning(name: str, value: str, here: Base) -> Any:
     if name in uv_variables.FLAGS:
         return uv_variables.is_on(value)
     if name in uv_variables.NAMES:
@@ -176,7 +176,7 @@ def _meaning(name: str, value: str, here: Place) -> Any:
     return plain(value, here)
 
 
-def _location(word: str, here: Place) -> str:
+def _location(word: str, here: Base) -> str:
     name, equals, location = word.partition("=") if is_named(word) else ("", "", word)
     return name + equals + (keep_aside(location, here.urls) if is_url(location) else here.canonical(location))
 
@@ -187,7 +187,7 @@ def is_named(word: str) -> bool:
     return "=" in word and "/" not in name and ":" not in name
 
 
-def _listed(variable: str, value: str, here: Place) -> list[str]:
+def _listed(variable: str, value: str, here: Base) -> list[str]:
     lines: list[str] = []
     for path in value.split():
         _read_list(variable, os.path.join(here.folder, path), lines)

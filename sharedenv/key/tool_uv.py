@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from sharedenv.key import readers
-from sharedenv.key.readers import Place, Reader, WrongType
+from sharedenv.key.readers import Base, Reader, WrongType
 from sharedenv.key.requirement import RequirementError, normal_name, parse_requirement, source_fault
 from sharedenv.secret import keep_aside
 
@@ -37,7 +37,7 @@ class OptionError(ValueError):
         self.option = option
 
 
-def normal_options(options: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def normal_options(options: Mapping[str, Any], place: Base) -> dict[str, Any]:
     """The options of a script that count, in normal form, without credentials. Raises OptionError."""
     normal: dict[str, Any] = {}
     for name, value in options.items():
@@ -47,7 +47,7 @@ def normal_options(options: Mapping[str, Any], place: Place) -> dict[str, Any]:
     return normal
 
 
-def normal_option(name: str, value: Any, place: Place) -> dict[str, Any]:
+def normal_option(name: str, value: Any, place: Base) -> dict[str, Any]:
     """One option in normal form, as ``{name: value}``, or ``{}`` when it says nothing. Raises OptionError.
 
     One that is not known here counts as it stands: a later uv may resolve by it.
@@ -67,40 +67,40 @@ _DATE = readers.like(
 _INDEX_NAME = readers.like(r"[A-Za-z0-9._-]*", "a name of an index: letters, digits and -_.")
 
 
-def _newest(value: Any, place: Place) -> Any:
+def _newest(value: Any, place: Base) -> Any:
     # what uv writes into lock files is a table
     return readers.plain(value, place) if value is False or isinstance(value, dict) else _DATE(value, place)
 
 
-def _index_strategy(value: Any, place: Place) -> str:
+def _index_strategy(value: Any, place: Base) -> str:
     words = ("first-index", "unsafe-first-match", "unsafe-best-match", "unsafe-any-match")
     return str(readers.one_of(*words)(value, place)).replace("any", "first")
 
 
-def _free_text(value: Any, place: Place) -> str:
+def _free_text(value: Any, place: Base) -> str:
     return str(readers.plain(readers.text(value, place), place))
 
 
-def _text_or_texts(value: Any, place: Place) -> Any:
+def _text_or_texts(value: Any, place: Base) -> Any:
     return readers.list_of(_free_text)(value, place) if isinstance(value, list) else _free_text(value, place)
 
 
-def _flag_or_texts(value: Any, place: Place) -> Any:
+def _flag_or_texts(value: Any, place: Base) -> Any:
     return readers.flag(value, place) if isinstance(value, bool) else readers.list_of(readers.text)(value, place)
 
 
-def _http_status(value: Any, place: Place) -> int:
+def _http_status(value: Any, place: Base) -> int:
     if readers.count(value, place) >= 2**16:
         raise WrongType("not a status of HTTP")
     return int(value)
 
 
-def _cache_control(value: Any, place: Place) -> dict[str, Any]:
+def _cache_control(value: Any, place: Base) -> dict[str, Any]:
     known: dict[str, Reader] = dict.fromkeys(("api", "files", "headers"), readers.text)
     return {name: known.get(name, readers.plain)(item, place) for name, item in readers.table(value).items()}
 
 
-def _required_version(value: Any, place: Place) -> str:
+def _required_version(value: Any, place: Base) -> str:
     bare = readers.text(value, place)[:1].isdigit()
     readers.specifiers(f"=={value}" if bare else value, place)
     return str(value)
@@ -122,7 +122,7 @@ _INDEX_FIELDS: Mapping[str, Reader] = {
 }
 
 
-def _index(value: Any, place: Place) -> dict[str, Any]:
+def _index(value: Any, place: Base) -> dict[str, Any]:
     index = {name: _INDEX_FIELDS.get(name, readers.plain)(item, place) for name, item in readers.table(value).items()}
     if "url" not in index:
         raise WrongType("an index without a url")
@@ -136,7 +136,7 @@ _SOURCE_KINDS = ("git", "url", "path", "index", "workspace")
 _SOURCE_KIND_OF = {"branch": ("git",), "rev": ("git",), "tag": ("git",), "editable": ("path", "workspace"), "package": ("path",)}
 
 
-def _git(value: Any, place: Place) -> str:
+def _git(value: Any, place: Base) -> str:
     url = readers.text(value, place).removeprefix("git+")
     if not re.match(r"(https?|ssh|file)://", url):
         raise WrongType(f"{url!r} is not a URL that git goes by: https, http, ssh, file")
@@ -145,7 +145,7 @@ def _git(value: Any, place: Place) -> str:
     return keep_aside(url, place.urls)
 
 
-def _file_url(value: Any, place: Place) -> str:
+def _file_url(value: Any, place: Base) -> str:
     url = readers.text(value, place)
     if url.startswith("git+"):
         raise WrongType("a repository goes by `git = …`")
@@ -154,11 +154,11 @@ def _file_url(value: Any, place: Place) -> str:
     return keep_aside(url, place.urls)
 
 
-def _marker(value: Any, place: Place) -> str:
+def _marker(value: Any, place: Base) -> str:
     return parse_requirement(f"x ; {readers.text(value, place)}").marker
 
 
-def _path(value: Any, place: Place) -> str:
+def _path(value: Any, place: Base) -> str:
     return place.canonical(readers.text(value, place))
 
 
@@ -184,7 +184,7 @@ _SOURCE_FIELDS: Mapping[str, Reader] = {
 _FILE_OF_REPOSITORY = readers.like(r".*\.(whl|zip|tar|t[blg]z|txz|tar\.(bz2|gz|lz|lzma|xz|zst))", "a wheel or an archive")
 
 
-def _source(source: Any, place: Place) -> dict[str, Any]:
+def _source(source: Any, place: Base) -> dict[str, Any]:
     kinds = [kind for kind in _SOURCE_KINDS if kind in readers.table(source)]
     if not kinds:
         raise WrongType(f"a source is one of {', '.join(_SOURCE_KINDS)}")
@@ -205,7 +205,7 @@ def _source(source: Any, place: Place) -> dict[str, Any]:
     return normal
 
 
-def _package_sources(value: Any, place: Place) -> list[dict[str, Any]]:
+def _package_sources(value: Any, place: Base) -> list[dict[str, Any]]:
     sources = [_source(item, place) for item in (value if isinstance(value, list) else [value])]
     if not sources:
         raise WrongType("no source at all")
@@ -217,7 +217,7 @@ def _package_sources(value: Any, place: Place) -> list[dict[str, Any]]:
     return sources
 
 
-def _sources(value: Any, place: Place) -> dict[str, Any]:
+def _sources(value: Any, place: Base) -> dict[str, Any]:
     normal = {}
     for package, item in readers.table(value).items():
         try:

@@ -21,7 +21,7 @@ _NAMES = 100  #: names of a folder that are looked at for what lies beside a scr
 
 
 @frozen
-class Found:
+class PoolsFound:
     """Where the pools of some scripts are.
 
     pools   pool → its scripts, in the order asked; None → those that have no pool yet
@@ -39,14 +39,14 @@ def find_pools(
     here: str,
     unfinished: Callable[[str], bool],
     planned: Layout | None = None,
-) -> Found:
+) -> PoolsFound:
     """The pools of these scripts (absolute paths): --pool, SHAREDENV_POOL, else above each script, else above ``here``.
 
     ``unfinished`` says whether a pool (its path) holds a run that is not finished: it is no stray then. ``planned`` is about
     to be made, and counts as if it was there. Raises SharedenvError when what was named can't be a pool.
     """
     if named := named_pool(option, environ, here):
-        return Found({named: scripts}, {})
+        return PoolsFound({named: scripts}, {})
     found = _find_above(environ, scripts, here, unfinished, planned)
     if (poolless := found.pools.get(None)) and _has_appeared(poolless[0]):
         return _find_above(environ, scripts, here, unfinished, planned)
@@ -66,7 +66,7 @@ def _has_appeared(script: str) -> bool:
 
 def _find_above(
     environ: Mapping[str, str], scripts: Sequence[str], here: str, unfinished: Callable[[str], bool], planned: Layout | None
-) -> Found:
+) -> PoolsFound:
     ancestors = Ancestors(environ, None if planned is None else planned.path)
     strays: dict[str, str] = {}
     chosen: dict[tuple[str, ...], Layout | None] = {}
@@ -80,7 +80,7 @@ def _find_above(
     found: dict[Layout | None, list[str]] = {}
     for path in scripts:
         found.setdefault(settle(ancestors.of_script(path)) or otherwise, []).append(path)
-    return Found(found, strays)
+    return PoolsFound(found, strays)
 
 
 def find_pool(option: str | None, environ: Mapping[str, str], here: str, unfinished: Callable[[str], bool]) -> Layout | None:
@@ -126,7 +126,7 @@ def _folders(folder: str) -> list[str]:
         return []
 
 
-def several_pools(found: Found) -> SharedenvError:
+def several_pools(found: PoolsFound) -> SharedenvError:
     """The error of one call over scripts that have several pools."""
     scripts = sum(map(len, found.pools.values()))
     lines = []

@@ -22,7 +22,7 @@ _ERASE = "\r\033[K"
 
 
 @frozen
-class Pace:
+class Rate:
     """Where a run stands in time: seconds since its start, cases a second of late (None before the first has ended). ``doing``: what
     the one build that is at work does.
     """
@@ -39,7 +39,7 @@ def rate_text(rate: float) -> str:
     return f"{number:,.0f}/{unit}" if number >= 9.95 else f"{number:.1f}/{unit}"
 
 
-def parts(counts: Counts, pace: Pace, name: Callable[[str], str] = str) -> list[str]:
+def parts(counts: Counts, pace: Rate, name: Callable[[str], str] = str) -> list[str]:
     """What there is to say, most important first; ``name`` shortens a path for the reader."""
     done = counts.succeeded + counts.failed
     said = [f"{done:,} of {counts.total:,}"]
@@ -74,13 +74,13 @@ def _left(counts: Counts, rate: float) -> float:
     return counts.waiting / rate + (rest / len(counts.ages) if counts.ages else 0.0)
 
 
-def plain_line(counts: Counts, pace: Pace, name: Callable[[str], str] = str) -> str:
+def plain_line(counts: Counts, pace: Rate, name: Callable[[str], str] = str) -> str:
     """A line for a log."""
     return f"{duration(pace.elapsed)}: " + ", ".join(parts(counts, pace, name))
 
 
 def live_line(
-    counts: Counts, pace: Pace, width: int, style: Callable[[str, str], str], name: Callable[[str], str] = str
+    counts: Counts, pace: Rate, width: int, style: Callable[[str, str], str], name: Callable[[str], str] = str
 ) -> str:
     """The line for a terminal of this many columns: a bar where there is room for one, and what fits of the rest."""
     text = _fitting(counts, pace, width - 1, name)
@@ -98,7 +98,7 @@ def live_line(
     return f"{bar} {int(share * 100):3d}%  {text}"
 
 
-def _fitting(counts: Counts, pace: Pace, width: int, name: Callable[[str], str]) -> str:
+def _fitting(counts: Counts, pace: Rate, width: int, name: Callable[[str], str]) -> str:
     """What fits of all there is to say: of the one that is named goes its limit, then the beginning of its name, the name, its time."""
     if len(" · ".join(parts(counts, pace, name))) > width:
         pace = replace(pace, doing="")
@@ -169,7 +169,7 @@ class Progress:
             self._shown = False
             self._due = min(self._due, self._now() + REDRAW)
 
-    def _pace(self, now: float, done: int) -> Pace:
+    def _pace(self, now: float, done: int) -> Rate:
         samples = self._samples
         if now - samples[-1][0] >= 1.0:
             samples.append((now, done))
@@ -178,7 +178,7 @@ class Progress:
         since, before = samples[0]
         if done == before:  # slow scripts: none ended of late, the whole run tells more
             since, before = self._first, 0
-        return Pace(now - self._start, (done - before) / (now - since) if done > before and now > since else None)
+        return Rate(now - self._start, (done - before) / (now - since) if done > before and now > since else None)
 
 
 def _draw(text: str) -> None:

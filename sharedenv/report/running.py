@@ -14,7 +14,7 @@ from sharedenv.report.progress import Progress
 from sharedenv.report.summary import words
 from sharedenv.report.words import duration, printable
 from sharedenv.run.case import UNBUILT, Case, Result
-from sharedenv.run.observer import Work
+from sharedenv.run.observer import AtWork
 from sharedenv.run.spool import Spool
 from sharedenv.values import frozen
 
@@ -109,7 +109,7 @@ class Screen:
         self._unbuilt.add(text)
         self.say(f"{self.console.style('error', 'failed:')} {case_name(cases[0], self._name)}{more}: {printable(why)}")
 
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         """Draws the progress line when it is time."""
         if self._progress.due():
             with self._lock:

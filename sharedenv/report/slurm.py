@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sharedenv.cluster.status import Standing, Starved
+from sharedenv.cluster.status import ClusterStanding, Starved
 from sharedenv.cluster.workers import task_in
 from sharedenv.report.names import case_names, noun_of
 from sharedenv.report.progress import rate_text
@@ -22,7 +22,7 @@ _WORDS = (DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING)
 _SAID = {LEFT: "not run"}
 
 
-def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
+def standing_line(standing: ClusterStanding, style: Callable[[str, str], str]) -> str:
     """`5,000 scripts: 4,200 done, 3 failed, 16 running, 781 waiting; 61/s, 2 min 3 s left`."""
     said = [
         style(_STYLES.get(word, "dim"), f"{number:,} {_SAID.get(word, word)}") if word in _STYLES else f"{number:,} {word}"
@@ -35,7 +35,7 @@ def standing_line(standing: Standing, style: Callable[[str, str], str]) -> str:
     return line
 
 
-def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
+def standing_lines(run: Run, standing: ClusterStanding, name: Callable[[str], str], style: Callable[[str, str], str]) -> list[str]:
     """The whole text: counts, failures grouped, what was cut off or left and why."""
     jobs = f", job {', '.join(standing.jobs)}" if standing.jobs else ""
     lines = [f"run {run.id}{jobs}", standing_line(standing, style)]
@@ -59,7 +59,7 @@ def standing_lines(run: Run, standing: Standing, name: Callable[[str], str], sty
     return lines
 
 
-def standing_value(standing: Standing) -> dict[str, Any]:
+def standing_value(standing: ClusterStanding) -> dict[str, Any]:
     """As a JSON value: counts, and each case that has not succeeded with where it stands."""
     return {
         "jobs": list(standing.jobs),
@@ -73,11 +73,11 @@ def standing_value(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _starved_value(standing: Standing, task: Starved) -> Mapping[str, Any]:
+def _starved_value(standing: ClusterStanding, task: Starved) -> Mapping[str, Any]:
     return {"task": task.task, "log": task.log, "succeeded": [standing.cases[sequence].script for sequence in task.sequences]}
 
 
-def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
+def _case_value(standing: ClusterStanding, sequence: int) -> Mapping[str, Any]:
     state = standing.states[sequence]
     case = standing.cases[sequence]
     result = standing.results.get(sequence) if state.word == FAILED else None
@@ -98,7 +98,7 @@ def _case_value(standing: Standing, sequence: int) -> Mapping[str, Any]:
     }
 
 
-def _reasons(standing: Standing, word: str) -> dict[str, list[Case]]:
+def _reasons(standing: ClusterStanding, word: str) -> dict[str, list[Case]]:
     found: dict[str, list[Case]] = {}
     for sequence in standing.sequences(word):
         if reason := standing.states[sequence].reason:
@@ -106,12 +106,12 @@ def _reasons(standing: Standing, word: str) -> dict[str, list[Case]]:
     return found
 
 
-def _logs(standing: Standing, paths: Collection[str], name: Callable[[str], str]) -> list[str]:
+def _logs(standing: ClusterStanding, paths: Collection[str], name: Callable[[str], str]) -> list[str]:
     more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
     return [line for path in list(paths)[:1] for line in (f"    see {printable(name(path))}{more}", *_words(standing, path))]
 
 
-def _words(standing: Standing, path: str) -> list[str]:
+def _words(standing: ClusterStanding, path: str) -> list[str]:
     said = printable(standing.words.get(path, ""))
     return [f"      {said}"] if said else []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sharedenv.run.needs import Needs, Worker
+from sharedenv.run.needs import Needs, Resources
 from sharedenv.run.node import node_of
 from sharedenv.run.place import Place
 from sharedenv.run.places import Places
@@ -20,7 +20,7 @@ class Allotment:
     made: tuple[Place, ...] = ()
 
 
-def allot(worker: Worker, needs: Needs, warn: Callable[[str], None], *, several: bool, dry: bool = False) -> Allotment:
+def allot(worker: Resources, needs: Needs, warn: Callable[[str], None], *, several: bool, dry: bool = False) -> Allotment:
     """The places of a worker. ``several``: others of its job may be at work on this node; ``dry``: nothing is taken.
 
     Without needs a place is a number, taken when so many cases run at a time; with them all are taken now. Raises SharedenvError where

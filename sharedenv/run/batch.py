@@ -20,13 +20,13 @@ from sharedenv.run.crowding import is_crowded, refusal
 from sharedenv.run.filling import has_placeholder
 from sharedenv.run.groups import Groups
 from sharedenv.run.leftovers import Leftovers
-from sharedenv.run.observer import Observer
-from sharedenv.run.orders import Counts, Options, Outcome
+from sharedenv.run.observer import BatchObserver, pass_on
+from sharedenv.run.orders import BatchOptions, Counts, Outcome
 from sharedenv.run.pipe import open_pipes
 from sharedenv.run.place import enter
 from sharedenv.run.places import Places
 from sharedenv.run.products import are_there
-from sharedenv.run.queue import Source
+from sharedenv.run.queue import CaseSource
 from sharedenv.run.reader import Reader
 from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
@@ -46,7 +46,9 @@ _ALONE = 0.01  # the same where no other thread reads what scripts write
 class Batch:
     """One batch of cases. `deliver` may be called from any thread, before and during `run`; the rest belongs to the loop."""
 
-    def __init__(self, source: Source, starter: Starter, options: Options, observer: Observer, places: Places | None = None) -> None:
+    def __init__(
+        self, source: CaseSource, starter: Starter, options: BatchOptions, observer: BatchObserver, places: Places | None = None
+    ) -> None:
         self.options = options
         self._places = places or Places()
         self._source = source
@@ -218,8 +220,7 @@ class Batch:
                 self.drain(self._leftovers.look(0))  # nothing else has what it lacks
             return
         self._tally.tried(case, attempt)
-        text = f"{what}: {refusal(error)}"
-        self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=text))
+        self._settle(case, Result(case.sequence, attempt, time.time(), host=self._host, error=f"{what}: {refusal(error)}"))
 
     @property
     def _busy(self) -> bool:
@@ -267,12 +268,8 @@ class Batch:
             and case.key in self._prepared
         )
         if spools and not again:
-            try:
-                self._observer.output(case, result, *spools)
-            except OSError as error:
-                passed, written = ("passed on", "written") if error.filename is None else (f"kept in {error.filename} for its turn",) * 2
-                result = replace(result, error=result.error or f"its output could not be {passed}: {error.strerror}")
-                self.drain(f"output can't be {written} ({error.strerror}): starting nothing more")
+            result, trouble = pass_on(self._observer, case, result, spools)
+            self.drain(trouble)
         self.drain(self._observer.record(case, result, not again))
         for spool in spools:
             spool.close()

@@ -12,7 +12,7 @@ import sys
 
 from sharedenv.process import spawn
 from sharedenv.run.case import Case
-from sharedenv.run.observer import Observer
+from sharedenv.run.observer import BatchObserver
 from sharedenv.run.reader import Reader
 from sharedenv.run.slot import Slot, spools_of
 from sharedenv.run.spool import Capture
@@ -24,7 +24,7 @@ MANY = 50  #: attempts that are followed; each takes two descriptors
 class Leftovers:
     """Attempts that have been reported, and whose outputs something holds. ``reader`` reads along."""
 
-    def __init__(self, observer: Observer, reader: Reader) -> None:
+    def __init__(self, observer: BatchObserver, reader: Reader) -> None:
         self._observer = observer
         self._reader = reader
         self._slots: dict[Slot, bool] = {}

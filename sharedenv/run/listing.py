@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from sharedenv.pool.private import FOLDER
 from sharedenv.run.case import Case, CaseWork
-from sharedenv.run.claims.blocks import CLAIMS, FOLDERS, Block
+from sharedenv.run.claims.blocks import CLAIMS, FOLDERS, CaseBlock
 from sharedenv.run.journal.owned import open_file, open_owned
 from sharedenv.run.journal.records import decode_plan, encode_plan
 from sharedenv.run.journal.run import Run, readable, root_of, write_to_disk
@@ -57,7 +57,7 @@ def is_list(folder: str) -> bool:
 
 def settle_first(folder: str, count: int) -> None:
     """Closes the first cases of a new list: nobody is to begin them. Raises OSError."""
-    write_to_disk(os.path.join(folder, CLAIMS, "1"), [Block(1, "nobody", 0, 0, count).encode()])
+    write_to_disk(os.path.join(folder, CLAIMS, "1"), [CaseBlock(1, "nobody", 0, 0, count).encode()])
 
 
 def is_joinable(run: Run) -> bool:

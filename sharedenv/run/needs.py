@@ -22,7 +22,7 @@ class Needs:
 
 
 @frozen
-class Worker:
+class Resources:
     """Who takes places.
 
     jobs       cases at a time that the user asked for, None for as many as there is room for

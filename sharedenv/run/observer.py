@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from sharedenv.run.case import Case, Result
@@ -10,7 +11,7 @@ from sharedenv.run.orders import Counts
 from sharedenv.run.spool import Spool
 
 
-class Work(Protocol):
+class AtWork(Protocol):
     """What a batch is to its observer."""
 
     @property
@@ -24,7 +25,7 @@ class Work(Protocol):
         """Starts nothing more; what runs may finish. Without a reason, nothing happens."""
 
 
-class Observer(Protocol):
+class BatchObserver(Protocol):
     """Who is told. Called from the loop: be quick."""
 
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:
@@ -46,7 +47,7 @@ class Observer(Protocol):
         says so.
         """
 
-    def tick(self, batch: Work) -> None:
+    def tick(self, batch: AtWork) -> None:
         """Something may have changed, or half a second went by."""
 
     def unbuilt(self, cases: Sequence[Case], text: str) -> None:
@@ -54,3 +55,14 @@ class Observer(Protocol):
 
     def notice(self, text: str) -> None:
         """Something the user should know now."""
+
+
+def pass_on(observer: BatchObserver, case: Case, result: Result, spools: Sequence[Spool]) -> tuple[Result, str]:
+    """Hands over what a script has written. Where that can't be, its result is a failure, and why nothing more is to be started is told."""
+    try:
+        observer.output(case, result, *spools)
+    except OSError as error:
+        passed, written = ("passed on", "written") if error.filename is None else (f"kept in {error.filename} for its turn",) * 2
+        failed = replace(result, error=result.error or f"its output could not be {passed}: {error.strerror}")
+        return failed, f"output can't be {written} ({error.strerror}): starting nothing more"
+    return result, ""

@@ -11,7 +11,7 @@ GRACE = 10.0  #: seconds from TERM to KILL, where nobody says otherwise
 
 
 @frozen
-class Options:
+class BatchOptions:
     """How to run.
 
     jobs       at a time

@@ -10,7 +10,7 @@ from typing import Protocol
 from sharedenv.run.case import Case
 
 
-class Source(Protocol):
+class CaseSource(Protocol):
     """Cases that wait for their environment or for their turn. What is taken is begun, or put back at once."""
 
     @property

@@ -15,7 +15,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.process import capture
 from sharedenv.run.binding import Core, cores_of, cpus_in, listed, share_out
 from sharedenv.run.devices import Devices, amd_here, bound_to_tasks, devices_of, lasting_names
-from sharedenv.run.needs import Needs, Worker, counted
+from sharedenv.run.needs import Needs, Resources, counted
 from sharedenv.run.node import Node, beside, node_of
 from sharedenv.run.place import Place
 from sharedenv.run.places import make_place
@@ -31,7 +31,7 @@ class _Stock:
     cores: tuple[Core, ...] | None
 
 
-def shared_places(worker: Worker, needs: Needs) -> tuple[Node, tuple[Place, ...]]:
+def shared_places(worker: Resources, needs: Needs) -> tuple[Node, tuple[Place, ...]]:
     """Takes places for a worker, of what others on this node have left. Raises SharedenvError where that is not enough."""
     stock = _stock(needs, worker.variables)
     jobs = _jobs(worker, needs, stock)
@@ -44,7 +44,7 @@ def shared_places(worker: Worker, needs: Needs) -> tuple[Node, tuple[Place, ...]
         raise SharedenvError(f"can't share out {needs} each on this node", cause=cause, hint="ls -ld /dev/shm /dev/shm/*") from None
 
 
-def planned_places(worker: Worker, needs: Needs) -> tuple[Place, ...]:
+def planned_places(worker: Resources, needs: Needs) -> tuple[Place, ...]:
     """The places that a worker would take if nobody else had any. Raises SharedenvError as shared_places does."""
     stock = _stock(needs, worker.variables)
     return _made(worker, needs, stock, _jobs(worker, needs, stock), None)
@@ -77,7 +77,7 @@ def _stock(needs: Needs, environ: Mapping[str, str]) -> _Stock:
     return _Stock(devices, names, cores)
 
 
-def _jobs(worker: Worker, needs: Needs, stock: _Stock) -> int:
+def _jobs(worker: Resources, needs: Needs, stock: _Stock) -> int:
     """How many places a worker is to take. Raises SharedenvError where the user asked for more than there can be."""
     room, ours = [], []
     if stock.devices is not None:
@@ -139,7 +139,7 @@ class _Hand:
             os.close(descriptor)
 
 
-def _made(worker: Worker, needs: Needs, stock: _Stock, jobs: int, node: Node | None) -> tuple[Place, ...]:
+def _made(worker: Resources, needs: Needs, stock: _Stock, jobs: int, node: Node | None) -> tuple[Place, ...]:
     """So many places, or as many as something is left for; in one's turn, where there is a node. Raises SharedenvError, OSError."""
     hand = _Hand(node)
     gpus = needs.gpus or 0
@@ -171,7 +171,7 @@ def _core_file(core: Core) -> str:
 
 
 def _held_by_others(
-    worker: Worker, needs: Needs, stock: _Stock, positions: Sequence[int], cores: Sequence[Core], count: int
+    worker: Resources, needs: Needs, stock: _Stock, positions: Sequence[int], cores: Sequence[Core], count: int
 ) -> SharedenvError:
     free = []
     if stock.devices is not None:

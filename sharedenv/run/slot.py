@@ -12,7 +12,7 @@ from sharedenv.run.pipe import Pipe
 from sharedenv.run.place import NOWHERE, Place
 from sharedenv.run.products import lacking
 from sharedenv.run.spool import Capture, Spool
-from sharedenv.run.starter import Ended
+from sharedenv.run.starter import ProcessEnd
 from sharedenv.run.telling import last_lines
 
 #: seconds for which an attempt whose script has ended is not reported yet while something that it started holds its output:
@@ -53,7 +53,7 @@ class Slot:
         self.began = time.monotonic()
         self.deadline = float("inf")
         self.reason = ""
-        self.ended: Ended | None = None  #: None while the script runs
+        self.ended: ProcessEnd | None = None  #: None while the script runs
         self.seconds = 0.0  #: for which it ran
 
     @property
@@ -77,7 +77,7 @@ class Slot:
         for pipe in self.pipes:
             pipe.started()
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: ProcessEnd) -> None:
         """The script was waited for: takes what it has written."""
         self.seconds = time.monotonic() - self.began
         self.ended = ended

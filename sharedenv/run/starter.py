@@ -46,7 +46,7 @@ class Prepared:
 
 
 @frozen
-class Ended:
+class ProcessEnd:
     """One process that ended: ``status`` as waitpid gives it, CPU seconds, peak resident bytes (None: not known)."""
 
     pid: int
@@ -68,7 +68,7 @@ class Starter(Protocol):
     def warm(self, script: str, prepared: Prepared) -> None:
         """Makes ready for scripts like this one, before the environment is delivered. From any thread."""
 
-    def reap(self) -> Iterator[Ended]:
+    def reap(self) -> Iterator[ProcessEnd]:
         """Those that ended since the last call; never waits."""
 
     def insist(self, pid: int) -> None:
@@ -125,7 +125,7 @@ class PlainStarter:
     def warm(self, script: str, prepared: Prepared) -> None:
         """Nothing to do."""
 
-    def reap(self) -> Iterator[Ended]:
+    def reap(self) -> Iterator[ProcessEnd]:
         """Looks who has ended, and waits for those that are ours: others are of other threads (uv at a build)."""
         while self.running and (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if ended.si_pid not in self.running:
@@ -133,15 +133,15 @@ class PlainStarter:
                 return
             yield self._wait_for(ended.si_pid)
 
-    def _reap_each(self) -> Iterator[Ended]:
+    def _reap_each(self) -> Iterator[ProcessEnd]:
         for pid in tuple(self.running):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 yield self._wait_for(pid)
 
-    def _wait_for(self, pid: int) -> Ended:
+    def _wait_for(self, pid: int) -> ProcessEnd:
         _, status, usage = os.wait4(pid, 0)
         del self.running[pid]
-        return Ended(pid, status, usage.ru_utime + usage.ru_stime, self._memory(usage.ru_maxrss))
+        return ProcessEnd(pid, status, usage.ru_utime + usage.ru_stime, self._memory(usage.ru_maxrss))
 
     def _memory(self, peak: int) -> int | None:
         # Linux starts a child's peak at its parent's: what does not exceed ours says nothing of the child

@@ -27,7 +27,7 @@ _Record = tuple[int, list[str], list[str] | None]  # line, names (empty: those o
 
 
 @frozen
-class Problem:
+class TableProblem:
     """What is wrong, and where: a line of the table, None for what is no matter of a line; ``place``: what else tells where."""
 
     line: int | None
@@ -41,15 +41,15 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[TableProblem, ...]
 
 
 def parse_table(data: bytes, name: str) -> Table:
     """The rows of a table; ``name``: of the file, whose ending tells what it is; where it doesn't, the first characters do."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return Table((), (), (Problem(1, "this is UTF-16; save it as UTF-8"),))
+        return Table((), (), (TableProblem(1, "this is UTF-16; save it as UTF-8"),))
     text = os.fsdecode(data.removeprefix(codecs.BOM_UTF8))
-    problems: list[Problem] = []
+    problems: list[TableProblem] = []
     ending = os.path.splitext(name)[1].lower()
     if ending in _JSON or (ending not in (*_TABS, ".csv") and text.lstrip()[:1] == "{"):
         records = _objects(text, problems)
@@ -59,7 +59,7 @@ def parse_table(data: bytes, name: str) -> Table:
     return _checked(records, problems)
 
 
-def _delimited(text: str, delimiter: str, problems: list[Problem]) -> Iterator[_Record]:
+def _delimited(text: str, delimiter: str, problems: list[TableProblem]) -> Iterator[_Record]:
     """The records of a CSV file, the first of them with the names."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
@@ -69,7 +69,7 @@ def _delimited(text: str, delimiter: str, problems: list[Problem]) -> Iterator[_
         except StopIteration:
             return
         except csv.Error as error:
-            problems.append(Problem(line, _QUOTES.get(str(error), str(error))))
+            problems.append(TableProblem(line, _QUOTES.get(str(error), str(error))))
             continue
         if fields:  # an empty line is none
             yield line, [], fields
@@ -79,7 +79,7 @@ def _delimited(text: str, delimiter: str, problems: list[Problem]) -> Iterator[_
 _QUOTES = {"unexpected end of data": "a quote that begins here never ends"}
 
 
-def _objects(text: str, problems: list[Problem]) -> Iterator[_Record]:
+def _objects(text: str, problems: list[TableProblem]) -> Iterator[_Record]:
     """The records of a file of JSON lines; numbers are as they were written."""
     for line, words in enumerate(text.split("\n"), 1):
         if not words.strip():
@@ -87,16 +87,16 @@ def _objects(text: str, problems: list[Problem]) -> Iterator[_Record]:
         try:
             pairs = _decode(words)
         except (ValueError, RecursionError) as error:
-            problems.append(Problem(line, f"no JSON: {getattr(error, 'msg', error)}"))
+            problems.append(TableProblem(line, f"no JSON: {getattr(error, 'msg', error)}"))
             continue
         if not isinstance(pairs, _Pairs):
-            problems.append(Problem(line, 'no JSON object, such as {"alpha": 0.3}'))
+            problems.append(TableProblem(line, 'no JSON object, such as {"alpha": 0.3}'))
             continue
         names, values = [name for name, _ in pairs], [_text(value) for _, value in pairs]
         faults = [f"the name {name!r} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
         nested = [name for name, value in zip(names, values, strict=True) if value is None]
         faults += [f"the value of {name!r} is neither a string nor a number" for name in nested]
-        problems += [Problem(line, fault) for fault in faults]
+        problems += [TableProblem(line, fault) for fault in faults]
         yield line, names, None if faults else [value for value in values if value is not None]
 
 
@@ -115,7 +115,7 @@ def _text(value: object) -> str | None:
     return None if isinstance(value, list) else _CONSTANTS[value]  # type: ignore[index]  # the decoder gives nothing else
 
 
-def _checked(records: Iterable[_Record], problems: list[Problem]) -> Table:
+def _checked(records: Iterable[_Record], problems: list[TableProblem]) -> Table:
     columns: tuple[str, ...] = ()
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
@@ -128,32 +128,32 @@ def _checked(records: Iterable[_Record], problems: list[Problem]) -> Table:
         if values is None:
             continue
         if fault := _misfit(columns, names, values):
-            problems.append(Problem(line, fault))
+            problems.append(TableProblem(line, fault))
             continue
         own = tuple(values)
         if names and tuple(names) != columns:
             given = dict(zip(names, values, strict=True))
             own = tuple(given[column] for column in columns)
         if fault := _unusable(own):
-            problems.append(Problem(line, fault))
+            problems.append(TableProblem(line, fault))
         elif (first := seen.setdefault(own, line)) != line:
-            problems.append(Problem(line, "the same as an earlier row", f"as line {first}"))
+            problems.append(TableProblem(line, "the same as an earlier row", f"as line {first}"))
         else:
             rows.append(Row(line, columns, own))
     if not columns and not problems:
-        problems.append(Problem(1, "the table is empty; its first line names the columns"))
+        problems.append(TableProblem(1, "the table is empty; its first line names the columns"))
     elif not rows and not problems:
-        problems.append(Problem(1, "no row follows the names of the columns"))
+        problems.append(TableProblem(1, "no row follows the names of the columns"))
     problems.sort(key=lambda one: one.line or 0)
     return Table(columns, tuple(rows), tuple(problems))
 
 
-def _bad_columns(columns: Sequence[str], line: int) -> Iterator[Problem]:
+def _bad_columns(columns: Sequence[str], line: int) -> Iterator[TableProblem]:
     for name in dict.fromkeys(columns):
         if not name:
-            yield Problem(line, "a column without a name")
+            yield TableProblem(line, "a column without a name")
         elif columns.count(name) > 1:
-            yield Problem(line, f"two columns with the name {name!r}")
+            yield TableProblem(line, f"two columns with the name {name!r}")
 
 
 def _misfit(columns: Sequence[str], names: Sequence[str], values: Sequence[str]) -> str:
@@ -182,8 +182,8 @@ def _unusable(values: Sequence[str]) -> str:
 class BadTable(SharedenvError):
     """A table that can't be used: all that is wrong with it, on one screen."""
 
-    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
-        groups: dict[str, list[Problem]] = {}
+    def __init__(self, name: str, problems: Sequence[TableProblem]) -> None:
+        groups: dict[str, list[TableProblem]] = {}
         for problem in problems:
             groups.setdefault(problem.text, []).append(problem)
         lines = [line for group in list(groups.values())[:_GROUPS] for line in _told(name, group)]
@@ -198,7 +198,7 @@ class BadTable(SharedenvError):
         )
 
 
-def _told(name: str, group: Sequence[Problem]) -> Iterator[str]:
+def _told(name: str, group: Sequence[TableProblem]) -> Iterator[str]:
     """The lines of problems that say the same."""
     text = group[0].text
     if group[0].line is None:
@@ -213,5 +213,5 @@ def _told(name: str, group: Sequence[Problem]) -> Iterator[str]:
             yield f"    … and {len(group) - len(shown):,} more"
 
 
-def _place(name: str, problem: Problem) -> str:
+def _place(name: str, problem: TableProblem) -> str:
     return f"{name}:{problem.line}" + (f" ({problem.place})" if problem.place else "")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sharedenv.run.needs import Needs
-from sharedenv.run.orders import GRACE, Options
+from sharedenv.run.orders import GRACE, BatchOptions
 from sharedenv.values import frozen
 
 
@@ -43,9 +43,9 @@ class Terms:
         """For a JSON record."""
         return asdict(self)
 
-    def options(self, jobs: int, delay: float, hesitation: float) -> Options:
+    def options(self, jobs: int, delay: float, hesitation: float) -> BatchOptions:
         """Of a worker's batch: the rest is the worker's own."""
-        return Options(
+        return BatchOptions(
             jobs=jobs,
             timeout=self.timeout,
             grace=self.grace,

@@ -11,7 +11,7 @@ STOP = "stop"
 
 
 @frozen
-class Block:
+class CaseBlock:
     """Consecutive cases of a list, as the file of its claim says.
 
     number    of the claim, from 1; 0 for a case that is to be tried once more
@@ -46,7 +46,7 @@ class Block:
         return f"{self.maker} {' '.join(map(str, numbers))}\n".encode("ascii")
 
 
-def decode_block(data: bytes | None) -> Block | None:
+def decode_block(data: bytes | None) -> CaseBlock | None:
     """The block that a file tells of; None for a file that isn't there or is not whole."""
     if data is None or not data.endswith(b"\n"):
         return None
@@ -55,7 +55,7 @@ def decode_block(data: bytes | None) -> Block | None:
         number, serial, first, end, slots, attempts = map(int, numbers)
     except ValueError:
         return None
-    return Block(number, maker, serial, first, end, slots, attempts) if first < end else None
+    return CaseBlock(number, maker, serial, first, end, slots, attempts) if first < end else None
 
 
 @frozen

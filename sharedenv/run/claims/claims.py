@@ -15,7 +15,7 @@ from sharedenv.run.claims.blocks import (
     STOP,
     TAKEN,
     TOKENS,
-    Block,
+    CaseBlock,
     Offer,
     Token,
     decode_block,
@@ -96,14 +96,14 @@ class Claims:
         self._serial = 0
         self._offers = -1  # the last offer that somebody has gone for, as far as is known; -1: not looked for yet
         self._offered = 0  # the last offer known
-        self._block: Block | None = None
+        self._block: CaseBlock | None = None
         self._begun = 0
         self._offered_before = False  # somebody has let the block go already
         self._potato = False  # the block goes from hand to hand: its cases are long
         self._running = 0
         self._last_begin = 0.0
         self._wait = _LOOK
-        self._blocks: dict[tuple[str, int], Block] = {}  # those of others, by maker and serial
+        self._blocks: dict[tuple[str, int], CaseBlock] = {}  # those of others, by maker and serial
 
     @property
     def left(self) -> int:
@@ -158,7 +158,7 @@ class Claims:
 
     def try_again(self, position: int, attempts: int) -> None:
         """A case that was begun here is to be tried once more, by whoever comes; ``attempts`` were made. Raises OSError."""
-        block = Block(0, self._me, self._serial, position, position + 1, self._slots, attempts)
+        block = CaseBlock(0, self._me, self._serial, position, position + 1, self._slots, attempts)
         self._serial += 1
         token = Token(block.maker, block.serial, 0, FREE)
         self._folder.create(f"{TOKENS}/{token.name}", block.encode())
@@ -201,7 +201,7 @@ class Claims:
         self._wait = min(_LONGEST, self._wait * 1.5)
         return False
 
-    def _hold(self, block: Block, begun: int, *, offered: bool = False, potato: bool = False) -> bool:
+    def _hold(self, block: CaseBlock, begun: int, *, offered: bool = False, potato: bool = False) -> bool:
         self._block, self._begun, self._offered_before, self._potato = block, begun, offered, potato
         self._last_begin = self._clock()
         return True
@@ -233,7 +233,7 @@ class Claims:
         while self._seek() and self._end < self._total:
             slots = self._slots if self._joined else self._slots + self._jobs
             size = self.pace.size(self._total - self._end, max(slots, 1))
-            block = Block(self._last + 1, self._me, self._serial, self._end, self._end + size, slots)
+            block = CaseBlock(self._last + 1, self._me, self._serial, self._end, self._end + size, slots)
             token = block.token(0, self._me)
             self._folder.create(token, block.encode())
             claimed = self._folder.link(token, _CLAIMS.at(block.number))
@@ -259,7 +259,7 @@ class Claims:
         number = _CLAIMS.last(self._folder, self._last)
         return number == self._last or self._read(number) is not None
 
-    def _read(self, number: int) -> Block | None:
+    def _read(self, number: int) -> CaseBlock | None:
         """Reads a claim that is there and was not known; one that is there already may be ours, when an answer is lost on the way and
         the call sent again.
         """

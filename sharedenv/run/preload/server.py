@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sharedenv.run.case import Case
-from sharedenv.run.starter import Ended
+from sharedenv.run.starter import ProcessEnd
 from sharedenv.start.regular import read_regular
 
 STOPPED = 1.0  #: seconds between two looks at a server, both of which find it stopped, before it is ended
@@ -26,7 +26,7 @@ OLDEST = 8  #: minor version of Python 3 that forkserver/ is written for
 _READS_FOLDER = {"matplotlib": "matplotlibrc", "numba": ".numba_config.yaml"}
 
 
-class Gone(Exception):
+class ServerGone(Exception):
     """The server has ended; ``unread``: surely without having read our last request."""
 
     def __init__(self, *, unread: bool) -> None:
@@ -51,7 +51,7 @@ class Server:
     refused: str = ""
     running: dict[int, None] = field(default_factory=dict)
     last_use: float = field(default_factory=time.monotonic)
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[ProcessEnd] = field(default_factory=list)
     _looked: float = field(default_factory=time.monotonic)
     _halted: bool = False
 
@@ -63,7 +63,7 @@ class Server:
             sent = socket.send_fds(self.link, [data], descriptors) if descriptors else 0
             self.link.sendall(data[sent:])
         except (BrokenPipeError, ConnectionResetError):
-            raise Gone(unread=True) from None
+            raise ServerGone(unread=True) from None
 
     def hear(self, patience: float = 60.0) -> tuple[Any, ...]:
         """The next message; an end of a case is also put down. Raises Gone; a server silent for ``patience`` seconds is ended."""
@@ -72,7 +72,7 @@ class Server:
         if answer[0] == "ended":
             _, pid, status, cpu, memory = answer
             self.running.pop(pid, None)
-            self.ended.append(Ended(pid, status, cpu, memory * 1024))
+            self.ended.append(ProcessEnd(pid, status, cpu, memory * 1024))
         return answer
 
     def began(self, pid: int) -> int:
@@ -138,9 +138,9 @@ class Server:
             try:
                 chunk = self.link.recv(size - len(data))
             except ConnectionResetError:
-                raise Gone(unread=True) from None  # so the kernel says it (unix(7)): there was something left to read
+                raise ServerGone(unread=True) from None  # so the kernel says it (unix(7)): there was something left to read
             if not chunk:
-                raise Gone(unread=False)
+                raise ServerGone(unread=False)
             data += chunk
         return data
 

@@ -23,8 +23,8 @@ from sharedenv.process import reap_strangers, spawn
 from sharedenv.run.case import Case
 from sharedenv.run.place import NOWHERE, Place
 from sharedenv.run.preload.imports import Imports, find_imports
-from sharedenv.run.preload.server import Gone, Server, unfit_python
-from sharedenv.run.starter import FORK_SERVER, Ended, PlainStarter, Prepared
+from sharedenv.run.preload.server import Server, ServerGone, unfit_python
+from sharedenv.run.starter import FORK_SERVER, PlainStarter, Prepared, ProcessEnd
 from sharedenv.start.regular import read_regular
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forkserver")
@@ -59,7 +59,7 @@ class PreloadStarter:
         self._processes: set[int] = set()  # of servers, until they were waited for
         self._closed = False
         self._orphans: dict[int, None] = {}  # cases of servers that died: the kernel made them our own children
-        self._ended: list[Ended] = []
+        self._ended: list[ProcessEnd] = []
         self._number = 0
         self._lock = threading.RLock()
         self._events = select.epoll()  # one descriptor that is readable when some server has something to tell
@@ -85,13 +85,13 @@ class PreloadStarter:
                 try:
                     pid = self._fork(case, prepared, stdout, stderr, place)
                     break
-                except Gone as gone:
+                except ServerGone as gone:
                     if not gone.unread:
                         # it may be running, or have run: not twice
                         raise OSError(errno.EIO, "the process that forks for it died") from None
         return self._plain.start(case, prepared, stdout, stderr, place) if pid is None else pid
 
-    def reap(self) -> Iterator[Ended]:
+    def reap(self) -> Iterator[ProcessEnd]:
         """Those that ended since the last call."""
         yield from self._plain.reap()
         with self._lock:
@@ -103,7 +103,7 @@ class PreloadStarter:
                         server.hear()
                     if server.running and server.stopped():
                         os.kill(server.pid, signal.SIGKILL)  # its cases become ours, and go on
-                except Gone:
+                except ServerGone:
                     self._bury(key, server)
                 self._ended += server.ended
                 server.ended.clear()
@@ -167,7 +167,7 @@ class PreloadStarter:
             server.send(request, (stdout, stderr, folder, *place.descriptors[:_HELD]))
             while (answer := server.hear())[:2] not in (("started", self._number), ("failed", self._number)):
                 pass
-        except Gone:
+        except ServerGone:
             self._bury(key, server)
             raise
         finally:
@@ -245,7 +245,7 @@ class PreloadStarter:
                 server = self._open(key, script, prepared)
         except OSError as error:
             why = f"the process that imports can't be started: {error.strerror}"
-        except Gone as gone:
+        except ServerGone as gone:
             why = "the process that imports ended" + (f": {gone.said}" if gone.said else "")
         with self._lock:
             del self._opening[key]
@@ -289,8 +289,8 @@ class PreloadStarter:
                 name = os.path.basename(script)
                 server.send(("preload", key[-1], os.fsencode(name), os.fsencode(folder)))
                 answer = server.hear(_PATIENCE)
-        except (Gone, OSError) as error:
-            if isinstance(error, Gone):
+        except (ServerGone, OSError) as error:
+            if isinstance(error, ServerGone):
                 error.said = server.last_line()
             self._end(server)
             raise
@@ -325,7 +325,7 @@ class PreloadStarter:
             time.sleep(0.001)
         self._processes.discard(server.pid)
 
-    def _reap_orphans(self) -> list[Ended]:
+    def _reap_orphans(self) -> list[ProcessEnd]:
         found = []
         for pid in tuple(self._orphans):
             try:
@@ -336,7 +336,7 @@ class PreloadStarter:
             if ended:
                 del self._orphans[pid]
                 cpu = usage.ru_utime + usage.ru_stime if usage else 0.0
-                found.append(Ended(pid, status, cpu, usage.ru_maxrss * 1024 if usage else 0))
+                found.append(ProcessEnd(pid, status, cpu, usage.ru_maxrss * 1024 if usage else 0))
         return found
 
     def _children_come_to_us(self, wanted: bool) -> None:
