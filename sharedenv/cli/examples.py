@@ -1,4 +1,4 @@
-"""Two or three examples for each command's -h. tests/test_examples.py types every one of them."""
+"""Two or three examples for each command's -h. tests/cli/test_examples.py types every one of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Arrays as older versions submitted them, which may wait in queues for months: each task has a share of the cases, fixed when the
 array was made, and keeps to it. Nothing new is made so: tasks claim their cases now (run/claims).
 
-What only they need is here, in restart.py and in cli/task.py, which their job scripts name. See tests/test_old_jobs.py.
+What only they need is here, in restart.py and in cli/task.py, which their job scripts name. See tests/cluster/test_old_jobs.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ specifiers, spaces, quotes, spelling of versions (``v1.0``, ``1.0-1``), duplicat
 operator ignores them (``>= <= > < == !=``). What never is: the zeros of ``~=1.0`` and ``==1.*``, anything about
 ``===``, the literals of markers, URLs and their fragments.
 
-packaging and uv (0.13.9) read the same requirements but for these, found by trying both (tests/test_verdicts.py does):
+packaging and uv (0.13.9) read the same requirements but for these, found by trying both (tests/key/test_verdicts.py does):
 
 ====================================  =========  =======  ===========================================================
 text                                  packaging  uv       here

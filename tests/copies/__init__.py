@@ -1,0 +1,1 @@
+"""Archives and node-local copies."""

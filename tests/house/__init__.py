@@ -1,0 +1,1 @@
+"""The house itself: layers, pages, README, scripts."""

@@ -1,0 +1,1 @@
+"""The pool on disk, and the versions that it holds."""

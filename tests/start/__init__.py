@@ -1,0 +1,1 @@
+"""What every start does."""
