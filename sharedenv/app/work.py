@@ -115,6 +115,7 @@ def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
         notes = (f"share {wanted.share.index + 1} of {wanted.share.count}: {len(entries):,} of {many}",)
     plan = project.plan(dict.fromkeys(path for path, _ in entries))
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
+    entries = [entry for entry in entries if entry[0] in now]  # the others are bad, and passed over (--skip-bad)
     cases = tuple(new_cases(entries, wanted.arguments or (), wanted.cwd, place_of(wanted.table), now))
     return Work(project, plan, None, cases, cases, notes=notes)
 

@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("sharedenv status --all", ""),
         ("sharedenv status --list failed > failed.txt", "for --from-file"),
     ),
+    "report": (
+        ("sharedenv report -o run.html", "the last run"),
+        ('sharedenv report "$RUN"', "of this run; of several, side by side"),
+    ),
     "exec": (
         ("sharedenv exec case1/script.py --steps 1000", "as python case1/script.py …"),
         ("sharedenv exec --no-build case1/script.py", "builds nothing there"),

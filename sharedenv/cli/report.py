@@ -29,11 +29,6 @@ def report(console: Console, run_ids: tuple[str, ...], output: str | None) -> in
     """Write an HTML file with pictures of a run: when each script ran, how long, with how much CPU and memory, what failed.
 
     RUN is the name of a run; without it, the last one. Several are shown side by side. The file needs no network, now or in years.
-
-    \b
-    Examples:
-      sharedenv report
-      sharedenv report 20261122-101500 20261123-090000 -o both.html
     """
     layout = pool_of_runs(console.pool)
     found = [meant_run(layout, run_id, console) for run_id in (run_ids or (None,))]

@@ -13,7 +13,7 @@ from tests.conftest import Project
 from tests.slurm import Cluster
 
 #: what has to come first in the shell, and which examples end with 1 on purpose
-BEFORE = {"join": "RUN=$(sharedenv -q plan 'case*/script.py'); ", "cancel": "RUN=$(ls .sharedenv/runs | tail -n 1); "}
+BEFORE = {"report": "RUN=$(ls .sharedenv/runs | tail -n 1); ", "join": "RUN=$(sharedenv -q plan 'case*/script.py'); ", "cancel": "RUN=$(ls .sharedenv/runs | tail -n 1); "}
 NEEDS_SLURM = ("submit", "cancel")
 
 

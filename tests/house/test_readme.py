@@ -40,7 +40,7 @@ def test_every_long_option_has_its_variable() -> None:
     for command in [cli, *(cli.get_command(context, name) for name in COMMANDS)]:
         assert command is not None
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.name != "version":
+            if isinstance(parameter, click.Option) and parameter.name != "version" and not parameter.hidden:
                 long = max(parameter.opts, key=len)
                 without = long == "--stage" or (command.name, long) in {("prune", "--all"), ("prune", "--keep"), ("status", "--joblog")}
                 variable = None if without else "SHAREDENV_" + long[2:].upper().replace("-", "_")
