@@ -27,7 +27,6 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.writer import Session
-from sharedenv.run.lost import close_list
 from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.places import Places
 from sharedenv.run.prepare import prepare
@@ -104,6 +103,8 @@ def _session(work: Work, run: Run, jobs: int) -> Iterator[Session]:
     session = run.begin(jobs=jobs, writer=work.writer, keys={case.key for case in work.cases}, again=work.again, known=work.known)
     try:
         if work.run is not None:
+            from sharedenv.run.lost import close_list  # noqa: PLC0415 - a new run has no workers of before
+
             close_list(run, work.known or (), work.writer)
         if work.run is not None and work.planned:
             run.extend(work.planned)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Iterable, Mapping
 
 from sharedenv.errors import SharedenvError
@@ -17,7 +16,11 @@ def launcher_words(text: str | None) -> tuple[str, ...]:
 
 def refuse_missing(words: tuple[str, ...], paths: Iterable[str]) -> None:
     """Raises SharedenvError where a launcher is not found; ``paths``: values of PATH, any of which may have it."""
-    if words and "{" not in words[0] and not any(shutil.which(words[0], path=path) for path in paths):
+    if not words or "{" in words[0]:
+        return
+    from shutil import which  # noqa: PLC0415 - most runs have no launcher
+
+    if not any(which(words[0], path=path) for path in paths):
         cause = "there is no program of that name" + ("" if "/" in words[0] else " in a folder of PATH")
         hint = f"command -v {shlex.quote(words[0])}"
         raise SharedenvError(f"the launcher {words[0]} can't be started; nothing was run", cause=cause, hint=hint)

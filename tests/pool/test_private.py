@@ -214,23 +214,25 @@ def test_in_a_shared_pool_the_run_of_a_colleague_is_looked_at_and_no_more(lab: L
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name", [".", "plan.jsonl", "slurm/1/array.json"])
+@pytest.mark.parametrize("name", [".", "slurm/1/plan.jsonl", "slurm/1/array.json"])
 def test_a_task_of_an_array_believes_no_more(lab: Lab, name: str) -> None:
     lab.script("c1/script.py", body=FAILS)
     lab.call(ALICE, "run", "c1/script.py", status=1)
     run = lab.last_run
     make = (
         "import sys; from sharedenv.run.journal.runs import open_run; from sharedenv.cluster.arrays import How, create_array;"
-        "run = open_run(*sys.argv[1:]); create_array(run.path, 1, run.cases(), 1, How(grace=0.1))"
+        "run = open_run(*sys.argv[1:]); create_array(run, 1, run.cases(), 1, How(grace=0.1))"
     )
     lab.run(ALICE, "/usr/bin/python3", "-c", make, str(run.parent), run.name)
     assert lab.run(BOB, *WRITABLE).stdout == ""
-    task = ["/usr/bin/python3", "-c", "import sys; from sharedenv.cli.task import main; sys.exit(main())", str(run), "1"]
-    assert "task 1: 0 succeeded, 1 failed" in lab.run(ALICE, *task, status=1, SLURM_ARRAY_TASK_ID="1").stderr
+    task = ["/usr/bin/python3", "-c", "import sys; from sharedenv.cli.worker import main; sys.exit(main())", str(run), "1"]
     path = run / name
-    path.chmod(path.stat().st_mode | 0o020)
+    mode = path.stat().st_mode
+    path.chmod(mode | 0o020)
     told = lab.run(ALICE, *task, status=2, SLURM_ARRAY_TASK_ID="1").stderr
     assert f"  cause: {os.path.normpath(path)}: others may write into it\n" in told and hint_of(told) == f"chmod -R go-w {run}"
+    path.chmod(mode)
+    assert "task 1: 0 succeeded, 1 failed" in lab.run(ALICE, *task, status=1, SLURM_ARRAY_TASK_ID="1").stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=" ".join)

@@ -68,7 +68,7 @@ def test_its_words_stand_before_the_python(project: Project) -> None:
     assert told.stdout == "".join(f"two words {folder} ['0', \"it's\"]\n" for folder in folders)
     assert "env 'WORD=two words' nice /" in (project.path / "log").read_text()
     told = project.call("run", "--dry-run", "case1/script.py", "--launcher", "env 'WORD=two words' nice")
-    assert f"cd {folders[0]} && env 'WORD=two words' nice {project.pool}" in told.stdout
+    assert f"cd {folders[0]} && SHAREDENV_CASE_NUMBER=1 env 'WORD=two words' nice {project.pool}" in told.stdout
 
 
 @pytest.mark.parametrize("status", [3, 125])

@@ -64,6 +64,7 @@ def test_there_are_pairs_to_try() -> None:
         ("run", "array", "shard"), ("run", "resume", "retry_failed"),
         ("status", "as_json", "ended"), ("status", "ended", "everything"), ("status", "everything", "run_id"),
         ("status", "everything", "failures"), ("status", "ended", "failures"), ("status", "failures", "joblog"),
+        ("run", "launcher", "preload"), ("plan", "launcher", "preload"), ("submit", "launcher", "preload"),
         ("status", "as_json", "failures"), ("status", "as_json", "joblog"), ("status", "ended", "joblog"), ("status", "everything", "joblog"),
         ("submit", "build_job", "no_build"), ("submit", "per_task", "tasks"), ("submit", "resume", "retry_failed"),
     } == tried  # fmt: skip
