@@ -129,11 +129,12 @@ def test_status_and_a_second_submission_while_tasks_wait(on: Submitting) -> None
     assert f"nothing to submit: job {job} of run {run} is in the queue still" in on.call("submit", "--resume").stderr
     assert f"cancelled job {job} of run {run}" in on.call("cancel", run).stderr
     assert on.status(run)["jobs"][0]["waiting"] == 0
-    on.call("submit", "--resume", "--run-id", run, "--tasks", "2", "--qsub", "-h")
+    again = on.call("submit", "--resume", "--run-id", run, "--tasks", "2", "--qsub", "-h").stdout.strip()
+    assert again != run, "a list that was told to stop is gone on with as a run of its own"
     on.call("prune", "--unused-for", "0s")
     assert len(on.environments) == 1  # tasks that wait need it
     on.engine.call("qrls", "-u", "root")
-    on.wait(run)
+    on.wait(again)
     assert on.ran() == cases(1, 2, 3, 4)
 
 
