@@ -30,12 +30,12 @@ class Terminal:
     def type(self, line: str) -> str:
         """What a line, typed with its tabs, prints."""
         os.write(self._descriptor, f"{line}; echo '{_END[:5]}''{_END[5:]}'\n".encode())
-        said, deadline = "", time.monotonic() + 60
-        while f"{_END}\r\n" not in said:
+        said, deadline = b"", time.monotonic() + 60  # bytes: a read may end in the middle of a letter
+        while f"{_END}\r\n".encode() not in said:
             ready, _, _ = select.select([self._descriptor], [], [], deadline - time.monotonic())
             assert ready, said
-            said += os.read(self._descriptor, 65536).decode()
-        return said
+            said += os.read(self._descriptor, 65536)
+        return said.decode()
 
     def close(self) -> None:
         """Leaves it."""
