@@ -174,6 +174,7 @@ def test_a_task_that_is_requeued_goes_on_elsewhere(on: Submitting) -> None:
     [interrupted] = on.ran()
     on.engine.call("qmod", "-rj", f"{job}.1")
     wait_until(lambda: on.ran()[interrupted] == 1 and len(on.ran()) == 2, "it was started anew, and takes the next")
+    wait_until(lambda: on.status(run)["interrupted"], "the first start is dead: what it ran can't end well any more")
     (on.path / "hold").unlink()
     on.wait(run)
     assert on.ran() == cases(1, 2, 3, 4, 5)  # what was cut off is not repeated by itself
