@@ -98,6 +98,14 @@ class Cluster:
             raise AssertionError(f"{argv} ended with {done.returncode}: {done.stderr}")
         return done.stdout.strip()
 
+    @property
+    def answers(self) -> bool:
+        """Whether its controller does: on a busy machine it may refuse for a second."""
+        with contextlib.suppress(AssertionError):
+            self.call("squeue", "-h")
+            return True
+        return False
+
     def states(self, job: str) -> dict[str, str]:
         """Each task of a job, `<array>_<index>` or `<job>`, with its state, ended ones included."""
         lines = self.call("squeue", "-h", "-r", "-t", "all", "-j", job, "-o", "%i %T").splitlines()
