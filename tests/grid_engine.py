@@ -166,7 +166,7 @@ class GridEngine:
         for node in self.nodes:
             self._start(node, node, "sge_execd")
         for node in self.nodes:
-            wait_until(lambda node=node: self._is_ready(node), f"{node} is ready; see {self.folder}/*.log")  # type: ignore[misc]
+            wait_until(lambda node=node: self._is_ready(node), f"{node} is ready; see {self.folder}/*.log")  # type: ignore[misc]  # mypy infers no lambda with a default
 
     def stop(self) -> None:
         """Ends all processes of all hosts: these have begun here, or were begun by those."""

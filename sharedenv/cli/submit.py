@@ -12,7 +12,6 @@ import click
 
 from sharedenv.app.execute import require_all
 from sharedenv.app.guards import refuse_living
-from sharedenv.app.launcher import launcher_words
 from sharedenv.app.project import Selection
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
@@ -23,6 +22,7 @@ from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import (
     case_options,
+    case_terms,
     choose_sets,
     create_journal,
     known_halfway,
@@ -43,7 +43,7 @@ from sharedenv.cli.stage import archive_of
 from sharedenv.cli.submit_workers import submit_workers
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
-from sharedenv.cluster.arrays import Array, How, list_arrays, next_number, refuse_submitting
+from sharedenv.cluster.arrays import Array, how_of, list_arrays, next_number, refuse_submitting
 from sharedenv.cluster.packing import Packing
 from sharedenv.cluster.sbatch import SbatchOptions, log_path, names_any, script_text, without
 from sharedenv.cluster.scheduler import SLURM
@@ -228,23 +228,8 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> ArrayOrder:
         setup=given["setup"],
         grace=None if given["margin"] is None else max(1, round(given["margin"])),
     )
-    how = How(
-        jobs=given["jobs"],
-        timeout=given["timeout"] or None,
-        grace=given["grace"],
-        retries=given["retries"],
-        fail_fast=given["fail_fast"],
-        capture=given["capture"],
-        creates=given["creates"],
-        launcher=launcher_words(given["launcher"]),
-        threads=given["threads"] or given["cpus_per_case"],
-        preload=given["preload"],
-        stage=given["stage"],
-        verbosity=console.verbosity,
-        gpus_per_case=given["gpus_per_case"],
-        cpus_per_case=given["cpus_per_case"],
-        joblog=None if given["joblog"] is None else os.path.join(here, given["joblog"]),
-    )
+    joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
+    how = how_of(case_terms(given, joblog), jobs=given["jobs"], stage=given["stage"], verbosity=console.verbosity)
     return ArrayOrder(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
 
 

@@ -78,7 +78,6 @@ class How:
     cpus_per_case: int | None = None
     creates: tuple[str, ...] = ()
     launcher: tuple[str, ...] = ()
-
     joblog: str | None = None
 
     @property
@@ -92,6 +91,12 @@ class How:
     def record(self) -> dict[str, Any]:
         """For array.json: what an older sharedenv, which reads it too, does not know is there only where it was asked for."""
         return {name: value for name, value in asdict(self).items() if value not in ((), None) or name not in _LATER}
+
+
+def how_of(terms: Terms, *, jobs: int | None, stage: bool, verbosity: int) -> How:
+    """How an array runs its cases on these terms: `How.terms` gives them back."""
+    noted = terms.record()
+    return How(retries=noted.pop("tries"), **noted, jobs=jobs, stage=stage, verbosity=verbosity)
 
 
 @frozen

@@ -46,7 +46,7 @@ def written(scheduler: Scheduler, folder: Path, command: str, tasks: int = 3, **
     """Path of a job script, and the job, whose tasks each run a line of sh."""
     path = folder / "runs" / "20261130-120000" / "jobs" / "1"
     path.mkdir(parents=True)
-    job = Job(job_name(f"{path}/job.sh"), str(path), str(folder), ("sh", "-c", command), SbatchOptions(**options), tasks)  # type: ignore[arg-type]
+    job = Job(job_name(f"{path}/job.sh"), str(path), str(folder), ("sh", "-c", command), SbatchOptions(**options), tasks)  # type: ignore[arg-type]  # of many types by name
     (path / "job.sh").write_text(scheduler.script_text(job))
     return f"{path}/job.sh", job
 

@@ -121,7 +121,7 @@ def test_devices_that_all_call_0_are_told_apart() -> None:
     zero = Devices(("0",), {"CUDA_VISIBLE_DEVICES": ("0",)})
     by_slurm = [lasting_names(zero, {"SLURM_STEP_GPUS": number}, NOTHING) for number in "57"]
     by_task = [lasting_names(zero, {"SLURM_GPUS_PER_TASK": "1", "SLURM_STEP_ID": "0", "SLURM_LOCALID": number, "SLURM_STEP_GPUS": "0,1"}, NOTHING) for number in "01"]
-    by_uuid = [lasting_names(zero, {}, lambda uuid=uuid: f"GPU 0: A100 (UUID: GPU-{uuid})\n") for uuid in "ab"]  # type: ignore[misc]
+    by_uuid = [lasting_names(zero, {}, lambda uuid=uuid: f"GPU 0: A100 (UUID: GPU-{uuid})\n") for uuid in "ab"]  # type: ignore[misc]  # mypy infers no lambda with a default
     for one, other in (by_slurm, by_task, by_uuid):
         assert one != other
     assert lasting_names(zero, {}, NOTHING) == ("0",)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.cluster.arrays import How
+from sharedenv.cluster.arrays import How, how_of
+from sharedenv.run.terms import Terms
 from tests.cluster.test_slurm import Submitting, on
 from tests.conftest import Project
 from tests.faults import require
@@ -230,6 +231,12 @@ def test_steps_of_slurm(on: Submitting) -> None:
 def test_an_older_sharedenv_reads_what_does_not_ask_for_it() -> None:
     assert not {"creates", "launcher"} & How().record().keys()
     assert How(creates=("a",), launcher=("nice",)).record()["launcher"] == ("nice",)
+
+
+def test_an_array_runs_its_cases_on_the_terms_that_it_was_given() -> None:
+    terms = Terms(90.0, 3.0, 2, True, "out", 4, True, "/log", ("a",), ("nice", "-n1"), 1, 2)
+    how = how_of(terms, jobs=5, stage=True, verbosity=1)
+    assert how.terms == terms and (how.jobs, how.stage, how.verbosity) == (5, True, 1)
 
 
 def test_a_step_in_a_step_is_doubted(project: Project) -> None:

@@ -49,7 +49,7 @@ def places(
 
 
 def words(*given: object, **more: object) -> list[str]:
-    return [state.word for state in places(*given, **more).values()]  # type: ignore[arg-type]
+    return [state.word for state in places(*given, **more).values()]  # type: ignore[arg-type]  # of many types by name
 
 
 def queue(*states: str) -> list[SlurmTask]:

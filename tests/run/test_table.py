@@ -44,7 +44,7 @@ def said(captured: Path) -> list[str]:
 
 def write_csv(path: Path, rows: list[list[str]], **how: str) -> None:
     text = io.StringIO()
-    csv.writer(text, **how).writerows(rows)  # type: ignore[arg-type]
+    csv.writer(text, **how).writerows(rows)  # type: ignore[arg-type]  # of many types by name
     path.write_bytes(os.fsencode(text.getvalue()))
 
 
