@@ -27,6 +27,7 @@ from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
 
+PYTHON = shlex.quote(sys.executable)  #: as a shell takes it: a checkout may lie in a folder whose name has a space
 #: a case that notes that it ran, and where; it waits while there is a file `hold`, and fails while there is a file `bad`
 BODY = """\
 import os, sys, time
@@ -244,7 +245,7 @@ def test_run_in_a_job_of_one_s_own_uses_its_cpus(on: Submitting) -> None:
     """One, on a cluster that binds no job to its CPUs, however many the machine has."""
     on.copies(2, [], "import time\nprint('began', time.time())\ntime.sleep(0.3)\nprint('ended', time.time())\n")
     on.call("build", "case*/script.py")
-    command = f"{_python(on)} -m sharedenv run --no-build 'case*/script.py'"
+    command = f"{PYTHON} -m sharedenv run --no-build 'case*/script.py'"
     job = on.cluster.call("sbatch", "--parsable", f"--output={on.path}/out", "--wrap", command, env=on.env, cwd=on.path)
     on.cluster.wait_for_end(job)
     words = [line.split() for line in (on.path / "out").read_text().splitlines() if line.startswith(("began", "ended"))]
@@ -882,7 +883,7 @@ def test_sharedenv_run_in_an_array_job_of_one_s_own(on: Submitting) -> None:
     """Whatever their numbers: a range with a step, a list with gaps. Each array runs all, once."""
     on.copies(23, [], BODY)
     on.call("build", "case*/script.py")
-    command = f"{_python(on)} -m sharedenv run --no-build --array 'case*/script.py'"
+    command = f"{PYTHON} -m sharedenv run --no-build --array 'case*/script.py'"
     for array in ("5-50:5", "1,3,7"):
         job = on.cluster.call(
             "sbatch", "--parsable", f"--array={array}", f"--output={on.path}/%a.out", "--wrap", command, env=on.env, cwd=on.path
@@ -896,7 +897,7 @@ def test_srun_with_a_task_prolog(on: Submitting, tmp_path: Path) -> None:
     on.script("case1/script.py", ["tool"])
     on.call("build", "case1/script.py")
     prolog = tmp_path / "prolog.sh"
-    prolog.write_text(f"#!/bin/sh\ncd {on.path}\nexec {shlex.quote(_python(on))} -m sharedenv activate --no-build --taskprolog case1/script.py\n")
+    prolog.write_text(f"#!/bin/sh\ncd {on.path}\nexec {PYTHON} -m sharedenv activate --no-build --taskprolog case1/script.py\n")
     prolog.chmod(0o755)
     done = subprocess.run(
         ["srun", f"--task-prolog={prolog}", "-n", "2", "tool"],
@@ -911,12 +912,6 @@ def test_srun_with_a_task_prolog(on: Submitting, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert done.stdout.startswith("error: an environment is not built")
     assert "hint: sharedenv build case1/script.py" in done.stdout
-
-
-def _python(on: Submitting) -> str:
-
-
-    return sys.executable
 
 
 def _path_without_slurm(on: Submitting) -> str:
