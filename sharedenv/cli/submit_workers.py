@@ -17,12 +17,13 @@ from sharedenv.cli.cases import choose_sets, known_halfway, refuse_words
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.plan import freeze
 from sharedenv.cli.queued import queue_of, trouble_lines
+from sharedenv.cli.rungs import refuse_rungs
 from sharedenv.cli.scripts import in_pool_of, tell_bad, warned
 from sharedenv.cli.status import tell_run
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
 from sharedenv.cluster.qsub import without_hold
 from sharedenv.cluster.sbatch import SbatchOptions, without
-from sharedenv.cluster.scheduler import Scheduler, Unclear
+from sharedenv.cluster.scheduler import SLURM, Scheduler, Unclear
 from sharedenv.cluster.submissions import Order, Submission, array_job, hand_in, next_path
 from sharedenv.cluster.submit import own_python
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
@@ -43,6 +44,7 @@ from sharedenv.values import frozen
 _INSTEAD = {
     "stage": "sharedenv submit … without --stage: the environments are read from the pool",
     "build_job": "sharedenv build …, in a job of its own; then sharedenv submit --no-build …",
+    "after": "sharedenv submit … once that run has ended",
 }
 #: scheduler → the option for whatever its own command takes
 _MORE = {"slurm": "sbatch", "gridengine": "qsub"}
@@ -82,6 +84,7 @@ def _unheld(given: Mapping[str, Any], words: Collection[str]) -> dict[str, tuple
 
 
 def _refuse_foreign(given: Mapping[str, Any], scheduler: Scheduler) -> None:
+    refuse_rungs(given, "workers" if scheduler is SLURM else scheduler.title)
     others = {name: f"sharedenv submit --{_MORE[scheduler.key]} OPT …" for key, name in _MORE.items() if key != scheduler.key}
     for name, instead in {**_INSTEAD, **others}.items():
         if given[name]:
