@@ -205,7 +205,7 @@ _MUNGE_FILES = {
 @contextlib.contextmanager
 def running_cluster(
     nodes: int = 2, cpus: int = 4, *, max_array_size: int = 1001, min_job_age: int = 3600, threads: int = 1, extra: str = "",
-    name: str = "local",
+    name: str = "local", cgroups: str = "",
 ) -> Iterator[Cluster]:
     """A cluster of ``nodes`` nodes that each claim ``cpus`` CPUs, whatever the machine has; stopped at the end.
 
@@ -213,6 +213,7 @@ def running_cluster(
     threads      of a core; with more than one a task gets whole cores (CR_Core), as clusters with hyper-threads are set up
     extra        more lines for slurm.conf
     name         its ClusterName
+    cgroups      text of cgroup.conf: tasks are held to their memory
     """
     # unix sockets live below: their paths are short (108 bytes), so pytest's own folders are no place for them
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
@@ -236,6 +237,10 @@ def running_cluster(
     cores = f"CPUs={cpus} Sockets=1 CoresPerSocket={cpus // threads} ThreadsPerCore={threads}"
     for node, port in zip(cluster.nodes, ports[1:], strict=True):
         text += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} {cores} RealMemory=100000\n"
+    if cgroups:
+        for plugin, ours in (("TaskPlugin=task/none", "TaskPlugin=task/cgroup"), ("=CR_CPU\n", "=CR_CPU_Memory\n")):
+            text = text.replace(plugin, ours)
+        (folder / "cgroup.conf").write_text(cgroups)
     (folder / "slurm.conf").write_text(text + extra)
     try:
         cluster.start()
@@ -243,6 +248,38 @@ def running_cluster(
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+_CGROUPS = """\
+CgroupPlugin=cgroup/{version}
+CgroupMountpoint=/sys/fs/cgroup
+CgroupAutomount=no
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=yes
+AllowedSwapSpace=0
+"""
+
+
+def cgroups_for_memory() -> str:
+    """A cgroup.conf by which Slurm holds tasks to their memory here; "" on a machine that lets nobody make cgroups (no root, a container)."""
+    parent = Path("/sys/fs/cgroup/memory")  # version 1; version 2 wants systemd, or a slice of its own
+    trial = parent / f"sharedenv-trial-{os.getpid()}"
+    try:
+        trial.mkdir()
+        limited = (trial / "memory.limit_in_bytes").exists()
+        trial.rmdir()
+    except OSError:
+        return ""
+    return _CGROUPS.format(version="v1") if limited else ""
+
+
+def _remove_cgroups(cluster: Cluster) -> None:
+    """Slurm leaves a folder of each node behind in every hierarchy."""
+    for node in cluster.nodes:
+        for parent in Path("/sys/fs/cgroup").glob(f"*/slurm_{node}"):
+            for folder, _, _ in os.walk(parent, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from sharedenv.app.launcher import refuse_missing
 from sharedenv.app.listed import Listed, launcher_of
 from sharedenv.app.recorder import Display, Recorder
+from sharedenv.cluster.arrays import list_arrays
 from sharedenv.cluster.task import prepare_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -256,7 +257,8 @@ def settle(layout: Layout, run: Run, listed: Listed, left: int) -> bool:
 
 def _tasks_may_come(run: Run) -> bool:
     """Whether a task that waits in a queue would find something to begin."""
-    return any(not_begun(DiskFolder(folder), length(run, folder)) for folder in lists_of(run) if folder != run.path)
+    listed = (not_begun(DiskFolder(folder), length(run, folder)) for folder in lists_of(run) if folder != run.path)
+    return any(listed) or any(array.pending for array in list_arrays(run.path))
 
 
 def write_joblog(layout: Layout, run: Run, path: str) -> None:

@@ -78,6 +78,6 @@ def list_to_join(run: Run) -> Listed:
     return own_list(run) if folder == run.path else list_of(open_array(run.path, int(os.path.basename(folder)), owned=True))
 
 
-def worker_name(listed: Listed) -> str:
-    """How the name of a worker of a list begins who is no task of its array."""
-    return f"{WORKER}{listed.array}." if listed.array else WORKER
+def worker_name(listed: Listed, tag: str = "") -> str:
+    """How the name of a worker of a list begins who is no task of its array; ``tag``: of the task of another that it is."""
+    return f"{WORKER}{listed.array}." if listed.array else f"{WORKER}{tag}"

@@ -96,7 +96,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         refuse_leftover(run.id, fresh, choice.cases)
     if not wanted.lost_too:
         wanted_cases = [case for case in without_result(choice.cases, results) if case.sequence not in (queued or ())]
-        refuse_lost(run, sessions, wanted_cases, found.dead, "run" if queued is None else "submit")
+        refuse_lost(run, sessions, wanted_cases, found.dead, wanted.selection.command)
     cases = safest_first((case for case in choice.cases if case.sequence not in (queued or ())), downs(sessions))
     resting += choice.resting + lost.resting
     told = f"{len(cases) + (len(lost.cases) if queued is None else 0):,} to run, {resting:,} left as they are"

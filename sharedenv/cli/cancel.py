@@ -71,12 +71,16 @@ def _cancel(run: Run, console: Console) -> int:
     arrays = [with_job(array, os.environ) for array in list_arrays(run.path)]
     if not arrays:
         return _cancel_local(run, console)
+    for array in arrays:
+        if array.pending:
+            DiskFolder(array.path).mark(STOP)
     _stop_workers(run, console)  # before Slurm is asked: who begins meanwhile begins nothing
     jobs = {job: script for array in arrays for job, script in array.jobs.items()}
-    live = sorted({task.job for task in slurm.tasks(jobs, os.environ) if task.live})
+    # the last first: none is to begin because the one before it is gone
+    live = sorted({task.job for task in slurm.tasks(jobs, os.environ) if task.live}, key=int, reverse=True)
     if live:
         slurm.cancel(live, os.environ)
-        console.say(f"cancelled job {', '.join(live)} of run {run.id}")
+        console.say(f"cancelled job {', '.join(sorted(live, key=int))} of run {run.id}")
     elif sign := standing(run, os.environ).sign:
         message = f"this cluster doesn't have the job of run {run.id}"
         raise SharedenvError(message, cause=sign, hint=f"sharedenv status {run.id}", exit_code=EXIT_FAILED)

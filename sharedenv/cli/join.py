@@ -21,6 +21,7 @@ from sharedenv.cli.options import option, runs
 from sharedenv.cli.runs import pool_of_runs
 from sharedenv.cli.scripts import in_pool_of
 from sharedenv.cli.status import tell_run
+from sharedenv.cluster.crew import worker_tag
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
@@ -87,7 +88,7 @@ def take_part(layout: Layout, run: Run, given: Mapping[str, Any], console: Conso
     manner = Manner(allotment.jobs, given["delay"], hesitation(os.environ), given["takeover"])
     starter = make_starter(screen.say, preload=terms.preload)
     try:
-        part = work_on(layout, run, listed, manner, starter, allotment.places, screen, worker_name(listed))
+        part = work_on(layout, run, listed, manner, starter, allotment.places, screen, worker_name(listed, worker_tag(os.environ)))
     finally:
         starter.close()
         allotment.places.close()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sharedenv.app.guards import beside
 from sharedenv.app.work import Work
 from sharedenv.cli.schedulers import SCHEDULERS
+from sharedenv.cluster.crew import task_in_name
+from sharedenv.cluster.grid_engine import GRID_ENGINE
 from sharedenv.cluster.slurm import PATIENCE
 from sharedenv.cluster.submissions import QueueStanding, list_submissions, standings
 from sharedenv.errors import SharedenvError
@@ -30,8 +33,38 @@ def queue_of(run: Run, environ: Mapping[str, str], patience: float = PATIENCE) -
 
 
 def look_at_queue(run: Run) -> list[QueueStanding]:
-    """As queue_of, for who only wants to know."""
-    return queue_of(run, os.environ, _SOON)
+    """As queue_of, for who only wants to know; with what an accounting says of workers that died without a word."""
+    queue = queue_of(run, os.environ, _SOON)
+    silent: dict[str, set[int]] = {}
+    for session in run.sessions() if queue else ():
+        if not session.ended and not session.alive and (found := task_in_name(session.writer)):
+            silent.setdefault(found[0], set()).add(found[1])
+    return [replace(each, ended=_endings(each, silent[each.submission.job])) if each.submission.job in silent else each for each in queue]
+
+
+def _endings(standing: QueueStanding, tasks: Collection[int]) -> dict[str, tuple[int, ...]]:
+    scheduler = SCHEDULERS.get(standing.submission.scheduler)
+    known = [] if scheduler is None else scheduler.accounts([standing.submission.job], os.environ)
+    last = {task.index or 1: task.ending for task in known if (task.index or 1) in tasks}  # of one that was started anew, the last
+    found: dict[str, list[int]] = {}
+    for index, ending in sorted(last.items()):
+        found.setdefault(ending, []).append(index)
+    return {ending: tuple(indices) for ending, indices in found.items()}
+
+
+def seen_to_end(run: Run, queue: Iterable[QueueStanding]) -> frozenset[str]:
+    """The workers of a run that died without a word, and whose tasks Grid Engine no longer has. Not one whose task was started anew, or may
+    have been: its node was held for dead, and may live.
+    """
+    live = {each.submission.job: each.tasks for each in queue if each.submission.scheduler == GRID_ENGINE.key and not each.trouble}
+    tasks = [(task_in_name(session.writer), session) for session in run.sessions()]
+    starts = Counter(found[:2] for found, _ in tasks if found is not None)
+    return frozenset(
+        session.writer
+        for found, session in tasks
+        if found is not None and found[0] in live and found[1] not in live[found[0]]
+        and starts[found[:2]] == 1 and not found[2] and not session.ended
+    )  # fmt: skip
 
 
 def queue_lines(queue: Sequence[QueueStanding]) -> Iterator[str]:
@@ -41,6 +74,9 @@ def queue_lines(queue: Sequence[QueueStanding]) -> Iterator[str]:
             parts = [f"{number:,} {word}" for number, word in ((each.running, "running"), (each.waiting, "waiting")) if number]
             told = f"{', '.join(parts)} of {count(each.submission.tasks, 'task')}"
             yield f"job {each.submission.job} of {_title(each)}: {told}"
+        for reason, tasks in each.ended.items():
+            more = f" and {len(tasks) - 1:,} more" if len(tasks) > 1 else ""
+            yield f"task {tasks[0]}{more} of job {each.submission.job} died without a word: {reason}"
         yield from (f"warning: {line}" for line in trouble_lines(each))
 
 
@@ -69,6 +105,7 @@ def queue_values(queue: Sequence[QueueStanding]) -> list[dict[str, Any]]:
             "waiting": each.waiting,
             "running": each.running,
             "stuck": [{"tasks": list(stuck.tasks), "reason": stuck.reason} for stuck in each.stuck],
+            "ended": [{"tasks": list(tasks), "reason": reason} for reason, tasks in each.ended.items()],
             "trouble": each.trouble or None,
         }
         for each in queue

@@ -36,6 +36,11 @@ def is_on_slurm(run: Run) -> bool:
     return bool(list_arrays(run.path))
 
 
+def has_rungs(run: Run) -> bool:
+    """Whether a run was submitted with several values of a limit, of which each goes on with what the one before has lost."""
+    return any(array.rung for array in list_arrays(run.path))
+
+
 def stand_submitted(run: Run, standing: Standing, sessions: Sequence[SessionState]) -> Standing:
     """The same standing, but `submitted` where tasks that have yet to begin, or never did, have what is left. Slurm isn't asked."""
     if not standing.left or standing.alive or not (arrays := list_arrays(run.path)):
@@ -49,10 +54,12 @@ def tell_slurm(run: Run, console: Console, here: str) -> None:
         console.result(line)
 
 
-def slurm_endings(run: Run) -> dict[int, tuple[str, ...]]:
-    """What `status --list` calls each case of a run on Slurm that is not at work, by sequence."""
-    states = look(run, os.environ).states.items()
-    return {sequence: (_LISTED[state.word], *(("lost",) if state.lost else ())) for sequence, state in states if state.word in _LISTED}
+def slurm_endings(run: Run, rung: int | None = None) -> dict[int, tuple[str, ...]]:
+    """What `status --list` calls each case of a run on Slurm that is not at work, by sequence; those on a ``rung`` alone, or all."""
+    stands = look(run, os.environ)
+    meant = {sequence: state for sequence, state in stands.states.items() if rung is None or stands.rung_of(sequence) == rung}
+    listed = {sequence: (_LISTED[state.word], state.lost) for sequence, state in meant.items() if state.word in _LISTED}
+    return {sequence: (word, "lost") if lost else (word,) for sequence, (word, lost) in listed.items()}
 
 
 def _lines(
@@ -94,8 +101,13 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
     tries = max(array.how.retries for array in arrays)
     while True:
         began = time.monotonic()
+        if any(array.rung for array in arrays):
+            numbers = {array.number for array in arrays}
+            arrays = [array for array in list_arrays(run.path) if array.number in numbers]
+            submitted = {sequence: array.number for array in arrays for sequence in array.sequences}
         results = ended_in(run.results_by_writer(), submitted, tries)
-        if submitted.keys() <= results.keys():
+        climbs = any(array.pending for array in arrays) and not all(result.succeeded for result in results.values())
+        if submitted.keys() <= results.keys() and not climbs:
             return _at_rest(run)
         if began >= ask:
             stands = standing(run, os.environ)

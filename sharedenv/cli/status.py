@@ -15,11 +15,11 @@ from sharedenv.cli.failures import failure_group, tell_failures
 from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.queued import look_at_queue, queue_lines, queue_values, stand_queued
 from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
-from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
+from sharedenv.cli.slurm import has_rungs, is_on_slurm, slurm_endings, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster.status import look
 from sharedenv.cluster.submissions import list_submissions
-from sharedenv.errors import SharedenvError
+from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.sets import mixed_share_lines, set_values
@@ -59,6 +59,7 @@ ENDINGS = ("failed", "interrupted", "lost", "not-run", "succeeded")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
 @option("--failures", is_flag=True, help="Each group of failures whole, with the last lines of one of its scripts.")
 @option("--group", type=click.IntRange(min=1), metavar="N", needs=("ended",), help="With --list failed, one group of --failures alone.")
+@option("--rung", type=click.IntRange(min=1), metavar="N", needs=("ended",), help="With --list, those on one rung of several alone.")
 @option("-0", "--null", is_flag=True, needs=("ended",), help="With --list, names end with NUL instead of a newline.")
 # SHAREDENV_JOBLOG is for who runs scripts: looking at a run must not write over what he writes
 @option("--joblog", envvar=None, metavar="FILE", help="Write GNU parallel's log of the run, of all who worked on it.")
@@ -72,6 +73,7 @@ def status(
     ended: str | None,
     failures: bool,
     group: int | None,
+    rung: int | None,
     null: bool,
     joblog: str | None,
     as_json: bool,
@@ -83,6 +85,8 @@ def status(
     layout = pool_of_runs(console.pool)
     if null and not ended:
         raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
+    if rung and not ended:
+        raise SharedenvError("--rung says which names of --list are meant", hint=f"sharedenv status --list failed --rung {rung}")
     if group and ended != "failed":
         raise SharedenvError("--group names a group of what failed", hint=f"sharedenv status --list failed --group {group}")
     if everything:
@@ -100,7 +104,7 @@ def status(
         console.warn(f"{error.message} ({error.cause}): {error.hint}")
     here = current_folder(os.environ)
     if ended:
-        console.names(_names(failure_group(run, group).cases if group else _ended(run, ended), here), null=null)
+        console.names(_names(failure_group(run, group).cases if group else _ended(run, ended, rung), here), null=null)
         return 0
     if failures:
         tell_failures(run, lambda path: short_path(path, here), console)
@@ -151,10 +155,13 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
     return document
 
 
-def _ended(run: Run, ended: str) -> list[Case]:
-    """The cases of a run that ended so, in the order asked; those at work have not ended."""
+def _ended(run: Run, ended: str, rung: int | None) -> list[Case]:
+    """The cases of a run that ended so, in the order asked, all or those on a rung; those at work have not ended. Raises SharedenvError."""
     cases = run.cases()
-    endings = slurm_endings(run) if is_on_slurm(run) else _endings(run, cases)
+    if rung is not None and not has_rungs(run):
+        message = f"run {run.id} was not submitted with several values of --mem or --time"
+        raise SharedenvError(message, hint=f"sharedenv status {run.id}", exit_code=EXIT_USAGE)
+    endings = slurm_endings(run, rung) if is_on_slurm(run) else _endings(run, cases)
     return [case for case in cases if ended in endings.get(case.sequence, ())]
 
 

@@ -36,6 +36,7 @@ from sharedenv.cli.failures import sequences_of
 from sharedenv.cli.given import Inherited, all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.outputs import check_outputs
+from sharedenv.cli.rungs import ladder_given, last_job, placed, preview, tell_rungs
 from sharedenv.cli.schedulers import SCHEDULERS, scheduler_here, scheduler_of, was_planned
 from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_bad_option, tell_bad, tell_strays, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
@@ -43,9 +44,10 @@ from sharedenv.cli.stage import archive_of
 from sharedenv.cli.submit_workers import submit_workers
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
-from sharedenv.cluster.arrays import Array, how_of, list_arrays, next_number, refuse_submitting
+from sharedenv.cluster.arrays import Array, how_of, list_arrays, next_number
 from sharedenv.cluster.packing import Packing
-from sharedenv.cluster.sbatch import SbatchOptions, log_path, names_any, script_text, without
+from sharedenv.cluster.queued import refuse_submitting
+from sharedenv.cluster.sbatch import SbatchOptions, log_path, names_any, without
 from sharedenv.cluster.scheduler import SLURM
 from sharedenv.cluster.status import standing
 from sharedenv.cluster.submit import ArrayOrder, array_job, own_python, plan_tasks, settle, submit_array
@@ -68,7 +70,7 @@ from sharedenv.values import frozen
 #: options that --resume does not take over: they name the work itself, or how it was shared out, or belong to one call
 _ONCE = frozenset({
     "from_file", "null", "table", "cwd", "tasks", "per_task", "resume", "retry_failed", "run_id", "group", "upgrade", "print_only",
-    "fail_fast", "wait", "insist", "order", "joblog", "lost_too",
+    "fail_fast", "wait", "insist", "order", "joblog", "lost_too", "after",
 })
 
 
@@ -86,13 +88,14 @@ _SIZES = frozenset({"cpus-per-task", "exclusive", "ntasks", "ntasks-per-node", "
 @option("--tasks", type=click.IntRange(min=1), metavar="N", help="Let N tasks work on the scripts.")
 @option("--per-task", type=click.IntRange(min=1), metavar="N", help="One task for each N scripts.")
 @option("--max-running", type=click.IntRange(min=1), metavar="N", help="Let no more than N tasks run at once.")
-@option("--time", "-t", metavar="LIMIT", help="Time limit of a task, as sbatch takes it.")
+@option("--time", "-t", metavar="LIMIT[,LIMIT…]", help="Time limit of a task, as sbatch takes it. Of several, as --mem.")
 @option("--partition", "-p", metavar="NAME", help="Partition.")
 @option("--account", "-A", metavar="NAME", help="Account.")
-@option("--mem", metavar="SIZE", help="Memory of a task, as sbatch takes it.")
+@option("--mem", metavar="SIZE[,SIZE…]", help="Memory of a task, as sbatch takes it. What runs out of it goes on with the next.")
 @option("--cpus-per-task", "-c", type=click.IntRange(min=1), metavar="N", help="CPUs of a task. [default: 1]")
 @option("--sbatch", type=Lines(), multiple=True, metavar="OPT", help="Any other option of sbatch, such as --gres=gpu:1.")
 @option("--qsub", type=Lines(), multiple=True, metavar="OPT", help="An option of Grid Engine's qsub, such as '-l h_vmem=4G'.")
+@option("--after", metavar="RUN", help="Begin when that run has ended well.")
 @option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Whose queue it goes to. [default: the one that is here]")
 @option("--setup", type=Lines(), multiple=True, metavar="LINE", help="A line of bash before the work: 'module load gcc'.")
 @option("--margin", type=duration, metavar="TIME", help="Start nothing more this long before the time limit.")
@@ -145,9 +148,10 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     refuse_words(work, given)
     instead = "sharedenv submit … without --capture keeps what a task's scripts print in one file"
     check_outputs(work.cases, given["capture"], order.how.joblog, instead)
+    order = placed(order, work, given["after"], all_given(context), console)
     tasks = plan_tasks(len(work.cases), order, os.environ)
     if given["print_only"]:
-        console.result(_preview(work, number, tasks, order, given["build_job"]).rstrip("\n"))
+        console.result(preview(work, number, tasks, order, "BUILD" if given["build_job"] and _missing(work) else None).rstrip("\n"))
         return 0
     if given["no_build"]:
         require_all(work, strict=own.build_options.strict)
@@ -164,10 +168,10 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
         order = replace(order, build=_build_command(work, own.selection.python, own.build_options), missing=_missing(work))
     close_arrays(run, _over(run, number, queue))
     cases, known = ordered(work, given["order"], console)
-    array = _submit(work, run, number, cases, tasks, replace(order, known=known), console, insist=given["insist"])
-    _tell_submitted(work, run, array, order, console, here, wait=given["wait"])
+    arrays = _submit(work, run, number, cases, tasks, replace(order, known=known), console, insist=given["insist"])
+    _tell_submitted(work, run, arrays, order, console, here, wait=given["wait"])
     console.result(run.id)
-    return max(wait(run, (*queue.arrays, array), here, console) if given["wait"] else 0, tell_bad(work.plan, console))
+    return max(wait(run, (*queue.arrays, *arrays), here, console) if given["wait"] else 0, tell_bad(work.plan, console))
 
 
 def _over(run: Run, number: int, queue: _Queue) -> list[str]:
@@ -176,16 +180,18 @@ def _over(run: Run, number: int, queue: _Queue) -> list[str]:
     return [folder for folder in lists_of(run) if folder not in queued and int(os.path.basename(folder)) < number]
 
 
-def _tell_submitted(work: Work, run: Run, array: Array, order: ArrayOrder, console: Console, here: str, *, wait: bool) -> None:
+def _tell_submitted(work: Work, run: Run, arrays: Sequence[Array], order: ArrayOrder, console: Console, here: str, *, wait: bool) -> None:
+    array = arrays[0]
     told = f"{counted(work.cases)} in {count(array.tasks, 'task')} of job {array.job}"
     after = f", after job {array.build} has built" if array.build else ""
     console.say(f"submitted {told}{after}: run {run.id}")
+    tell_rungs(arrays, console)
     if order.how.capture is None:
         logs = log_path(array_job(run.id, array, order, None), array.job)
         console.say(f"what they print: {printable(short_path(logs, here))}")
     if not wait:
         console.say(f"where it stands: {in_pool_of(work.layout, f'sharedenv status {run.id}', console)}")
-        console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{array.job}")
+        console.say(f"for a job that is to follow it: sbatch --dependency=afterok:{last_job(arrays)}")
 
 
 def _tell(work: Work, cut_off: Collection[int], here: str, console: Console) -> None:
@@ -218,11 +224,12 @@ def _still_asked(sbatch: Sequence[str], anew: Collection[str]) -> tuple[str, ...
 def _order(given: Mapping[str, Any], here: str, console: Console) -> ArrayOrder:
     if given["qsub"]:
         raise SharedenvError("--qsub is not for Slurm", hint="sharedenv submit --sbatch OPT …", exit_code=EXIT_USAGE)
+    ladder = ladder_given(given, os.environ)
     options = SbatchOptions(
-        time=given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
+        time=ladder[0].time if ladder else given["time"] or os.environ.get("SBATCH_TIMELIMIT"),
         partition=given["partition"],
         account=given["account"],
-        memory=given["mem"],
+        memory=ladder[0].memory if ladder else given["mem"],
         cpus_per_task=_cpus_per_task(given),
         more=(*_error_file(os.environ), *given["sbatch"]),
         setup=given["setup"],
@@ -230,7 +237,7 @@ def _order(given: Mapping[str, Any], here: str, console: Console) -> ArrayOrder:
     )
     joblog = None if given["joblog"] is None else os.path.join(here, given["joblog"])
     how = how_of(case_terms(given, joblog), jobs=given["jobs"], stage=given["stage"], verbosity=console.verbosity)
-    return ArrayOrder(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"])
+    return ArrayOrder(options, Packing(given["tasks"], given["per_task"]), how, here, given["max_running"], ladder=ladder)
 
 
 def _cpus_per_task(given: Mapping[str, Any]) -> int | None:
@@ -285,7 +292,7 @@ def _queued(run: Run) -> _Queue:
 
 def _submit(
     work: Work, run: Run, number: int, cases: Sequence[Case], tasks: int, order: ArrayOrder, console: Console, *, insist: bool
-) -> Array:
+) -> list[Array]:
     def look_again() -> None:
         """Another may have begun them at the same moment: of two that look once they can be seen, one sees the other."""
         note_living(run)
@@ -326,11 +333,3 @@ def _make_archives(work: Work, console: Console) -> None:
     """Makes here what --stage unpacks on the nodes; what a job has yet to build, its first task packs."""
     for environment in look_up_all(work.layout, work.needed)[0].values():
         archive_of(work.layout, environment, console)
-
-
-def _preview(work: Work, number: int, tasks: int, order: ArrayOrder, build_job: bool) -> str:
-    """The job script of the array, with RUN and BUILD for what only a submission can know."""
-    path = work.run.path if work.run else os.path.join(work.layout.runs, "RUN")
-    array = Array(os.path.join(path, "slurm", str(number)), (), tasks, order.how)
-    after = "BUILD" if build_job and _missing(work) else None
-    return script_text(array_job(os.path.basename(path), array, order, after))

@@ -16,13 +16,14 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.cases import choose_sets, known_halfway, refuse_words
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.plan import freeze
-from sharedenv.cli.queued import queue_of, trouble_lines
+from sharedenv.cli.queued import queue_of, seen_to_end, trouble_lines
+from sharedenv.cli.rungs import refuse_rungs
 from sharedenv.cli.scripts import in_pool_of, tell_bad, warned
 from sharedenv.cli.status import tell_run
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
 from sharedenv.cluster.qsub import without_hold
 from sharedenv.cluster.sbatch import SbatchOptions, without
-from sharedenv.cluster.scheduler import Scheduler, Unclear
+from sharedenv.cluster.scheduler import SLURM, Scheduler, Unclear
 from sharedenv.cluster.submissions import Order, Submission, array_job, hand_in, next_path
 from sharedenv.cluster.submit import own_python
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
@@ -43,6 +44,7 @@ from sharedenv.values import frozen
 _INSTEAD = {
     "stage": "sharedenv submit … without --stage: the environments are read from the pool",
     "build_job": "sharedenv build …, in a job of its own; then sharedenv submit --no-build …",
+    "after": "sharedenv submit … once that run has ended",
 }
 #: scheduler → the option for whatever its own command takes
 _MORE = {"slurm": "sbatch", "gridengine": "qsub"}
@@ -67,12 +69,13 @@ def submit_workers(
     if found is None:
         return _submit_new(asked, own.build_options, words, _Call(own.given, scheduler, here, console))
     run, call = found.run, _Call({**own.given, **_unheld(own.given, words)}, scheduler, here, console)
-    if queued := [each.submission.job for each in queue_of(run, os.environ) if each.live]:
+    queue = queue_of(run, os.environ)
+    if queued := [each.submission.job for each in queue if each.live]:
         console.say(f"nothing to submit: job {', '.join(queued)} of run {run.id} is in the queue still")
         return _wait(found.layout, run, console) if call.given["wait"] else 0
     if waits_for_workers(run) and not call.given["retry_failed"]:
         return _submit_more(found, call)
-    return _submit_rest(found, asked, own, words, call)
+    return _submit_rest(replace(found, dead=found.dead | seen_to_end(run, queue)), asked, own, words, call)
 
 
 def _unheld(given: Mapping[str, Any], words: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -82,6 +85,7 @@ def _unheld(given: Mapping[str, Any], words: Collection[str]) -> dict[str, tuple
 
 
 def _refuse_foreign(given: Mapping[str, Any], scheduler: Scheduler) -> None:
+    refuse_rungs(given, "workers" if scheduler is SLURM else scheduler.title)
     others = {name: f"sharedenv submit --{_MORE[scheduler.key]} OPT …" for key, name in _MORE.items() if key != scheduler.key}
     for name, instead in {**_INSTEAD, **others}.items():
         if given[name]:

@@ -7,12 +7,14 @@ are queued have this module's name: it stays.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 
-from sharedenv.app.join import Manner, Part, join
+from sharedenv.app.join import Manner, Part, join, settle
 from sharedenv.app.listed import list_of
 from sharedenv.cli.staged import staged
 from sharedenv.cluster.arrays import Array, open_array, writer_of
@@ -29,6 +31,7 @@ from sharedenv.run.allot import allot
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import TOKENS
 from sharedenv.run.claims.folder import DiskFolder
+from sharedenv.run.claims.source import TOO_LONG
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
@@ -79,24 +82,47 @@ def run_task(work: Callable[[Layout, Run, Array, Console], int]) -> int:
 
 def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
     task, restarts = task_number(run, array, os.environ), restarts_of(os.environ)
+    if array.rung is not None and array.rung.number > 1:
+        from sharedenv.cluster.climb import take_over  # noqa: PLC0415 - most arrays have one rung
+
+        array = take_over(layout, run, array, os.environ)
     console.say(f"task {task} of {array.tasks} of run {run.id}: {count(len(array.sequences), 'case')} in its list")
     former = former_starts(run, array, task, restarts) if restarts else []
     if not DiskFolder(array.path).exists(TOKENS):  # the list is closed: thousands may come too late
         console.say(f"task {task}: nothing is left to begin")
-        return EXIT_FAILED if former and left_undone(run, former) else 0
+        if array.rung is not None:
+            settle(layout, run, list_of(array), 0)
+        return EXIT_FAILED if (former and left_undone(run, former)) or _is_undone(array) else 0
     here = Resources(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
     allotment = allot(here, array.how.terms.needs, console.warn, several=False)
     stage = functools.partial(staged, layout, console) if array.how.stage else None
     screen = _Log(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=array.how.preload)
-    manner, name = Manner(allotment.jobs, hesitation=1.0, stage=stage, until=ends_at(os.environ)), writer_of(array.number, task, restarts)
+    manner, name = Manner(allotment.jobs, hesitation=1.0, stage=stage, until=_until(array)), writer_of(array.number, task, restarts)
     try:
         joined = functools.partial(take_up, run, array, former)
         part = join(layout, run, list_of(array), manner, starter, allotment.places, screen, name, joined)
     finally:
         starter.close()
         allotment.places.close()
-    return _tell(run, task, part, former, console)
+    if array.rung is not None:
+        from sharedenv.cluster.noted import note_limits  # noqa: PLC0415 - as above
+
+        told = part.outcome.interrupted or part.outcome.reason.startswith("SIGTERM") or part.trouble == TOO_LONG
+        note_limits(array, task, restarts, manner.until, told=told)
+    status = _tell(run, task, part, former, console)
+    return EXIT_FAILED if _is_undone(array) else status
+
+
+def _until(array: Array) -> float | None:
+    """When the time limit of this task ends it, seconds since the epoch; None where nobody says."""
+    limit = math.inf if array.rung is None else array.rung.limits.seconds
+    return ends_at(os.environ) or (time.time() + limit if math.isfinite(limit) else None)
+
+
+def _is_undone(array: Array) -> bool:
+    """Whether it is a last rung, and scripts failed below it that nobody will run again: by it go jobs that depend on all of them."""
+    return array.rung is not None and array.rung.number == array.rung.of and array.taken is not None and array.taken.undone > 0
 
 
 class _Log(Screen):

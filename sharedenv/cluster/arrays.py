@@ -15,18 +15,16 @@ by Slurm, as `worker.<n>.<task>r2.<others>`. Older versions gave each task a sha
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.owner import Owner, lives, owner_of, this_process
+from sharedenv.pool.owner import Owner, owner_of, this_process
 from sharedenv.pool.private import make_folders, private
 from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.journal.owned import open_file, open_owned
@@ -37,6 +35,9 @@ from sharedenv.run.orders import GRACE
 from sharedenv.run.terms import Terms
 from sharedenv.start.regular import MOST, read_bounded, read_regular
 from sharedenv.values import frozen
+
+if TYPE_CHECKING:
+    from sharedenv.cluster.rungs import Rung, Taken
 
 _FORMAT = 2  #: of array.json: 1, which was not written down, has shares
 
@@ -114,6 +115,8 @@ class Array:
     cluster  to whose queue it was given, "" where that is not known
     ranges   first and last sequence of its cases, consecutive ones together
     keys     of their environments
+    rung     which one it is, where what it loses goes on in another array
+    taken    what it has taken over, as such another array
     """
 
     path: str
@@ -127,6 +130,13 @@ class Array:
     cluster: str = ""
     ranges: tuple[tuple[int, int], ...] = ()
     keys: tuple[str, ...] = ()
+    rung: Rung | None = None
+    taken: Taken | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it has yet to take over what the rungs below it lose."""
+        return self.rung is not None and self.rung.number > 1 and self.taken is None
 
     @property
     def static(self) -> bool:
@@ -203,46 +213,52 @@ def create_array(
     sets: Mapping[str, str] | None = None,
     cluster: str = "",
     known: Mapping[CaseWork, float] | None = None,
+    rung: Rung | None = None,
+    keys: Collection[str] = (),
 ) -> Array:
     """Makes the folder of a new array of a run, and so takes the run for a submission. It appears complete, by a rename.
 
     ``cases``: in the order in which they are to be worked on; ``cluster``: to whose queue it is to be given; ``known``: seconds that they
-    took before. Raises SharedenvError when another submission has the number: it was faster, and may have the same cases. Raises OSError.
+    took before; a ``rung`` without cases is to take some over that need these ``keys``. Raises SharedenvError when another submission has
+    the number: it was faster, and may have the same cases. Raises OSError.
     """
     path = os.path.join(run.path, ARRAYS, str(number))
     owner = this_process()
     staging = os.path.join(run.path, ARRAYS, f".new-{owner.host}-{owner.pid}")
     make_folders(staging)
-    keys = tuple(sorted({case.key for case in cases}))
-    own = {key: digest for key, digest in (sets or {}).items() if key in keys}
-    array = Array(path, (), tasks, how, owner=owner, sets=own, cluster=cluster, ranges=_ranges(cases), keys=keys)
+    needed = tuple(sorted({*keys, *(case.key for case in cases)}))
+    own = {key: digest for key, digest in (sets or {}).items() if key in needed}
+    ranges = _ranges(case.sequence for case in cases)
+    array = Array(path, (), tasks, how, owner=owner, sets=own, cluster=cluster, ranges=ranges, keys=needed, rung=rung)
     try:
-        write_list(staging, run, cases, known or {})
+        if cases:
+            write_list(staging, run, cases, known or {})
         _write(
             os.path.join(staging, "array.json"),
             {
                 "format": _FORMAT,
                 "tasks": tasks,
                 "how": how.record(),
-                "keys": keys,
+                "keys": needed,
                 "sets": own,
                 "sequences": array.ranges,
                 "owner": owner.record(),
                 "cluster": cluster,
+                **({} if rung is None else {"rung": rung.record()}),
             },
         )
         os.rename(staging, path)  # fails on a folder that is not empty
     except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
         if isinstance(error, OSError) and os.path.exists(path):
-            raise _busy(run.path, None) from None
+            raise busy(run.path, None) from None
         raise
     return array
 
 
-def _ranges(cases: Sequence[Case]) -> tuple[tuple[int, int], ...]:
+def _ranges(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
-    for sequence in sorted(case.sequence for case in cases):
+    for sequence in sorted(sequences):
         if found and found[-1][1] == sequence - 1:
             found[-1] = (found[-1][0], sequence)
         else:
@@ -250,33 +266,8 @@ def _ranges(cases: Sequence[Case]) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def refuse_submitting(run: str) -> None:
-    """Raises SharedenvError when a process is about to hand an array of the run at this path to Slurm."""
-    for array in list_arrays(run):
-        if is_being_submitted(array):
-            raise _busy(run, array.owner)
-
-
-def is_being_submitted(array: Array) -> bool:
-    """Whether a process is about to hand it to Slurm, or the sbatch of one that was killed."""
-    if array.job:
-        return False
-    # on another machine nobody can ask for the process: sbatch tries for minutes
-    if array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
-        return True
-    return any(_is_sbatch(number, array) for number in os.listdir("/proc") if number.isdigit()) if os.path.isdir("/proc") else False
-
-
-def _is_sbatch(number: str, array: Array) -> bool:
-    try:
-        with open(f"/proc/{number}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
-        return False
-    return os.path.basename(words[0]) == b"sbatch" and any(os.fsencode(script) in words for script in (array.script, array.build_script))
-
-
-def _busy(run: str, owner: Owner | None) -> SharedenvError:
+def busy(run: str, owner: Owner | None) -> SharedenvError:
+    """The error of who meets another submission of the run at this path."""
     run_id = os.path.basename(run)
     return SharedenvError(
         f"run {run_id} is being submitted: {f'process {owner.pid} on {owner.host}' if owner else 'another process'} has it",
@@ -313,9 +304,18 @@ def open_array(run: str, number: int, *, owned: bool = False) -> Array:
         owner = owner_of(plan["owner"]) if "owner" in plan else None
         how = How(**{**plan["how"], **{name: tuple(plan["how"].get(name, ())) for name in _WORDS}})
         found = Array(path, cases, plan["tasks"], how, jobs["job"], jobs["build"], owner, plan.get("sets", {}))
-        return replace(found, cluster=str(plan.get("cluster", "")), ranges=tuple((first, last) for first, last in spans), keys=keys)
+        found = replace(found, cluster=str(plan.get("cluster", "")), ranges=tuple((first, last) for first, last in spans), keys=keys)
+        return _on_rung(found, plan["rung"]) if "rung" in plan else found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SharedenvError(f"can't read array {number} of run {os.path.basename(run)}", cause=f"{path}: {error}") from None
+
+
+def _on_rung(array: Array, record: Mapping[str, Any]) -> Array:
+    from sharedenv.cluster.rungs import read_taken, rung_of  # noqa: PLC0415 - most arrays have none
+
+    rung = rung_of(record)
+    taken = read_taken(array.path) if rung.number > 1 else None
+    return replace(array, rung=rung, taken=taken, ranges=array.ranges if taken is None else _ranges(taken.sequences))
 
 
 def list_arrays(run: str) -> list[Array]:

@@ -6,6 +6,7 @@ task how many there are, a list with gaps has no step, a late task no start. So 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -89,6 +90,26 @@ def array_name(environ: Mapping[str, str]) -> str:
     """What all tasks of this array have in common: the scheduler's number of its job; "" in none."""
     scheduler = _scheduler(environ)
     return "" if scheduler is None else _job(environ, scheduler)
+
+
+def worker_tag(environ: Mapping[str, str]) -> str:
+    """What tells the task of an array in the name of a worker (`task_in_name`): by it a scheduler can be asked whether that is dead.
+
+    "" in no task, and in one of an array whose numbers are more than numbers.
+    """
+    scheduler = _scheduler(environ)
+    found = (_job(environ, scheduler), environ[scheduler.number], _restarts(environ)) if scheduler is not None else ()
+    return "j{}t{}r{}x".format(*found) if found and all(part.isascii() and part.isdigit() for part in found) else ""
+
+
+def task_in_name(writer: str) -> tuple[str, int, int] | None:
+    """Job, task and restarts of a worker whose name has such a tag; None of any other."""
+    found = re.fullmatch(r"worker\.j(\d+)t(\d+)r(\d+)x\w*", writer, re.ASCII)
+    return None if found is None else (found[1], int(found[2]), int(found[3]))
+
+
+def _restarts(environ: Mapping[str, str]) -> str:
+    return environ.get("SLURM_RESTART_COUNT") or environ.get("RESTARTED") or "0"
 
 
 def _scheduler(environ: Mapping[str, str]) -> _Scheduler | None:

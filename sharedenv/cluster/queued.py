@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sharedenv.cluster import slurm
-from sharedenv.cluster.arrays import Array, is_being_submitted, list_arrays
+from sharedenv.cluster.arrays import Array, busy, list_arrays
 from sharedenv.errors import SharedenvError
+from sharedenv.pool.owner import lives
 
 FORGOTTEN = 60 * 86400.0  #: seconds after which a submission that Slurm can't be asked about counts as over: no queue is that long
 
@@ -75,3 +78,29 @@ def with_job(array: Array, environ: Mapping[str, str], patience: float = slurm.P
 
 def _begins(array: Array) -> bool:
     return not array.job and time.time() - array.created < 300
+
+
+def refuse_submitting(run: str) -> None:
+    """Raises SharedenvError when a process is about to hand an array of the run at this path to Slurm."""
+    for array in list_arrays(run):
+        if is_being_submitted(array):
+            raise busy(run, array.owner)
+
+
+def is_being_submitted(array: Array) -> bool:
+    """Whether a process is about to hand it to Slurm, or the sbatch of one that was killed."""
+    if array.job:
+        return False
+    # on another machine nobody can ask for the process: sbatch tries for minutes
+    if array.owner is not None and lives(array.owner, 0.0 if time.time() - array.created < 600 else math.inf):
+        return True
+    return any(_is_sbatch(number, array) for number in os.listdir("/proc") if number.isdigit()) if os.path.isdir("/proc") else False
+
+
+def _is_sbatch(number: str, array: Array) -> bool:
+    try:
+        with open(f"/proc/{number}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    return os.path.basename(words[0]) == b"sbatch" and any(os.fsencode(script) in words for script in (array.script, array.build_script))

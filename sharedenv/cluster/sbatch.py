@@ -60,6 +60,7 @@ class Job:
     tasks        tasks of the array, numbered from 1; None for a job that is no array
     max_running  tasks that may run at once, None for no limit of ours
     after        the id of the job that must have succeeded first
+    depends      what else it waits for, as sbatch's --dependency takes it
     """
 
     name: str
@@ -70,6 +71,7 @@ class Job:
     tasks: int | None = None
     max_running: int | None = None
     after: str | None = None
+    depends: tuple[str, ...] = ()
 
 
 def defaults(job: Job) -> tuple[str, ...]:
@@ -105,9 +107,9 @@ def arguments(job: Job) -> tuple[str, ...]:
         chosen.append(f"--array=1-{job.tasks}{throttle}")
         if options.cpus_per_task is not None:
             chosen.append(f"--cpus-per-task={options.cpus_per_task}")
-    if job.after is not None:
+    if ours := ((f"afterok:{job.after}",) if job.after is not None else ()) + job.depends:
         # of two such options sbatch takes the last alone
-        awaited = [f"afterok:{job.after}", *(option.value for option in more if option.name == "dependency")]
+        awaited = [*ours, *(option.value for option in more if option.name == "dependency")]
         more = [option for option in more if option.name != "dependency"]
         chosen.append(f"--dependency={','.join(awaited)}")
     for name, value in (

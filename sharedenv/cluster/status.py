@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import Array, list_arrays, task_of
@@ -22,6 +23,9 @@ from sharedenv.run.listing import Listing
 from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
 from sharedenv.start.regular import open_regular
 from sharedenv.values import frozen
+
+if TYPE_CHECKING:
+    from sharedenv.cluster.rungs import Rung
 
 _SOON = 5.0  # seconds that squeue has for who only looks: the journal knows nearly all
 _NODE_FAIL = "NODE_FAIL"
@@ -43,6 +47,15 @@ class Starved:
 
 
 @frozen
+class OnRung:
+    """One of the arrays of which each goes on with what the one before has lost; ``sequences``: of the cases that are on it now."""
+
+    array: Array
+    rung: Rung
+    sequences: tuple[int, ...]
+
+
+@frozen
 class ClusterStanding:
     """Where a run stands.
 
@@ -59,6 +72,7 @@ class ClusterStanding:
     words      the last line of such a file of a task that came to no script, by its path
     sessions   of the run
     dead       writers that ended without a word, and that Slurm has seen end
+    rungs      of the last submission that had some, lowest first
     """
 
     states: Mapping[int, CaseState]
@@ -74,6 +88,11 @@ class ClusterStanding:
     starved: tuple[Starved, ...] = ()
     sessions: tuple[SessionState, ...] = ()
     dead: frozenset[str] = frozenset()
+    rungs: tuple[OnRung, ...] = ()
+
+    def rung_of(self, sequence: int) -> int | None:
+        """The number of the rung that a case is on; None where there are none."""
+        return next((one.rung.number for one in self.rungs if sequence in one.sequences), None)
 
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
@@ -113,18 +132,17 @@ def look(run: Run, environ: Mapping[str, str]) -> ClusterStanding:
 def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIENCE) -> ClusterStanding:
     """Where a run on Slurm stands now. A Slurm that doesn't answer within ``patience`` seconds is no error: see ``trouble``."""
     arrays = list_arrays(run.path)
-    trouble = ""
-    tasks: list[slurm.SlurmTask] | None
     try:
         arrays = [with_job(array, environ, patience) for array in arrays]
-        tasks = slurm.tasks({job: script for array in arrays for job, script in array.jobs.items()}, environ, patience)
     except SharedenvError as error:
         tasks, trouble = None, error.cause or error.message
+    else:
+        tasks, trouble = ask(arrays, environ, patience)
     results, sessions = run.read()
     cases = {case.sequence: case for case in run.cases()}
     strange = {} if tasks is None else elsewhere(arrays, tasks, environ)
     by_writer = run.results_by_writer()
-    workers = Tasks(arrays, sessions, by_writer, tasks, strange, _to_try_again(run, arrays))
+    workers = Tasks(arrays, sessions, by_writer, tasks, strange, retried(run, arrays))
     states = case_states(cases, workers)
     known = list(tasks or ())
     if any(state.lost for state in states.values()) or (tasks is not None and _forgotten(arrays, tasks)):
@@ -150,13 +168,39 @@ def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIE
         tuple(_starved(states, by_writer, arrays, known)),
         tuple(sessions),
         frozenset(writer for writer, task in workers.dead.items() if task not in failed),
+        _rungs(arrays),
     )
 
 
-def _to_try_again(run: Run, arrays: Sequence[Array]) -> frozenset[int]:
+def _rungs(arrays: Sequence[Array]) -> tuple[OnRung, ...]:
+    last = {sequence: array.number for array in arrays for sequence in array.sequences}
+    first = next((array.rung.first for array in reversed(arrays) if array.rung), 0)
+    return tuple(
+        OnRung(array, array.rung, tuple(sequence for sequence in array.sequences if last[sequence] == array.number))
+        for array in arrays if array.rung and array.rung.first == first
+    )  # fmt: skip
+
+
+def ask(
+    arrays: Sequence[Array], environ: Mapping[str, str], patience: float = slurm.PATIENCE
+) -> tuple[list[slurm.SlurmTask] | None, str]:
+    """What Slurm knows of the tasks of a run's arrays; None, and why, where squeue does not say."""
+    try:
+        tasks = slurm.tasks({job: script for array in arrays for job, script in array.jobs.items()}, environ, patience)
+    except SharedenvError as error:
+        return None, error.cause or error.message
+    if any(array.pending for array in arrays):  # what ended its tasks long ago decides what a rung takes over
+        known = {(task.job, task.index) for task in tasks}
+        asked = [array.job for array in arrays if array.rung and {(array.job, task) for task in range(1, array.tasks + 1)} - known]
+        tasks += [task for task in slurm.accounts(list(filter(None, asked)), environ) if (task.job, task.index) not in known]
+    return tasks, ""
+
+
+def retried(run: Run, arrays: Sequence[Array]) -> frozenset[int]:
+    """The cases that failed and that somebody is to try once more, by sequence."""
     found: set[int] = set()
     for array in arrays:
-        if not array.static and (positions := to_try_again(DiskFolder(array.path))):
+        if not array.static and not array.pending and (positions := to_try_again(DiskFolder(array.path))):
             listing = Listing(run, array.path, len(array.sequences))
             found |= {listing.case(position).sequence for position in positions}
             listing.close()

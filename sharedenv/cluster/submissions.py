@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any
 
 from sharedenv.cluster.qsub import job_name
@@ -83,6 +83,8 @@ class QueueStanding:
 
     waiting, running  how many of its tasks
     trouble           why the scheduler could not be asked, "" when it answered
+    tasks             the numbers of those
+    ended             of tasks whose workers died without a word: what the accounting says of it, and their numbers
     """
 
     submission: Submission
@@ -90,6 +92,8 @@ class QueueStanding:
     running: int = 0
     stuck: tuple[Stuck, ...] = ()
     trouble: str = ""
+    tasks: frozenset[int] = frozenset()
+    ended: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def live(self) -> bool:
@@ -191,7 +195,8 @@ def _standing(submission: Submission, tasks: Sequence[Task], scheduler: Schedule
         Stuck(submission.job, tuple(task.index or 1 for task in found), reason, scheduler.remedy(found[0]))
         for reason, found in stuck.items()
     )
-    return QueueStanding(submission, sum(task.waiting for task in tasks), sum(task.running for task in tasks), told)
+    numbers = frozenset(task.index or 1 for task in tasks)
+    return QueueStanding(submission, sum(task.waiting for task in tasks), sum(task.running for task in tasks), told, "", numbers)
 
 
 def _found(submission: Submission, scheduler: Scheduler, environ: Mapping[str, str], patience: float) -> Submission:

@@ -10,9 +10,10 @@ from dataclasses import field, replace
 
 from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import Array, How, create_array, discard_array, list_arrays, note_jobs
-from sharedenv.cluster.packing import Limits, Packing, count_tasks
+from sharedenv.cluster.packing import PACK, Limits, Packing, count_tasks
 from sharedenv.cluster.queued import with_job
-from sharedenv.cluster.sbatch import Job, SbatchOptions, arguments, script_text
+from sharedenv.cluster.rungs import Allowance, Rung
+from sharedenv.cluster.sbatch import Job, SbatchOptions, arguments, grace_of, script_text
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.private import private
 from sharedenv.run.case import Case, CaseWork
@@ -30,6 +31,8 @@ class ArrayOrder:
     missing      scripts in that list, one for each environment; () when all is built
     sets         key → digest of the set of versions that the tasks take; of what is yet to be built, the first task tells
     known        seconds that cases took before
+    ladder       the limits of the array and of those behind it, which go on with what it loses; () for an array by itself
+    depends      what the array waits for, as sbatch's --dependency takes it
     """
 
     options: SbatchOptions
@@ -41,11 +44,17 @@ class ArrayOrder:
     missing: tuple[str, ...] = ()
     sets: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[CaseWork, float] = field(default_factory=dict)
+    ladder: tuple[Allowance, ...] = ()
+    depends: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
         """Cases at a time within a task."""
         return self.how.jobs or max(1, (self.options.cpus_per_task or 1) // (self.how.cpus_per_case or 1))
+
+
+class RungRefused(slurm.Unclear):
+    """A job behind the first was refused, which may be at work by then: the run has to stay."""
 
 
 def plan_tasks(cases: int, order: ArrayOrder, environ: Mapping[str, str]) -> int:
@@ -76,7 +85,18 @@ def array_job(run_id: str, array: Array, order: ArrayOrder, after: str | None) -
     """The job of an array. Pure."""
     run = os.path.dirname(os.path.dirname(array.path))
     command = own_python("sharedenv.cli.worker", run, str(array.number))
-    return Job(f"sharedenv-{run_id}", array.path, order.start, command, order.options, array.tasks, order.max_running, after)
+    options = order.options
+    if array.rung is not None:
+        options = replace(options, memory=array.rung.limits.memory, time=array.rung.limits.time)
+    return Job(f"sharedenv-{run_id}", array.path, order.start, command, options, array.tasks, order.max_running, after, order.depends)
+
+
+def rung_at(number: int, first: int, order: ArrayOrder) -> Rung | None:
+    """The rung of this number, from 1, of the arrays that begin with that of the number ``first``; None where there is one array."""
+    if not order.ladder:
+        return None
+    limits = order.ladder[number - 1]
+    return Rung(number, len(order.ladder), first, grace_of(replace(order.options, time=limits.time)), limits)
 
 
 def build_job(run_id: str, array: Array, order: ArrayOrder) -> Job:
@@ -95,17 +115,18 @@ def submit_array(
     environ: Mapping[str, str],
     tell: Callable[[str], None] | None = None,
     frozen: Callable[[], None] = lambda: None,
-) -> Array:
+) -> list[Array]:
     """Freezes the cases as the array of this number, writes the job script and submits. ``added``: those new to the run.
 
     ``cases``: in the order in which they are to be worked on; ``tell``: as cluster.submit has it; ``frozen`` is called once others can
-    see the array, before Slurm gets it.
+    see the array, before Slurm gets it. Behind it come the arrays of its higher rungs, where it has some.
 
     Raises SharedenvError; then nothing is left in the queue. But cluster.Unclear: then all stays as the job needs it.
     """
     run_id = run.id
     try:
-        array = create_array(run, number, cases, tasks, _with_core(order, environ), order.sets, slurm.name(environ), order.known)
+        how, cluster, rung = _with_core(order, environ), slurm.name(environ), rung_at(1, number, order)
+        array = create_array(run, number, cases, tasks, how, order.sets, cluster, order.known, rung)
         build = job = ""
         try:
             frozen()
@@ -116,8 +137,10 @@ def submit_array(
                     file.write(b"".join(os.fsencode(script) + b"\0" for script in order.missing))
                 build = _submit(build_job(run_id, array, order), array.build_script, environ, tell)
             job = _submit(array_job(run_id, array, order, build or None), array.script, environ, tell)
-            return note_jobs(array, job, build)
+            return _submit_rungs(run, note_jobs(array, job, build), order, environ, tell)
         except slurm.Unclear as error:
+            if isinstance(error, RungRefused):
+                raise
             note_jobs(array, job, build)
             again = f"sharedenv submit --resume --run-id {run_id}"
             error.cause = f"{error.cause}\nrun {run_id} is kept; if the job is not in the queue: {again}"
@@ -135,6 +158,31 @@ def submit_array(
             hint=shlex.join(["df", "-h", "-i", run.path]),
             exit_code=EXIT_FAILED,
         ) from None
+
+
+def _submit_rungs(
+    run: Run, first: Array, order: ArrayOrder, environ: Mapping[str, str], tell: Callable[[str], None] | None
+) -> list[Array]:
+    """Submits what goes on with an array's losses, each behind the one before. All, with the first. Raises SharedenvError, OSError."""
+    arrays = [first]
+    for place in range(2, len(order.ladder) + 1):
+        # no more tasks than centres call few, unless the user has named a number
+        tasks = first.tasks if order.packing.tasks is not None else min(first.tasks, PACK)
+        rung = rung_at(place, first.number, order)
+        array = create_array(run, first.number + place - 1, (), tasks, first.how, first.sets, first.cluster, rung=rung, keys=first.keys)
+        behind = replace(order, depends=(f"afterany:{arrays[-1].job}",))
+        try:
+            arrays.append(note_jobs(array, _submit(array_job(run.id, array, behind, None), array.script, environ, tell), ""))
+        except slurm.Unclear:
+            raise
+        except SharedenvError as error:
+            discard_array(array)
+            # the last first: none is to begin because the one before it is gone
+            slurm.cancel([one.job for one in reversed(arrays)], environ)
+            cause = f"{error.cause or error.message}\nrun {run.id} is cancelled; its first scripts may have begun"
+            what = f"sbatch did not take the job of {rung.name if rung else place}"
+            raise RungRefused(what, cause=cause, hint=f"sharedenv status {run.id}", exit_code=EXIT_FAILED) from None
+    return arrays
 
 
 def _with_core(order: ArrayOrder, environ: Mapping[str, str]) -> How:

@@ -69,6 +69,8 @@ class Tasks:
                 self._share_out(array)
             else:
                 self._claim(array)
+        if any(array.pending for array in arrays):
+            self._wait_for_rungs(arrays, results)
 
     def holder(self, sequence: int) -> Worker | None:
         """Who has begun a case; else a task of the last array that it is in."""
@@ -135,6 +137,16 @@ class Tasks:
                 self._holders[sequence] = worker
                 if worker.writer not in self._fates:
                     self._fates[worker.writer] = self._fate_of(array, session)
+
+    def _wait_for_rungs(self, arrays: Sequence[Array], results: Mapping[str, Mapping[int, Result]]) -> None:
+        """What an array that has yet to begin will go on with is in its hands."""
+        from sharedenv.cluster.rising import Evidence, rising  # noqa: PLC0415 - most runs have one rung
+
+        for sequence, (above, why) in rising(Evidence(arrays, self._sessions, results, self._queue), self._again).items():
+            if self._fates.get(name := f"{WORKER}{above.number}.", Fate(alive=False)).alive:
+                holder = Worker(f"{name}{why}")
+                self._fates[holder.writer] = Fate(alive=True, reason=above.rung.promise(why) if above.rung else "")
+                self._holders[sequence], self._arrays[sequence] = holder, above.number
 
     def _leave(self, array: Array, fates: Mapping[int, Fate], sequences: Sequence[int]) -> None:
         """Nobody will begin the rest: told is why most of the tasks did not, and each of those stands for some of the cases."""
@@ -247,7 +259,8 @@ def ended_in(results: Mapping[str, Mapping[int, Result]], submitted: Mapping[int
 def some_yet_to_begin(array: Array, sessions: Sequence[SessionState]) -> bool:
     """Whether there are tasks of an array that never began, by the run's own files: they may be in the queue."""
     begun = _reports(sessions)
-    return any((array.number, task) not in begun for task in range(1, array.tasks + 1))
+    nothing = array.taken is not None and not array.taken.sequences
+    return not nothing and any((array.number, task) not in begun for task in range(1, array.tasks + 1))
 
 
 def some_not_begun(array: Array, results: Mapping[int, Result]) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sharedenv.cluster.status import ClusterStanding, Starved
+from sharedenv.cluster.rungs import MEMORY, REST, TIME, Taken
+from sharedenv.cluster.status import ClusterStanding, OnRung, Starved
 from sharedenv.cluster.workers import task_in
 from sharedenv.report.names import case_names, noun_of
 from sharedenv.report.progress import rate_text
@@ -41,6 +42,7 @@ def standing_lines(run: Run, standing: ClusterStanding, name: Callable[[str], st
     lines = [f"run {run.id}{jobs}", standing_line(standing, style)]
     if standing.trouble:
         lines.append(f"{style('warning', 'warning:')} squeue did not answer, so this is what the run's own files say: {standing.trouble}")
+    lines += _rung_lines(standing)
     failed = [
         (standing.cases[sequence], standing.results[sequence])
         for sequence in standing.sequences(FAILED)
@@ -59,6 +61,39 @@ def standing_lines(run: Run, standing: ClusterStanding, name: Callable[[str], st
     return lines
 
 
+def _rung_lines(standing: ClusterStanding) -> Iterator[str]:
+    """`  rung 2 (8G, 4:00:00), job 12: 5 scripts: up to 4 for memory, 1 for time`."""
+    for one in standing.rungs:
+        told = f"  {one.rung.name}, job {one.array.job or '?'}: "
+        if one.array.pending:
+            yield told + "nothing yet"
+            continue
+        noun = noun_of([standing.cases[sequence] for sequence in one.sequences])
+        why = [f"{said}{len(taken):,} {text}" for said, text, taken in _taken(one) if taken]
+        yield told + count(len(one.sequences), noun) + (f"; taken over: {', '.join(why)}" if why else "")
+
+
+def _taken(one: OnRung) -> tuple[tuple[str, str, Sequence[int]], ...]:
+    """Of what a rung took over: how sure it is, why, and which. Of several that were killed for memory at once, one may be at fault."""
+    taken = one.array.taken or Taken()
+    unsure = "up to " if len(taken.memory) > 1 else ""
+    return (unsure, "for memory", taken.memory), ("", "for time", taken.time), ("", "that its tasks had to leave", taken.rest)
+
+
+def _rung_value(standing: ClusterStanding, one: OnRung) -> Mapping[str, Any]:
+    taken = one.array.taken or Taken()
+    reasons = ((MEMORY, taken.memory), (TIME, taken.time), (REST, taken.rest))
+    return {
+        "rung": one.rung.number,
+        "memory": one.rung.limits.memory,
+        "time": one.rung.limits.time,
+        "job": one.array.job or None,
+        "begun": not one.array.pending,
+        "scripts": len(one.sequences),
+        "taken": {why: [standing.cases[sequence].script for sequence in some] for why, some in reasons},
+    }
+
+
 def standing_value(standing: ClusterStanding) -> dict[str, Any]:
     """As a JSON value: counts, and each case that has not succeeded with where it stands."""
     return {
@@ -68,6 +103,7 @@ def standing_value(standing: ClusterStanding) -> dict[str, Any]:
         "rate": round(standing.rate, 3),
         "remaining": None if standing.remaining is None else round(standing.remaining, 1),
         "trouble": standing.trouble or None,
+        "rungs": [_rung_value(standing, one) for one in standing.rungs],
         "out_of_memory": [_starved_value(standing, task) for task in standing.starved],
         "cases": [_case_value(standing, sequence) for sequence, state in standing.states.items() if state.word != DONE],
     }
@@ -89,6 +125,7 @@ def _case_value(standing: ClusterStanding, sequence: int) -> Mapping[str, Any]:
         **({"line": case.row.line, "row": case.row.by_name} if case.row else {}),
         "state": state.word,
         "lost": state.lost,
+        **({"rung": standing.rung_of(sequence)} if standing.rungs else {}),
         "reason": state.reason or None,
         "task": None if task is None else task[1],
         "log": standing.logs.get(sequence),

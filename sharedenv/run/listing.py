@@ -23,6 +23,7 @@ from sharedenv.run.journal.records import decode_plan, encode_plan
 from sharedenv.run.journal.run import Run, readable, root_of, write_to_disk
 
 _PLAN, _INDEX, _SECONDS = "plan.jsonl", "plan.index", "plan.seconds"
+LIST_FILES = (_PLAN, _INDEX)  #: those that each list has; with the last it is one
 ARRAYS = "slurm"  #: a folder of the run, with that of each array below
 _WIDTH = 8  # bytes
 _AHEAD = 64  # cases read with one that is asked for: most often the next ones are, too

@@ -11,6 +11,8 @@ from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.suspicion import Suspicion
 from sharedenv.run.listing import Listing
 
+TOO_LONG = "what comes next takes longer than this job has left: starting nothing more"  #: why a worker near its time limit ends
+
 
 class ClaimedCases:
     """What `claims` give, as cases of a ``listing``. Every environment is ready: a worker claims nothing before."""
@@ -100,7 +102,7 @@ class ClaimedCases:
     def _fits(self, position: int) -> bool:
         fits = self._until is None or time.time() + self._listing.seconds(position) < self._until
         if not fits:
-            self._close("what comes next takes longer than this job has left: starting nothing more")
+            self._close(TOO_LONG)
         return fits
 
     def stop(self) -> None:
