@@ -23,7 +23,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "status": (
         ("sharedenv status", "the last run"),
-        ("sharedenv status --all", ""),
+        ("sharedenv status --follow", "until it has ended"),
         ("sharedenv status --list failed > failed.txt", "for --from-file"),
     ),
     "report": (

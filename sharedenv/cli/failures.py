@@ -10,7 +10,7 @@ from sharedenv.cluster.status import look
 from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.summary import Group, group
-from sharedenv.report.words import printable
+from sharedenv.report.words import count, printable
 from sharedenv.run.journal.run import Run
 from sharedenv.run.workers import FAILED
 
@@ -32,7 +32,7 @@ def failure_group(run: Run, number: int) -> Group:
     if number > len(groups):
         raise SharedenvError(
             f"run {run.id} has no group {number} of failures",
-            cause=f"its failures said {len(groups):,} different things" if groups else "nothing failed in it",
+            cause=f"its failures said {count(len(groups), 'different thing')}" if groups else "nothing failed in it",
             hint=f"sharedenv status --failures {run.id}" if groups else f"sharedenv status {run.id}",
         )
     return groups[number - 1]

@@ -17,10 +17,10 @@ from sharedenv.app.listed import Listed, list_to_join, worker_name
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
 from sharedenv.cli.jobs import default_jobs
+from sharedenv.cli.look import tell_run
 from sharedenv.cli.options import option, runs
 from sharedenv.cli.runs import pool_of_runs
 from sharedenv.cli.scripts import in_pool_of
-from sharedenv.cli.status import tell_run
 from sharedenv.cluster.crew import worker_tag
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import Layout

@@ -20,6 +20,7 @@ from sharedenv.report.workers import downed_lines, worker_lines
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.standing import SUBMITTED, Standing
+from sharedenv.run.journal.watched import watched
 from sharedenv.run.orders import Counts
 from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
@@ -50,8 +51,8 @@ def stand_submitted(run: Run, standing: Standing, sessions: Sequence[SessionStat
 
 def tell_slurm(run: Run, console: Console, here: str) -> None:
     """What `status` says of a run on Slurm, on stdout."""
-    for line in _lines(run, look(run, os.environ), console, here, console.result_style):
-        console.result(line)
+    for line in slurm_lines(run, look(run, os.environ), console, here, console.result_style):
+        console.answer(line)
 
 
 def slurm_endings(run: Run, rung: int | None = None) -> dict[int, tuple[str, ...]]:
@@ -62,9 +63,10 @@ def slurm_endings(run: Run, rung: int | None = None) -> dict[int, tuple[str, ...
     return {sequence: (word, "lost") if lost else (word,) for sequence, (word, lost) in listed.items()}
 
 
-def _lines(
+def slurm_lines(
     run: Run, stands: ClusterStanding, console: Console, here: str, style: Callable[[str, str], str]
 ) -> list[str]:
+    """What there is to say of a run on Slurm."""
     lines = standing_lines(run, stands, lambda path: short_path(path, here), style)
     lines += worker_lines(stands.sessions, stands.cases, time.time(), lambda path: short_path(path, here))
     warning = style("warning", "warning:")
@@ -82,7 +84,7 @@ def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
     """Follows arrays of a run to their end, then tells how it ended. Ctrl-C leaves the jobs and says how to come back."""
     progress = Progress(console)
     try:
-        stands = _follow(run, arrays, progress, console)
+        stands = _follow(watched(run), arrays, progress, console)
     except KeyboardInterrupt:
         progress.hide()
         jobs = ", ".join(array.job for array in arrays)
@@ -90,7 +92,7 @@ def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
         console.say(f"job {jobs} goes on; where it stands: {look}; to end it: {end}")
         return EXIT_INTERRUPTED
     progress.hide()
-    for line in _lines(run, stands, console, here, console.style):
+    for line in slurm_lines(run, stands, console, here, console.style):
         console.say(line)
     return 0 if stands.count(DONE) == len(stands.states) else EXIT_FAILED
 

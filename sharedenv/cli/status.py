@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
 from sharedenv.app.join import write_joblog
 from sharedenv.cli.failures import failure_group, tell_failures
+from sharedenv.cli.look import sets_in, shares_of, stand_run, tell_run
 from sharedenv.cli.options import contrary, json_option, option, runs
-from sharedenv.cli.queued import look_at_queue, queue_lines, queue_values, stand_queued
-from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
+from sharedenv.cli.queued import look_at_queue, queue_values
+from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.slurm import has_rungs, is_on_slurm, slurm_endings, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster.status import look
-from sharedenv.cluster.submissions import list_submissions
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
-from sharedenv.report.sets import mixed_share_lines, set_values
+from sharedenv.report.sets import set_values
 from sharedenv.report.slurm import standing_value
-from sharedenv.report.standing import case_values, failure_values, head_lines, listed, pace_lines, running_lines, share_lines, value
-from sharedenv.report.summary import interrupted, summarize, summary_lines
+from sharedenv.report.standing import case_values, failure_values, listed, value
+from sharedenv.report.summary import interrupted
 from sharedenv.report.table import table
-from sharedenv.report.words import printable, short_path
-from sharedenv.report.workers import downed_lines, downed_values, worker_lines, worker_values
+from sharedenv.report.words import short_path
+from sharedenv.report.workers import downed_values, worker_values
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.owned import doubt_error, find_doubt
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
-from sharedenv.run.journal.shares import share_of, shares_beside
+from sharedenv.run.journal.shares import share_of
 from sharedenv.run.journal.standing import Standing, stand
-from sharedenv.run.listing import is_joinable, lists_of, waits_for_workers
-from sharedenv.run.outlived import leftover, named, without_result
-from sharedenv.run.sets import mixed, sets_of_shares, sets_used
+from sharedenv.run.listing import is_joinable, lists_of
+from sharedenv.run.outlived import leftover, without_result
+from sharedenv.run.sets import mixed, sets_used
 from sharedenv.run.workers import INTERRUPTED, LOST
 from sharedenv.start.environ import current_folder
 
@@ -53,9 +52,13 @@ ENDINGS = ("failed", "interrupted", "lost", "not-run", "succeeded")
 @contrary("failures", "joblog", why="each is another answer")
 @contrary("failures", "as_json", why="--json has them all")
 @contrary("ended", "as_json", why="each is another answer")
+@contrary("follow", "everything", why="--follow is of one run")
+@contrary("follow", "ended", "joblog", "failures", why="each is another answer")
+@contrary("follow", "as_json", why="--json is one document, of one instant")
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=runs)
 @option("--all", "everything", is_flag=True, help="List the runs of the pool.")
+@option("--follow", is_flag=True, help="Go on telling until the run has ended; exit as it does. Ctrl-C leaves it running.")
 @option("--list", "ended", type=click.Choice(ENDINGS), help="The scripts of the run that ended so, one a line.")
 @option("--failures", is_flag=True, help="Each group of failures whole, with the last lines of one of its scripts.")
 @option("--group", type=click.IntRange(min=1), metavar="N", needs=("ended",), help="With --list failed, one group of --failures alone.")
@@ -70,6 +73,7 @@ def status(
     /,
     run_id: str | None,
     everything: bool,
+    follow: bool,
     ended: str | None,
     failures: bool,
     group: int | None,
@@ -83,12 +87,7 @@ def status(
     RUN is the name of a run; without it, the last one.
     """
     layout = pool_of_runs(console.pool)
-    if null and not ended:
-        raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
-    if rung and not ended:
-        raise SharedenvError("--rung says which names of --list are meant", hint=f"sharedenv status --list failed --rung {rung}")
-    if group and ended != "failed":
-        raise SharedenvError("--group names a group of what failed", hint=f"sharedenv status --list failed --group {group}")
+    _check_names(ended, group, rung, null=null)
     if everything:
         return _list(layout, console, as_json)
     run = meant_run(layout, run_id, console)
@@ -102,20 +101,32 @@ def status(
         return 0
     if error:
         console.warn(f"{error.message} ({error.cause}): {error.hint}")
+    if follow:
+        from sharedenv.cli.follow import follow_run  # noqa: PLC0415 - one look does without
+
+        return follow_run(layout, run, console)
     here = current_folder(os.environ)
     if ended:
         console.names(_names(failure_group(run, group).cases if group else _ended(run, ended, rung), here), null=null)
-        return 0
-    if failures:
+    elif failures:
         tell_failures(run, lambda path: short_path(path, here), console)
-        return 0
-    if is_on_slurm(run):
+    elif is_on_slurm(run):
         tell_slurm(run, console, here)
     else:
         tell_run(layout, run, console)
-    if run_id is None and (text := hidden_run(layout, run, console)):
-        console.result(text)
+    if run_id is None and not (ended or failures) and (text := hidden_run(layout, run, console)):
+        console.answer(text)
     return 0
+
+
+def _check_names(ended: str | None, group: int | None, rung: int | None, *, null: bool) -> None:
+    """What says which names --list gives, and how, needs a --list that has them. Raises SharedenvError."""
+    if null and not ended:
+        raise SharedenvError("-0 says how the names of --list end", hint="sharedenv status --list failed -0")
+    if rung and not ended:
+        raise SharedenvError("--rung says which names of --list are meant", hint=f"sharedenv status --list failed --rung {rung}")
+    if group and ended != "failed":
+        raise SharedenvError("--group names a group of what failed", hint=f"sharedenv status --list failed --group {group}")
 
 
 def _write_joblog(layout: Layout, run: Run, path: str) -> None:
@@ -149,9 +160,9 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         document["slurm"] = standing_value(stands)
         document["interrupted"] = case_values(stands.cases[sequence] for sequence in stands.sequences(INTERRUPTED))
     if share_of(run):
-        shares = _shares(layout, run, standing)
+        shares = shares_of(layout, run)
         document["shares"] = [{"share": number, **value(*one)} for number, one in shares.items()]
-        document["mixed"] |= bool(_sets_of(shares))
+        document["mixed"] |= bool(sets_in(shares))
     return document
 
 
@@ -194,75 +205,13 @@ def _ending(result: Result | None) -> str:
     return "succeeded" if result.succeeded else "failed"
 
 
-def tell_run(layout: Layout, run: Run, console: Console, tell: Callable[[str], None] | None = None) -> bool:
-    """Tells where a run without Slurm stands, on stdout or by ``tell``; whether it failed or left anything."""
-    tell = tell or console.result
-    here, now = current_folder(os.environ), time.time()
-    cases = run.cases()
-    results, sessions = run.read()
-    queue = look_at_queue(run)
-    standing = stand_queued(stand(len(cases), results, sessions, now), queue)
-    style = console.result_style
-    lines = head_lines(run, standing, now, style)
-    lines += running_lines(cases, standing, now, lambda path: short_path(path, here))
-    lines += worker_lines(sessions, {case.sequence: case for case in cases}, now, lambda path: short_path(path, here))
-    lines += downed_lines(sessions, cases, results, lambda path: short_path(path, here), style("warning", "warning:"))
-    lines += queue_lines(queue)
-    lines += pace_lines(standing, results, now) if standing.alive else []
-    if found := leftover(sessions, without_result(cases, results)):
-        end = console.in_pool(f"sharedenv cancel {run.id}")
-        lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
-    running = {*standing.running, *(case.sequence for _, case in found)}
-    summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
-    lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)
-    lines += told_of_sets(run, cases, results, console, style)
-    for line in lines:
-        tell(line)
-    if not standing.alive and (standing.left or standing.failed) and not any(each.live for each in queue):
-        tell(f"to go on: {_again(run, standing, console)}")
-    if share := share_of(run):
-        shares = _shares(layout, run, standing)
-        lines = share_lines(share, shares, lambda run, standing: _again(run, standing, console))
-        lines += mixed_share_lines(_sets_of(shares), lambda number: console.in_pool(f"sharedenv show --run {shares[number][0].id}"), style)
-        for line in lines:
-            tell(line)
-    return bool(standing.left or standing.failed)
-
-
-def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run, Standing]]:
-    """How the shares of the whole stand that ``run`` is one of, by number; what can't be read is left to `status --all`."""
-    found: dict[int, tuple[Run, Standing]] = {}
-    now = time.time()
-    for number, other in shares_beside(run, list_runs(layout.runs)).items():
-        with contextlib.suppress(SharedenvError):
-            found[number] = (other, standing if other is run else _stand(other, now))
-    return found
-
-
-def _sets_of(shares: Mapping[int, tuple[Run, Standing]]) -> list[dict[str, list[int]]]:
-    return list(sets_of_shares({number: run.path for number, (run, _) in shares.items()}).values())
-
-
-def _again(run: Run, standing: Standing, console: Console) -> str:
-    if list_submissions(run.path):
-        return console.in_pool(f"sharedenv submit --resume --run-id {run.id}")
-    if standing.left and waits_for_workers(run):
-        return console.in_pool(f"sharedenv join {run.id}")
-    return console.in_pool(f"sharedenv run {'--resume' if standing.left else '--retry-failed'} --run-id {run.id}")
-
-
-def _stand(run: Run, now: float) -> Standing:
-    results, sessions = run.read()
-    return stand_submitted(run, stand(run.count, results, sessions, now), sessions)
-
-
 def _list(layout: Layout, console: Console, as_json: bool) -> int:
     now = time.time()
     found: list[tuple[Run, Standing]] = []
     unread: dict[str, SharedenvError] = {}
     for run in list_runs(layout.runs, unread):
         try:
-            found.append((run, _stand(run, now)))
+            found.append((run, stand_run(run, now)))
         except SharedenvError as error:
             unread[run.id] = error
     errors = [error for _, error in sorted(unread.items())]

@@ -15,11 +15,11 @@ from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.cases import choose_sets, known_halfway, refuse_words
 from sharedenv.cli.given import Inherited
+from sharedenv.cli.look import tell_run
 from sharedenv.cli.plan import freeze
 from sharedenv.cli.queued import queue_of, seen_to_end, trouble_lines
 from sharedenv.cli.rungs import refuse_rungs
 from sharedenv.cli.scripts import in_pool_of, tell_bad, warned
-from sharedenv.cli.status import tell_run
 from sharedenv.cluster.packing import Limits, Packing, count_tasks
 from sharedenv.cluster.qsub import without_hold
 from sharedenv.cluster.sbatch import SbatchOptions, without

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
@@ -20,7 +21,9 @@ from sharedenv.run.claims.list_end import to_try_again
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.listing import Listing
-from sharedenv.run.workers import DONE, INTERRUPTED, LEFT, RUNNING, CaseState, case_states, living
+from sharedenv.run.orders import Counts
+from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING, CaseState, case_states, living
+from sharedenv.run.workers import begun as begun_in
 from sharedenv.start.regular import open_regular
 from sharedenv.values import frozen
 
@@ -65,7 +68,7 @@ class ClusterStanding:
     jobs       ids of its arrays, oldest first
     live       ids of the jobs that Slurm still has to run or runs
     rate       cases that ended per second while tasks were at work, 0.0 when none has
-    remaining  seconds until the end at that rate, None when nothing runs
+    counts     how many cases stand how, with those at work
     trouble    why squeue could not be asked, "" when it answered
     logs       paths of what their tasks printed, by sequence, for cases interrupted and left
     starved    tasks that ran out of memory though scripts of them succeeded
@@ -81,7 +84,7 @@ class ClusterStanding:
     jobs: tuple[str, ...]
     live: tuple[str, ...]
     rate: float
-    remaining: float | None
+    counts: Counts
     trouble: str = ""
     logs: Mapping[int, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +96,11 @@ class ClusterStanding:
     def rung_of(self, sequence: int) -> int | None:
         """The number of the rung that a case is on; None where there are none."""
         return next((one.rung.number for one in self.rungs if sequence in one.sequences), None)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the end at that rate; None where nothing is at work, or nothing waits: the end is then that of those at work."""
+        return self.counts.left_at(self.rate) if self.rate and self.counts.running and self.counts.waiting else None
 
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
@@ -152,8 +160,6 @@ def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIE
     failed = {(one.job, one.index) for one in known if one.state == _NODE_FAIL}
     rate = _rate(results, sessions)
     logs = _logs(states, arrays)
-    held = sum(state.held for state in states.values())
-    at_work = any(state.word == RUNNING for state in states.values())
     return ClusterStanding(
         states,
         results,
@@ -161,7 +167,7 @@ def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIE
         tuple(array.job for array in arrays if array.job),
         tuple(dict.fromkeys(task.job for task in tasks or () if task.live)),
         rate,
-        held / rate if at_work and rate else None,
+        _counts(states, cases, sessions, arrays[-1].how.timeout if arrays else None),
         trouble,
         logs,
         {path: last_line(path) for sequence, path in logs.items() if (worker := states[sequence].worker) and not worker.attempt},
@@ -259,6 +265,20 @@ def last_line(path: str) -> str:
             lines = file.read().decode(errors="replace").split("\n")
             return next((line.strip() for line in reversed(lines) if line.strip()), "")
     return ""
+
+
+def _counts(
+    states: Mapping[int, CaseState], cases: Mapping[int, Case], sessions: Sequence[SessionState], limit: float | None
+) -> Counts:
+    words = Counter(state.word for state in states.values())
+    running = {sequence for sequence, state in states.items() if state.word == RUNNING}
+    since = sorted((begun, sequence) for sequence, begun in begun_in(sessions).items() if sequence in running)
+    now = time.time()
+    ages = tuple(max(0.0, now - begun) for begun, _ in since)
+    oldest = cases[since[0][1]].script if since else ""
+    return Counts(
+        len(states), words[DONE], words[FAILED], words[RUNNING], 0, waiting=words[WAITING], ages=ages, oldest=oldest, limit=limit
+    )  # fmt: skip
 
 
 def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> float:

@@ -114,6 +114,10 @@ class Console:
         """A line of what was asked for, on stdout."""
         _write(text)
 
+    def answer(self, text: str) -> None:
+        """The same, for people: on a terminal it is broken between words."""
+        self.result(wrapped(text, columns(1)) if sys.stdout.isatty() else text)
+
     def names(self, names: Iterable[str], *, null: bool) -> None:
         """Names of files on stdout, each ended by a newline or by NUL, for other programs."""
         for name in names:
@@ -135,10 +139,10 @@ def _harmless(text: str, control: re.Pattern[str] = _CONTROL) -> str:
     return control.sub(lambda found: printable(found[0]), text)
 
 
-def columns() -> int:
+def columns(descriptor: int = 2) -> int:
     """How wide the terminal is on which people read."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        return os.get_terminal_size(descriptor).columns or 80
     except OSError:
         return 80
 
@@ -158,21 +162,22 @@ def _tell(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
         # past Python's buffer: what that could not write would fail once more at our exit
-        write_all(sys.stderr.fileno(), _encoded(text + "\n"))
+        write_all(sys.stderr.fileno(), encoded(text + "\n"))
 
 
 def _write(text: str, end: str = "\n") -> None:
     try:
         sys.stdout.flush()
         # past Python's buffer: what that could not write would fail once more at our exit
-        write_all(1, _encoded(text + end))
+        write_all(1, encoded(text + end))
     except BrokenPipeError:
         raise  # `| head`: the reader has enough
     except OSError as error:
         raise SharedenvError("can't write to standard output", cause=error.strerror, exit_code=EXIT_FAILED) from None
 
 
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """A text as the terminal's locale has it."""
     # names of files go out as the bytes that they are, whatever the locale; that has no character for some of our own
     try:
         return os.fsencode(text)

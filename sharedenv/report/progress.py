@@ -52,7 +52,7 @@ def parts(counts: Counts, pace: Rate, name: Callable[[str], str] = str) -> list[
     if counts.running and not counts.waiting:  # the end is theirs, and no pace tells of it
         return said if counts.building else _with_oldest(said, counts, name)
     if pace.rate and counts.waiting and not counts.building:  # how long a build takes the pace of scripts doesn't tell
-        said.append(f"{estimate(_left(counts, pace.rate))} left")
+        said.append(f"{estimate(counts.left_at(pace.rate))} left")
     if pace.rate:
         said.append(rate_text(pace.rate))
     return said
@@ -65,13 +65,6 @@ def _with_oldest(said: list[str], counts: Counts, name: Callable[[str], str]) ->
     which = f"{name(counts.oldest)} for {duration(counts.ages[0])}".lstrip()
     said[-1] += f", longest {which}" if counts.running > 1 else f": {which}" if counts.oldest else f" {which}"
     return [*said, f"limit {duration(counts.limit)}"] if counts.limit else said
-
-
-def _left(counts: Counts, rate: float) -> float:
-    """Seconds until the last one ends: all that wait start at this rate, and of those at work each takes as long as the others did."""
-    usual = counts.running / rate
-    rest = sum(max(usual - age, 0.0) for age in counts.ages)
-    return counts.waiting / rate + (rest / len(counts.ages) if counts.ages else 0.0)
 
 
 def plain_line(counts: Counts, pace: Rate, name: Callable[[str], str] = str) -> str:

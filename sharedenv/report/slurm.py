@@ -11,7 +11,7 @@ from sharedenv.cluster.workers import task_in
 from sharedenv.report.names import case_names, noun_of
 from sharedenv.report.progress import rate_text
 from sharedenv.report.summary import group
-from sharedenv.report.words import count, duration, printable
+from sharedenv.report.words import count, estimate, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import is_worker
@@ -32,7 +32,7 @@ def standing_line(standing: ClusterStanding, style: Callable[[str, str], str]) -
     ]
     line = f"{count(len(standing.states), noun_of(list(standing.cases.values())))}: {', '.join(said) or 'nothing to do'}"
     if standing.remaining is not None:
-        line += f"; {rate_text(standing.rate)}, {duration(standing.remaining)} left"
+        line += f"; {rate_text(standing.rate)}, {estimate(standing.remaining)} left"
     return line
 
 

@@ -13,6 +13,7 @@ from sharedenv.report.words import ago, count, duration, estimate, printable
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.standing import MEANING, Standing
+from sharedenv.run.orders import Counts
 from sharedenv.run.workers import DONE, RUNNING
 
 NAMED = 8  #: running scripts named
@@ -33,26 +34,42 @@ def head_lines(run: Run, standing: Standing, now: float, style: Callable[[str, s
     return [f"run {run.id}: {style(colour, standing.state)}, {told}", style("dim", f"  {command_text(run.asked.command)}")]
 
 
-def running_lines(cases: Iterable[Case], standing: Standing, now: float, name: Callable[[str], str]) -> list[str]:
-    """The scripts at work and for how long each has been, the longest first."""
+def counts_of(standing: Standing, cases: Iterable[Case], now: float, limit: float | None = None) -> Counts:
+    """The same run as one that is at work counts itself. ``limit``: seconds for each attempt."""
+    since = sorted(standing.running.items(), key=lambda pair: pair[1])
+    ages = tuple(max(0.0, now - begun) for _, begun in since)
+    oldest = next((case.script for case in cases if since and case.sequence == since[0][0]), "")
+    waiting = standing.left - len(ages) if standing.alive else 0
+    return Counts(
+        standing.total, standing.succeeded, standing.failed, len(ages), 0, waiting=waiting, ages=ages, oldest=oldest, limit=limit
+    )  # fmt: skip
+
+
+def running_lines(
+    cases: Iterable[Case], standing: Standing, now: float, name: Callable[[str], str], limit: float | None = None
+) -> list[str]:
+    """The scripts at work and for how long each has been, the longest first, and how long each may."""
     since = standing.running
     running = sorted((case for case in cases if case.sequence in since), key=lambda case: since[case.sequence])
     named = ", ".join(
         f"{case_name(case, name)} {duration(max(0.0, now - since[case.sequence]))}" for case in running[:NAMED]
     )
     more = f" and {len(running) - NAMED:,} more" if len(running) > NAMED else ""
-    return [f"running: {named}{more}"] if running else []
+    most = f"; limit {duration(limit)}" if limit else ""
+    return [f"running: {named}{more}{most}"] if running else []
 
 
-def pace_lines(standing: Standing, results: Mapping[int, Result], now: float) -> list[str]:
-    """How fast a run at work goes and how long it has still to go, by what has ended since its session began."""
+def rate_of(standing: Standing, results: Mapping[int, Result], now: float) -> float | None:
+    """How fast a run at work goes, in cases a second, by what has ended since its session began; None where nothing has."""
     since = min((session.started for session in standing.alive), default=now)
     recent = [result for result in results.values() if result.start >= since and not result.interrupted and not result.done_before]
     seconds = now - min((result.start for result in recent), default=now)
-    if not recent or seconds <= 0 or not standing.left:
-        return []
-    rate = len(recent) / seconds
-    return [f"{estimate(standing.left / rate)} left, {rate_text(rate)}"]
+    return len(recent) / seconds if seconds > 0 else None
+
+
+def pace_lines(counts: Counts, rate: float | None) -> list[str]:
+    """How fast a run goes and how long it has still to go; nothing where nothing waits: the end is then that of those at work."""
+    return [f"{estimate(counts.left_at(rate))} left, {rate_text(rate)}"] if rate and counts.waiting else []
 
 
 def listed(runs: Sequence[tuple[Run, Standing]], now: float) -> list[tuple[str, ...]]:

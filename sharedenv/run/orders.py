@@ -61,6 +61,12 @@ class Counts:
     oldest: str = ""
     limit: float | None = None
 
+    def left_at(self, rate: float) -> float:
+        """Seconds until the last one ends: all that wait start at this rate (a second), each at work takes as long as others did."""
+        usual = self.running / rate
+        rest = sum(max(usual - age, 0.0) for age in self.ages)
+        return self.waiting / rate + (rest / len(self.ages) if self.ages else 0.0)
+
 
 @frozen
 class Outcome:

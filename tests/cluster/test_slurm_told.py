@@ -318,3 +318,50 @@ def test_scripts_get_one_term_whoever_ends_the_task(on: Submitting, way: tuple[s
     term(5)
     on.cluster.wait_for_end(job, 240)
     assert {number: len((on.path / f"case{number}/terms").read_text()) for number in range(1, 6)} == dict.fromkeys(range(1, 6), 1)
+
+
+def test_a_run_on_slurm_is_followed_to_its_end(on: Submitting) -> None:
+    """From the queue on, by whoever wants to know."""
+    on.copies(4, [], BODY)
+    (on.path / "hold").touch()
+    (on.path / "case2" / "bad").touch()
+    run, job = on.submit("--tasks", "2", "--sbatch", "--hold", "case*/script.py")
+    following = on.start("status", "--follow", run)
+    assert following.stderr is not None
+    first, second = following.stderr.readline(), following.stderr.readline()
+    assert first == f"run {run}, job {job}\n" and re.fullmatch(r"\S+ s: 0 of 4\n", second), (first, second)
+    on.cluster.call("scontrol", "release", job)
+    wait_until(lambda: on.ran() == cases(1, 2), "both tasks are at work")
+    assert following.poll() is None
+    (on.path / "hold").unlink()
+    told, _ = following.communicate(timeout=120)
+    assert following.returncode == 1 and "\n4 scripts: 3 done, 1 failed\n" in told
+    assert told.endswith(f"to go on: sharedenv submit --resume --run-id {run}\n")
+
+
+def test_good_scripts_are_submitted_beside_bad_ones(on: Submitting) -> None:
+    on.copies(3, [], BODY)
+    (on.path / "case2" / "script.py").write_text("# /// script\n# dependencies = [\n# ///\n")
+    assert "case2/script.py:3" in on.call("submit", "case*/script.py", status=2).stderr
+    done = on.call("submit", "--skip-bad", "--wait", "case*/script.py", status=1)
+    assert on.ran() == cases(1, 3) and "2 scripts: 2 done" in done.stderr and "case2/script.py:3" in done.stderr
+    run = done.stdout.strip()
+    again = on.call("submit", "--resume", "--run-id", run)
+    assert "nothing to submit" in again.stderr and on.ran() == cases(1, 3), "what was passed over is no part of the run"
+
+
+def test_one_group_of_what_failed_is_submitted_again(on: Submitting) -> None:
+    on.copies(5, [], BODY + "if os.path.exists('worse'):\n    sys.exit('no mesh')\n")
+    for number, how in ((1, "bad"), (2, "worse"), (4, "bad"), (5, "bad")):
+        (on.path / f"case{number}" / how).touch()
+    run = on.call("submit", "--wait", "case*/script.py", status=1).stdout.strip()
+    assert on.call("status", "--list", "failed", "--group", "2").stdout == "case2/script.py\n"
+    told = on.call("status", "--failures").stdout
+    again = f"  to run them again: sharedenv submit --retry-failed --group 2 --run-id {run}\n"
+    assert told.startswith("group 1: 3 × exit 1: negative density\n") and again in told.partition("group 2: 1 × exit 1: no mesh\n")[2]
+    (on.path / "case2" / "worse").unlink()
+    on.call("submit", "--retry-failed", "--group", "2", "--wait", status=1)
+    assert on.ran() == cases(1, 2, 3, 4, 5) + cases(2), "the others of what failed rest"
+    assert on.counts(run) == {"done": 2, "failed": 3}
+    nine = on.call("submit", "--retry-failed", "--group", "9", "--run-id", run, status=2).stderr
+    assert nine.startswith(f"error: run {run} has no group 9 of failures\n  cause: its failures said 1 different thing\n")

@@ -14,6 +14,7 @@ from sharedenv.report.workers import worker_lines
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Asked, Run
 from sharedenv.run.journal.sessions import SessionState
+from sharedenv.run.orders import Counts
 from sharedenv.run.workers import CaseState
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands, read, section
@@ -72,7 +73,7 @@ def test_how_a_run_on_slurm_stands() -> None:
     states |= {number: CaseState("interrupted", "its node failed (node3)", lost=True) for number in lost}
     states[7] = CaseState("failed")
     shown_by = {number: logs[index % 5] for index, number in enumerate(lost)}
-    standing = ClusterStanding(states, {7: failed}, cases, ("4711",), (), 0.0, None, logs=shown_by)
+    standing = ClusterStanding(states, {7: failed}, cases, ("4711",), (), 0.0, Counts(5000, 0, 0, 0, 0), logs=shown_by)
     run = Run("/pool/runs/20261122-101500", Asked((), (), None, 0.0, len(cases), ("key",), {}))
     printed = standing_lines(run, standing, str, lambda _, text: text)
     sessions = [

@@ -16,7 +16,7 @@ import pytest
 from sharedenv.pool.owner import this_process
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress, Rate, live_line, next_plain, plain_line, rate_text
-from sharedenv.report.standing import command_text, pace_lines
+from sharedenv.report.standing import command_text, counts_of, pace_lines, rate_of
 from sharedenv.report.summary import group, summarize, summary_lines, words
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal.runs import create_run
@@ -194,8 +194,11 @@ def test_a_run_at_work_has_running_ones_and_a_pace() -> None:
     again = {**results, 3: Result(3, 1, 70.0, 5.0, error=INTERRUPTED)}  # by an earlier session
     summary = summarize(cases, again, 20.0, running=stands.running, going=True)
     assert summary_lines(summary, str, plain)[:1] == ["7 scripts in 20 s: 2 succeeded, 2 running, 3 to go"]
-    assert pace_lines(stands, results, 100.0) == ["25 s left, 12/min"]
-    assert pace_lines(stands, {}, 100.0) == []
+    counts = counts_of(stands, cases, 100.0)
+    assert (counts.waiting, counts.running, counts.ages, counts.oldest) == (3, 2, (20.0, 20.0), "/p/case3/script.py")
+    assert rate_of(stands, results, 100.0) == 0.2 and rate_of(stands, {}, 100.0) is None
+    assert pace_lines(counts, 0.2) == ["15 s left, 12/min"], "those at work have taken their time already"
+    assert pace_lines(counts, None) == pace_lines(replace(counts, waiting=0), 0.2) == []
 
 
 def test_a_summary() -> None:

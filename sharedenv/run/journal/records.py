@@ -120,12 +120,6 @@ def is_result(record: Mapping[str, Any]) -> bool:
     return all(name in record for name in _NEEDED) and type(record["sequence"]) is int and type(record["start"]) is float
 
 
-def environments_in(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
-    """What the records of a session say of the environments that its results name: name → name and digest of the versions in it."""
-    told = (record for record in records if "versions" in record and "attempt" not in record)
-    return {record["environment"]: (record["environment"], str(record["versions"])) for record in told if "environment" in record}
-
-
 def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[str, str]], began: float = 0.0) -> Result:
     """A result of its record; ``environments``, ``began``: of its session. Raises KeyError for a record that is none."""
     name = record.get("environment", "")

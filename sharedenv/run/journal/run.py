@@ -36,8 +36,8 @@ from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.owned import open_file, open_owned
-from sharedenv.run.journal.records import decode_lines, decode_plan, decode_result, encode_plan, environments_in, is_result
-from sharedenv.run.journal.sessions import LOCAL, SessionState, began_at, is_worker, list_number, read_session, settle, settle_others
+from sharedenv.run.journal.records import decode_lines, decode_plan, encode_plan, is_result
+from sharedenv.run.journal.sessions import LOCAL, SessionReading, SessionState, is_worker, list_number, settle, settle_others
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.telling import last_words
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
@@ -138,12 +138,9 @@ class Run:
         found: dict[str, dict[int, Result]] = {}
         sessions = []
         clock = functools.cache(file_system_time)
-        for writer, number, records, touched in self._read_files(tails=tails):
-            environments = environments_in(records)
-            began = began_at(records, touched)
-            own = {record["sequence"]: decode_result(record, environments, began) for record in records if "attempt" in record}
-            session = read_session(writer, number, records, touched, lambda: clock(self.path))
-            settle(session, found.setdefault(writer, {}), own)
+        for reading in self._readings(tails=tails):
+            session = reading.state(lambda: clock(self.path))
+            settle(session, found.setdefault(reading.writer, {}), {one.sequence: one for one in reading.attempts})
             sessions.append(session)
         for session in sessions:
             for writer, others in found.items():
@@ -172,20 +169,14 @@ class Run:
     def results_by_writer(self) -> dict[str, dict[int, Result]]:
         """The last result that each writer has for a case, by writer and sequence."""
         found: dict[str, dict[int, Result]] = {}
-        for writer, _, records, touched in self._read_files():
-            environments, began = environments_in(records), began_at(records, touched)
-            for record in records:
-                if "attempt" in record:
-                    found.setdefault(writer, {})[record["sequence"]] = decode_result(record, environments, began)
+        for reading in self._readings():
+            if reading.attempts:
+                found.setdefault(reading.writer, {}).update((one.sequence, one) for one in reading.attempts)
         return found
 
     def attempts(self) -> list[Result]:
         """Every attempt that was put down, by whomever, in the order in which they were started."""
-        found = []
-        for _, _, records, _ in self._read_files():
-            environments = environments_in(records)
-            found += [decode_result(record, environments) for record in records if "attempt" in record]
-        return sorted(found, key=lambda result: result.start)
+        return sorted((one for reading in self._readings() for one in reading.attempts), key=lambda result: result.start)
 
     def begin(
         self,
@@ -227,14 +218,14 @@ class Run:
         session.write({**first, "keys": sorted(set(keys)), "again": sorted(again)})
         return session
 
-    def _read_files(self, *, tails: bool = False) -> Iterator[tuple[str, int, list[dict[str, Any]], float]]:
-        """Writer, number, records and time of the last sign of each session; results that lack something are left out."""
+    def _readings(self, *, tails: bool = False) -> Iterator[SessionReading]:
+        """What each session's file says; results that lack something are left out."""
         with readable(self.id):
             for writer, number, name in session_files(self.path):
+                reading = SessionReading(writer, number)
                 with self._open(name) as file:
-                    records = list(_records(file, tails=tails))
-                    touched = os.fstat(file.fileno()).st_mtime
-                yield writer, number, records, touched
+                    read_on(file, reading, tails=tails)
+                yield reading
 
 
 def _latest(found: Mapping[str, Mapping[int, Result]]) -> dict[int, Result]:
@@ -313,29 +304,35 @@ def session_files(path: str) -> list[tuple[str, int, str]]:
     return sorted(found)
 
 
-def _records(file: BinaryIO, *, tails: bool) -> Iterator[dict[str, Any]]:
-    """The records of a session's file, a piece at a time: with what 100,000 cases said when they failed it has 400 MB."""
-    for lines in _pieces(file):
-        for record in decode_lines(lines):
-            if not tails and isinstance(tail := record.get("tail"), str):
-                record["tail"] = last_words(tail)
-            if "attempt" not in record or is_result(record):
-                yield record
+def read_on(file: BinaryIO, reading: SessionReading, *, tails: bool = False, cut: bool = True) -> int:
+    """Lets ``reading`` hear a session's file from where that stands, a piece at a time: with what 100,000 cases said when they failed it
+    has 400 MB. Bytes of the whole lines in it; ``cut``: a last line without its end is heard, too.
+
+    Raises OSError, and ValueError for what no session writes: lines without end.
+    """
+    reading.touched = os.fstat(file.fileno()).st_mtime
+    whole, rest = 0, b""
+    while piece := file.read(_PIECE):
+        head, end, rest = (rest + piece).rpartition(b"\n")
+        if len(rest) > _LINE:
+            raise ValueError(f"a line of more than {_LINE // MB} MB")
+        reading.hear(_records(head, tails=tails))
+        whole += len(head) + len(end)
+    if cut:
+        reading.hear(_records(rest, tails=tails))
+    return whole
+
+
+def _records(lines: bytes, *, tails: bool) -> Iterator[dict[str, Any]]:
+    for record in decode_lines(lines):
+        if not tails and isinstance(tail := record.get("tail"), str):
+            record["tail"] = last_words(tail)
+        if "attempt" not in record or is_result(record):
+            yield record
 
 
 def _whole(file: BinaryIO) -> bytes:
     return read_bounded(file.fileno(), str(file.name), MOST)
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines of a file, some at a time. Raises OSError, and ValueError for what no session writes: lines without end."""
-    rest = b""
-    while piece := file.read(_PIECE):
-        head, _, rest = (rest + piece).rpartition(b"\n")
-        if len(rest) > _LINE:
-            raise ValueError(f"a line of more than {_LINE // MB} MB")
-        yield head
-    yield rest
 
 
 def write_to_disk(path: str, lines: Iterable[bytes]) -> None:

@@ -5,12 +5,13 @@ whether a process lives.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
 from sharedenv.pool.owner import Owner, lives, owner_of
 from sharedenv.run.case import INTERRUPTED, Result
+from sharedenv.run.journal.records import decode_result
 from sharedenv.values import frozen
 
 LOCAL = "local"  #: the writer of a run that is no array
@@ -49,43 +50,65 @@ class SessionState:
     began: float = 0.0
 
 
-def read_session(
-    writer: str, number: int, records: Sequence[Mapping[str, Any]], touched: float, clock: Callable[[], float]
-) -> SessionState:
-    """A session from its records. Lines that lack something are passed over, as torn ones are. ``clock``: the file system's."""
-    first, owner = _first_of(records)
-    running: dict[int, float] = {}
-    groups: dict[int, int] = {}
-    ended, finished = "", 0.0
-    yielded = any("yielded" in record for record in records)
-    for record in records:
-        if "attempt" in record:
-            running.pop(record["sequence"], None)
-            groups.pop(record["sequence"], None)
-        elif "ended" in record:
-            ended, finished = str(record["ended"]), _time_in(record, touched)
-        if isinstance(begun := record.get("started"), list):
-            # beside a result: what took the place of the case that ended
-            since = record["start"] + record["seconds"] if "attempt" in record else _time_in(record, touched)
-            for sequence, group in filter(_is_start, begun):
-                running[sequence], groups[sequence] = since, group
-    # who has not ended may be on another node: the clock of ours says nothing of its last sign
-    silence = abs((time.time() if ended else clock()) - touched)
-    # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
-    alive = not ended and (lives(owner, silence) if owner else silence < 5.0)
-    started = first.get("started", touched)
-    again = tuple(first.get("again", ()))
-    jobs = first.get("jobs", 1)
-    began = began_at(records, touched)
-    return SessionState(writer, number, owner, jobs, started, again, silence, running, ended, finished, alive, groups, yielded, began)
+class SessionReading:
+    """What the file of a session says, as far as it was read. Lines that lack something are passed over, as torn ones are.
+
+    attempts  results, in the order of the lines
+    touched   when the session was last heard of, by the file system's clock
+    """
+
+    def __init__(self, writer: str, number: int) -> None:
+        self.writer, self.number = writer, number
+        self.attempts: list[Result] = []
+        self.touched = 0.0
+        self.ended, self._finished = "", 0.0
+        self._first: Mapping[str, Any] | None = None
+        self._began = 0.0
+        self._environments: dict[str, tuple[str, str]] = {}
+        self._running: dict[int, float] = {}
+        self._groups: dict[int, int] = {}
+        self._yielded = False
+
+    def hear(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Further lines of it."""
+        for record in records:
+            if self._first is None:
+                self._first, self._began = record, began_at(record, self.touched)
+            if "attempt" in record:
+                self._running.pop(record["sequence"], None)
+                self._groups.pop(record["sequence"], None)
+                self.attempts.append(decode_result(record, self._environments, self._began))
+            elif "ended" in record:
+                self.ended, self._finished = str(record["ended"]), _time_in(record, self.touched)
+            elif "yielded" in record:
+                self._yielded = True
+            elif "versions" in record and "environment" in record:
+                self._environments[record["environment"]] = (record["environment"], str(record["versions"]))
+            if isinstance(begun := record.get("started"), list):
+                # beside a result: what took the place of the case that ended
+                since = record["start"] + record["seconds"] if "attempt" in record else _time_in(record, self.touched)
+                for sequence, group in filter(_is_start, begun):
+                    self._running[sequence], self._groups[sequence] = since, group
+
+    def state(self, clock: Callable[[], float]) -> SessionState:
+        """The session as it stands. ``clock``: the file system's."""
+        first, owner = _first_of(self._first)
+        # who has not ended may be on another node: the clock of ours says nothing of its last sign
+        silence = abs((time.time() if self.ended else clock()) - self.touched)
+        # a file without its first line: its writer is about to write it, or died or found the disk full in that instant
+        alive = not self.ended and (lives(owner, silence) if owner else silence < 5.0)
+        return SessionState(
+            self.writer, self.number, owner, first.get("jobs", 1), first.get("started", self.touched), tuple(first.get("again", ())),
+            silence, dict(self._running), self.ended, self._finished, alive, dict(self._groups), self._yielded,
+            self.touched if self._first is None else self._began,
+        )  # fmt: skip
 
 
-def began_at(records: Sequence[Mapping[str, Any]], touched: float) -> float:
-    """When a session began, by the file system's clock. ``touched``: its file's time, which is no earlier.
+def began_at(first: Mapping[str, Any], touched: float) -> float:
+    """When a session began, by the file system's clock. ``first``: its first line; ``touched``: its file's time, which is no earlier.
 
     Sessions of an older sharedenv know only what the clock of their node said.
     """
-    first = records[0] if records else {}
     noted = first.get("began", first.get("started"))
     return min(noted, touched) if isinstance(noted, float) else touched
 
@@ -99,11 +122,11 @@ def _time_in(record: Mapping[str, Any], otherwise: float) -> float:
     return value if isinstance(value, float) else otherwise
 
 
-def _first_of(records: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Owner | None]:
+def _first_of(first: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], Owner | None]:
     """The line that says who writes, and who that is; neither where it is missing or damaged."""
     try:
-        return records[0], owner_of(records[0]["owner"])
-    except (IndexError, KeyError, TypeError, ValueError):
+        return (first, owner_of(first["owner"])) if first else ({}, None)
+    except (KeyError, TypeError, ValueError):
         return {}, None
 
 
