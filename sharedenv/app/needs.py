@@ -7,7 +7,8 @@ import os
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 
-from sharedenv.care.prune import DAY, UNUSED_FOR
+from sharedenv.care.leaving import DAY
+from sharedenv.care.prune import UNUSED_FOR
 from sharedenv.cluster.queued import FORGOTTEN, keys_in_queue, needed_by
 from sharedenv.cluster.submissions import list_submissions
 from sharedenv.errors import SharedenvError

@@ -16,7 +16,7 @@ from sharedenv.key.plan import Plan, make_plan
 from sharedenv.key.project_lock import NAME
 from sharedenv.pool.create import check_format
 from sharedenv.pool.index import known
-from sharedenv.pool.layout import FOLDERS, Layout
+from sharedenv.pool.layout import PARTS, Layout
 from sharedenv.pool.location import find_pool, find_pools, place_for_one, place_pool, several_pools
 from sharedenv.pool.missing import uncovered_error
 from sharedenv.pool.trial import ANOTHER, no_chmod_helps
@@ -164,7 +164,7 @@ def trusted(layout: Layout) -> None:
     """Raises SharedenvError when others decide what lies in the pool: nothing in it is run or believed then."""
     try:
         if check_pool(layout.path, os.environ) is not None:
-            check_folders(layout.path, FOLDERS)
+            check_folders(layout.path, PARTS)
     except Distrust as error:
         cause, hint = error.cause, error.hint
         if (hint or "").startswith("chmod ") and (fault := no_chmod_helps(layout.path)):

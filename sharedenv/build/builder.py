@@ -64,6 +64,9 @@ class BuildObserver(Protocol):
     def built(self, need: Need, environment: Environment, seconds: float) -> None:
         """A build of ours was published."""
 
+    def unpacked(self, need: Need, environment: Environment, seconds: float) -> None:
+        """What was packed was published again."""
+
     def failed(self, need: Need, error: SharedenvError) -> None:
         """A build failed, ours or the one we waited for."""
 
@@ -131,6 +134,8 @@ class Builder:
             timeout=self._options.lock_timeout,
         ) as contended:
             found = inspect(layout, payload, strict=self._options.strict)
+            if found is None and (there := self._take_up(need)) is not None:
+                before, found = there.path, inspect(layout, payload, strict=self._options.strict)
             # what another process has published meanwhile is as new as ours would be, but for an upgrade, which resolves anew;
             # times would compare the clocks of two nodes
             old = isinstance(found, Environment) and found.path == before
@@ -141,14 +146,34 @@ class Builder:
                 error = failure.recorded(layout, payload.key)
                 if error is not None:
                     raise error
-            if found is None and not self._options.rebuild and (orphan := adopt(layout, payload, partial(fits, self._held(need)))):
-                return orphan
             reason = DRIFTED if drifted else found.reason if isinstance(found, Unusable) else None
             if payload.document["lock"] is None:  # else what had a say is in the lock file
                 for text in self._settings.left_out:
                     observer.warn(text)
             observer.started(need, reason)
             return self._construct(need, replace=found is not None)
+
+    def _take_up(self, need: Need) -> Environment | None:
+        """What was built of ``need`` and no key leads to: left by a builder who was killed, or packed. None where there is none."""
+        layout, payload, name = self._layout, need.payload, need.payload.key[:SHORT]
+        may_be = partial(fits, self._held(need))
+        if not self._options.rebuild and (orphan := adopt(layout, payload, may_be)):
+            return orphan
+        if not os.path.isdir(layout.packed):
+            return None
+        from sharedenv.copies.archive import Damaged  # noqa: PLC0415 - few pools have packed what is wanted
+        from sharedenv.copies.pack import bring_back  # noqa: PLC0415 - as above
+
+        started = time.monotonic()
+        self._observer.step(need, "unpacking")
+        try:
+            unpacked = bring_back(layout, payload, may_be)
+        except Damaged as error:
+            self._observer.warn(f"environment {name} is built anew: its archive in the pool {error}")
+            return None
+        if unpacked is not None:
+            self._observer.unpacked(need, unpacked, time.monotonic() - started)
+        return unpacked
 
     def has_drifted(self, need: Need, environment: Environment) -> bool:
         """Whether uv would install something else now, where sources that can move are to be looked at. Raises SharedenvError."""

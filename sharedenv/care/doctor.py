@@ -20,7 +20,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import UNREAD, read_file
 from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.create import check_format
-from sharedenv.pool.layout import FOLDERS, Layout
+from sharedenv.pool.layout import PARTS, Layout
 from sharedenv.pool.location import strays_below
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.store import Unusable, environments
@@ -205,7 +205,7 @@ def _space(where: str) -> Iterator[Finding]:
     if not found.f_files:
         yield Finding("inodes", Level.GOOD, "not limited by the file system; a quota may be")
     elif inodes < FEW_INODES:
-        yield Finding("inodes", Level.WARNING, f"{inodes:,} free; an environment may take 10,000", remedy)
+        yield Finding("inodes", Level.WARNING, f"{inodes:,} free; an environment may take 10,000", "sharedenv prune --pack --dry-run")
     else:
         yield Finding("inodes", Level.GOOD, f"{inodes:,} free")
 
@@ -225,7 +225,7 @@ def _pool(layout: Layout) -> Iterator[Finding]:
     try:
         there = check_pool(layout.path, os.environ) is not None and os.path.exists(layout.marker)
         if there:
-            check_folders(layout.path, FOLDERS)
+            check_folders(layout.path, PARTS)
             check_format(layout)
     except SharedenvError as error:
         told: set[str | None] = set()
@@ -247,6 +247,14 @@ def _pool(layout: Layout) -> Iterator[Finding]:
             name = os.path.basename(item.path)
             if (remedy := f"sharedenv verify --repair {name}") not in told:
                 yield Finding("environment", Level.WARNING, f"{name}: {item.reason}", remedy)
+    packed = [item for item in survey(layout) if item.packed]
+    if packed:
+        number = f"{len(packed):,} environments are" if len(packed) > 1 else "1 environment is"
+        text = f"{number} packed ({sum(item.bytes for item in packed) / 10**6:,.1f} MB): a build unpacks what is wanted"
+        yield Finding("packed", Level.GOOD, text)
+    for each in (each for each in packed if each.manifest is None):
+        remedy = shlex.join(["ls", "-l", each.path] if each.doubt else ["rm", each.path])
+        yield Finding("environment", Level.WARNING, f"{each.name}: {each.doubt or 'its archive is damaged'}", remedy)
     rubbish = [item for item in clear_rubbish(layout, file_system_time(layout.tmp), dry_run=True) if not item.live]
     if rubbish:
         pieces = f"{len(rubbish):,} pieces" if len(rubbish) > 1 else "1 piece"

@@ -15,7 +15,7 @@ from sharedenv.start.access import OTHERS
 from sharedenv.start.trust import is_shared
 from sharedenv.values import frozen
 
-_PARTS = ("runs", "archives", "failures", "logs", "locks", "used")  #: what lies in the others leads into envs/, or is on its way
+_PARTS = ("runs", "archives", "packed", "failures", "logs", "locks", "used")  #: what lies in the others leads into envs/, or is on its way
 
 
 @frozen

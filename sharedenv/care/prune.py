@@ -5,22 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
+from functools import partial
 
+from sharedenv.care.leaving import DAY, HOUR, Leaving, days
 from sharedenv.care.rubbish import OVER, REMOVED, Rubbish, clear_rubbish, names_in
 from sharedenv.care.survey import Surveyed, survey
 from sharedenv.pool.clock import CLOCK, file_system_time
-from sharedenv.pool.holders import claimed, processes
 from sharedenv.pool.layout import Layout, is_part
-from sharedenv.pool.lease import try_lease
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
-from sharedenv.pool.store import bury, published, remove_tree, replace_link
-from sharedenv.start.distrust import user_name
-from sharedenv.start.trust import ROOT
+from sharedenv.pool.store import remove_tree
 from sharedenv.values import frozen
 
-HOUR = 3600.0
-DAY = 24 * HOUR
 UNUSED_FOR = 30 * DAY  #: seconds since the last use after which an environment goes, unless told otherwise
 
 LEAST_RECENTLY_USED = "least recently used"
@@ -35,6 +31,8 @@ class Policy:
     keep        keys that stay; when neither age nor size is asked for, all others go. None: not asked for
     needed      keys that unfinished runs need, each with words for the user that name such a run
     doubt       why it isn't known what is needed, in words for the user: then no published environment goes
+    spared      seconds: what was used within them stays, whatever is asked
+    pack        of a published environment that goes, an archive stays; what is packed goes only where max_size wants it
     dry_run     nothing is removed
     """
 
@@ -43,6 +41,8 @@ class Policy:
     keep: frozenset[str] | None = None
     needed: Mapping[str, str] = field(default_factory=dict)
     doubt: str | None = None
+    spared: float = 0.0
+    pack: bool = False
     dry_run: bool = False
 
     @property
@@ -53,12 +53,22 @@ class Policy:
 
 @frozen
 class Verdict:
-    """What became of one environment, and why, in words for the user. ``idle``: seconds since its last use, None: unknown."""
+    """What became of one environment, and why, in words for the user.
+
+    idle     seconds since its last use, None: unknown
+    archive  bytes of the archive that stays of it (0 where nothing was done yet); None where none does
+    """
 
     environment: Surveyed
     removed: bool
     reason: str
     idle: float | None
+    archive: int | None = None
+
+    @property
+    def left(self) -> int:
+        """Bytes that stay."""
+        return (self.archive or 0) if self.removed else self.environment.bytes
 
 
 @frozen
@@ -77,7 +87,7 @@ class Pruned:
     @property
     def freed(self) -> int:
         """Bytes of the environments that went."""
-        return sum(verdict.environment.bytes for verdict in self.verdicts if verdict.removed)
+        return sum(verdict.environment.bytes - verdict.left for verdict in self.verdicts)
 
 
 def prune(layout: Layout, policy: Policy) -> Pruned:
@@ -96,7 +106,7 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
                 verdicts[wish.environment.name] = _carry_out(layout, wish, policy)
     rubbish = tuple(clear_rubbish(layout, now, dry_run=policy.dry_run))
     ordered = tuple(verdicts[item.name] for item in found)
-    left = sum(verdict.environment.bytes for verdict in ordered if not verdict.removed)
+    left = sum(verdict.left for verdict in ordered)
     return Pruned(ordered, rubbish, blind, 0 if policy.max_size is None else max(0, left - policy.max_size))
 
 
@@ -181,8 +191,9 @@ def decide(
     verdicts = [done.get(item.name) or _judge(item, policy, now, blind=blind) for item in found]
     if policy.max_size is None:
         return verdicts
-    total = sum(verdict.environment.bytes for verdict in verdicts if not verdict.removed)
-    for verdict in sorted(verdicts, key=lambda verdict: verdict.idle or 0.0, reverse=True):
+    total = sum(verdict.left for verdict in verdicts)
+    # packing comes first, where it was asked for: what was packed goes when all the rest is
+    for verdict in sorted(verdicts, key=lambda verdict: (policy.pack and verdict.environment.packed, -(verdict.idle or 0.0))):
         if total <= policy.max_size:
             break
         if verdict.removed or verdict.environment.name in done or not _may_go(verdict, policy, blind=blind):
@@ -202,26 +213,27 @@ def _judge(item: Surveyed, policy: Policy, now: float, *, blind: bool) -> Verdic
 
 def _wish(item: Surveyed, policy: Policy, idle: float, *, blind: bool) -> tuple[bool, str]:
     """Whether it should go, and why or why not."""
-    used = f"used {_days(idle)} ago"
-    if reason := _needed_by(item, policy):
+    used = f"used {days(idle)} ago"
+    packed = "packed" if policy.pack and item.packed and item.manifest is not None else None
+    if reason := _needed_by(item, policy) or (used if idle < policy.spared else packed):
         return False, reason
     if item.replaced_by is not None:
         young = blind and idle < max(DAY, UNUSED_FOR if policy.age is None else policy.age)
         return not young, f"replaced by {item.replaced_by}{f', but {used}' if young else ''}"
-    if not item.published:
+    if not item.current:
         return idle >= (DAY if blind else HOUR), f"no key leads to it; {used}"
     young = (blind and idle < DAY) or (policy.age is not None and idle < policy.age)
     if young or (policy.age is None and (policy.keep is None or policy.max_size is not None)):
         return False, used
     if policy.keep is None:
-        return True, f"unused for {_days(idle)}"
+        return True, f"unused for {days(idle)}"
     return True, "not needed by the scripts named" if policy.keep else "all were to go"
 
 
 def _needed_by(item: Surveyed, policy: Policy) -> str | None:
     if item.key is not None and (why := policy.needed.get(item.key)):
         return why
-    if item.published and policy.doubt is not None:
+    if item.current and policy.doubt is not None:
         return policy.doubt
     if item.replaced_by is None and policy.keep is not None and item.key in policy.keep:
         return "needed by the scripts named"
@@ -232,41 +244,18 @@ def _may_go(verdict: Verdict, policy: Policy, *, blind: bool) -> bool:
     item, idle = verdict.environment, verdict.idle
     if idle is None or policy.doubt or item.key in policy.needed or (policy.keep is not None and item.key in policy.keep):
         return False
-    return idle >= (DAY if blind else 0.0) and item.published
+    return idle >= max(policy.spared, DAY if blind else 0.0) and item.current
 
 
 def _carry_out(layout: Layout, wish: Verdict, policy: Policy) -> Verdict:
     if not wish.removed:
         return wish
-    kept = _remove(layout, wish, policy)
-    return wish if kept is None else Verdict(wish.environment, False, kept, wish.idle)
-
-
-def _remove(layout: Layout, wish: Verdict, policy: Policy) -> str | None:
-    """Removes an environment; the reason why it stays, or None."""
-    item = wish.environment
-    try:
-        if (owner := os.lstat(item.path).st_uid) != os.geteuid() != ROOT:
-            # known before the ways in are taken away: nobody should find it missing meanwhile
-            return f"it belongs to {user_name(owner)}, who alone can remove it"
-        if not item.held_by_manifest:
-            return None if policy.dry_run else _take_out(layout, item)
-        with claimed(item.path) as claim:
-            if not claim.taken:
-                return _in_use(item.path)
-            if claim.missing and not _old_enough_without_locks(wish, policy):
-                return f"no lock tells whether it is in use here, and it was used {_days(wish.idle or 0.0)} ago"
-            return None if policy.dry_run else _take_out_alone(layout, item)
-    except OSError as error:
-        return f"it can't be removed: {error.strerror}"
-
-
-def _take_out_alone(layout: Layout, item: Surveyed) -> str | None:
-    if item.key is None:
-        return _take_out(layout, item)
-    # nobody may be about to publish or adopt this key meanwhile
-    with try_lease(layout, item.key) as holder:
-        return f"{holder} is building this key" if holder else _take_out(layout, item)
+    leaving = Leaving(layout, wish.environment, partial(_old_enough_without_locks, wish, policy), wish.idle, policy.dry_run)
+    packs = policy.pack and wish.environment.published and wish.environment.manifest is not None
+    kept = leaving.pack() if packs else leaving.remove()
+    if isinstance(kept, str):
+        return replace(wish, removed=False, reason=kept)
+    return replace(wish, archive=kept)
 
 
 def _old_enough_without_locks(wish: Verdict, policy: Policy) -> bool:
@@ -275,48 +264,3 @@ def _old_enough_without_locks(wish: Verdict, policy: Policy) -> bool:
     if wish.reason == LEAST_RECENTLY_USED:
         return _may_go(wish, policy, blind=True)
     return _wish(wish.environment, policy, wish.idle, blind=True)[0]
-
-
-def _in_use(path: str) -> str:
-    found = processes(path)
-    if not found:
-        return "in use, by a process on another node or of another user"
-    number = "process" if len(found) == 1 else "processes"
-    return f"in use by {number} {', '.join(map(str, found[:5]))}{', …' if len(found) > 5 else ''}"
-
-
-def _take_out(layout: Layout, item: Surveyed) -> str | None:
-    """Takes the ways in away first, then the environment; whoever comes between finds it gone and looks up again."""
-    link = os.path.join(layout.keys, item.key) if item.key is not None else None
-    # the key may have been turned to another generation since the survey, or to this one
-    if link is not None and (leads_to := published(layout, os.path.basename(link))) == item.path:
-        os.unlink(link)
-    elif item.published != (link is not None and leads_to == item.path):
-        return "the pool has changed meanwhile"
-    else:
-        link = None
-    for name in item.index:
-        _unlink(os.path.join(layout.index, name))
-    # somebody on a node that sees no lock of ours may have come in: the use is noted before the key is looked at again
-    reason = "used just now" if item.note_time(layout) != item.noted else bury(layout, item.path)
-    if reason is not None:
-        if link is not None:
-            replace_link(layout, link, f"../envs/{item.name}")
-        return reason
-    _unlink(os.path.join(layout.used, item.name))
-    return None
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def _days(seconds: float) -> str:
-    if seconds < 60:
-        return "less than a minute"
-    if seconds < 2 * HOUR:
-        return f"{seconds // 60:.0f} min"
-    return f"{seconds // HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds // DAY:.0f} days"

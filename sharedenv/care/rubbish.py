@@ -91,10 +91,15 @@ def _dangling(layout: Layout) -> Iterator[tuple[str, str]]:
             continue
         if _is_gone(environment) or _is_another(environment, copies):
             yield path, "holds no environment of the pool"
+    if names_in(layout.packed):
+        from sharedenv.copies.pack import superseded  # noqa: PLC0415 - a run loads this module, and nothing of that
+
+        for path in superseded(layout):
+            yield path, "its environment is in the pool unpacked, or built anew"
 
 
 def _forgotten(layout: Layout, now: float) -> Iterator[tuple[str, str]]:
-    names = {name[:12] for name in names_in(layout.envs)}
+    names = {name[:12] for folder in (layout.envs, layout.packed) for name in names_in(folder)}
     for folder in (layout.logs, layout.failures):
         for path, found in _entries(folder):
             if os.path.basename(path)[:12] not in names and now - found.st_mtime >= FORGOTTEN:
@@ -130,7 +135,11 @@ def _remove(layout: Layout, path: str, now: float) -> bool:
         bury(layout, path)
     else:
         try:
-            if os.path.dirname(path) == layout.locks:
+            if os.path.dirname(path) == layout.packed:
+                from sharedenv.copies.pack import remove_superseded  # noqa: PLC0415 - as above
+
+                remove_superseded(layout, path)
+            elif os.path.dirname(path) == layout.locks:
                 clear_away(path, now)
             else:
                 os.unlink(path)

@@ -1,4 +1,4 @@
-"""Everything that lies in envs/, with what leads to it. A look from outside: no environment is started, no lock taken."""
+"""Everything that lies in envs/, with what leads to it, and what is packed. A look from outside: nothing is started, no lock taken."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from sharedenv.values import frozen
 
 @frozen
 class Surveyed:
-    """One entry of envs/.
+    """One entry of envs/, or one archive of packed/.
 
+    name              `<key12>-<n>`
     key               all 64 digits; None when neither a manifest nor a link tells it
     published         its key leads to it
     replaced_by       name of the generation that its key leads to instead
     index             fingerprints that lead to it
-    bytes             as its manifest has it; 0 without one
+    bytes             as its manifest has it; 0 without one. Of one that is packed, those of the archive
     last_use          seconds since the epoch, the build counts; None when nothing tells
     noted             time of its note in used/, None without one
     doubt             why nothing may be concluded from what was seen, in words for the user
     held_by_manifest  it has a manifest, whose lock says whether it is in use
+    packed            it is an archive: a build unpacks it
     """
 
     name: str
@@ -41,10 +43,18 @@ class Surveyed:
     noted: float | None
     doubt: str | None
     held_by_manifest: bool
+    packed: bool = False
+
+    @property
+    def current(self) -> bool:
+        """Whether it is what its key has: published, or to be unpacked when it is wanted."""
+        return self.published or self.packed
 
     @property
     def remark(self) -> str:
         """Why nothing more is started in it, for a line that names it; "" for one that is published."""
+        if self.packed:
+            return " (packed)"
         return "" if self.published else f" (replaced by {self.replaced_by})" if self.replaced_by else " (no key leads to it)"
 
     def note_time(self, layout: Layout) -> float | None:
@@ -53,16 +63,43 @@ class Surveyed:
 
 
 def survey(layout: Layout) -> list[Surveyed]:
-    """Every entry of envs/, by name."""
+    """Every entry of envs/, and every archive of packed/ that stands for one, by name."""
     keys = {os.path.basename(path): key for key, path in _published(layout)}
     index: dict[str, list[str]] = {}
     for fingerprint, name in _links(layout.index):
         index.setdefault(name, []).append(fingerprint)
     try:
-        names = sorted(os.listdir(layout.envs))
+        names = set(os.listdir(layout.envs))
     except FileNotFoundError:
-        return []
-    return [_look(layout, name, keys, tuple(index.get(name, ()))) for name in names]
+        names = set()
+    found = [_look(layout, name, keys, tuple(index.get(name, ()))) for name in names]
+    there = {item.key for item in found if item.published}
+    # an archive beside what it was made of, which a kill has left, counts for nothing
+    found += [item for item in _packed(layout) if item.key not in there and item.name not in names]
+    return sorted(found, key=lambda item: item.name)
+
+
+def _packed(layout: Layout) -> Iterator[Surveyed]:
+    if not os.path.isdir(layout.packed):
+        return
+    from sharedenv.pool.packed import all_packed  # noqa: PLC0415 - it loads what reads archives
+
+    for each in all_packed(layout):
+        yield Surveyed(
+            name=each.name,
+            path=each.path,
+            key=each.manifest.payload.key if each.manifest is not None else None,
+            manifest=each.manifest,
+            published=False,
+            replaced_by=None,
+            index=(),
+            bytes=each.bytes,
+            last_use=each.last_use,
+            noted=None,
+            doubt=each.doubt,
+            held_by_manifest=False,
+            packed=True,
+        )
 
 
 def _look(layout: Layout, name: str, keys: dict[str, str], index: tuple[str, ...]) -> Surveyed:

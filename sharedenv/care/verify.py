@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 
+from sharedenv.care.survey import Surveyed
 from sharedenv.pool.check import Contents, normal_name, read_contents
 from sharedenv.pool.health import interpreter_version
 from sharedenv.pool.inventory import Inventory, InventoryError, hash_entries, read_inventory
@@ -14,8 +14,6 @@ from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
 from sharedenv.pool.store import Unusable, examine
 from sharedenv.start.access import INVENTORY, MANIFEST
 from sharedenv.values import frozen
-
-_PYTHON = re.compile(r"bin/(python|pypy|graalpy)[\d.]*")
 
 
 @frozen
@@ -50,6 +48,16 @@ class Verified:
         return os.path.basename(self.path)
 
 
+def verify_packed(layout: Layout, item: Surveyed) -> Verified:
+    """Verifies the archive of a packed environment: each byte is what was written when all that is in it was as built."""
+    from sharedenv.copies.pack import packed_fault  # noqa: PLC0415 - few pools have packed anything
+    from sharedenv.pool.packed import all_packed  # noqa: PLC0415 - as above
+
+    faults = [packed_fault(each, layout.path) for each in all_packed(layout, os.path.basename(item.path))]
+    faults = faults or ["its archive is gone"]
+    return Verified(os.path.join(layout.envs, item.name), tuple(filter(None, faults)), (), (), (), 0, 1, item.bytes)
+
+
 def verify(layout: Layout, path: str) -> Verified:
     """Verifies the environment at a path of this pool. Never raises for what it finds there."""
     found = examine(layout, path)
@@ -67,8 +75,7 @@ def verify(layout: Layout, path: str) -> Verified:
     if contents.exposed:
         more = f" and {len(contents.exposed) - 1:,} more of its entries" if len(contents.exposed) > 1 else ""
         faults.append(f"others may write its {min(contents.exposed)}{more}")
-    away = {name: target for name, target in recorded.links.items() if target.startswith("/") and not _PYTHON.fullmatch(name)}
-    if away:  # link-mode symlink has made such environments, in somebody's cache
+    if away := recorded.elsewhere:  # they are in somebody's cache
         faults.append(f"{len(away):,} of its files are links, and as good as what is in {os.path.commonpath(away.values())}")
     lost = [name for name in away if name in contents.files and not os.path.exists(os.path.join(path, name))]
     return _compare(path, faults, recorded, contents, lost)

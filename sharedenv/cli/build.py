@@ -25,7 +25,7 @@ from sharedenv.key.plan import Plan
 from sharedenv.key.project_lock import NAME
 from sharedenv.pool.check import normal_name
 from sharedenv.pool.index import remember
-from sharedenv.pool.missing import NAMED
+from sharedenv.pool.missing import NAMED, PACKED, is_packed
 from sharedenv.pool.store import Environment, Unusable
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
@@ -172,7 +172,8 @@ def _check(project: Project, plan: Plan, console: Console, as_json: bool, option
     for key in missing:
         scripts = plan.needs[key].scripts
         environment = found[key]
-        why = environment.reason if isinstance(environment, Unusable) else "not built"
+        absent = PACKED if environment is None and is_packed(project.layout, plan.needs[key].payload) else "not built"
+        why = environment.reason if isinstance(environment, Unusable) else absent
         more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
         console.say(f"missing: environment {key[:SHORT]} for {printable(short_path(scripts[0], here))}{more}: {why}")
     console.say(f"{len(found) - len(missing)} of {count(len(found), 'environment')} ready")

@@ -60,6 +60,10 @@ def build_and_tell(
     if told := summary(progress.built_environments):
         console.say(told)
     console.errors(errors)
+    if progress.changed:
+        from sharedenv.cli.trimming import trim_and_tell  # noqa: PLC0415 - most find all built
+
+        trim_and_tell(project.layout, plan.needs, console)
     return outcome.ready, errors
 
 

@@ -30,10 +30,12 @@ def names_key(argument: str) -> bool:
 
 def built_for(project: Project) -> list[Surveyed]:
     """The environments of a project's scripts, each once. Raises BadScripts, and SharedenvError for one that is not built."""
-    found = {item.path: item for item in survey(project.layout)}
+    everything = survey(project.layout)
+    found = {item.path: item for item in everything}
+    packed = {item.key: item for item in everything if item.packed}
     chosen = []
     for key, need in project.any_plan(project.paths).needs.items():
-        item = found.get(published(project.layout, key) or "")
+        item = found.get(published(project.layout, key) or "") or packed.get(key)
         if item is None:
             script = short_path(need.scripts[0], current_folder(os.environ))
             hint = shlex.join(["sharedenv", "build", *project.options, script])
@@ -62,7 +64,7 @@ def select(found: Iterable[Surveyed], arguments: Sequence[str], command: str) ->
 
 def current(found: Sequence[Surveyed]) -> Surveyed:
     """Of the generations of one key, the one that scripts are run in, else the newest."""
-    return next((item for item in found if item.published), found[-1])
+    return next((item for item in found if item.current), found[-1])
 
 
 def _names(argument: str, item: Surveyed) -> bool:

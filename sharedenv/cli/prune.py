@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 
 import click
 
 from sharedenv.app.needs import unfinished_needs
 from sharedenv.app.project import Selection, existing_pool, open_project
-from sharedenv.care.prune import DAY, Policy, Pruned, Verdict, prune, remove_pool, run_files
+from sharedenv.care.prune import Policy, Pruned, Verdict, prune, remove_pool, run_files
+from sharedenv.cli.amounts import age, volume
 from sharedenv.cli.options import contrary, json_option, needing, option
 from sharedenv.cli.scripts import script_options
 from sharedenv.cli.unfinished import lost_with
 from sharedenv.errors import EXIT_FAILED, SharedenvError
+from sharedenv.pool.bounds import read_bounds
 from sharedenv.pool.held import forget_unused
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, size
-
-_SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
-_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
-
-def age(value: str) -> float:
-    """A length of time with its unit, in seconds: 30d, 12h, 2w, 90min. A usage error for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)", value.strip().lower())
-    if found is None:
-        raise click.BadParameter(f"{value!r} is no length of time such as 30d, 12h or 2w")
-    return float(found[1]) * _SECONDS[found[2]]
-
-
-def volume(value: str) -> int:
-    """A number of bytes with its unit: 20G (decimal, as quotas are counted), 20GiB. A usage error for anything else."""
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*((?:[kmgt]i?)?b?)", value.strip().lower())
-    if found is None:
-        raise click.BadParameter(f"{value!r} is no size such as 20G or 500M")
-    number, unit = float(found[1]), found[2]
-    if number and not unit:  # 10 for 10G would leave nothing
-        raise click.BadParameter(f"{value!r} has no unit: 20G, 500M, 10B")
-    return int(number * _BYTES[unit.removesuffix("b")])
 
 
 class _Usage(click.Command):
@@ -50,12 +29,17 @@ class _Usage(click.Command):
 @contrary("everything", "keep", why="--all stands alone, nothing is left to choose")
 @contrary("everything", "unused_for", why="--all stands alone, nothing is left to choose")
 @contrary("everything", "max_size", why="--all stands alone, nothing is left to choose")
+@contrary("everything", "packs", why="--all keeps nothing")
 @needing("from_file", "keep")
 @click.command("prune", cls=_Usage)
 @script_options
 @option("--unused-for", type=age, metavar="AGE", help="What was not used for AGE: 30d, 12h, 2w. [default: 30d]")
 @option("--max-size", type=volume, metavar="SIZE", help="The least recently used, until the rest takes SIZE: 20G.")
 @option("--keep", envvar=None, is_flag=True, help="What the scripts named need stays; alone: all the rest goes.")
+@option(
+    "--pack/--no-pack", "packs", default=None,
+    help="Keep a compressed archive of each that goes, which the next build unpacks. [default: as the pool says, see init]",
+)  # fmt: skip
 # SHAREDENV_ALL is set for `status --all`: what a variable says for one command must not remove a pool
 @option(
     "--all", "everything", envvar=None, is_flag=True,
@@ -70,6 +54,7 @@ def prune_(
     unused_for: float | None,
     max_size: int | None,
     keep: bool,
+    packs: bool | None,
     everything: bool,
     dry_run: bool,
     as_json: bool,
@@ -87,7 +72,15 @@ def prune_(
     whole = everything and not dry_run
     files = run_files(layout) if whole else frozenset()
     needed = unfinished_needs(layout)
-    policy = Policy(unused_for, max_size, frozenset() if everything else kept, needed.keys, needed.doubt, dry_run)
+    policy = Policy(
+        unused_for,
+        max_size,
+        frozenset() if everything else kept,
+        needed.keys,
+        needed.doubt,
+        pack=not everything and (read_bounds(layout).pack if packs is None else packs),
+        dry_run=dry_run,
+    )
     pruned = prune(layout, policy)
     stays = remove_pool(layout, pruned, policy, files) if whole else None
     if stays:
@@ -116,10 +109,9 @@ def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> 
             f"locks on {blind.type} at {blind.mount} don't reach other nodes, as far as is known: "
             "what was used within a day stays"
         )
-    going = "would remove" if policy.dry_run else "removed"
     for verdict in pruned.verdicts:
         if verdict.removed:
-            console.result(f"{going} {verdict.environment.name} ({size(verdict.environment.bytes)}): {verdict.reason}")
+            console.result(f"{_done(verdict, policy)} {verdict.environment.name} ({_sizes(verdict)}): {verdict.reason}")
         else:
             console.result(f"kept {verdict.environment.name}: {verdict.reason}")
     gone = [item for item in pruned.rubbish if item.removed or (policy.dry_run and not item.live)]
@@ -127,13 +119,24 @@ def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> 
         word = "removed" if item.removed else "kept"
         console.detail(f"{word} {os.path.relpath(item.path, layout.path)}: {item.reason}")
     removed = [verdict for verdict in pruned.verdicts if verdict.removed]
+    packed = sum(verdict.archive is not None for verdict in removed)
     rubbish = f" and {count(len(gone), 'piece')} of rubbish" if gone else ""
-    console.say(
-        f"{going} {count(len(removed), 'environment')} ({size(pruned.freed)}){rubbish}, "
-        f"kept {len(pruned.verdicts) - len(removed):,}"
-    )
+    remove, pack = ("would remove", "would pack") if policy.dry_run else ("removed", "packed")
+    done = [f"{remove} {count(len(removed) - packed, 'environment')}"] if len(removed) > packed or not packed else []
+    done += [f"{pack} {count(packed, 'environment')}"] if packed else []
+    console.say(f"{' and '.join(done)} ({size(pruned.freed)}){rubbish}, kept {len(pruned.verdicts) - len(removed):,}")
     if pruned.over:
         console.warn(f"what stays takes {size(pruned.over)} more than asked for: why it stays is said above")
+
+
+def _done(verdict: Verdict, policy: Policy) -> str:
+    if verdict.archive is None:
+        return "would remove" if policy.dry_run else "removed"
+    return "would pack" if policy.dry_run else "packed"
+
+
+def _sizes(verdict: Verdict) -> str:
+    return size(verdict.environment.bytes) + (f" → {size(verdict.archive)}" if verdict.archive else "")
 
 
 def _value(layout: Layout, pruned: Pruned, policy: Policy) -> dict[str, object]:
@@ -159,4 +162,5 @@ def _verdict_value(verdict: Verdict) -> dict[str, object]:
         "bytes": item.bytes,
         "last_use": item.last_use,
         "reason": verdict.reason,
+        "packed": verdict.archive is not None or item.packed,
     }

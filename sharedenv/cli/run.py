@@ -157,6 +157,10 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
             status = _tell_unrun(console, work, "")
     if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
         remember_all(work)
+        if environments.missing:
+            from sharedenv.cli.trimming import trim_and_tell  # noqa: PLC0415 - most runs find all built
+
+            trim_and_tell(work.layout, work.plan.needs, console)
     return status
 
 

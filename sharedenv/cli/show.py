@@ -76,15 +76,18 @@ def _find(pool: str | None, name: str, python: str | None, no_lock: bool) -> tup
 
 def _state(layout: Layout, item: Surveyed) -> list[tuple[str, str]]:
     lines = []
-    if reason := fault(layout, item):
+    if item.packed and item.manifest is not None:
+        smaller = f"{size(item.bytes)}, of {size(item.manifest.bytes)} in {count(item.manifest.files, 'file')}"
+        lines.append(("packed", f"{smaller}; the next build unpacks it"))
+    elif reason := fault(layout, item):
         lines.append(("unusable", reason))
     if item.replaced_by:
         lines.append(("replaced by", item.replaced_by))
-    elif not item.published:
+    elif not item.current:
         lines.append(("published", "no key leads to it"))
     if item.last_use is not None:
         lines.append(("last use", ago(time.time() - item.last_use)))
-    if pids := processes(item.path):
+    if not item.packed and (pids := processes(item.path)):
         lines.append(("in use by", ", ".join(map(_process, pids))))
     return lines
 
@@ -117,7 +120,7 @@ def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
 
 def _held(layout: Layout, item: Surveyed, manifest: Manifest) -> list[tuple[str, str]]:
     """What is held of an environment, and what is not."""
-    local = ", ".join(folder_packages(item.path))
+    local = "" if item.packed else ", ".join(folder_packages(item.path))
     never = f"Python's patch level, system libraries{f', the local folder of {local}' if local else ''}"
     return [("versions", _versions(layout, item, manifest)), ("never held", never)]
 
@@ -126,6 +129,8 @@ def _versions(layout: Layout, item: Surveyed, manifest: Manifest) -> str:
     if why := not_held(manifest.payload):
         return why
     held = read_held(layout, manifest.payload.key)
+    if held is None and item.packed:
+        return "not held yet; the next build of it holds them"
     if held is None and (linked := linked_packages(item.path)):
         return f"not held: {', '.join(linked)} may be edited in place"
     if held is None:

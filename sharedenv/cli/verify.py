@@ -14,7 +14,7 @@ from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.build.options import BuildOptions
 from sharedenv.care.repair import repair
 from sharedenv.care.survey import Surveyed, survey
-from sharedenv.care.verify import Verified, verify
+from sharedenv.care.verify import Verified, verify, verify_packed
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, names_key, select
@@ -46,14 +46,14 @@ def verify_(
     layout, chosen = _chosen(console.pool, names, python)
     results: list[tuple[Surveyed, Verified]] = []
     for item in chosen:
-        found = verify(layout, item.path)
+        found = verify_packed(layout, item) if item.packed else verify(layout, item.path)
         if not found.sound and not os.path.lexists(item.path):
             console.detail(f"{item.name} was removed meanwhile")
             continue
         results.append((item, found))
         if not as_json:
             _print(*results[-1], console)
-    wanted = [(item, result) for item, result in results if item.published]
+    wanted = [(item, result) for item, result in results if item.current]
     bad = [item for item, result in wanted if not result.sound]
     repaired, errors = _repair(layout, bad, build_options, console) if mend else ({}, ())
     if as_json:

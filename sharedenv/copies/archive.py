@@ -1,29 +1,34 @@
-"""One environment as one file, `archives/<identity>.<sha256>.tar`: made once, read in one stream by every node.
+"""One environment as one file. `archives/<identity>.<sha256>.tar` is made once and read in one stream by every node.
 
-No compression: a node unpacks as fast as its disk writes. The same environment gives the same bytes, so that two that
-make the archive at once publish the same file.
+No compression there: a node unpacks as fast as its disk writes. What stays for long instead of its environment (copies/pack)
+is compressed. The same environment gives the same bytes, so that two that make the archive at once publish the same file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import os
 import tarfile
-from collections.abc import Callable
-from typing import IO
+from collections.abc import Callable, Iterable
+from typing import IO, Protocol
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.durable import sync_descriptor
+from sharedenv.pool.inventory import Inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.private import private, readable_as
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment
+from sharedenv.start.access import INVENTORY, MANIFEST
 from sharedenv.start.regular import open_regular
 from sharedenv.start.staged import identity
 from sharedenv.values import frozen
+
+_LEVEL = 6  #: of zlib
 
 
 @frozen
@@ -35,7 +40,7 @@ class Archive:
 
 
 class Damaged(Exception):
-    """An archive that must not be used: why, in words that follow "its archive in the pool"."""
+    """An archive that must not be used, or an environment of which none can be made: why, in words that follow its name."""
 
 
 def find_archive(layout: Layout, name: str) -> Archive | None:
@@ -64,7 +69,7 @@ def make_archive(layout: Layout, environment: Environment, waiting: Callable[[st
         with staging(layout, environment.key) as folder:
             temporary = os.path.join(folder, "archive.tar")
             with open(temporary, "xb", opener=private) as file:
-                digest = write_archive(environment.path, file)
+                digest = write_archive(environment.path, file, _entries(environment.path))
                 sync_descriptor(file.fileno())
             readable_as(temporary, layout.archives)
             archive = Archive(os.path.join(layout.archives, f"{name}.{digest}.tar"), digest)
@@ -81,30 +86,77 @@ def discard_archive(archive: Archive, inode: int) -> None:
         pass  # read-only, or somebody else's: who unpacks it next finds the same
 
 
-def write_archive(environment: str, file: IO[bytes]) -> str:
-    """Writes the environment at this path as a tar archive; returns the sha256 of what was written."""
-    digest = hashlib.sha256()
+class _Writer(Protocol):
+    def write(self, data: bytes, /) -> int:
+        """Writes all of it."""
 
-    class Digesting:
-        def write(self, data: bytes) -> int:
-            digest.update(data)
-            return file.write(data)
 
-    # a stream: nothing is sought, so that what is hashed is what is written
-    with tarfile.open(fileobj=Digesting(), mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # a writer is enough
-        for path in _entries(environment):
-            member = tar.gettarinfo(os.path.join(environment, path), arcname=path)
+class _Digesting:
+    """A stream: nothing is sought, so that what is hashed is what is written, or read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.sha256.update(data)
+        return data
+
+
+def write_archive(environment: str, file: IO[bytes], names: Iterable[str]) -> str:
+    """Writes these entries of the environment at this path as a tar archive; returns the sha256 of what was written."""
+    writer = _Digesting(file)
+    _write(environment, writer, names, None)
+    return writer.sha256.hexdigest()
+
+
+def write_compressed(environment: str, file: IO[bytes], recorded: Inventory) -> str:
+    """The same, compressed, of all that was built: manifest and inventory come first, and who reads it needs nothing else.
+
+    Raises Damaged where an entry is not what is recorded.
+    """
+    names = [MANIFEST, INVENTORY, *sorted([*recorded.files, *recorded.links, *recorded.directories])]
+    writer = _Digesting(file)
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=writer, mtime=0) as compressor:
+        _write(environment, compressor, names, recorded)
+    return writer.sha256.hexdigest()
+
+
+def _write(environment: str, writer: _Writer, names: Iterable[str], recorded: Inventory | None) -> None:
+    with tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # a writer is enough
+        for name in names:
+            path = os.path.join(environment, name)
+            member = tar.gettarinfo(path, arcname=name)
             if member.islnk():  # hard links into uv's cache: each is a file of its own here
-                member = _as_file(member, os.path.join(environment, path))
+                member = _as_file(member, path)
             member.uid = member.gid = 0
             member.uname = member.gname = ""
             member.mtime = int(member.mtime)  # bytecode names its source by whole seconds
+            found: tuple[int, str] | str = member.linkname
             if member.isreg():
-                with open(open_regular(os.path.join(environment, path)), "rb") as source:
+                with open(open_regular(path), "rb") as file:
+                    source = _Digesting(file)
                     tar.addfile(member, source)
+                found = member.size, source.sha256.hexdigest()
             else:
                 tar.addfile(member)
-    return digest.hexdigest()
+            if recorded is not None and not _is_recorded(member, found, recorded):
+                raise Damaged(f"{name} is not what was built")
+
+
+def _is_recorded(member: tarfile.TarInfo, found: tuple[int, str] | str, recorded: Inventory) -> bool:
+    if member.name in (MANIFEST, INVENTORY):
+        return member.isreg()
+    expected = recorded.files.get(member.name) or recorded.links.get(member.name)
+    return member.isdir() if expected is None else expected == found
 
 
 def _entries(environment: str) -> list[str]:

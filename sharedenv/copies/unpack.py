@@ -14,13 +14,15 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
-from typing import IO
+from typing import IO, Literal
 
 from sharedenv.copies.archive import Archive, Damaged
-from sharedenv.pool.inventory import Inventory, read_inventory
+from sharedenv.pool.inventory import Inventory, parse_inventory, read_inventory
+from sharedenv.pool.manifest import parse_manifest
+from sharedenv.pool.packed import UNREADABLE, read_member
 from sharedenv.pool.store import Environment
 from sharedenv.start.access import INVENTORY, MANIFEST
-from sharedenv.start.regular import MOST, NOT_REGULAR, open_regular, read_regular
+from sharedenv.start.regular import MOST, NOT_REGULAR, SMALL, open_regular, read_regular
 from sharedenv.start.trust import file_fault
 from sharedenv.values import frozen
 
@@ -30,25 +32,36 @@ _PIECE = 1 << 20  # bytes read at a time
 def unpack(archive: Archive, environment: Environment, folder: str) -> None:
     """Unpacks the archive of an environment into an empty folder. Raises Damaged, InventoryError, OSError."""
     recorded = read_inventory(environment.path, environment.manifest.inventory)
-    files = {**recorded.files, **{name: _described(os.path.join(environment.path, name)) for name in (MANIFEST, INVENTORY)}}
-    # what a member of the group has built may have an inventory that lies
-    if outside := [name for name in (*files, *recorded.links, *recorded.directories) if not _is_inside(name)]:
-        raise Damaged(f"is of an environment that would lie elsewhere: {outside[0]}")
-    with _open(archive, environment) as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != archive.digest:
-            raise Damaged(f"is damaged: its sha256 is {found}")
-        file.seek(0)
+    own = {name: _described(read_regular(os.path.join(environment.path, name), MOST)) for name in (MANIFEST, INVENTORY)}
+    with open_archive(archive, os.path.dirname(os.path.dirname(environment.path))) as file:
+        _unpack(file, "r|", _Expected({**recorded.files, **own}, recorded), folder)
+
+
+def unpack_alone(archive: Archive, pool: str, folder: str) -> None:
+    """Unpacks a compressed archive of the pool at this path by the manifest and the inventory that it begins with. Raises Damaged,
+    OSError.
+    """
+    with open_archive(archive, pool) as file:
         try:
-            for name in sorted(recorded.directories):
-                os.mkdir(os.path.join(folder, name), 0o700)
-            with tarfile.open(fileobj=file, mode="r|") as tar:
-                folders = _write_files(tar, _Expected(files, recorded), folder)
-            for name, target in recorded.links.items():
-                os.symlink(target, os.path.join(folder, name))
-            _finish(folder, recorded.directories, folders)
-        except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+            with tarfile.open(fileobj=file, mode="r|gz") as tar:
+                manifest, inventory = read_member(tar, MANIFEST, SMALL), read_member(tar, INVENTORY, MOST)
+            recorded = parse_inventory(inventory, parse_manifest(manifest.decode()).inventory)
+        except UNREADABLE as error:
             raise Damaged(f"is damaged: {error}") from None
+        file.seek(0)
+        own = {MANIFEST: _described(manifest), INVENTORY: _described(inventory)}
+        _unpack(file, "r|gz", _Expected({**recorded.files, **own}, recorded), folder)
+
+
+def open_archive(archive: Archive, pool: str) -> io.BufferedReader:
+    """The archive, read from its beginning, where what its name says is what is in it. Raises Damaged, OSError."""
+    file = _open(archive, pool)
+    found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != archive.digest:
+        file.close()
+        raise Damaged(f"is damaged: its sha256 is {found}")
+    file.seek(0)
+    return file
 
 
 @frozen
@@ -59,8 +72,24 @@ class _Expected:
     recorded: Inventory
 
 
-def _described(path: str) -> tuple[int, str]:
-    data = read_regular(path, MOST)
+def _unpack(file: IO[bytes], mode: Literal["r|", "r|gz"], expected: _Expected, folder: str) -> None:
+    files, recorded = expected.files, expected.recorded
+    # what a member of the group has built may have an inventory that lies
+    if outside := [name for name in (*files, *recorded.links, *recorded.directories) if not _is_inside(name)]:
+        raise Damaged(f"is of an environment that would lie elsewhere: {outside[0]}")
+    try:
+        for name in sorted(recorded.directories):
+            os.mkdir(os.path.join(folder, name), 0o700)
+        with tarfile.open(fileobj=file, mode=mode) as tar:
+            folders = _write_files(tar, expected, folder)
+        for name, target in recorded.links.items():
+            os.symlink(target, os.path.join(folder, name))
+        _finish(folder, recorded.directories, folders)
+    except UNREADABLE as error:
+        raise Damaged(f"is damaged: {error}") from None
+
+
+def _described(data: bytes) -> tuple[int, str]:
     return len(data), hashlib.sha256(data).hexdigest()
 
 
@@ -68,7 +97,7 @@ def _is_inside(name: str) -> bool:
     return "\0" not in name and not {"", ".", ".."}.intersection(name.split("/"))
 
 
-def _open(archive: Archive, environment: Environment) -> io.BufferedReader:
+def _open(archive: Archive, pool: str) -> io.BufferedReader:
     try:
         file = os.fdopen(open_regular(archive.path), "rb")
     except OSError as error:
@@ -76,8 +105,7 @@ def _open(archive: Archive, environment: Environment) -> io.BufferedReader:
             raise Damaged(f"can't be read: {error.strerror}") from None
         raise
     found = os.fstat(file.fileno())
-    pool = os.stat(os.path.dirname(os.path.dirname(environment.path)))
-    if fault := file_fault(found, archive.path, os.environ, pool):
+    if fault := file_fault(found, archive.path, os.environ, os.stat(pool)):
         file.close()
         raise Damaged(f"is not to be believed: {fault}")
     return file

@@ -49,9 +49,9 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
         if new or shared:
             os.chmod(layout.path, mode)
         for folder in FOLDERS:
-            path = os.path.join(layout.path, folder)
-            if _make_folder(path) or shared or _is_closed(path, mode):
-                os.chmod(path, mode)
+            _make_part(os.path.join(layout.path, folder), mode, shared)
+        if os.path.isdir(layout.packed):
+            _make_part(layout.packed, mode, shared)
         if new:
             # backup programs know this tag (bford.info/cachedir), git this ignore file
             _make_file(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")
@@ -61,7 +61,7 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
             sync_folder(layout.path)
         check_format(layout)
         if marks:
-            _mark(layout, marks)
+            mark(layout, marks)
     except OSError as error:
         raise _denied(layout, error, shared) from None
     return new
@@ -120,6 +120,16 @@ def _nearest(path: str) -> str:
     return path
 
 
+def make_packed(layout: Layout) -> None:
+    """Makes the folder of packed environments, which all who share the pool can write. Raises OSError."""
+    _make_part(layout.packed, stat.S_IMODE(os.stat(layout.path).st_mode), shared=False)
+
+
+def _make_part(path: str, mode: int, shared: bool) -> None:
+    if _make_folder(path) or shared or _is_closed(path, mode):
+        os.chmod(path, mode)
+
+
 def _make_folder(path: str) -> bool:
     try:
         os.mkdir(path, FOLDER)
@@ -138,9 +148,9 @@ def check_format(layout: Layout) -> None:
     """Raises SharedenvError when the pool was made by a version of sharedenv that this one doesn't understand."""
     try:
         try:
-            found = _read(layout)["format"]
+            found = read_marker(layout)["format"]
         except ValueError:
-            found = _read(layout)["format"]  # the mark was being written into it
+            found = read_marker(layout)["format"]  # the mark was being written into it
     except FileNotFoundError:
         return
     except OSError as error:
@@ -170,27 +180,28 @@ def _damaged(layout: Layout, fault: str, remove: str) -> SharedenvError:
 
 def mark_holding(layout: Layout) -> None:
     """Says in pool.json that the pool holds versions, so that an older sharedenv leaves it alone. Raises OSError."""
-    if _read(layout)["format"] >= HOLDING:
+    if read_marker(layout)["format"] >= HOLDING:
         return
     try:
-        _mark(layout, {"format": HOLDING})
+        mark(layout, {"format": HOLDING})
     except PermissionError:  # in a shared pool it is a colleague's: another takes its place, once in the life of a pool
         temporary = os.path.join(layout.path, f".pool.json.{os.urandom(4).hex()}")
         with open(temporary, "x", encoding="utf-8", opener=private) as file:
-            file.write(_marker(_read(layout), {"format": HOLDING}))
+            file.write(_marker(read_marker(layout), {"format": HOLDING}))
             _open_as_the_pool(layout, file.fileno())
             file.flush()
             sync_descriptor(file.fileno())
         os.replace(temporary, layout.marker)
 
 
-def _read(layout: Layout) -> dict[str, Any]:
+def read_marker(layout: Layout) -> dict[str, Any]:
+    """What pool.json says. Raises OSError, ValueError."""
     document: dict[str, Any] = json.loads(again(lambda: read_regular(layout.marker)))
     return document
 
 
 def _marker(document: dict[str, Any], marks: dict[str, Any]) -> str:
-    return json.dumps({**document, **marks}) + "\n"
+    return json.dumps({name: value for name, value in {**document, **marks}.items() if value is not None}) + "\n"
 
 
 def _make_file(layout: Layout, name: str, text: str) -> bool:
@@ -219,15 +230,18 @@ def _make_file(layout: Layout, name: str, text: str) -> bool:
     return True
 
 
-def _mark(layout: Layout, marks: dict[str, Any]) -> None:
-    """Writes these marks into the pool.json that is there: whoever reads it meanwhile has the same file before and after."""
-    text = _marker(_read(layout), marks).encode()
+def mark(layout: Layout, marks: dict[str, Any]) -> None:
+    """Writes these marks into the pool.json that is there, and takes out what is None. Raises OSError.
+
+    Whoever reads it meanwhile has the same file before and after.
+    """
+    text = _marker(read_marker(layout), marks).encode()
     with open(open_regular(layout.marker, os.O_RDWR), "r+b", buffering=0) as file:
         _open_as_the_pool(layout, file.fileno())
-        if file.read() != text:
+        if (before := file.read()) != text:
             file.seek(0)
-            file.write(text)
-            file.truncate()
+            file.write(text.ljust(len(before), b"\n"))  # at one stroke it is whole, whoever is killed or reads it now
+            file.truncate(len(text))
             sync_descriptor(file.fileno())
 
 

@@ -169,9 +169,10 @@ def _announced(layout: Layout, key: str) -> list[str]:
 
 
 def forget_unused(layout: Layout) -> None:
-    """Lets go of the versions of all keys that have no environment. What can't be removed stays."""
+    """Lets go of the versions of all keys that have no environment, nor one that is packed. What can't be removed stays."""
+    packed = {name[:SHORT] for name in os.listdir(layout.packed)} if os.path.isdir(layout.packed) else set()
     for name in [*_names(layout), *_names(layout, _ANNOUNCED)]:
-        if not generations(layout, name[:SHORT]):
+        if name[:SHORT] not in packed and not generations(layout, name[:SHORT]):
             try:
                 os.unlink(os.path.join(layout.versions, name))
             except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 
 from sharedenv.start.access import INVENTORY
@@ -13,6 +14,7 @@ from sharedenv.values import frozen
 
 SCHEMA = 1
 
+_PYTHON = re.compile(r"bin/(python|pypy|graalpy)[\d.]*")
 _WHOLE = 4 << 20  #: bytes: files up to this size are read at one stroke
 _BATCH = 64  #: files a task of the pool of threads: one task a file would cost more than its hash
 
@@ -24,6 +26,11 @@ class Inventory:
     files: Mapping[str, tuple[int, str]]  # size in bytes, sha256 in hex
     links: Mapping[str, str]  # target, as readlink gives it
     directories: tuple[str, ...]
+
+    @property
+    def elsewhere(self) -> dict[str, str]:
+        """The links that lead out of the environment, with their targets, Python's own aside: link-mode symlink has made such."""
+        return {name: target for name, target in self.links.items() if target.startswith("/") and not _PYTHON.fullmatch(name)}
 
     def to_json(self) -> bytes:
         """The bytes of sharedenv.inventory: names that are no UTF-8 stand there as escapes."""
@@ -53,6 +60,11 @@ def read_inventory(environment: str, expected: str) -> Inventory:
         raise InventoryError("its inventory is gone") from None
     except OSError as error:
         raise InventoryError(f"its inventory can't be read: {error.strerror}") from None
+    return parse_inventory(data, expected)
+
+
+def parse_inventory(data: bytes, expected: str) -> Inventory:
+    """An inventory from its bytes; ``expected`` as above. Raises InventoryError."""
     if digest(data) != expected:
         raise InventoryError("its inventory has been changed")
     try:

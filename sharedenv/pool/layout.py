@@ -11,6 +11,7 @@ FORMAT = 1  #: of a new pool
 HOLDING = 2  #: of a pool that holds versions: an older sharedenv would resolve anew, and refuses
 FORMATS = (FORMAT, HOLDING)
 FOLDERS = ("envs", "keys", "index", "used", "versions", "locks", "failures", "logs", "tmp", "trash", "archives", "runs")
+PARTS = (*FOLDERS, "packed")  #: the last is made when something is packed: an older sharedenv would not take its pool for a pool's own
 #: how begins what is right inside a pool for a moment: files that are being written, a trial of the file system
 UNFINISHED = (".CACHEDIR.TAG.", "..gitignore.", ".pool.json.", ".trial.")
 _FILES = ("CACHEDIR.TAG", ".gitignore", *UNFINISHED)  #: how the rest in a pool begins
@@ -88,6 +89,11 @@ class Layout:
         return os.path.join(self.path, "archives")
 
     @property
+    def packed(self) -> str:
+        """One archive an environment that has left envs/ to save entries: `<identity>.<sha256>.tar.gz`."""
+        return os.path.join(self.path, "packed")
+
+    @property
     def runs(self) -> str:
         """One folder a run: its plan and its journal."""
         return os.path.join(self.path, "runs")
@@ -95,4 +101,4 @@ class Layout:
 
 def is_part(name: str) -> bool:
     """Whether this is what a file or a folder right inside a pool is called."""
-    return name in FOLDERS or name == MARKER or name.startswith(_FILES)
+    return name in PARTS or name == MARKER or name.startswith(_FILES)

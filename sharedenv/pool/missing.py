@@ -16,6 +16,7 @@ from sharedenv.script.problems import shown
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
+PACKED = "it was not used for long; a build unpacks it, without a resolution or the network"
 NAMED = 5  #: scripts in a hint: one of each of the first environments that are missing
 
 
@@ -43,20 +44,31 @@ def missing_error(
 ) -> SharedenvError:
     """The error for environments that are not there and may not be built. ``options``: of the user, by which a build finds the same."""
     lines = []
+    packed = {key for key, found in missing.items() if found is None and is_packed(layout, needs[key].payload)}
     there = [found.manifest.payload for found in environments(layout) if isinstance(found, Environment)]
     for key, unusable in missing.items():
         scripts = needs[key].scripts
         more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
-        why = f": {unusable.reason if unusable else _nearest(needs[key].payload, there)}".rstrip(": ")
+        reason = unusable.reason if unusable else PACKED if key in packed else _nearest(needs[key].payload, there)
+        why = f": {reason}".rstrip(": ")
         lines.append(f"{key[:SHORT]} for {shown(scripts[0], current_folder(os.environ))}{more}{why}")
     number = "an environment is" if len(missing) == 1 else f"{len(missing):,} environments are"
     some = [os.path.relpath(needs[key].scripts[0]) for key in missing][:NAMED]
     return SharedenvError(
-        f"{number} not built in the pool {layout.path}",
+        f"{number} {'packed' if len(packed) == len(missing) else 'not built'} in the pool {layout.path}",
         cause="\n".join(lines),
         hint=shlex.join(["sharedenv", "build", *options, *some]),
         exit_code=EXIT_BUILD,
     )
+
+
+def is_packed(layout: Layout, payload: Payload) -> bool:
+    """Whether the environment of a payload is there as an archive, which a build unpacks."""
+    if not os.path.isdir(layout.packed):
+        return False
+    from sharedenv.pool.packed import find_packed  # noqa: PLC0415 - it loads what reads archives
+
+    return bool(find_packed(layout, payload))
 
 
 def uncovered_error(layout: Layout, plan: Plan, python: str | None) -> SharedenvError | None:

@@ -142,15 +142,18 @@ def generations(layout: Layout, key: str) -> list[str]:
     return [os.path.join(layout.envs, name) for name in sorted(names, key=lambda name: (name[:SHORT], int(name[13:])))]
 
 
-def publish(layout: Layout, settle: Callable[[str], str], payload: Payload, *, replace: bool) -> Environment:
+def publish(
+    layout: Layout, settle: Callable[[str], str], payload: Payload, *, replace: bool, number: int | None = None
+) -> Environment:
     """Moves a complete staged environment, once it is on disk, into envs/ and links its key to it, each by one atomic call.
 
-    ``settle`` makes it ready for the place that it is given, and tells where it is staged (see seal).
+    ``settle`` makes it ready for the place that it is given, and tells where it is staged (see seal). ``number``: of the
+    generation, where that is free; else it is the next.
     With ``replace`` the link is turned from an older generation to this one; without, the first link wins, and the
     loser of a race discards its own environment and returns the winner's. Raises OSError, and SharedenvError when what is
     published can't be read.
     """
-    path = _move_into(layout, settle, payload.key)
+    path = _move_into(layout, settle, payload.key, number)
     link = os.path.join(layout.keys, payload.key)
     target = f"../envs/{os.path.basename(path)}"
     if not replace:
@@ -249,8 +252,9 @@ def remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _move_into(layout: Layout, settle: Callable[[str], str], key: str) -> str:
-    number = max([int(os.path.basename(path)[13:]) for path in generations(layout, key)], default=0) + 1
+def _move_into(layout: Layout, settle: Callable[[str], str], key: str, wanted: int | None) -> str:
+    taken = {int(os.path.basename(path)[13:]) for path in generations(layout, key)}
+    number = max(taken, default=0) + 1 if wanted is None or wanted in taken else wanted
     while True:
         path = os.path.join(layout.envs, f"{key[:SHORT]}-{number}")
         try:

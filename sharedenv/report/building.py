@@ -43,6 +43,7 @@ class BuildProgress:
         self._doing: dict[str, str] = {}
         self._noted: set[str] = set()
         self.built_environments: list[tuple[Need, Environment]] = []
+        self.changed = False  # whether something was added to the pool
 
     def __enter__(self) -> BuildProgress:
         return self
@@ -97,10 +98,18 @@ class BuildProgress:
         manifest = environment.manifest
         self._drop(need)
         self.built_environments.append((need, environment))
+        self.changed = True
         self._say(
             f"built environment {need.payload.key[:SHORT]} in {duration(seconds)}: "
             f"Python {manifest.interpreter.version}, {count(len(manifest.packages), 'package')}"
         )
+
+    def unpacked(self, need: Need, environment: Environment, seconds: float) -> None:
+        """An environment that was packed is in the pool again."""
+        self._drop(need)
+        self.changed = True
+        files = count(environment.manifest.files, "file")
+        self._say(f"unpacked environment {need.payload.key[:SHORT]} in {duration(seconds)} ({files})")
 
     def failed(self, need: Need, error: SharedenvError) -> None:  # noqa: ARG002 - errors are told by who asked for the build
         """A build failed."""

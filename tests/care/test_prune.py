@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sharedenv.care.prune import DAY, HOUR, Policy, decide
+from sharedenv.care.leaving import DAY, HOUR
+from sharedenv.care.prune import Policy, decide
 from sharedenv.care.survey import Surveyed
 from sharedenv.pool.mounts import FileSystem, Locks, find_mount
 from sharedenv.pool.owner import this_process
