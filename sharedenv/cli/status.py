@@ -33,9 +33,11 @@ from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.owned import doubt_error, find_doubt
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
+from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.shares import share_of, shares_beside
 from sharedenv.run.journal.standing import Standing, stand
 from sharedenv.run.listing import is_joinable, lists_of, waits_for_workers
+from sharedenv.run.lost import begun_unsaid
 from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.sets import mixed, sets_of_shares, sets_used
 from sharedenv.run.workers import INTERRUPTED, LOST
@@ -124,7 +126,7 @@ def _write_joblog(layout: Layout, run: Run, path: str) -> None:
 def _document(layout: Layout, run: Run) -> dict[str, Any]:
     """A run for --json."""
     cases = run.cases()
-    results, sessions = run.read(tails=True)
+    results, sessions = _read(run, cases, tails=True)
     standing = stand_submitted(run, stand(len(cases), results, sessions, time.time()), sessions)
     document = {
         **value(run, standing),
@@ -132,7 +134,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "interrupted": case_values(interrupted(cases, results)),
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
         "downed": downed_values(sessions, cases, results),
-        "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
+        "left_running": case_values(case for _, case in leftover(run.id, sessions, without_result(cases, results))),
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
     }
@@ -151,6 +153,11 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
     return document
 
 
+def _read(run: Run, cases: Sequence[Case], *, tails: bool = False) -> tuple[dict[int, Result], list[SessionState]]:
+    results, sessions = run.read(tails=tails)
+    return {**results, **begun_unsaid(run, cases, results, sessions)}, sessions
+
+
 def _ended(run: Run, ended: str) -> list[Case]:
     """The cases of a run that ended so, in the order asked; those at work have not ended."""
     cases = run.cases()
@@ -167,7 +174,7 @@ def _names(cases: Iterable[Case], here: str) -> Iterable[str]:
 
 def _endings(run: Run, cases: Sequence[Case]) -> dict[int, tuple[str, ...]]:
     """Which of ENDINGS each case of a run without Slurm is, by sequence."""
-    results, sessions = run.read()
+    results, sessions = _read(run, cases)
     standing = stand(len(cases), results, sessions, time.time())
     endings: dict[int, tuple[str, ...]] = {}
     for case in cases:
@@ -192,7 +199,7 @@ def tell_run(layout: Layout, run: Run, console: Console, tell: Callable[[str], N
     tell = tell or console.result
     here, now = current_folder(os.environ), time.time()
     cases = run.cases()
-    results, sessions = run.read()
+    results, sessions = _read(run, cases)
     queue = look_at_queue(run)
     standing = stand_queued(stand(len(cases), results, sessions, now), queue)
     style = console.result_style
@@ -202,7 +209,7 @@ def tell_run(layout: Layout, run: Run, console: Console, tell: Callable[[str], N
     lines += downed_lines(sessions, cases, results, lambda path: short_path(path, here), style("warning", "warning:"))
     lines += queue_lines(queue)
     lines += pace_lines(standing, results, now) if standing.alive else []
-    if found := leftover(sessions, without_result(cases, results)):
+    if found := leftover(run.id, sessions, without_result(cases, results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     running = {*standing.running, *(case.sequence for _, case in found)}
