@@ -253,7 +253,7 @@ def settle(layout: Layout, run: Run, listed: Listed, left: int) -> tuple[bool, i
                 fold(listed.folder)
             if not listed.array:  # its list has all cases of the run
                 cut_off = listed.count - sum(not result.interrupted for result in results)
-        if not _tasks_may_come(run):
+        if not cut_off and not _tasks_may_come(run):  # what was cut off may run on, without its worker
             forget_living(run)
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"

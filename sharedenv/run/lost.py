@@ -11,6 +11,7 @@ from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.claims.blocks import STOP, TOKENS
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import close, not_begun
+from sharedenv.run.journal.living import forget_living
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState, is_worker, list_number
 from sharedenv.run.listing import is_joinable, lists_of
@@ -90,3 +91,4 @@ def close_list(run: Run, known: Iterable[SessionState], writer: str) -> None:
         others = [session for session in run.sessions() if session.writer != writer]
         refuse_live(run.id, others, writer)
         refuse_newer(run.id, others, known, writer)
+        forget_living(run)
