@@ -114,6 +114,32 @@ def svg(rows: Sequence[Row], about: str) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+def bars(title: str, shown: Sequence[tuple[str, float]], limit: float, ours: str) -> str:
+    """A bar for each value, all of 1 or more, from 1 on. A line marks the limit, which colours those labelled ``…: ours…``."""
+    left, width, height, top = 330, 480, 24, 30
+    most = max(value for _, value in shown) * 1.02
+    total = top + height * len(shown) + 30
+
+    def place(value: float) -> float:
+        return left + width * (max(value, 1.0) - 1.0) / (most - 1.0)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="{total}" font-family="sans-serif" font-size="12">',
+        f'<title>{escape(title)}</title><rect width="900" height="{total}" fill="white"/>',
+        f'<text x="8" y="16" font-weight="bold">{escape(title)}</text>',
+    ]
+    for index, (label, value) in enumerate(shown):
+        y = top + index * height
+        colour = "#9aa5b1" if f": {ours}" not in label else "#2f7d4f" if value <= limit else "#b3432b"
+        parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
+        parts.append(f'<rect x="{left}" y="{y + 4}" width="{max(place(value) - left, 1.5):.1f}" height="{height - 9}" fill="{colour}"/>')
+        parts.append(f'<text x="{place(value) + 6:.1f}" y="{y + 15}">{value:.2f}</text>')
+    for value, name in ((1.0, "1"), (limit, f"{limit:g}")):
+        parts.append(f'<line x1="{place(value):.1f}" y1="{top}" x2="{place(value):.1f}" y2="{total - 26}" stroke="black"/>')
+        parts.append(f'<text x="{place(value):.1f}" y="{total - 12}" text-anchor="middle">{name}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
 def _values(values: Sequence[float], unit: str) -> str:
     middle = _value(statistics.median(values), unit)
     return f"{middle} {unit}" if len(values) == 1 else f"{middle} {unit} ({_value(min(values), unit)}–{_value(max(values), unit)})"

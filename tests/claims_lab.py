@@ -10,6 +10,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sharedenv.run.claims.blocks import FREE, decode_token
 from sharedenv.run.claims.claims import Begun, Claims
@@ -239,3 +240,58 @@ def list_scheduled(seconds: Sequence[float], slots: int) -> float:
     for one in seconds:
         heapq.heappush(free, heapq.heappop(free) + one)
     return max(free)
+
+
+def check_twice(workers: Sequence[Simulated]) -> None:
+    """No attempt at a case was begun twice."""
+    begun = Counter((begun.position, begun.attempts) for worker in workers for _, begun in worker.begun)
+    assert max(begun.values()) == 1, f"begun twice: {[case for case, times in begun.items() if times > 1]}"
+
+
+def pareto(seed: int, count: int = 400) -> list[float]:
+    """Seconds with a heavy tail."""
+    chance = random.Random(seed)
+    return [min(8.0, 0.05 * chance.paretovariate(0.8)) for _ in range(count)]
+
+
+ORDERS: dict[str, Callable[[int], list[float]]] = {
+    "drawn": pareto,
+    "ascending": lambda seed: sorted(pareto(seed)),
+    "descending": lambda seed: sorted(pareto(seed), reverse=True),
+    "period": lambda seed: [(2.0 if position % 8 == 0 else 0.05) * random.Random(seed + position).uniform(0.9, 1.1) for position in range(400)],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What workers have done who took all cases of a list.
+
+    ratio         first start to last end, over what list scheduling of the same list takes
+    calls         on the folder, for each case
+    claims        for each case
+    before_first  calls of a worker before its first case: the most; ``before_firsts``: of all together
+    """
+
+    ratio: float
+    calls: float
+    claims: float
+    before_first: int
+    before_firsts: int
+
+
+def simulate(seed: int, seconds: Sequence[float], workers: int, jobs: int, *, arrive: float) -> Simulation:
+    """Workers of so many jobs each, who come within ``arrive`` seconds, take the cases of a list, each of which takes so long."""
+    lab = Lab(seed, latency=0.0002)
+    found = [Simulated(lab, f"w{number}", jobs, seconds) for number in range(workers)]
+    work(lab, found, lambda _: lab.random.uniform(0.0, arrive))
+    check_twice(found)
+    assert sum(len(worker.finished) for worker in found) == len(seconds)
+    span = max(at for worker in found for at, _ in worker.finished) - min(at for worker in found for at, _ in worker.begun)
+    firsts = [worker.calls_before_first for worker in found]
+    return Simulation(
+        span / list_scheduled(seconds, workers * jobs),
+        sum(lab.calls[worker.name] for worker in found) / len(seconds),
+        sum(worker.claims.claimed for worker in found) / len(seconds),
+        max(firsts),
+        sum(firsts),
+    )

@@ -69,6 +69,7 @@ class Part:
     left       how many cases of the list nobody has begun
     trouble    why it claimed nothing more ("": nothing was left)
     last       it was the last at work
+    cut_off    then: how many of the run have been begun and have no end, as their workers were killed
     """
 
     outcome: Outcome
@@ -81,6 +82,7 @@ class Part:
     left: int
     trouble: str
     last: bool
+    cut_off: int
 
 
 def join(
@@ -122,9 +124,9 @@ def join(
         session.close(_ending(outcome, source))
     unwritten = tuple(recorder.unwritten) if session.unwritten else ()
     left = not_begun(DiskFolder(listed.folder), listed.count)
-    last = settle(layout, run, listed, left)
+    last, cut_off = settle(layout, run, listed, left)
     begun, edited, torn = tuple(recorder.begun), tuple(recorder.before), tuple(recorder.edited)
-    return Part(outcome, begun, time.monotonic() - started, unwritten, edited, torn, recorder.failed, left, source.trouble, last)
+    return Part(outcome, begun, time.monotonic() - started, unwritten, edited, torn, recorder.failed, left, source.trouble, last, cut_off)
 
 
 def _claims(run: Run, listed: Listed, worker: str, manner: Manner) -> Claims:
@@ -210,14 +212,14 @@ class _WorkerRecorder(Recorder):
         return self._begun.values()
 
     def started(self, case: Case, group: int, *, result_follows: bool) -> None:
-        """Puts down that a case runs, and looks whether its script is what was planned."""
+        """Puts down that a case runs, at once, and looks whether its script is what was planned."""
+        super().started(case, group, result_follows=result_follows)
         if case.sequence not in self._begun:
             self._begun[case.sequence] = case
             if edited := edited_digest(case, self._since):
                 self.before.append(case)
             if edited or self._anew:
                 self._texts[case.sequence] = edited or case.digest
-        super().started(case, group, result_follows=result_follows)
 
     def record(self, case: Case, result: Result, last: bool) -> str:
         """Puts an attempt down; a text when nothing more is to be started."""
@@ -235,24 +237,29 @@ class _WorkerRecorder(Recorder):
         batch.drain(self._source.tick(going=batch.going))
 
 
-def settle(layout: Layout, run: Run, listed: Listed, left: int) -> bool:
-    """Clears up behind the last worker of a run: its joblog, the claims of its list in one file. Whether nobody is at work any more.
-    ``left``: cases of the list that nobody has begun.
+def settle(layout: Layout, run: Run, listed: Listed, left: int) -> tuple[bool, int]:
+    """Clears up behind the last worker of a run: its joblog, the claims of its list in one file. Whether nobody is at work any more, and
+    how many cases were cut off (`Part`). ``left``: cases of the list that nobody has begun.
     """
+    cut_off = 0
     try:
         if not run.is_idle():
-            return False
+            return False, 0
         if listed.terms.joblog is not None:
             write_joblog(layout, run, listed.terms.joblog)
         stopped = DiskFolder(listed.folder).exists(STOP)
-        if not left and not stopped and not any(result.interrupted for result in run.results().values()):
-            fold(listed.folder)
-        if not _tasks_may_come(run):
+        if not left and not stopped:
+            results = run.results().values()
+            if not any(result.interrupted for result in results):
+                fold(listed.folder)
+            if not listed.array:  # its list has all cases of the run
+                cut_off = listed.count - sum(not result.interrupted for result in results)
+        if not cut_off and not _tasks_may_come(run):  # what was cut off may run on, without its worker
             forget_living(run)
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"
         raise SharedenvError(f"can't clear up after run {run.id}", cause=cause, hint=_way_out(layout, error)) from None
-    return True
+    return True, cut_off
 
 
 def _tasks_may_come(run: Run) -> bool:

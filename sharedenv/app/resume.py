@@ -90,7 +90,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     choice = choose(current, earlier, failed_only=wanted.failed_only)
     lost = choose([replace(case, digest=earlier.get(case.identity, (None, ""))[1]) for case in gone], earlier,
                   failed_only=wanted.failed_only)
-    if leftover(sessions, choice.cases):
+    if leftover(run.id, sessions, choice.cases):
         fresh = run.sessions()  # one that began since may have them at work
         refuse_live(run.id, fresh, writer)
         refuse_leftover(run.id, fresh, choice.cases)

@@ -30,8 +30,8 @@ class Beside:
         self._looked_at: set[str] = set()
 
     def look(self, own: str = "") -> None:
-        """Looks at the unended runs but one's ``own``, each once. Raises as check_beside."""
-        for name in unended(self._runs):
+        """Looks at the unended runs but one's ``own``, each once, and at those that workers had. Raises as check_beside."""
+        for name in (*unended(self._runs), *living_runs(self._runs)):
             if name != own and name not in self._looked_at:
                 self._looked_at.add(name)
                 check_beside(self._runs, name, self._cases, self._console, insist=self._insist)

@@ -144,11 +144,11 @@ def _cancel_leftover(run: Run, command: str, console: Console) -> bool:
     """Ends the scripts here that outlived a kill of what had started them; False when there are none. ``command`` goes on with the run."""
     results, sessions = run.read()
     cases = without_result(run.cases(), results)
-    found = leftover(sessions, cases)
+    found = leftover(run.id, sessions, cases)
     if not found:
         return False
     end_leftover(found, _grace(run))
-    if left := leftover(sessions, cases):
+    if left := leftover(run.id, sessions, cases):
         groups = " ".join(f"-{group}" for group in sorted({group for group, _ in left}))
         raise SharedenvError(f"can't end scripts of run {run.id}: {named(left)}", hint=f"kill -9 -- {groups}", exit_code=EXIT_FAILED)
     console.say(f"ended what the killed run {run.id} had left running: {printable(named(found))}")

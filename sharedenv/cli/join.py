@@ -127,6 +127,9 @@ def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console
     if left:
         again = in_pool_of(layout, f"sharedenv join {run.id}", console)
         console.say(f"{count(left, 'script')} of run {run.id} not begun; to go on: {again}")
+    elif part.cut_off:
+        again = in_pool_of(layout, f"sharedenv run --resume --run-id {run.id}", console)
+        console.say(f"nothing is left to begin; cut off with a worker: {count(part.cut_off, 'script')} of run {run.id}; to go on: {again}")
     else:
         look = in_pool_of(layout, f"sharedenv status {run.id}", console)
         told = "has ended" if part.last else "goes on elsewhere"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sharedenv.cli.queued import look_at_queue, queue_lines, stand_queued
 from sharedenv.cli.runs import told_of_sets
@@ -19,12 +19,14 @@ from sharedenv.report.standing import counts_of, head_lines, pace_lines, rate_of
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import printable, short_path
 from sharedenv.report.workers import downed_lines, worker_lines
+from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.shares import share_of, shares_beside
 from sharedenv.run.journal.standing import PLANNED, SUBMITTED, Standing, stand
 from sharedenv.run.listing import is_joinable, waits_for_workers
+from sharedenv.run.lost import begun_unsaid
 from sharedenv.run.orders import Counts
 from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.sets import sets_of_shares
@@ -71,7 +73,7 @@ def look_at(run: Run, console: Console, style: Callable[[str, str], str], *, bar
     """
     here, now = current_folder(os.environ), time.time()
     cases = run.cases()
-    results, sessions = run.read()
+    results, sessions = read_run(run, cases)
     queue = look_at_queue(run)
     standing = stand_queued(stand(len(cases), results, sessions, now), queue)
     limit = _limit(run, sessions)
@@ -82,7 +84,7 @@ def look_at(run: Run, console: Console, style: Callable[[str, str], str], *, bar
     lines += downed_lines(sessions, cases, results, lambda path: short_path(path, here), style("warning", "warning:"))
     lines += queue_lines(queue)
     lines += [] if bar else pace_lines(counts, rate)
-    if found := leftover(sessions, without_result(cases, results)):
+    if found := leftover(run.id, sessions, without_result(cases, results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     running = {*standing.running, *(case.sequence for _, case in found)}
@@ -112,6 +114,12 @@ def _limit(run: Run, sessions: list[SessionState]) -> float | None:
         with contextlib.suppress(ValueError):
             return float(words[words.index("--timeout") + 1])
     return terms_of(run.asked.extra).timeout
+
+
+def read_run(run: Run, cases: Sequence[Case], *, tails: bool = False) -> tuple[dict[int, Result], list[SessionState]]:
+    """The results of a run and who has worked on it, with what killed workers had begun without a word. Raises SharedenvError."""
+    results, sessions = run.read(tails=tails)
+    return {**results, **begun_unsaid(run, cases, results, sessions)}, sessions
 
 
 def stand_run(run: Run, now: float) -> Standing:

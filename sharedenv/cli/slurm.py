@@ -71,7 +71,7 @@ def slurm_lines(
     lines += worker_lines(stands.sessions, stands.cases, time.time(), lambda path: short_path(path, here))
     warning = style("warning", "warning:")
     lines += downed_lines(stands.sessions, stands.cases.values(), stands.results, lambda path: short_path(path, here), warning)
-    if found := leftover(stands.sessions, without_result(stands.cases.values(), stands.results)):
+    if found := leftover(run.id, stands.sessions, without_result(stands.cases.values(), stands.results)):
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     lines += told_of_sets(run, stands.cases.values(), stands.results, console, style)

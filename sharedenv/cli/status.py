@@ -11,7 +11,7 @@ import click
 
 from sharedenv.app.join import write_joblog
 from sharedenv.cli.failures import failure_group, tell_failures
-from sharedenv.cli.look import sets_in, shares_of, stand_run, tell_run
+from sharedenv.cli.look import read_run, sets_in, shares_of, stand_run, tell_run
 from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.queued import look_at_queue, queue_values
 from sharedenv.cli.runs import meant_run, pool_of_runs
@@ -139,7 +139,7 @@ def _write_joblog(layout: Layout, run: Run, path: str) -> None:
 def _document(layout: Layout, run: Run) -> dict[str, Any]:
     """A run for --json."""
     cases = run.cases()
-    results, sessions = run.read(tails=True)
+    results, sessions = read_run(run, cases, tails=True)
     standing = stand_submitted(run, stand(len(cases), results, sessions, time.time()), sessions)
     document = {
         **value(run, standing),
@@ -147,7 +147,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "interrupted": case_values(interrupted(cases, results)),
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
         "downed": downed_values(sessions, cases, results),
-        "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
+        "left_running": case_values(case for _, case in leftover(run.id, sessions, without_result(cases, results))),
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
     }
@@ -185,7 +185,7 @@ def _names(cases: Iterable[Case], here: str) -> Iterable[str]:
 
 def _endings(run: Run, cases: Sequence[Case]) -> dict[int, tuple[str, ...]]:
     """Which of ENDINGS each case of a run without Slurm is, by sequence."""
-    results, sessions = run.read()
+    results, sessions = read_run(run, cases)
     standing = stand(len(cases), results, sessions, time.time())
     endings: dict[int, tuple[str, ...]] = {}
     for case in cases:

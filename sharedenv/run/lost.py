@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.owner import is_here
-from sharedenv.run.case import Case
-from sharedenv.run.claims.blocks import TOKENS
+from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.claims.blocks import STOP, TOKENS
 from sharedenv.run.claims.folder import DiskFolder
-from sharedenv.run.claims.list_end import close
+from sharedenv.run.claims.list_end import close, not_begun
+from sharedenv.run.journal.living import forget_living
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState, is_worker, list_number
-from sharedenv.run.listing import lists_of
+from sharedenv.run.listing import is_joinable, lists_of
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
 
 
@@ -47,6 +48,22 @@ def refuse_lost(
     )
 
 
+def begun_unsaid(run: Run, cases: Iterable[Case], results: Mapping[int, Result], sessions: Sequence[SessionState]) -> dict[int, Result]:
+    """Those of the cases of a run that workers had begun and not yet said so when they were killed: interrupted, by sequence.
+
+    A case is begun before its process is started, and put down after that. Which cases these are can be told when nothing of the list is
+    left to begin, and nobody has gone on with the run in another way.
+    """
+    died = [session for session in sessions if not session.alive and not session.ended]
+    if not died or not is_joinable(run) or any(session.alive or not is_worker(session.writer) for session in sessions):
+        return {}
+    folder = DiskFolder(run.path)
+    if folder.exists(STOP) or not_begun(folder, run.asked.count):
+        return {}
+    since = died[-1].began
+    return {case.sequence: Result(case.sequence, 1, since, error=INTERRUPTED) for case in cases if case.sequence not in results}
+
+
 def _is_dead(session: SessionState) -> bool:
     """Whether a worker who is not alive is known to be dead: the kernel of his machine says so."""
     return session.owner is not None and is_here(session.owner)
@@ -74,3 +91,4 @@ def close_list(run: Run, known: Iterable[SessionState], writer: str) -> None:
         others = [session for session in run.sessions() if session.writer != writer]
         refuse_live(run.id, others, writer)
         refuse_newer(run.id, others, known, writer)
+        forget_living(run)

@@ -15,10 +15,12 @@ class Pace:
         self._jobs = jobs
         self._seen: deque[float] = deque(maxlen=max(8, 4 * jobs))
         self._sum = 0.0
+        self._ended = 0
         self.cautious = False  #: one case at a time
 
     def ended(self, seconds: float) -> None:
         """A case took so long."""
+        self._ended += 1
         if len(self._seen) == self._seen.maxlen:
             self._sum -= self._seen[0]
         self._seen.append(seconds)
@@ -31,11 +33,13 @@ class Pace:
 
     @property
     def wanted(self) -> int:
-        """Cases that keep this worker busy for as long as a block is to, 1 or more."""
+        """Cases that keep this worker busy for as long as a block is to, 1 or more; at most twice those that have ended here: the first of
+        a sweep may be its cheapest.
+        """
         if self.cautious:
             return 1
         mean = self.mean
-        return self._jobs if mean is None else max(1, int(WORTH * self._jobs / max(mean, 1e-4)))
+        return self._jobs if mean is None else max(1, min(int(WORTH * self._jobs / max(mean, 1e-4)), 2 * max(self._ended, self._jobs)))
 
     def size(self, left: int, slots: int) -> int:
         """Cases to claim of ``left``, 1 or more; ``slots``: those that all workers run at a time."""
