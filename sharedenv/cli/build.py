@@ -18,7 +18,7 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
-from sharedenv.cli.scripts import make_pool, plan_of, script_options, skip_bad_option, tell_bad
+from sharedenv.cli.scripts import make_pool, plan_of, script_options, skip_bad_option, skip_plain_option, tell_bad, without_plain
 from sharedenv.cli.unfinished import left_behind
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.key.plan import Plan
@@ -43,6 +43,7 @@ from sharedenv.start.trust import is_shared
 @click.command()
 @script_options
 @skip_bad_option
+@skip_plain_option
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
 @option("--rebuild", is_flag=True, help="Build anew what is there, with the versions it has; what runs stays on the old.")
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
@@ -58,6 +59,7 @@ from sharedenv.start.trust import is_shared
 def build(
     console: Console,
     selection: Selection,
+    skip_plain: bool,
     jobs: int,
     rebuild: bool,
     upgrade: bool,
@@ -71,6 +73,13 @@ def build(
 
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
+    if skip_plain:
+        some = without_plain(selection, console)
+        if some is None:
+            if as_json:
+                console.document({"environments": [], "errors": []})
+            return 0
+        selection = some
     project = open_project(console.pool, selection)
     plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:

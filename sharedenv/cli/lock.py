@@ -9,7 +9,7 @@ import click
 from sharedenv.app.lock import PLATFORMS, Locked, LockOrder, LockOutcome, lock, missing
 from sharedenv.app.project import Selection, open_project
 from sharedenv.cli.options import contrary, json_option, option, paths
-from sharedenv.cli.scripts import tell_strays
+from sharedenv.cli.scripts import skip_plain_option, tell_strays, without_plain
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED
 from sharedenv.pool.check import normal_name
 from sharedenv.report.console import Console
@@ -34,6 +34,7 @@ _CAME = {"kept": "as it was", "pool": "as the pool holds it", "resolved": "chose
     "--platform", "platforms", multiple=True, type=click.Choice(PLATFORMS), metavar="NAME",
     help="Repeatable: linux-{x86_64,aarch64}-{gnu,musl}, darwin-{arm64,x86_64}. [default: this one]",
 )  # fmt: skip
+@skip_plain_option
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
 @option("--upgrade-package", "packages", multiple=True, metavar="NAME", help="As --upgrade, of this package alone; repeatable.")
 @option("--check", is_flag=True, help="Write nothing: exit 1 if sharedenv.lock does not cover a script.")
@@ -47,6 +48,7 @@ def lock_(
     null: bool,
     pythons: tuple[str, ...],
     platforms: tuple[str, ...],
+    skip_plain: bool,
     upgrade: bool,
     packages: tuple[str, ...],
     check: bool,
@@ -57,7 +59,15 @@ def lock_(
 
     What the pool holds is taken over, so that a lock at the end of a sweep moves nothing. Once the file is there, it decides.
     """
-    project = open_project(console.pool, Selection("lock", scripts, from_file, null))
+    selection = Selection("lock", scripts, from_file, null)
+    if skip_plain:
+        some = without_plain(selection, console)
+        if some is None:
+            if as_json:
+                console.document({"missing": [], "errors": []} if check else {"changed": False, "locked": [], "errors": []})
+            return 0
+        selection = some
+    project = open_project(console.pool, selection)
     tell_strays(project, console)
     order = LockOrder(pythons, platforms, upgrade, tuple(map(normal_name, packages)), offline)
     if check:

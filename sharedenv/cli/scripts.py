@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
-from sharedenv.app.project import Project, Selection, pool_here
+from sharedenv.app.project import Project, Selection, find_scripts, pool_here
 from sharedenv.cli.options import Function, option, paths
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.key.plan import Plan
+from sharedenv.key.plan import Plan, is_plain
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
-from sharedenv.report.words import first_names, short_path
+from sharedenv.report.words import count, first_names, short_path
 from sharedenv.start.environ import current_folder
 
 
@@ -66,6 +66,22 @@ def skip_bad_option(function: Function) -> Function:
         return function(*args, selection=replace(selection, skip_bad=skip_bad), **options)
 
     return skipping
+
+
+skip_plain_option = option("--skip-plain", is_flag=True, help="Pass over files that have no `# /// script` block.")
+
+
+def without_plain(selection: Selection, console: Console) -> Selection | None:
+    """--skip-plain: the selection of the files among those named that have a block, or None where there is none, which is told.
+
+    A file that can't be read, or whose block is nearly one, stays: what is wrong with it is told as ever.
+    """
+    found = find_scripts(selection, current_folder(os.environ))
+    scripts = [path for path in found if not is_plain(path)]
+    if not scripts:
+        console.say(f"nothing to do: no `# /// script` block in {count(len(found), 'file')}")
+        return None
+    return replace(selection, arguments=(), from_file=None, null=False, listed=tuple(scripts))
 
 
 def warned(plan: Plan, console: Console) -> Plan:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from sharedenv.key.payload import Maker, Payload
 from sharedenv.script.find import is_pattern
-from sharedenv.script.metadata import Metadata, ScriptError, field_line, parse_block, read_block, uv_options
+from sharedenv.script.metadata import NO_BLOCK, Metadata, ScriptError, field_line, parse_block, read_block, uv_options
 from sharedenv.script.problems import FOLDER, FOLDERS, NO_FILE, BadScripts, Problem, remark, shown
 from sharedenv.start.block import Block
 from sharedenv.start.environ import current_folder
@@ -208,6 +208,17 @@ def read_file(path: str, flags: int = 0) -> bytes:
 def digest_of(path: str) -> str:
     """sha256 of a script's bytes, as in `Plan.digests`. Raises OSError."""
     return sha256(read_file(path)).hexdigest()
+
+
+def is_plain(path: str) -> bool:
+    """Whether a file can be read and has no block, nor what is nearly one."""
+    try:
+        read_block(read_file(path))
+    except ScriptError as error:
+        return error.message == NO_BLOCK
+    except OSError:
+        return False
+    return False
 
 
 def _reason(path: str, error: OSError) -> str:

@@ -53,6 +53,7 @@ def done(project: Project) -> Project:
 #: words after the command → the lists in its document whose entries are described with it
 DOCUMENTS: dict[str, tuple[list[str], list[str]]] = {
     "build": (["case*/script.py"], ["environments"]),
+    "which": (["case*/script.py"], ["scripts"]),
     "key": (["case*/script.py"], ["scripts"]),
     "list": ([], ["environments"]),
     "verify": ([], ["environments"]),
@@ -67,7 +68,7 @@ def test_the_documents(done: Project, command: str) -> None:
     words, lists = DOCUMENTS[command]
     document = json.loads(done.call(command, *words, "--json", status=None).stdout)
     assert names(document["errors"]) <= {"message", "cause", "hint", "exit_code"}
-    assert ("pool" in document) == (command not in ("build", "key", "status"))
+    assert ("pool" in document) == (command not in ("build", "which", "key", "status"))
     of_all = {"schema", "errors", "pool"}
     there = (document.keys() - of_all) | names(entry for name in lists for entry in document[name])
     heading = "`list` and `show`" if command == "list" else f"`{command}`"

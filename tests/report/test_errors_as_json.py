@@ -19,6 +19,7 @@ from tests.conftest import Project
         "key --json",
         "key --json --explain bad.py",
         "key --json --nonsense",
+        "which --json nowhere.py",
         "list --json extra",
         "prune --json --unused-for never",
         "verify --json 0123",

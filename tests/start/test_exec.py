@@ -68,6 +68,39 @@ def test_our_own_failure_is_125(project: Project) -> None:
     assert "no such option '--colour'" in project.call("--pool", "exec", "--colour=always", "build", "b.py", status=2).stderr
 
 
+def test_which_tells_programs_of_each_script(project: Project) -> None:
+    project.script("a b.py", ["alpha"])
+    project.script("sub/b.py", ["beta"])
+    project.call("build", "a b.py")
+    done = project.call("which", "--json", "sub/b.py", "a b.py", status=1)
+    document = json.loads(done.stdout)
+    lacking, there = document["scripts"]
+    keys = [line.split()[0] for line in project.call("key", "sub/b.py", "a b.py").stdout.splitlines()]
+    [environment] = project.environments
+    version = ".".join(map(str, sys.version_info[:3]))
+    nothing = {"environment": None, "python": None, "python_version": None}
+    assert lacking == {"path": str(project.path / "sub/b.py"), "key": keys[0], **nothing}
+    assert there == {
+        "path": str(project.path / "a b.py"), "key": keys[1], "environment": str(environment),
+        "python": f"{environment}/bin/python", "python_version": version,
+    }  # fmt: skip
+    [error] = document["errors"]
+    assert error["hint"] == "sharedenv build sub/b.py"
+    assert error["exit_code"] == 1
+    assert done.stderr == ""
+
+
+def test_which_tells_programs_of_scripts_of_several_pools(project: Project) -> None:
+    for name in ("one", "two"):
+        project.script(f"{name}/s.py", ["alpha"])
+        project.call("init", name)
+        project.call("build", f"{name}/s.py")
+    scripts = json.loads(project.call("which", "--json", "two/s.py", "one/s.py").stdout)["scripts"]
+    assert [script["python"].removeprefix(f"{project.path}/").split("/")[0] for script in scripts] == ["two", "one"]
+    assert [script["python"] for script in scripts] == project.call("which", "two/s.py", "one/s.py").stdout.splitlines()
+    assert [script["python"] for script in json.loads(project.call("which", "one/s.py", env={"SHAREDENV_JSON": "1"}).stdout)["scripts"]]
+
+
 def test_which_prints_each_interpreter_in_the_order_asked(project: Project) -> None:
     project.script("a.py", ["alpha"])
     project.script("b.py", ["beta"])
