@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: variables of ours that change nothing once the environment is there; with any other set, the full way decides
 _INERT = frozenset("SHAREDENV_" + name for name in (
     "POOL", "PYTHON", "NO_BUILD", "OFFLINE", "NO_COMPILE", "JOBS", "QUIET", "COLOR", "TRUST", "STAGE",
-    "CASE_NUMBER", "CASE_SLOT", "CASE_ATTEMPT", "CASE_RUN",
+    "CASE_NUMBER", "CASE_SLOT", "CASE_ATTEMPT", "CASE_RUN", "CASE_LAUNCH",
 ))  # fmt: skip
 
 

@@ -192,7 +192,7 @@ class Batch:
             capture = place.file(self.options.capture, case)
             what = "its output can't be kept" + ("" if capture is None else f" in {capture}")
             prepared = self._prepared[case.key]
-            slot = Slot(case, attempt, *open_pipes(capture), place, launched=bool(prepared.launcher))
+            slot = Slot(case, attempt, *open_pipes(capture), place, prepared.marks(case, attempt))
             what = prepared.unstarted
             pid = self._starter.start(case, prepared, slot.stdout.writer, slot.stderr.writer, place.at(case, attempt))
         except OSError as error:
@@ -231,9 +231,9 @@ class Batch:
         for one in self._starter.reap():
             if (slot := self._slots.pop(one.pid, None)) is not None:
                 self._places.give_back(slot.place)
-                self._groups.leader_ended(one.pid, killed=os.WIFSIGNALED(one.status))
                 self._tally.tried(slot.case, slot.attempt)
                 slot.end(one)
+                self._groups.leader_ended(one.pid, slot.marks if slot.killed else ())
                 self._ended.append(slot)
         now = time.monotonic()
         if silent := [slot for slot in self._ended if not slot.writes or now >= slot.due]:
@@ -333,7 +333,7 @@ class Batch:
             for pid in self._groups.watch(now, set(self._slots)):
                 self._starter.insist(pid)
         if now >= self._watching:
-            self._groups.look(pid for pid, slot in self._slots.items() if slot.launched)
+            self._groups.look()
             self._watching = now + _TICK
         if self._leftovers:
             self.drain(self._leftovers.look())

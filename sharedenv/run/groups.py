@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterable
+from math import inf
 from time import monotonic
 
 _POLL = 0.05  # seconds between looks at a group that has no leader to wait for any more
 _GIVE_UP = 5.0  # seconds after KILL: what is still there can't be killed (a zombie, a hung disk)
+_SETTLED = 0.5  # seconds after the end of a launcher: what it was just about to start is there by then
+
+Marks = tuple[bytes, ...]  # variables, as NAME=value, that only what was started for one attempt at a case has all of
 
 
 class Groups:
@@ -20,7 +23,7 @@ class Groups:
         self._ending: dict[int, float] = {}  # group → when it gets KILL
         self._killed: dict[int, float] = {}  # group → when we stop looking
         self._left_behind: set[int] = set()
-        self._below: dict[int, set[int]] = {}  # leader that is a launcher → groups of what it has started
+        self._headless: dict[Marks, float] = {}  # of launchers that were killed → when
 
     def end(self, group: int, now: float, *, told: bool = False) -> None:
         """TERM now (CONT too: a stopped process could not answer), KILL after the grace; the same for the groups that
@@ -50,14 +53,13 @@ class Groups:
         for group in tuple(self._ending):
             self.kill(group, now)
 
-    def leader_ended(self, group: int, *, killed: bool = False) -> None:
-        """The leader was waited for: remember the group if others are in it. A launcher that was ``killed`` ends nothing of what it
-        had started: that is done here.
+    def leader_ended(self, group: int, killed: Marks = ()) -> None:
+        """The leader was waited for: remember the group if others are in it. ``killed``: of a launcher that was; it ends nothing of
+        what it had started (mpirun gives each rank a group of its own), so that is done here.
         """
-        below = self._below.pop(group, set())
-        for one in below if killed else ():
-            if _exists(one):
-                self.end(one, monotonic())
+        if killed:
+            self._headless[killed] = monotonic()
+            self._end_headless(monotonic())
         if _exists(group):
             if group not in self._ending and group not in self._killed:
                 self._left_behind.add(group)
@@ -65,18 +67,24 @@ class Groups:
             self._ending.pop(group, None)
             self._killed.pop(group, None)
 
-    def look(self, launchers: Iterable[int]) -> None:
-        """Forgets what scripts left behind and has ended since: its number may become that of a stranger's group. Notes what those of
-        the leaders have started that are launchers (mpirun gives each rank a group of its own).
-        """
+    def look(self) -> None:
+        """Forgets what scripts left behind and has ended since: its number may become that of a stranger's group."""
         self._left_behind = {group for group in self._left_behind if _exists(group)}
-        for leader in launchers:
-            self._below[leader] = _groups_below(leader)
+
+    def _end_headless(self, now: float) -> None:
+        """Ends what is left of launchers that were killed, also what was just being started then."""
+        for marks, since in tuple(self._headless.items()):
+            found = _groups_with(marks)
+            for group in found:
+                self.end(group, now)
+            if now - since >= (self._grace + _GIVE_UP if found else _SETTLED):
+                del self._headless[marks]
 
     def watch(self, now: float, leaders: set[int]) -> list[int]:
         """KILLs those whose grace is over; forgets those that are gone. ``leaders``: groups whose leader still runs, for all that
         is known; returned are those of them that were killed so long ago that it should be known by now.
         """
+        self._end_headless(now)
         for group, time in tuple(self._ending.items()):
             if group not in leaders and not _exists(group):
                 del self._ending[group]
@@ -90,11 +98,11 @@ class Groups:
     @property
     def busy(self) -> bool:
         """Whether some group is being ended."""
-        return bool(self._ending or self._killed)
+        return bool(self._ending or self._killed or self._headless)
 
     def next_look(self, now: float) -> float:
         """Seconds until `watch` has something to do."""
-        return _POLL if self._killed else min(_POLL * 4, max(0.0, min(self._ending.values(), default=now) - now))
+        return _POLL if self._killed else min(_POLL * 4, max(0.0, min(self._ending.values(), default=inf) - now))
 
     def suspend(self, groups: set[int]) -> float:
         """STOPs them all, this process too; CONTinues them when it is continued (Ctrl-Z and fg). Seconds for which they stood still."""
@@ -143,3 +151,14 @@ def _groups_below(leader: int) -> set[int]:
         with contextlib.suppress(OSError):
             groups.add(os.getpgid(process))
     return groups - {leader, os.getpgrp()}
+
+
+def _groups_with(marks: Marks) -> set[int]:
+    """Process groups, but our own, of the processes that were started with these variables; none without /proc."""
+    wanted, groups = set(marks), set()
+    for name in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+        # suppressed: it has ended meanwhile, or is another user's
+        with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+            if wanted.issubset(file.read().split(b"\0")):
+                groups.add(os.getpgid(int(name)))
+    return groups - {os.getpgrp()}

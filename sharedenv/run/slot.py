@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 
 from sharedenv.run.case import Case, Result
+from sharedenv.run.groups import Marks
 from sharedenv.run.pipe import Pipe
 from sharedenv.run.place import NOWHERE, Place
 from sharedenv.run.products import lacking
@@ -34,15 +35,15 @@ Outputs = tuple[Spool | Capture, Spool | Capture]
 
 class Slot:
     """What the loop keeps of an attempt: its place and outputs, when it began, when its time is up, why it was ended, and how it ended;
-    ``launched``: through a launcher.
+    ``marks``: of what a launcher has started for it, none without one.
     """
 
     __slots__ = (
-        "attempt", "began", "case", "deadline", "ended", "launched", "pipes", "place", "reason", "seconds", "start", "stderr", "stdout",
+        "attempt", "began", "case", "deadline", "ended", "marks", "pipes", "place", "reason", "seconds", "start", "stderr", "stdout",
     )
 
-    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe, place: Place = NOWHERE, *, launched: bool = False) -> None:
-        self.launched = launched
+    def __init__(self, case: Case, attempt: int, stdout: Pipe, stderr: Pipe, place: Place = NOWHERE, marks: Marks = ()) -> None:
+        self.marks = marks
         self.case = case
         self.attempt = attempt
         self.place = place
@@ -59,8 +60,17 @@ class Slot:
     @property
     def terminated(self) -> bool:
         """Whether TERM has ended its script; of a launcher's, its status says so, as a shell's does."""
-        code = None if self.ended is None else os.waitstatus_to_exitcode(self.ended.status)
-        return code == -signal.SIGTERM or (self.launched and code == 128 + signal.SIGTERM)
+        return self._signal == signal.SIGTERM
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal has ended it, as far as its status says."""
+        return self._signal > 0
+
+    @property
+    def _signal(self) -> int:
+        code = 0 if self.ended is None else os.waitstatus_to_exitcode(self.ended.status)
+        return code - 128 if self.marks and 128 < code < 128 + signal.NSIG else -code
 
     @property
     def writes(self) -> bool:
@@ -111,7 +121,7 @@ def result_of(slot: Slot, outputs: Outputs, host: str, creates: tuple[str, ...] 
     error = slot.reason or (stdout.error if isinstance(stdout, Capture) else "")
     if code == 2 and not error and not os.path.exists(slot.case.script):
         error = "the script is gone"
-    if slot.launched and not error and code in _NOT_FOUND:
+    if slot.marks and not error and code in _NOT_FOUND:
         error = f"{LAUNCHER} ended with {code}: {_NOT_FOUND[code]}"
     if code == 0 and not error and creates:
         error = lacking(slot.case, creates, slot.place.folder(slot.case))

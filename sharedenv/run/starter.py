@@ -6,13 +6,16 @@ import errno
 import os
 import resource
 from collections.abc import Iterator, Mapping
+from dataclasses import field
 from typing import Protocol
 
 from sharedenv.process import spawn
 from sharedenv.run.case import Case
-from sharedenv.run.place import NOWHERE, Place, bound_to
+from sharedenv.run.groups import Marks
+from sharedenv.run.place import ATTEMPT, NOWHERE, NUMBER, Place, bound_to
 from sharedenv.values import frozen
 
+LAUNCH = "SHAREDENV_CASE_LAUNCH"  #: with a launcher: what no other worker's cases have
 FORK_SERVER = "sharedenv-fork-server"  #: the name under which preload/starter.py starts its servers, and their forks are seen
 
 
@@ -26,6 +29,7 @@ class Prepared:
     name       `<key12>-<n>`
     versions   digest of the set of versions in it
     launcher   words that stand before the interpreter; of a row, `{column}` is filled in
+    launch     stands for this worker in the variables of what a launcher starts: two pools may have runs of one name
     """
 
     python: str
@@ -34,11 +38,17 @@ class Prepared:
     name: str = ""
     versions: str = ""
     launcher: tuple[str, ...] = ()
+    launch: str = field(default_factory=lambda: os.urandom(8).hex(), compare=False)
 
     @property
     def unstarted(self) -> str:
         """What to say of a case that can't be started."""
         return f"its launcher {self.launcher[0]} can't be started" if self.launcher else "its Python can't be started"
+
+    def marks(self, case: Case, attempt: int) -> Marks:
+        """The variables by which what a launcher has started for an attempt is known, wherever it stands; none without a launcher."""
+        told = {LAUNCH: self.launch, NUMBER: str(case.sequence), ATTEMPT: str(attempt)}
+        return tuple([os.fsencode(f"{name}={value}") for name, value in told.items()]) if self.launcher else ()
 
     def argv(self, case: Case) -> tuple[str, ...]:
         """The command of a case."""
@@ -100,6 +110,8 @@ class PlainStarter:
         given, variables = self._variables.get(case.key, (None, {}))
         if given is not prepared.variables:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
+            if prepared.launcher:
+                variables[os.fsencode(LAUNCH)] = os.fsencode(prepared.launch)
             self._variables[case.key] = prepared.variables, variables
         variables[b"PWD"] = os.fsencode(case.folder)  # as `cd` sets it: chdir leaves that of the command
         variables.update(place.variables)  # all places of a worker have the same ones

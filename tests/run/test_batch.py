@@ -452,9 +452,9 @@ def test_a_group_that_has_gone_is_forgotten_before_a_stranger_has_its_number() -
     groups = Groups(grace=10.0)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0) as left:
         groups.leader_ended(left.pid)
-        groups.look(())
+        groups.look()
         assert groups._left_behind == {left.pid}
-    groups.look(())
+    groups.look()
     groups.end_left_behind(0.0)
     assert not groups.busy
 

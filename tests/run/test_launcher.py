@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -164,35 +164,59 @@ def test_so_does_ctrl_c(project: Project) -> None:
     assert none_alive(ranks(project.path))
 
 
-def test_one_that_is_killed_leaves_nothing_behind(project: Project) -> None:
+#: how a launcher ends that is killed, and what is told of it; $1: its Python
+KILLED = {
+    "while its ranks are at work": (APART.replace("wait", "until [ $(ls | grep -c '^pid-[0-9]*$') = 2 ]; do :; done; kill -9 $$"), "SIGKILL"),
+    "as soon as it has forked": ("#!/bin/bash\nsetsid \"$@\" & setsid \"$@\" & kill -9 $$", "killed by SIGKILL"),
+    "with ranks in its own group": ("#!/bin/bash\n\"$@\" & kill -SEGV $$", "killed by SIGSEGV"),
+    "below a shell": ("#!/bin/bash\nbash -c 'setsid \"$@\" & kill -9 $$' - \"$@\"\nexit $?", "exit 137"),
+    "with ranks that nobody waits for": ("#!/bin/bash\n(setsid \"$@\" &)\n(setsid setsid \"$@\" &)\nkill -9 $$", "killed by SIGKILL"),
+}
+
+
+@pytest.mark.parametrize(("launcher", "told"), KILLED.values(), ids=list(KILLED))
+def test_one_that_is_killed_leaves_nothing_behind(project: Project, launcher: str, told: str) -> None:
     project.script("s.py", body=WAITS)
-    program(project, "launch", APART.replace("wait", "echo $$ >launcher; wait"))
-    process = project.start("run", "s.py", "--launcher", "./launch", "--grace", "1", "--", "deaf")
-    wait_until(lambda: len(ranks(project.path)) == 2, "both ranks are at work")
-    wait_until(lambda: any("[1," in path.read_text() for path in project.pool.glob("runs/*/results*")), "the case is put down")
-    _let_it_look()
-    os.kill(int((project.path / "launcher").read_text()), signal.SIGKILL)
-    _, told = process.communicate(timeout=60)
-    assert "killed by SIGKILL" in told
-    assert none_alive(ranks(project.path))
+    program(project, "launch", launcher)
+    assert told in project.call("run", "s.py", "--launcher", "./launch", "--grace", "1", "--", "deaf", status=1).stderr
+    assert not at_work(project)
 
 
-def _let_it_look() -> None:
-    """What a launcher has started is looked at twice a second, which nothing tells from outside."""
-    time.sleep(2)
+def at_work(project: Project) -> list[str]:
+    """What runs below this project's folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{project.path}/" in (words := (folder / "cmdline").read_bytes().decode(errors="replace")):
+                found.append(words)
+    return found
 
 
-#: the ranks of a case sum their numbers through files; rank 0 says the sum when all have written theirs
-SUMS = """
+def test_what_another_case_has_started_lives_on(project: Project) -> None:
+    """Of a launcher that is killed, only what it has started itself ends."""
+    project.copies(2, body="import os, time\nwhile not os.path.exists('../killed'): time.sleep(0.01)\ntime.sleep(1)\nopen('made', 'w').close()")
+    program(project, "launch", f"#!/bin/bash\nsetsid \"$@\" & [ $SHAREDENV_CASE_NUMBER = 2 ] || {{ touch {project.path}/killed; kill -9 $$; }}; wait\n")
+    told = project.call("run", "-j2", "case*/script.py", "--launcher", "./launch", status=1).stderr
+    assert "case1/script.py: killed by SIGKILL" in told and "1 succeeded" in told
+    assert [(project.path / f"case{number}/made").exists() for number in (1, 2)] == [False, True]
+
+
+#: ranks of a case sum their numbers, 1 and 2: by mpi4py, or through files as if by it
+BY_MPI = "from mpi4py import MPI\nrank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size\ntotal = MPI.COMM_WORLD.allreduce(rank + 1)\n"
+BY_FILES = """
 import glob, os, time
 rank, size = (int(os.environ["OMPI_COMM_WORLD_" + name]) for name in ("RANK", "SIZE"))
 with open(f"rank-{rank}.new", "w") as file:
-    file.write(str(rank))
+    file.write(str(rank + 1))
 os.rename(f"rank-{rank}.new", f"rank-{rank}")
-while rank == 0 and len(glob.glob("rank-*[0-9]")) < size:
+while len(glob.glob("rank-*[0-9]")) < size:
     time.sleep(0.01)
-if rank == 0:
-    print("sum", sum(int(open(name).read()) for name in glob.glob("rank-*[0-9]")), "of", size)
+total = sum(int(open(name).read()) for name in glob.glob("rank-*[0-9]"))
+"""
+#: says so in a file; then waits where it is told to
+SAYS = """
+import os, time
+open(f"sum-{rank}", "w").write(f"{total} of {size}")
 open(f"pid-{os.getpid()}", "w").close()
 while os.path.exists("hold"):
     time.sleep(0.05)
@@ -202,20 +226,24 @@ MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OM
 
 
 @pytest.mark.slow
-def test_ranks_of_mpi_sum_and_none_is_left(project: Project) -> None:
+@pytest.mark.parametrize("package", [pytest.param("mpi4py", marks=pytest.mark.registry), ""])
+def test_ranks_of_mpi_sum_and_none_is_left(project: Project, clean_env: dict[str, str], package: str) -> None:
     require("mpirun")
-    folders = [script.parent for script in project.copies(20, body=SUMS)]
+    if package:
+        project.env = dict(clean_env)
+    body = (BY_MPI if package else BY_FILES) + SAYS
+    folders = [script.parent for script in project.copies(20, [package] if package else [], body)]
     (folders[7] / "hold").touch()
     process = project.start("run", "-j2", "case*/script.py", "--launcher", "mpirun -n 2", "--grace", "2", env=MPI)
     wait_until(lambda: len(ranks(folders[7])) == 2, "the eighth case is at work", seconds=120)
-    _let_it_look()
     above = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]) for pid in ranks(folders[7])}
     assert len(above) == 1, "mpirun has started both"
     os.kill(above.pop(), signal.SIGKILL)
-    stdout, told = process.communicate(timeout=200)
-    assert stdout.splitlines() == ["sum 1 of 2"] * 20
+    _, told = process.communicate(timeout=200)
+    sums = [(folder / f"sum-{rank}").read_text() for folder in folders for rank in range(2)]
+    assert sums == ["3 of 2"] * 40
     assert "19 succeeded" in told and "case8/script.py: killed by SIGKILL" in told
-    assert none_alive(set().union(*map(ranks, folders)))
+    assert none_alive(set().union(*map(ranks, folders))) and not at_work(project)
 
 
 @pytest.mark.slurm
