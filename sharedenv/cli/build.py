@@ -11,6 +11,7 @@ from dataclasses import replace
 import click
 
 from sharedenv.app.build import look_closely
+from sharedenv.app.journal import make_pool
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
 from sharedenv.build.locked import locked_script
@@ -18,7 +19,7 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
-from sharedenv.cli.scripts import make_pool, plan_of, script_options, skip_bad_option, tell_bad
+from sharedenv.cli.scripts import plan_of, script_options, skip_bad_option, tell_bad
 from sharedenv.cli.unfinished import left_behind
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.key.plan import Plan

@@ -13,8 +13,8 @@ from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import named_pool
-from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
+from sharedenv.report.words import made_pool
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER, made_by_init
 

@@ -16,7 +16,6 @@ from sharedenv.app.launcher import doubt_of_step
 from sharedenv.app.listed import Listed, list_to_join, worker_name
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
-from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import option, runs
 from sharedenv.cli.runs import pool_of_runs
 from sharedenv.cli.scripts import in_pool_of
@@ -33,6 +32,7 @@ from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import is_damaged
 from sharedenv.run.claims.liveness import TAKEOVER
+from sharedenv.run.jobs import default_jobs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sharedenv.app.beside import look_beside
 from sharedenv.app.execute import Needed, RunEnd, execute, needed
+from sharedenv.app.journal import kept_journal
 from sharedenv.app.launcher import doubt_of_step, launcher_words, refuse_missing
-from sharedenv.app.project import Selection
+from sharedenv.app.outputs import check_outputs
+from sharedenv.app.project import Selection, tell_strays
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
-from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, known_halfway, refuse_words, resume_options, wanted
+from sharedenv.cli.cases import case_options, case_terms, choose_sets, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.doubt import doubt
 from sharedenv.cli.dry_run import dry_run
 from sharedenv.cli.given import Inherited, inherit, repeated
-from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
-from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.missing import missing_error
 from sharedenv.report.console import Console
@@ -37,6 +37,7 @@ from sharedenv.report.words import count, first_names, short_path
 from sharedenv.run.allot import Allotment, allot
 from sharedenv.run.case import UNBUILT
 from sharedenv.run.joblog import Joblog
+from sharedenv.run.jobs import default_jobs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.sessions import LOCAL
@@ -117,7 +118,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.warn(text)
     if given["dry_run"]:
         return dry_run(work, console, _allot(given, console, dry=True), case_terms(given))
-    beside = look_beside(work, console, insist=given["insist"], share=asked.share is not None)
+    beside = look_beside(work, console, os.environ, insist=given["insist"], share=asked.share is not None)
     # a share of an array looks at no more files than it must: hundreds of them start at once
     thorough = asked.share is None
     environments = needed(work, thorough=thorough, strict=build_options.strict)

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from sharedenv.app.join import write_joblog
+from sharedenv.app.queued import look_at_queue, stand_queued
 from sharedenv.cli.failures import failure_group, tell_failures
 from sharedenv.cli.options import contrary, json_option, option, runs
-from sharedenv.cli.queued import look_at_queue, queue_lines, queue_values, stand_queued
+from sharedenv.cli.queued import queue_lines, queue_values
 from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
 from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
@@ -136,7 +137,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
     }
-    if queue := look_at_queue(run):
+    if queue := look_at_queue(run, os.environ):
         document["jobs"] = queue_values(queue)
     if lists_of(run):
         document["workers"] = worker_values(sessions)
@@ -193,7 +194,7 @@ def tell_run(layout: Layout, run: Run, console: Console, tell: Callable[[str], N
     here, now = current_folder(os.environ), time.time()
     cases = run.cases()
     results, sessions = run.read()
-    queue = look_at_queue(run)
+    queue = look_at_queue(run, os.environ)
     standing = stand_queued(stand(len(cases), results, sessions, now), queue)
     style = console.result_style
     lines = head_lines(run, standing, now, style)

@@ -49,7 +49,7 @@ START_MAY_ALSO = {
     "staged": {"__future__", "collections.abc", "os"},  # it is loaded where SHAREDENV_STAGE is set
 }
 #: room → the only modules of another room that it may import: errors and notes have numbers and names in them
-NO_MORE = {"app": {"report": {"words"}}}
+NO_MORE = {"app": {"report": {"names", "words"}}}
 #: library → the only rooms that may import it
 ONLY_IN = {
     "subprocess": {"process"},
