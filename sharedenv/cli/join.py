@@ -10,10 +10,8 @@ from typing import Any
 
 import click
 
-from sharedenv.app.join import Manner, Part
-from sharedenv.app.join import join as work_on
-from sharedenv.app.launcher import doubt_of_step
-from sharedenv.app.listed import Listed, list_to_join, worker_name
+from sharedenv.app.join import JoinOrder, Part, take_up
+from sharedenv.app.listed import Listed, list_to_join
 from sharedenv.app.project import trusted
 from sharedenv.cli.arguments import Jobs, duration
 from sharedenv.cli.options import option, runs
@@ -27,17 +25,12 @@ from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, short_path
-from sharedenv.run.allot import allot
 from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import is_damaged
 from sharedenv.run.claims.liveness import TAKEOVER
-from sharedenv.run.jobs import default_jobs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
-from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Resources
-from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
 _LOOK = 1.0  # seconds between two looks whether a run has ended
@@ -78,20 +71,9 @@ def take_part(layout: Layout, run: Run, given: Mapping[str, Any], console: Conso
     ``given``: the options that are the worker's own. Raises SharedenvError.
     """
     listed = list_to_join(run)
-    terms = listed.terms
-    if text := doubt_of_step(terms.launcher, os.environ):
-        console.warn(text)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
-    worker = Resources(given["jobs"], default_jobs(os.environ), os.environ)
-    allotment = allot(worker, terms.needs, console.warn, several=True)
-    manner = Manner(allotment.jobs, given["delay"], hesitation(os.environ), given["takeover"])
-    starter = make_starter(screen.say, preload=terms.preload)
-    try:
-        part = work_on(layout, run, listed, manner, starter, allotment.places, screen, worker_name(listed))
-    finally:
-        starter.close()
-        allotment.places.close()
-    return _tell(layout, run, listed, part, console, here)
+    order = JoinOrder(given["jobs"], given["delay"], given["takeover"])
+    return _tell(layout, run, listed, take_up(layout, run, listed, order, screen, os.environ), console, here)
 
 
 def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console, here: str) -> int:
