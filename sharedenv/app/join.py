@@ -43,6 +43,8 @@ from sharedenv.run.witness import hesitation
 from sharedenv.start.access import SHORT, published
 from sharedenv.values import frozen
 
+_LOOK = 1.0  # seconds between two looks whether a run has ended
+
 
 @frozen
 class Manner:
@@ -263,6 +265,17 @@ class _WorkerRecorder(Recorder):
         """Draws, and gives back what others may begin sooner."""
         super().tick(batch)
         batch.drain(self._source.tick(going=batch.going))
+
+
+def wait_for_others(run: Run) -> None:
+    """Until nobody is at work on a run, as far as can be told."""
+    looked = 0.0
+    while not run.has_ended():
+        if time.monotonic() - looked > 10 * _LOOK:
+            if not any(session.alive for session in run.sessions()):
+                return
+            looked = time.monotonic()
+        time.sleep(_LOOK)
 
 
 def settle(layout: Layout, run: Run, listed: Listed, left: int) -> bool:

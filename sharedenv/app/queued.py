@@ -1,4 +1,4 @@
-"""What a scheduler still has of a run that was submitted as an array of workers."""
+"""Where a run stands that was submitted: what is still to begin, and what a scheduler has of it in its queue."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import replace
 
 from sharedenv.app.guards import beside
 from sharedenv.app.work import Work
+from sharedenv.cluster.arrays import list_arrays
 from sharedenv.cluster.schedulers import SCHEDULERS
 from sharedenv.cluster.slurm import PATIENCE
 from sharedenv.cluster.submissions import QueueStanding, list_submissions, standings
+from sharedenv.cluster.workers import some_yet_to_begin
 from sharedenv.errors import SharedenvError
 from sharedenv.run.journal.living import living_runs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
-from sharedenv.run.journal.standing import SUBMITTED, Standing
+from sharedenv.run.journal.sessions import SessionState
+from sharedenv.run.journal.standing import SUBMITTED, Standing, stand
 from sharedenv.run.outlived import without_result
 
 _SOON = 10.0  # seconds that a scheduler has for who only looks
@@ -34,6 +37,19 @@ def stand_queued(standing: Standing, queue: Sequence[QueueStanding]) -> Standing
     """The same standing, but `submitted` where nobody is at work and a queue still has tasks."""
     waits = standing.left and not standing.alive and any(each.live for each in queue)
     return replace(standing, state=SUBMITTED) if waits else standing
+
+
+def stand_submitted(run: Run, standing: Standing, sessions: Sequence[SessionState]) -> Standing:
+    """The same standing, but `submitted` where tasks that have yet to begin, or never did, have what is left. Slurm isn't asked."""
+    if not standing.left or standing.alive or not (arrays := list_arrays(run.path)):
+        return standing
+    return replace(standing, state=SUBMITTED) if some_yet_to_begin(arrays[-1], sessions) else standing
+
+
+def standing_of(run: Run, now: float) -> Standing:
+    """Where a run stands at ``now`` (seconds since the epoch) by its own files: no scheduler is asked. Raises SharedenvError."""
+    results, sessions = run.read()
+    return stand_submitted(run, stand(run.count, results, sessions, now), sessions)
 
 
 def refuse_waiting(work: Work, environ: Mapping[str, str]) -> None:

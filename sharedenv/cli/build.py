@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import click
 
-from sharedenv.app.build import look_closely
+from sharedenv.app.build import look_closely, remember_built
 from sharedenv.app.journal import make_pool
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
@@ -25,7 +25,6 @@ from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.key.plan import Plan
 from sharedenv.key.project_lock import NAME
 from sharedenv.pool.check import normal_name
-from sharedenv.pool.index import remember
 from sharedenv.pool.missing import NAMED
 from sharedenv.pool.store import Environment, Unusable
 from sharedenv.report.building import BuildProgress
@@ -87,9 +86,7 @@ def build(
         ready, errors = _upgrade(project, plan, options, upgrade_packages, jobs, console)
     else:
         ready, errors = build_and_tell(project, plan, options, jobs, console)
-    # one script of each key: its copies have the same bytes
-    first = {plan.needs[key].scripts[0]: environment for key, environment in ready.items()}
-    remember(project.layout, os.environ, first, selection.python)
+    remember_built(project, plan, ready)
     if as_json:
         console.document(
             {

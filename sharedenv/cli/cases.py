@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +13,9 @@ from sharedenv.app.build import build_plan
 from sharedenv.app.launcher import launcher_words
 from sharedenv.app.plan import ORDERS
 from sharedenv.app.project import Selection
-from sharedenv.app.table import SCRIPT, CaseTable
+from sharedenv.app.wanted import Request
+from sharedenv.app.wanted import refuse_words as refuse_columns
+from sharedenv.app.wanted import wanted as checked
 from sharedenv.app.work import Wanted, Work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Lines, duration, launcher_text
@@ -24,7 +24,6 @@ from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import Plan
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
-from sharedenv.run.filling import before_placeholder, check_placeholders, escaped, filled, has_placeholder
 from sharedenv.run.terms import Terms
 
 if TYPE_CHECKING:
@@ -111,37 +110,10 @@ def wanted(
     if given["upgrade"] and not (given["resume"] or given["retry_failed"]):
         hint = shlex.join(["sharedenv", "build", "--upgrade", *(selection.arguments or ["case*/script.py"])])
         raise SharedenvError("--upgrade says with which versions a run goes on; an environment is moved by build", hint=hint)
-    table, folder = None, given["cwd"]
-    if given["table"] is not None:
-        table, folder = _table(selection, arguments, given, here)
-        selection = replace(selection, listed=table.scripts)
-    cwd = None if folder is None else _folder(folder, here)
-    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"], given.get("lost_too", False), table,
-                  command=tuple(sys.argv))  # fmt: skip
-
-
-def _table(
-    selection: Selection, arguments: tuple[str, ...] | None, given: Mapping[str, Any], here: str
-) -> tuple[CaseTable, str | None]:
-    """--table, and --cwd where it is the same for all rows. Raises SharedenvError."""
-    from sharedenv.app.read_table import ARGUMENTS, read_table  # noqa: PLC0415 - most runs have no table
-
-    name: str = given["table"]
-    if name == selection.from_file == "-":
-        hint = f"sharedenv {selection.command} --table FILE --from-file -"
-        raise SharedenvError("--table and --from-file both read standard input", hint=hint)
-    words = {} if given["resume"] or given["retry_failed"] else {ARGUMENTS: arguments or ()}
-    table = read_table(name, {**words, **column_texts(given)}, given["cwd"], here)
-    if table.scripts and not selection.empty:
-        cause = "both say which script a row runs with"
-        raise SharedenvError(f"the table {name} has a column {SCRIPT!r}, and SCRIPT is named, too", cause=cause)
-    return table, None if table.cwd is not None else given["cwd"]
-
-
-def column_texts(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The options in which `{column}` may stand, with what was given for them."""
-    single = {f"--{name}": (given[name],) for name in ("cwd", "capture") if given[name] is not None}
-    return {**single, "--creates": given["creates"], "--launcher": launcher_words(given["launcher"])}
+    goes_on = given["resume"] or given["retry_failed"]
+    request = Request(selection, arguments, given["cwd"], given["table"], run_id=given["run_id"], goes_on=goes_on,
+                      failed_only=given["retry_failed"], lost_too=given.get("lost_too", False), command=tuple(sys.argv))  # fmt: skip
+    return checked(request, case_terms(given), here, share)
 
 
 def known_halfway(work: Work, given: Mapping[str, Any]) -> Work:
@@ -155,25 +127,12 @@ def known_halfway(work: Work, given: Mapping[str, Any]) -> Work:
 
 def refuse_words(work: Work, given: Mapping[str, Any]) -> None:
     """Raises SharedenvError where options name columns that the rows of an earlier run have not."""
-    if any(case.row for case in work.cases):
-        from sharedenv.app.read_table import check_words  # noqa: PLC0415 - as above
-
-        check_words((case.row for case in work.cases), column_texts({**given, "cwd": None}))
-
-
-def _folder(cwd: str, here: str) -> str:
-    """--cwd, absolute, with its placeholders. Raises SharedenvError for one that isn't there: what a placeholder names is made."""
-    check_placeholders("--cwd", cwd)
-    folder = os.path.normpath(os.path.join(escaped(here), cwd))
-    there = os.path.dirname(before_placeholder(folder)) if has_placeholder(folder) else filled(folder, {})
-    if not os.path.isdir(there):
-        raise SharedenvError(f"--cwd {cwd}: {there} is no folder", hint=f"mkdir -p {shlex.quote(there)}")
-    return folder
+    refuse_columns(work.cases, case_terms(given))
 
 
 def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], console: Console, queued: Collection[int] = ()) -> Work:
     """The work of a run that goes on, with its sets of versions; ``queued``: see settled. Raises SharedenvError where results would mix."""
-    from sharedenv.app.mixing import settled, take_over  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.mixing import settled  # noqa: PLC0415 - a new run does without
 
     def build(plan: Plan) -> None:  # what fails is told by who tries it again
         with BuildProgress(console) as progress:
@@ -181,9 +140,6 @@ def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], con
 
     may_build = not any(given.get(name) for name in ("no_build", "build_job", "dry_run", "print_only"))
     command = "submit" if "build_job" in given else "run"
-    work = settled(work, command, build if may_build else None, upgrade=given["upgrade"], queued=queued)
-    if may_build:
-        take_over(work)
-    return work
+    return settled(work, command, build if may_build else None, upgrade=given["upgrade"], queued=queued)
 
 

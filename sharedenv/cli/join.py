@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from sharedenv.app.join import JoinOrder, Part, take_up
+from sharedenv.app.join import JoinOrder, Part, take_up, wait_for_others
 from sharedenv.app.listed import Listed, list_to_join
 from sharedenv.app.project import trusted
+from sharedenv.app.runs import pool_of_runs
 from sharedenv.cli.arguments import Jobs, duration
 from sharedenv.cli.options import option, runs
-from sharedenv.cli.runs import pool_of_runs
 from sharedenv.cli.scripts import in_pool_of
 from sharedenv.cli.status import tell_run
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
@@ -33,7 +32,6 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.start.environ import current_folder
 
-_LOOK = 1.0  # seconds between two looks whether a run has ended
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, NSLOTS, or the CPUs this process may use]"
 
 
@@ -61,7 +59,7 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     status = take_part(layout, run, given, console, here)
     if not given["wait"] or status == EXIT_INTERRUPTED:
         return status
-    _wait(run)
+    wait_for_others(run)
     return EXIT_FAILED if tell_run(layout, run, console) else status
 
 
@@ -115,14 +113,3 @@ def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console
     if part.outcome.interrupted or part.outcome.reason.startswith("SIG"):
         return EXIT_INTERRUPTED
     return EXIT_FAILED if summary.failed or summary.left or part.unwritten or part.trouble else 0
-
-
-def _wait(run: Run) -> None:
-    """Until nobody is at work on a run, as far as can be told."""
-    looked = 0.0
-    while not run.has_ended():
-        if time.monotonic() - looked > 10 * _LOOK:
-            if not any(session.alive for session in run.sessions()):
-                return
-            looked = time.monotonic()
-        time.sleep(_LOOK)

@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from sharedenv.app.join import write_joblog
-from sharedenv.app.queued import look_at_queue, stand_queued
+from sharedenv.app.queued import look_at_queue, stand_queued, stand_submitted, standing_of
+from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.cli.failures import failure_group, tell_failures
 from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.queued import queue_lines, queue_values
-from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
-from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
+from sharedenv.cli.runs import told_of_sets
+from sharedenv.cli.slurm import is_on_slurm, slurm_endings, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster.status import look
 from sharedenv.cluster.submissions import list_submissions
@@ -229,7 +230,7 @@ def _shares(layout: Layout, run: Run, standing: Standing) -> dict[int, tuple[Run
     now = time.time()
     for number, other in shares_beside(run, list_runs(layout.runs)).items():
         with contextlib.suppress(SharedenvError):
-            found[number] = (other, standing if other is run else _stand(other, now))
+            found[number] = (other, standing if other is run else standing_of(other, now))
     return found
 
 
@@ -245,18 +246,13 @@ def _again(run: Run, standing: Standing, console: Console) -> str:
     return console.in_pool(f"sharedenv run {'--resume' if standing.left else '--retry-failed'} --run-id {run.id}")
 
 
-def _stand(run: Run, now: float) -> Standing:
-    results, sessions = run.read()
-    return stand_submitted(run, stand(run.count, results, sessions, now), sessions)
-
-
 def _list(layout: Layout, console: Console, as_json: bool) -> int:
     now = time.time()
     found: list[tuple[Run, Standing]] = []
     unread: dict[str, SharedenvError] = {}
     for run in list_runs(layout.runs, unread):
         try:
-            found.append((run, _stand(run, now)))
+            found.append((run, standing_of(run, now)))
         except SharedenvError as error:
             unread[run.id] = error
     errors = [error for _, error in sorted(unread.items())]
