@@ -1,7 +1,73 @@
 """sharedenv: one environment for thousands of copies of a script.
 
-The package is used through its command, ``sharedenv``; see ``sharedenv --help``. This file stays empty of imports,
-since ``sharedenv exec`` pays for every one of them in each of thousands of starts.
+The command is `sharedenv`. What a program may use is listed in `__all__` (`sharedenv help python`), and is loaded when it is first
+asked for: `sharedenv exec` pays for every import in each of thousands of starts.
 """
 
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sharedenv.api import (
+        CaseOutput,
+        CaseResult,
+        Environment,
+        RunFailed,
+        RunResult,
+        RunStatus,
+        SharedenvError,
+        build,
+        find,
+        join,
+        plan,
+        report,
+        results,
+        run,
+        runs,
+        status,
+        submit,
+    )
+
 __version__ = "0.1.0"
+__all__ = [
+    "CaseOutput",
+    "CaseResult",
+    "Environment",
+    "RunFailed",
+    "RunResult",
+    "RunStatus",
+    "SharedenvError",
+    "build",
+    "find",
+    "join",
+    "plan",
+    "report",
+    "results",
+    "run",
+    "runs",
+    "status",
+    "submit",
+]
+
+
+class _Package(type(sys)):  # type: ignore[misc]  # ModuleType, without loading types
+    """build, report and run are folders of the package, too: Python, which makes attributes of them, must not hide what is public."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in __all__ and type(value) is type(sys)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sharedenv import api  # noqa: PLC0415 - see above
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

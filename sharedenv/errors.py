@@ -1,5 +1,9 @@
 """The one error that users read."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 EXIT_FAILED = 1  #: some script failed, or an environment asked about is not built or not sound
 EXIT_USAGE = 2  #: wrong usage, bad scripts, the name of a run or key that is none, or no room for a journal; nothing was run
 EXIT_BUILD = 3  #: an environment could not be built
@@ -24,3 +28,17 @@ class SharedenvError(Exception):
         self.cause = cause
         self.hint = hint
         self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        """All of it, a line each: what a traceback shows."""
+        return "\n".join([self.message, *([f"cause: {self.cause}"] if self.cause else []), *([f"hint: {self.hint}"] if self.hint else [])])
+
+    def __reduce__(self) -> "tuple[Callable[..., SharedenvError], tuple[object, ...]]":
+        """It passes from process to process, whatever a subclass is made from."""
+        return _made_again, (type(self), self.message, self.__dict__)
+
+
+def _made_again(cls: type[SharedenvError], message: str, state: dict[str, object]) -> SharedenvError:
+    made = cls.__new__(cls, message)
+    made.__dict__.update(state)
+    return made

@@ -19,9 +19,47 @@ if TYPE_CHECKING:
 
 _LISTEN = 1.0  # seconds between looks at what a program says
 
-_live: set[subprocess.Popen[str]] = set()
 _live_lock = threading.Lock()
-_stopping = threading.Event()
+
+
+class Helpers:
+    """The processes that were started together, which `stop_all` ends; none is started afterwards."""
+
+    def __init__(self) -> None:
+        self.live: set[subprocess.Popen[str]] = set()
+        self.stopping = False
+
+
+class _Ours(threading.local):
+    """Whom the processes belong to that a thread starts: all of one command are one's."""
+
+    helpers = Helpers()
+
+
+_ours = _Ours()
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """What this thread starts meanwhile, and the threads that `helping` hands it to, is ended by itself: of several calls in one process,
+    each ends its own, and a later one starts anew.
+    """
+    before = _ours.helpers
+    _ours.helpers = Helpers()
+    try:
+        yield
+    finally:
+        _ours.helpers = before
+
+
+def helping() -> Callable[[], None]:
+    """What a thread calls first that starts processes for this one."""
+    helpers = _ours.helpers
+
+    def begin() -> None:
+        _ours.helpers = helpers
+
+    return begin
 
 
 @frozen
@@ -79,7 +117,12 @@ def _listen(process: subprocess.Popen[str], tell: Callable[[str], None]) -> None
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """TERM and HUP (a lost ssh) end what is captured meanwhile, as Ctrl-C does, where they are not ignored. Main thread only."""
+    """TERM and HUP (a lost ssh) end what is captured meanwhile, as Ctrl-C does, where nobody hears or ignores them: in the main thread,
+    since no other may say who hears a signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -142,14 +185,15 @@ def limit_error(error: BaseException, exit_code: int = EXIT_FAILED) -> Sharedenv
 
 
 def stop_all() -> None:
-    """Ends every process started by capture that still runs, with what it started: TERM to their groups.
+    """Ends every process started by capture (see `apart`) that still runs, with what it started: TERM to their groups.
 
     Called when the user interrupts: the threads that wait for these processes then come to their end. None is started
     afterwards.
     """
-    _stopping.set()
+    helpers = _ours.helpers
     with _live_lock:
-        for process in _live:
+        helpers.stopping = True
+        for process in helpers.live:
             try:
                 os.killpg(process.pid, signal.SIGTERM)
             except ProcessLookupError:
@@ -158,7 +202,7 @@ def stop_all() -> None:
 
 def stopping() -> bool:
     """Whether stop_all was called: whoever waits in a thread has to come to its end too."""
-    return _stopping.is_set()
+    return _ours.helpers.stopping
 
 
 class _started:
@@ -175,8 +219,9 @@ class _started:
     ) -> None:
         import subprocess  # noqa: PLC0415 - as above
 
+        self.helpers = _ours.helpers
         with _live_lock:
-            if _stopping.is_set():
+            if self.helpers.stopping:
                 raise KeyboardInterrupt
             self.process = subprocess.Popen(
                 argv,
@@ -190,7 +235,7 @@ class _started:
                 process_group=0,
                 umask=umask,
             )
-            _live.add(self.process)
+            self.helpers.live.add(self.process)
 
     def __enter__(self) -> subprocess.Popen[str]:
         return self.process
@@ -200,7 +245,7 @@ class _started:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         with _live_lock:
-            _live.discard(self.process)
+            self.helpers.live.discard(self.process)
 
 
 def reap_strangers(ours: Container[int]) -> None:
@@ -208,7 +253,7 @@ def reap_strangers(ours: Container[int]) -> None:
     started. ``ours``: children of `spawn` that their owners wait for.
     """
     with _live_lock:
-        known = {process.pid for process in _live}
+        known = {process.pid for process in _ours.helpers.live}
         try:
             while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 if ended.si_pid in ours or ended.si_pid in known:
@@ -216,6 +261,24 @@ def reap_strangers(ours: Container[int]) -> None:
                 os.waitpid(ended.si_pid, 0)
         except ChildProcessError:
             pass
+
+
+@contextlib.contextmanager
+def companion(argv: Sequence[str], *, env: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that works for this one, spoken to by pipes; it leads a group of its own: whether Ctrl-C is for it, its owner says.
+
+    The end of its standard input tells it to end; it is waited for. Raises OSError when it can't be started.
+    """
+    import subprocess  # noqa: PLC0415 - as above
+
+    process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, process_group=0)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]  # as above
 
 
 #: ignored by Python itself in this process; an ignored signal stays ignored through exec, so a child gets its default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sharedenv.app.project import Project
 from sharedenv.build.options import BuildOptions
 from sharedenv.key.plan import Plan
+from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
 from sharedenv.pool.store import DRIFTED, Environment, Unusable, inspect
 from sharedenv.process import stop_all
@@ -48,8 +50,11 @@ def building(
 
 @contextmanager
 def taking_builds_along() -> Iterator[None]:
-    """Whoever leaves by an exception (Ctrl-C, TERM, HUP where nohup doesn't ignore it) takes along the builds that are at work."""
-    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    """Whoever leaves by an exception takes along the builds that are at work: Ctrl-C, and TERM and HUP where nobody else (nohup, a
+    program that builds by the way) hears or ignores them.
+    """
+    ours = threading.current_thread() is threading.main_thread()  # no other thread may say who hears a signal
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if ours and signal.getsignal(number) is signal.SIG_DFL]
     before = {number: signal.signal(number, end_by_signal) for number in heard}
     try:
         yield
@@ -86,6 +91,12 @@ def build_plan(project: Project, plan: Plan, options: BuildOptions, jobs: int, o
             except Exception as error:  # whatever one build has met, it ends no other
                 failed[key] = error
     return BuildOutcome(ready, failed)
+
+
+def remember_built(project: Project, plan: Plan, ready: Mapping[str, Environment]) -> None:
+    """Notes what was built in the index: the next command over the same scripts parses none of them."""
+    # one script of each key: its copies have the same bytes
+    remember(project.layout, os.environ, {plan.needs[key].scripts[0]: environment for key, environment in ready.items()}, project.python)
 
 
 def look_closely(

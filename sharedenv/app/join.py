@@ -5,39 +5,47 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from sharedenv.app.launcher import refuse_missing
-from sharedenv.app.listed import Listed, launcher_of
+from sharedenv.app.launcher import doubt_of_step, refuse_missing
+from sharedenv.app.listed import Listed, launcher_of, worker_name
 from sharedenv.app.recorder import Display, Recorder
 from sharedenv.cluster.arrays import list_arrays
+from sharedenv.cluster.crew import worker_tag
 from sharedenv.cluster.task import prepare_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
+from sharedenv.run.allot import allot
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.claims.blocks import STOP, TOKENS
 from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import fold, not_begun
-from sharedenv.run.claims.liveness import Heartbeats
+from sharedenv.run.claims.liveness import TAKEOVER, Heartbeats
 from sharedenv.run.claims.source import ClaimedCases
 from sharedenv.run.claims.suspicion import Suspicion
 from sharedenv.run.edited import edited_digest
 from sharedenv.run.joblog import HEADER, joblog_line
+from sharedenv.run.jobs import default_jobs
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, length, lists_of
+from sharedenv.run.make_starter import make_starter
+from sharedenv.run.needs import Resources
 from sharedenv.run.observer import AtWork
 from sharedenv.run.orders import Outcome
 from sharedenv.run.places import Places
 from sharedenv.run.products import halfway
 from sharedenv.run.starter import Prepared, Starter
+from sharedenv.run.witness import hesitation
 from sharedenv.start.access import SHORT, published
 from sharedenv.values import frozen
+
+_LOOK = 1.0  # seconds between two looks whether a run has ended
 
 
 @frozen
@@ -83,6 +91,32 @@ class Part:
     trouble: str
     last: bool
     cut_off: int
+
+
+@frozen
+class JoinOrder:
+    """What the user says of a worker: how many cases at a time (None: as many as it may use CPUs); seconds between two starts, and
+    without a sign after which it takes what others have claimed and not begun.
+    """
+
+    jobs: int | None = None
+    delay: float = 0.0
+    takeover: float = TAKEOVER
+
+
+def take_up(layout: Layout, run: Run, listed: Listed, order: JoinOrder, display: Display, environ: Mapping[str, str]) -> Part:
+    """Works on a list of a run as one worker more, in this process. Raises SharedenvError."""
+    terms = listed.terms
+    if text := doubt_of_step(terms.launcher, environ):
+        display.warn(text)
+    allotment = allot(Resources(order.jobs, default_jobs(environ), environ), terms.needs, display.warn, several=True)
+    manner = Manner(allotment.jobs, order.delay, hesitation(environ), order.takeover)
+    starter = make_starter(display.say, preload=terms.preload)
+    try:
+        return join(layout, run, listed, manner, starter, allotment.places, display, worker_name(listed, worker_tag(environ)))
+    finally:
+        starter.close()
+        allotment.places.close()
 
 
 def join(
@@ -235,6 +269,17 @@ class _WorkerRecorder(Recorder):
         """Draws, and gives back what others may begin sooner."""
         super().tick(batch)
         batch.drain(self._source.tick(going=batch.going))
+
+
+def wait_for_others(run: Run) -> None:
+    """Until nobody is at work on a run, as far as can be told."""
+    looked = 0.0
+    while not run.has_ended():
+        if time.monotonic() - looked > 10 * _LOOK:
+            if not any(session.alive for session in run.sessions()):
+                return
+            looked = time.monotonic()
+        time.sleep(_LOOK)
 
 
 def settle(layout: Layout, run: Run, listed: Listed, left: int) -> tuple[bool, int]:

@@ -42,7 +42,10 @@ def settled(work: Work, command: str, build: Build | None, *, upgrade: bool, que
         lines = _mixing(work, run, asked, had, queued)
         if lines:
             raise _refused(run, command, lines)
-    return replace(work, sets=asked)
+    work = replace(work, sets=asked)
+    if build is not None:
+        _take_over(work)
+    return work
 
 
 def _asked(work: Work, had: Mapping[str, str]) -> dict[str, str]:
@@ -104,7 +107,7 @@ def _refused(run: Run, command: str, lines: list[str]) -> SharedenvError:
     )
 
 
-def take_over(work: Work) -> None:
+def _take_over(work: Work) -> None:
     """Sees to it that what is to be built for a run is what it has, where the pool holds nothing (any more). Raises SharedenvError."""
     if work.run is None or not work.sets:
         return

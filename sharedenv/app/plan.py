@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sharedenv.app.work import Work
+from sharedenv.app.journal import create_journal, make_pool
+from sharedenv.app.recorder import Teller
+from sharedenv.app.sets import put_down_all
+from sharedenv.app.work import Wanted, Work, remember_all
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
+from sharedenv.pool.missing import look_up_all
+from sharedenv.report.names import noun_of
+from sharedenv.report.words import count
 from sharedenv.run.case import Case, CaseWork, Result
 from sharedenv.run.downed import downs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 
+ORDERS = ("longest", "given")  #: in which the cases of a run may be begun
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
+
+
+def ordered(work: Work, order: str, tell: Teller) -> tuple[tuple[Case, ...], Mapping[CaseWork, float]]:
+    """The cases of some work as workers are to begin them, and seconds that they took before. ``order``: as --order says."""
+    known = known_durations(work.layout, work.cases) if order == ORDERS[0] else {}
+    if not known:
+        return work.cases, known
+    if took := sum(seconds > 0 for seconds in known.values()):
+        tell.say(f"longest first, by how long {count(took, noun_of(work.cases))} took before")
+    return tuple(longest_first(work.cases, known)), known
 
 
 def longest_first(cases: Sequence[Case], known: Mapping[CaseWork, float]) -> list[Case]:
@@ -73,3 +92,20 @@ def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[CaseWork, flo
         except SharedenvError:
             continue  # a file of it is gone: it knows nothing
     return known
+
+
+def freeze(work: Work, asked: Wanted, noted: Mapping[str, Any], order: str, tell: Teller) -> Run:
+    """A run of the cases of ``work``, whose environments are built, for workers to join. What an earlier run has of the others goes
+    into it, too. ``noted``: what it notes of how cases are run, and for who goes on with it. Raises SharedenvError, OSError.
+    """
+    make_pool(work.layout, tell)
+    remember_all(work)
+    others = others_of(work)
+    run = create_journal(work, asked, noted, ordered=(*others, *ordered(work, order, tell)[0]), settled=len(others))
+    try:
+        carry_over(work, run)
+        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
+    except BaseException:  # nobody knows of it yet
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run

@@ -20,6 +20,7 @@ from sharedenv.pool.layout import PARTS, Layout
 from sharedenv.pool.location import find_pool, find_pools, place_for_one, place_pool, several_pools
 from sharedenv.pool.missing import uncovered_error
 from sharedenv.pool.trial import ANOTHER, no_chmod_helps
+from sharedenv.report.words import short_path
 from sharedenv.run.journal.runs import holds_unfinished
 from sharedenv.script import find
 from sharedenv.start.distrust import Distrust, check_folders
@@ -29,6 +30,7 @@ from sharedenv.start.trust import check_pool
 from sharedenv.values import frozen
 
 if TYPE_CHECKING:
+    from sharedenv.app.recorder import Teller
     from sharedenv.key.settings import Settings
 
 
@@ -141,6 +143,14 @@ def _opened(project: Project) -> Project:
             exit_code=EXIT_BUILD,
         )
     return project
+
+
+def tell_strays(project: Project, tell: Teller) -> None:
+    """Warns of the pools that were passed over on the way to a project's."""
+    here = current_folder(os.environ)
+    for stray, above in project.strays.items():
+        remedy = f"sharedenv --pool {shlex.quote(short_path(stray, here))} prune --all"
+        tell.warn(f"passed over the pool {short_path(stray, here)}: {above} lies above it, and no run needs it ({remedy})")
 
 
 def pool_here(pool: str | None) -> Layout | None:

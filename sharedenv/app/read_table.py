@@ -18,12 +18,13 @@ ARGUMENTS = "--"  #: what stands for the words after `--` among the options
 Wording = Mapping[str, Sequence[str]]  # option → texts as they were typed, in which `{column}` may stand
 
 
-def read_table(name: str, wording: Wording, cwd: str | None, here: str) -> CaseTable:
-    """Reads a table (``name``: its path, `-` for standard input) for a command line with these words; ``cwd``: its --cwd.
+def read_table(name: str, wording: Wording, cwd: str | None, here: str, data: bytes | None = None) -> CaseTable:
+    """Reads a table (``name``: its path, `-` for standard input; ``data``: what is in it, where it is no file) for a command line with
+    these words; ``cwd``: its --cwd.
 
     Raises BadTable with all that is wrong with it and them, SharedenvError where it can't be read.
     """
-    found = parse_table(_read(name, here), name)
+    found = parse_table(_read(name, here) if data is None else data, name)
     misused = list(_misused(found.columns, wording)) if found.columns else []
     problems = [*misused, *found.problems]
     each = cwd is not None and "{" in cwd and not misused and bool(set(names_in(cwd)) & set(found.columns))

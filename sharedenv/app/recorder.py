@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from sharedenv.run.joblog import Joblog
 
 
-class Display(Protocol):
-    """Who shows a run while it goes on. `say`, `warn` and `builds` are called from any thread."""
+class Teller(Protocol):
+    """Who tells people what they should know; called from any thread."""
 
     def say(self, text: str) -> None:
         """A line for people."""
 
     def warn(self, text: str) -> None:
         """A warning."""
+
+
+class Display(Teller, Protocol):
+    """Who shows a run while it goes on. `builds` is called from any thread, too."""
 
     def builds(self) -> BuildObserver:
         """Who tells of builds that go on meanwhile."""

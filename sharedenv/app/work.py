@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Wanted:
-    """What the command line says of the work.
+    """What is asked for.
 
-    arguments  what followed `--`, None when nothing did
+    arguments  of all cases, None when nothing is said of them
     cwd        --cwd, absolute, or None
     lost_too   cases that a worker has begun of whom it isn't known whether he is dead
     table      --table, None where there is none
     only       sequences of the run's cases that are meant, None for all
+    command    the words that ask for it, for people
     """
 
     selection: Selection
@@ -44,6 +45,7 @@ class Wanted:
     lost_too: bool = False
     table: CaseTable | None = None
     only: frozenset[int] | None = None
+    command: tuple[str, ...] = ()
 
 
 @frozen

@@ -35,7 +35,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import DRIFTED, Environment, Unusable, adopt, inspect, publish, published
-from sharedenv.process import limit_error
+from sharedenv.process import helping, limit_error
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
@@ -105,7 +105,7 @@ class Builder:
         if missing:
             if create_pool(self._layout):
                 self._observer.made_pool(self._layout.path)
-            executor = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
+            executor = ThreadPoolExecutor(jobs, "build", initializer=helping())
             refused: list[RuntimeError] = []
             for need in missing:
                 try:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import click
 
-from sharedenv.app.build import look_closely
+from sharedenv.app.build import look_closely, remember_built
+from sharedenv.app.journal import make_pool
 from sharedenv.app.project import Project, Selection, open_project
 from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
 from sharedenv.build.locked import locked_script
@@ -18,13 +19,12 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
-from sharedenv.cli.scripts import make_pool, plan_of, script_options, skip_bad_option, skip_plain_option, tell_bad, without_plain
+from sharedenv.cli.scripts import plan_of, script_options, skip_bad_option, skip_plain_option, tell_bad, without_plain
 from sharedenv.cli.unfinished import left_behind
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.key.plan import Plan
 from sharedenv.key.project_lock import NAME
 from sharedenv.pool.check import normal_name
-from sharedenv.pool.index import remember
 from sharedenv.pool.missing import NAMED, PACKED, is_packed
 from sharedenv.pool.store import Environment, Unusable
 from sharedenv.report.building import BuildProgress
@@ -95,9 +95,7 @@ def build(
         ready, errors = _upgrade(project, plan, options, upgrade_packages, jobs, console)
     else:
         ready, errors = build_and_tell(project, plan, options, jobs, console)
-    # one script of each key: its copies have the same bytes
-    first = {plan.needs[key].scripts[0]: environment for key, environment in ready.items()}
-    remember(project.layout, os.environ, first, selection.python)
+    remember_built(project, plan, ready)
     if as_json:
         console.document(
             {

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import click
 
 from sharedenv.app.project import trusted
+from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.cli.options import runs
 from sharedenv.cli.queued import cancel_jobs
-from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster import slurm
 from sharedenv.cluster.arrays import list_arrays, task_of

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sharedenv.app.build import build_plan
 from sharedenv.app.launcher import launcher_words
-from sharedenv.app.plan import known_durations, longest_first
+from sharedenv.app.plan import ORDERS
 from sharedenv.app.project import Selection
-from sharedenv.app.table import SCRIPT, CaseTable
+from sharedenv.app.wanted import Request
+from sharedenv.app.wanted import refuse_words as refuse_columns
+from sharedenv.app.wanted import wanted as checked
 from sharedenv.app.work import Wanted, Work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Lines, duration, launcher_text
 from sharedenv.cli.options import Function, option
-from sharedenv.cli.scripts import make_pool
-from sharedenv.errors import EXIT_USAGE, SharedenvError
+from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import Plan
-from sharedenv.pool.create import way_out
-from sharedenv.pool.layout import Layout
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
-from sharedenv.report.names import noun_of
-from sharedenv.report.words import count
-from sharedenv.run.case import Case, CaseWork
-from sharedenv.run.filling import before_placeholder, check_placeholders, escaped, filled, has_placeholder
-from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.runs import create_run
 from sharedenv.run.terms import Terms
-from sharedenv.script.find import POOL
 
 if TYPE_CHECKING:
     from sharedenv.cluster.share import Share
@@ -69,22 +58,11 @@ _RESUME_OPTIONS = (
 )
 
 
-ORDERS = ("longest", "given")  #: in which the cases of a run may be begun
 #: adds --order
 order_option = option(
     "--order", type=click.Choice(ORDERS), default=ORDERS[0], show_default=True,
     help="Begin with what is not known or took longest before, or in the order of the scripts.",
 )  # fmt: skip
-
-
-def ordered(work: Work, order: str, console: Console) -> tuple[tuple[Case, ...], Mapping[CaseWork, float]]:
-    """The cases of some work as workers are to begin them, and seconds that they took before. ``order``: as --order says."""
-    known = known_durations(work.layout, work.cases) if order == ORDERS[0] else {}
-    if not known:
-        return work.cases, known
-    if took := sum(seconds > 0 for seconds in known.values()):
-        console.say(f"longest first, by how long {count(took, noun_of(work.cases))} took before")
-    return tuple(longest_first(work.cases, known)), known
 
 
 def case_options(function: Function) -> Function:
@@ -132,36 +110,10 @@ def wanted(
     if given["upgrade"] and not (given["resume"] or given["retry_failed"]):
         hint = shlex.join(["sharedenv", "build", "--upgrade", *(selection.arguments or ["case*/script.py"])])
         raise SharedenvError("--upgrade says with which versions a run goes on; an environment is moved by build", hint=hint)
-    table, folder = None, given["cwd"]
-    if given["table"] is not None:
-        table, folder = _table(selection, arguments, given, here)
-        selection = replace(selection, listed=table.scripts)
-    cwd = None if folder is None else _folder(folder, here)
-    return Wanted(selection, arguments, cwd, share, given["run_id"], given["retry_failed"], given.get("lost_too", False), table)
-
-
-def _table(
-    selection: Selection, arguments: tuple[str, ...] | None, given: Mapping[str, Any], here: str
-) -> tuple[CaseTable, str | None]:
-    """--table, and --cwd where it is the same for all rows. Raises SharedenvError."""
-    from sharedenv.app.read_table import ARGUMENTS, read_table  # noqa: PLC0415 - most runs have no table
-
-    name: str = given["table"]
-    if name == selection.from_file == "-":
-        hint = f"sharedenv {selection.command} --table FILE --from-file -"
-        raise SharedenvError("--table and --from-file both read standard input", hint=hint)
-    words = {} if given["resume"] or given["retry_failed"] else {ARGUMENTS: arguments or ()}
-    table = read_table(name, {**words, **column_texts(given)}, given["cwd"], here)
-    if table.scripts and not selection.empty:
-        cause = "both say which script a row runs with"
-        raise SharedenvError(f"the table {name} has a column {SCRIPT!r}, and SCRIPT is named, too", cause=cause)
-    return table, None if table.cwd is not None else given["cwd"]
-
-
-def column_texts(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The options in which `{column}` may stand, with what was given for them."""
-    single = {f"--{name}": (given[name],) for name in ("cwd", "capture") if given[name] is not None}
-    return {**single, "--creates": given["creates"], "--launcher": launcher_words(given["launcher"])}
+    goes_on = given["resume"] or given["retry_failed"]
+    request = Request(selection, arguments, given["cwd"], given["table"], run_id=given["run_id"], goes_on=goes_on,
+                      failed_only=given["retry_failed"], lost_too=given.get("lost_too", False), command=tuple(sys.argv))  # fmt: skip
+    return checked(request, case_terms(given), here, share)
 
 
 def known_halfway(work: Work, given: Mapping[str, Any]) -> Work:
@@ -175,25 +127,12 @@ def known_halfway(work: Work, given: Mapping[str, Any]) -> Work:
 
 def refuse_words(work: Work, given: Mapping[str, Any]) -> None:
     """Raises SharedenvError where options name columns that the rows of an earlier run have not."""
-    if any(case.row for case in work.cases):
-        from sharedenv.app.read_table import check_words  # noqa: PLC0415 - as above
-
-        check_words((case.row for case in work.cases), column_texts({**given, "cwd": None}))
-
-
-def _folder(cwd: str, here: str) -> str:
-    """--cwd, absolute, with its placeholders. Raises SharedenvError for one that isn't there: what a placeholder names is made."""
-    check_placeholders("--cwd", cwd)
-    folder = os.path.normpath(os.path.join(escaped(here), cwd))
-    there = os.path.dirname(before_placeholder(folder)) if has_placeholder(folder) else filled(folder, {})
-    if not os.path.isdir(there):
-        raise SharedenvError(f"--cwd {cwd}: {there} is no folder", hint=f"mkdir -p {shlex.quote(there)}")
-    return folder
+    refuse_columns(work.cases, case_terms(given))
 
 
 def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], console: Console, queued: Collection[int] = ()) -> Work:
     """The work of a run that goes on, with its sets of versions; ``queued``: see settled. Raises SharedenvError where results would mix."""
-    from sharedenv.app.mixing import settled, take_over  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.mixing import settled  # noqa: PLC0415 - a new run does without
 
     def build(plan: Plan) -> None:  # what fails is told by who tries it again
         with BuildProgress(console) as progress:
@@ -201,66 +140,6 @@ def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], con
 
     may_build = not any(given.get(name) for name in ("no_build", "build_job", "dry_run", "print_only"))
     command = "submit" if "build_job" in given else "run"
-    work = settled(work, command, build if may_build else None, upgrade=given["upgrade"], queued=queued)
-    if may_build:
-        take_over(work)
-    return work
+    return settled(work, command, build if may_build else None, upgrade=given["upgrade"], queued=queued)
 
 
-@contextlib.contextmanager
-def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], console: Console) -> Iterator[Run]:
-    """The run's journal. Where the pool is read-only, one that goes when the run ends, which is said. Raises SharedenvError."""
-    if work.run is not None:
-        if not os.access(work.run.path, os.W_OK):
-            read_only = is_read_only(work.layout)
-            raise SharedenvError(
-                f"can't go on with run {work.run.id}: {'the pool is read-only here' if read_only else 'it is of another user'}",
-                cause=f"{work.run.path} can't be written",
-                hint=f"sharedenv run SCRIPT…, which runs them all {'without a journal' if read_only else 'as a run of yours'}",
-            )
-        make_pool(work.layout, console)
-        yield work.run
-    elif is_read_only(work.layout):
-        console.warn("no journal: the pool is read-only; --resume will not know this run")
-        import tempfile  # noqa: PLC0415 - it costs more of a start than the journal
-
-        with tempfile.TemporaryDirectory(prefix="sharedenv-run-") as folder:
-            elsewhere = replace(work.project, layout=Layout(os.path.join(folder, POOL)))
-            yield create_journal(replace(work, project=elsewhere), asked, extra)
-    else:
-        make_pool(work.layout, console)
-        yield create_journal(work, asked, extra)
-
-
-def is_read_only(layout: Layout) -> bool:
-    """Whether the pool is there and takes no journal from this process."""
-    folder = layout.runs if os.path.isdir(layout.runs) else layout.path
-    return os.path.isdir(folder) and not os.access(folder, os.W_OK)
-
-
-def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None, settled: int = 0) -> Run:
-    """A new run on disk with the plan of ``work``; ``ordered``: for workers to join, who take its cases in this order, but for the first
-    ``settled`` ones. Raises SharedenvError.
-    """
-    try:
-        return create_run(
-            work.layout.runs,
-            work.planned if ordered is None else ordered,
-            command=sys.argv,
-            arguments=asked.arguments or (),
-            cwd=asked.cwd,
-            extra={
-                **extra,
-                **({"table": asked.table.record} if asked.table else {}),
-                **({"halfway": sorted(work.halfway)} if work.halfway else {}),
-            },
-            joinable=ordered is not None,
-            settled=settled,
-        )
-    except OSError as error:
-        raise SharedenvError(
-            f"can't write the journal below {work.layout.runs}",
-            cause=error.strerror,
-            hint=way_out(work.layout, error),
-            exit_code=EXIT_USAGE,  # nothing was run: 1 would say that some script failed
-        ) from None

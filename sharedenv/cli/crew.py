@@ -9,14 +9,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sharedenv.app.crew import Call, run_of_crew
+from sharedenv.app.journal import is_read_only, make_pool
+from sharedenv.app.plan import ORDERS
 from sharedenv.app.project import Selection, open_project, trusted
 from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
-from sharedenv.cli.cases import ORDERS, choose_sets, is_read_only, known_halfway, refuse_words, wanted
+from sharedenv.cli.cases import choose_sets, known_halfway, refuse_words, wanted
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.join import take_part
 from sharedenv.cli.plan import freeze
-from sharedenv.cli.scripts import make_pool, warned
+from sharedenv.cli.scripts import warned
 from sharedenv.cluster.crew import Crew
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.create import check_format

@@ -10,10 +10,10 @@ import click
 
 from sharedenv.app.export import FORMATS, PYLOCK, REQUIREMENTS, Exported, of_payload, of_run, of_script
 from sharedenv.app.project import Selection, existing_pool, open_project
+from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.care.survey import survey
 from sharedenv.cli.options import contrary, option, paths
 from sharedenv.cli.pools import current, names_key, select
-from sharedenv.cli.runs import meant_run, pool_of_runs
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
 

@@ -19,8 +19,8 @@ from sharedenv.pool.create import create_pool, way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import named_pool
 from sharedenv.report.bounds import bounds_words
-from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
+from sharedenv.report.words import made_pool
 from sharedenv.start.distrust import user_name
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER, made_by_init

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from sharedenv.app.join import Manner, Part
-from sharedenv.app.join import join as work_on
-from sharedenv.app.launcher import doubt_of_step
-from sharedenv.app.listed import Listed, list_to_join, worker_name
+from sharedenv.app.join import JoinOrder, Part, take_up, wait_for_others
+from sharedenv.app.listed import Listed, list_to_join
 from sharedenv.app.project import trusted
+from sharedenv.app.runs import pool_of_runs
 from sharedenv.cli.arguments import Jobs, duration
-from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.look import tell_run
 from sharedenv.cli.options import option, runs
-from sharedenv.cli.runs import pool_of_runs
 from sharedenv.cli.scripts import in_pool_of
-from sharedenv.cluster.crew import worker_tag
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
@@ -29,19 +24,14 @@ from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, short_path
-from sharedenv.run.allot import allot
 from sharedenv.run.claims.blocks import CLAIMS
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import is_damaged
 from sharedenv.run.claims.liveness import TAKEOVER
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
-from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Resources
-from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
-_LOOK = 1.0  # seconds between two looks whether a run has ended
 _JOBS = "Scripts at a time. [default: SLURM_CPUS_PER_TASK, NSLOTS, or the CPUs this process may use]"
 
 
@@ -69,7 +59,7 @@ def join(console: Console, /, run_id: str, **given: Any) -> int:
     status = take_part(layout, run, given, console, here)
     if not given["wait"] or status == EXIT_INTERRUPTED:
         return status
-    _wait(run)
+    wait_for_others(run)
     return EXIT_FAILED if tell_run(layout, run, console) else status
 
 
@@ -79,20 +69,9 @@ def take_part(layout: Layout, run: Run, given: Mapping[str, Any], console: Conso
     ``given``: the options that are the worker's own. Raises SharedenvError.
     """
     listed = list_to_join(run)
-    terms = listed.terms
-    if text := doubt_of_step(terms.launcher, os.environ):
-        console.warn(text)
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None), lambda path: short_path(path, here))
-    worker = Resources(given["jobs"], default_jobs(os.environ), os.environ)
-    allotment = allot(worker, terms.needs, console.warn, several=True)
-    manner = Manner(allotment.jobs, given["delay"], hesitation(os.environ), given["takeover"])
-    starter = make_starter(screen.say, preload=terms.preload)
-    try:
-        part = work_on(layout, run, listed, manner, starter, allotment.places, screen, worker_name(listed, worker_tag(os.environ)))
-    finally:
-        starter.close()
-        allotment.places.close()
-    return _tell(layout, run, listed, part, console, here)
+    order = JoinOrder(given["jobs"], given["delay"], given["takeover"])
+    return _tell(layout, run, listed, take_up(layout, run, listed, order, screen, os.environ), console, here)
 
 
 def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console, here: str) -> int:
@@ -137,14 +116,3 @@ def _tell(layout: Layout, run: Run, listed: Listed, part: Part, console: Console
     if part.outcome.interrupted or part.outcome.reason.startswith("SIG"):
         return EXIT_INTERRUPTED
     return EXIT_FAILED if summary.failed or summary.left or part.unwritten or part.trouble else 0
-
-
-def _wait(run: Run) -> None:
-    """Until nobody is at work on a run, as far as can be told."""
-    looked = 0.0
-    while not run.has_ended():
-        if time.monotonic() - looked > 10 * _LOOK:
-            if not any(session.alive for session in run.sessions()):
-                return
-            looked = time.monotonic()
-        time.sleep(_LOOK)

@@ -7,9 +7,9 @@ import os
 import click
 
 from sharedenv.app.lock import PLATFORMS, Locked, LockOrder, LockOutcome, lock, missing
-from sharedenv.app.project import Selection, open_project
+from sharedenv.app.project import Selection, open_project, tell_strays
 from sharedenv.cli.options import contrary, json_option, option, paths
-from sharedenv.cli.scripts import skip_plain_option, tell_strays, without_plain
+from sharedenv.cli.scripts import skip_plain_option, without_plain
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED
 from sharedenv.pool.check import normal_name
 from sharedenv.report.console import Console

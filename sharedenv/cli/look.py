@@ -7,9 +7,9 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from sharedenv.cli.queued import look_at_queue, queue_lines, stand_queued
+from sharedenv.app.queued import look_at_queue, stand_queued, standing_of
+from sharedenv.cli.queued import queue_lines
 from sharedenv.cli.runs import told_of_sets
-from sharedenv.cli.slurm import stand_submitted
 from sharedenv.cluster.submissions import QueueStanding, list_submissions
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -74,7 +74,7 @@ def look_at(run: Run, console: Console, style: Callable[[str, str], str], *, bar
     here, now = current_folder(os.environ), time.time()
     cases = run.cases()
     results, sessions = read_run(run, cases)
-    queue = look_at_queue(run)
+    queue = look_at_queue(run, os.environ)
     standing = stand_queued(stand(len(cases), results, sessions, now), queue)
     limit = _limit(run, sessions)
     counts, rate = counts_of(standing, cases, now, limit), rate_of(standing, results, now)
@@ -122,18 +122,12 @@ def read_run(run: Run, cases: Sequence[Case], *, tails: bool = False) -> tuple[d
     return {**results, **begun_unsaid(run, cases, results, sessions)}, sessions
 
 
-def stand_run(run: Run, now: float) -> Standing:
-    """Where a run stands, without a question to a scheduler. Raises SharedenvError when it can't be read."""
-    results, sessions = run.read()
-    return stand_submitted(run, stand(run.count, results, sessions, now), sessions)
-
-
 def shares_of(layout: Layout, run: Run) -> dict[int, tuple[Run, Standing]]:
     """How the shares of the whole stand that ``run`` is one of, by number; what can't be read is left to `status --all`."""
     found: dict[int, tuple[Run, Standing]] = {}
     for number, other in shares_beside(run, list_runs(layout.runs)).items():
         with contextlib.suppress(SharedenvError):
-            found[number] = (other, stand_run(other, time.time()))
+            found[number] = (other, standing_of(other, time.time()))
     return found
 
 

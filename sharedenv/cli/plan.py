@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from sharedenv.app.plan import carry_over, others_of
-from sharedenv.app.project import Selection
-from sharedenv.app.sets import put_down_all
-from sharedenv.app.work import Wanted, Work, new_work, remember_all
+from sharedenv.app.beside import look_beside
+from sharedenv.app.outputs import check_outputs
+from sharedenv.app.plan import freeze as frozen_run
+from sharedenv.app.project import Selection, tell_strays
+from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
-from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options
-from sharedenv.cli.cases import case_options, case_terms, create_journal, known_halfway, order_option, ordered, wanted
+from sharedenv.cli.cases import case_options, case_terms, known_halfway, order_option, wanted
 from sharedenv.cli.given import repeated
 from sharedenv.cli.options import contrary, option
-from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_bad_option, tell_bad, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
 from sharedenv.errors import EXIT_BUILD
-from sharedenv.pool.missing import look_up_all
 from sharedenv.report.console import Console
 from sharedenv.report.names import counted
 from sharedenv.run.journal.run import Run
@@ -73,19 +70,7 @@ def freeze(
     joblog = None if given["joblog"] is None else os.path.join(current_folder(os.environ), given["joblog"])
     check_outputs(work.cases, given["capture"], joblog)
     tell_strays(work.project, console)
-    look_beside(work, console, insist=given["insist"])
+    look_beside(work, console, os.environ, insist=given["insist"])
     if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
         return None
-    make_pool(work.layout, console)
-    remember_all(work)
-    noted = {**extra, "terms": case_terms(given, joblog).record()}
-    others = others_of(work)
-    listed = (*others, *ordered(work, given["order"], console)[0])
-    run = create_journal(work, asked, noted, ordered=listed, settled=len(others))
-    try:
-        carry_over(work, run)
-        put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())
-    except BaseException:  # nobody knows of it yet
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise
-    return run
+    return frozen_run(work, asked, {**extra, "terms": case_terms(given, joblog).record()}, given["order"], console)

@@ -1,70 +1,18 @@
-"""What a scheduler still has of a run that was submitted as an array of workers: for `status`, `cancel`, `submit` and `run`."""
+"""What `status` tells, and `cancel` ends, of what a scheduler still has of a run that was submitted as an array of workers."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sharedenv.app.guards import beside
-from sharedenv.app.work import Work
-from sharedenv.cli.schedulers import SCHEDULERS
-from sharedenv.cluster.crew import task_in_name
-from sharedenv.cluster.grid_engine import GRID_ENGINE
-from sharedenv.cluster.slurm import PATIENCE
-from sharedenv.cluster.submissions import QueueStanding, list_submissions, standings
+from sharedenv.app.queued import queue_of, title_of
+from sharedenv.cluster.schedulers import SCHEDULERS
+from sharedenv.cluster.submissions import QueueStanding
 from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
-from sharedenv.run.journal.living import living_runs
 from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.runs import open_run
-from sharedenv.run.journal.standing import SUBMITTED, Standing
-from sharedenv.run.outlived import without_result
-
-_SOON = 10.0  # seconds that a scheduler has for who only looks
-
-
-def queue_of(run: Run, environ: Mapping[str, str], patience: float = PATIENCE) -> list[QueueStanding]:
-    """Where each array of workers of a run stands; [] for a run that has none, and nobody is asked."""
-    return standings(list_submissions(run.path), SCHEDULERS, environ, patience)
-
-
-def look_at_queue(run: Run) -> list[QueueStanding]:
-    """As queue_of, for who only wants to know; with what an accounting says of workers that died without a word."""
-    queue = queue_of(run, os.environ, _SOON)
-    silent: dict[str, set[int]] = {}
-    for session in run.sessions() if queue else ():
-        if not session.ended and not session.alive and (found := task_in_name(session.writer)):
-            silent.setdefault(found[0], set()).add(found[1])
-    return [replace(each, ended=_endings(each, silent[each.submission.job])) if each.submission.job in silent else each for each in queue]
-
-
-def _endings(standing: QueueStanding, tasks: Collection[int]) -> dict[str, tuple[int, ...]]:
-    scheduler = SCHEDULERS.get(standing.submission.scheduler)
-    known = [] if scheduler is None else scheduler.accounts([standing.submission.job], os.environ)
-    last = {task.index or 1: task.ending for task in known if (task.index or 1) in tasks}  # of one that was started anew, the last
-    found: dict[str, list[int]] = {}
-    for index, ending in sorted(last.items()):
-        found.setdefault(ending, []).append(index)
-    return {ending: tuple(indices) for ending, indices in found.items()}
-
-
-def seen_to_end(run: Run, queue: Iterable[QueueStanding]) -> frozenset[str]:
-    """The workers of a run that died without a word, and whose tasks Grid Engine no longer has. Not one whose task was started anew, or may
-    have been: its node was held for dead, and may live.
-    """
-    live = {each.submission.job: each.tasks for each in queue if each.submission.scheduler == GRID_ENGINE.key and not each.trouble}
-    tasks = [(task_in_name(session.writer), session) for session in run.sessions()]
-    starts = Counter(found[:2] for found, _ in tasks if found is not None)
-    return frozenset(
-        session.writer
-        for found, session in tasks
-        if found is not None and found[0] in live and found[1] not in live[found[0]]
-        and starts[found[:2]] == 1 and not found[2] and not session.ended
-    )  # fmt: skip
 
 
 def queue_lines(queue: Sequence[QueueStanding]) -> Iterator[str]:
@@ -73,7 +21,7 @@ def queue_lines(queue: Sequence[QueueStanding]) -> Iterator[str]:
         if each.waiting or each.running:
             parts = [f"{number:,} {word}" for number, word in ((each.running, "running"), (each.waiting, "waiting")) if number]
             told = f"{', '.join(parts)} of {count(each.submission.tasks, 'task')}"
-            yield f"job {each.submission.job} of {_title(each)}: {told}"
+            yield f"job {each.submission.job} of {title_of(each)}: {told}"
         for reason, tasks in each.ended.items():
             more = f" and {len(tasks) - 1:,} more" if len(tasks) > 1 else ""
             yield f"task {tasks[0]}{more} of job {each.submission.job} died without a word: {reason}"
@@ -83,16 +31,10 @@ def queue_lines(queue: Sequence[QueueStanding]) -> Iterator[str]:
 def trouble_lines(standing: QueueStanding) -> Iterator[str]:
     """What keeps tasks from going on, a line each, with what helps; and that nobody can tell."""
     if standing.trouble:
-        yield f"{_title(standing)} does not say whether it still has tasks of it: {standing.trouble}"
+        yield f"{title_of(standing)} does not say whether it still has tasks of it: {standing.trouble}"
     for stuck in standing.stuck:
         more = f" and {len(stuck.tasks) - 1:,} more" if len(stuck.tasks) > 1 else ""
         yield f"task {stuck.tasks[0]}{more} of job {stuck.job} is stuck: {stuck.reason}; when that is mended: {stuck.remedy}"
-
-
-def stand_queued(standing: Standing, queue: Sequence[QueueStanding]) -> Standing:
-    """The same standing, but `submitted` where nobody is at work and a queue still has tasks."""
-    waits = standing.left and not standing.alive and any(each.live for each in queue)
-    return replace(standing, state=SUBMITTED) if waits else standing
 
 
 def queue_values(queue: Sequence[QueueStanding]) -> list[dict[str, Any]]:
@@ -123,25 +65,3 @@ def cancel_jobs(run: Run, console: Console) -> bool:
             console.say(f"cancelled job {each.submission.job} of run {run.id}")
             found = True
     return found
-
-
-def refuse_waiting(work: Work) -> None:
-    """Raises SharedenvError where workers of another run that has some of these cases wait in a queue, or may."""
-    wanted = {case.identity for case in work.cases}
-    for name in living_runs(work.layout.runs):
-        if work.run is not None and name == work.run.id:
-            continue
-        try:
-            run = open_run(work.layout.runs, name)
-            if not list_submissions(run.path):
-                continue
-            common = [case for case in without_result(run.cases(), run.results()) if case.identity in wanted]
-        except SharedenvError:
-            continue  # what can't be read says nothing
-        if common and (live := [each for each in queue_of(run, os.environ) if each.live or each.trouble]):
-            raise beside(run.id, len(common), f"its job {live[-1].submission.job} is in the queue of {_title(live[-1])}", "status")
-
-
-def _title(standing: QueueStanding) -> str:
-    key = standing.submission.scheduler
-    return SCHEDULERS[key].title if key in SCHEDULERS else key

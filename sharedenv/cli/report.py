@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
-
 import click
 
+from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.cli.options import option, runs
-from sharedenv.cli.runs import meant_run, pool_of_runs
-from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
-from sharedenv.report.html.document import document
-from sharedenv.report.words import printable, short_path, size
-from sharedenv.run.case import Case
-from sharedenv.run.journal.run import root_of
-from sharedenv.run.measures import measure
-
-_LONG = 200  # characters of a case's name
+from sharedenv.report.html.file import write_report
+from sharedenv.report.words import printable, size
 
 
 @click.command()
@@ -32,25 +22,6 @@ def report(console: Console, run_ids: tuple[str, ...], output: str | None) -> in
     """
     layout = pool_of_runs(console.pool)
     found = [meant_run(layout, run_id, console) for run_id in (run_ids or (None,))]
-    if output is not None and os.path.isdir(output):
-        raise SharedenvError(f"{output} is a folder", hint=f"sharedenv report -o {shlex.quote(os.path.join(output, 'report.html'))}")
-    path = output or f"report-{found[0].id}.html"
-    root = root_of(found[0].path)
-    try:
-        text = document([measure(run) for run in found], lambda case: _name(case, root))
-    except ModuleNotFoundError as error:
-        hint = shlex.join([sys.executable, "-m", "pip", "install", "sharedenv[report]"])
-        raise SharedenvError("a report needs plotly, which draws", cause=str(error), hint=hint, exit_code=EXIT_USAGE) from None
-    try:
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-    except OSError as error:
-        hint = f"ls -ld {shlex.quote(os.path.dirname(path) or '.')}"
-        raise SharedenvError(f"can't write {path}", cause=error.strerror, hint=hint, exit_code=EXIT_USAGE) from None
-    console.say(f"{printable(path)}: {size(len(text))}, to be opened in a browser")
+    path, length = write_report(found, output)
+    console.say(f"{printable(path)}: {size(length)}, to be opened in a browser")
     return 0
-
-
-def _name(case: Case, root: str) -> str:
-    name = printable(" ".join([short_path(case.script, root), *case.arguments]))
-    return name if len(name) <= _LONG else name[: _LONG - 1] + "…"

@@ -10,42 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.app.execute import Needed, RunEnd, execute, needed
-from sharedenv.app.launcher import doubt_of_step, launcher_words, refuse_missing
-from sharedenv.app.project import Selection
-from sharedenv.app.work import Wanted, Work, new_work, remember_all
+from sharedenv.app.execute import RunEnd
+from sharedenv.app.outputs import check_outputs
+from sharedenv.app.project import Selection, tell_strays
+from sharedenv.app.run import RunOrder, allotted, carried_out, make_ready
+from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
-from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, case_terms, choose_sets, kept_journal, known_halfway, refuse_words, resume_options, wanted
+from sharedenv.cli.cases import case_options, case_terms, choose_sets, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.doubt import doubt
 from sharedenv.cli.dry_run import dry_run
 from sharedenv.cli.given import Inherited, inherit, repeated
-from sharedenv.cli.jobs import default_jobs
 from sharedenv.cli.options import contrary, option
-from sharedenv.cli.outputs import check_outputs
-from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
-from sharedenv.pool.missing import missing_error
 from sharedenv.report.console import Console
 from sharedenv.report.names import case_name
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
 from sharedenv.report.words import count, first_names, short_path
-from sharedenv.run.allot import Allotment, allot
 from sharedenv.run.case import UNBUILT
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.sessions import LOCAL
 from sharedenv.run.journal.shares import array_of, share_of
-from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Resources
-from sharedenv.run.node import beside
-from sharedenv.run.orders import BatchOptions
-from sharedenv.run.witness import hesitation
 from sharedenv.start.environ import current_folder
 
 if TYPE_CHECKING:
@@ -115,52 +106,24 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.say(note)
     if text := doubt(asked, work, os.environ):
         console.warn(text)
+    order = _order(given, build_options, asked, _extra(repeated(context, _ONCE), asked, joblog_path, work.layout.runs, again))
     if given["dry_run"]:
-        return dry_run(work, console, _allot(given, console, dry=True), case_terms(given))
-    beside = look_beside(work, console, insist=given["insist"], share=asked.share is not None)
-    # a share of an array looks at no more files than it must: hundreds of them start at once
-    thorough = asked.share is None
-    environments = needed(work, thorough=thorough, strict=build_options.strict)
-    _look_at_launcher(launcher_words(given["launcher"]), environments, console)
-    if environments.missing:
-        if given["no_build"]:
-            raise missing_error(work.layout, work.plan.needs, environments.missing, work.project.options)
-        work.project.settings  # noqa: B018 - an error in them is told before anything is begun
+        return dry_run(work, console, allotted(order, console, os.environ, dry=True), order.terms)
+    ready = make_ready(work, order, console, os.environ)
     if not work.cases and not work.settled:
         return _tell_nothing(console, work, asked)
-    order = [case.sequence for case in work.cases] if given["keep_order"] else None
-    screen = Screen(console, Output(tag_of(here) if given["tag"] else None, order), lambda path: short_path(path, here))
-    allotment = _allot(given, console)
+    turns = [case.sequence for case in work.cases] if given["keep_order"] else None
+    screen = Screen(console, Output(tag_of(here) if given["tag"] else None, turns), lambda path: short_path(path, here))
+    allotment = allotted(order, console, os.environ)
     joblog = _open_joblog(joblog_path, again, work, asked.share)
-    with kept_journal(work, asked, _extra(repeated(context, _ONCE), asked, joblog_path, work.layout.runs, again), console) as journal:
-        starter = make_starter(screen.say, preload=given["preload"])
-        try:
-            ended = execute(
-                work,
-                journal,
-                starter=starter,
-                environments=environments,
-                options=replace(_options(given, allotment.jobs), begun=work.begun),
-                places=allotment.places,
-                build_options=None if given["no_build"] else build_options,
-                display=screen,
-                joblog=joblog,
-                threads=case_terms(given).threads,
-                launcher=launcher_words(given["launcher"]),
-                begun=lambda: beside.begun(journal) if beside else None,
-            )
-        finally:
-            starter.close()
-            allotment.places.close()
+    with carried_out(work, asked, order, ready, allotment, screen, os.environ, joblog) as (journal, ended):
         status = _tell(console, work, journal, ended, here)
         if asked.failed_only and status == 0 and work.unrun:
             status = _tell_unrun(console, work, "")
-    if thorough and not given["no_build"]:  # nodes write nothing into the pool but their journals
-        remember_all(work)
-        if environments.missing:
-            from sharedenv.cli.trimming import trim_and_tell  # noqa: PLC0415 - most runs find all built
+    if ready.environments.missing and order.builds and not order.share:
+        from sharedenv.cli.trimming import trim_and_tell  # noqa: PLC0415 - most runs find all built
 
-            trim_and_tell(work.layout, work.plan.needs, console)
+        trim_and_tell(work.layout, work.plan.needs, console)
     return status
 
 
@@ -180,15 +143,6 @@ def _chosen(
     own = inherited(found.run)
     work = resumed_work(found, replace(asked, selection=own.selection))
     return asked, choose_sets(work, own.build_options, own.given, console), own
-
-
-def _look_at_launcher(words: tuple[str, ...], environments: Needed, console: Console) -> None:
-    """Refuses a launcher that is nowhere; one that an environment may bring which is yet to be built is left to the cases."""
-    if text := doubt_of_step(words, os.environ):
-        console.warn(text)
-    if not environments.missing:
-        path = os.environ.get("PATH", os.defpath)
-        refuse_missing(words, [os.pathsep.join([os.path.join(one.path, "bin"), path]) for one in environments.ready.values()])
 
 
 def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
@@ -257,13 +211,11 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
         warned(work.plan, console)
 
 
-def _options(given: Mapping[str, Any], jobs: int) -> BatchOptions:
-    return case_terms(given).options(jobs, given["delay"], hesitation(os.environ))
-
-
-def _allot(given: Mapping[str, Any], console: Console, *, dry: bool = False) -> Allotment:
-    worker = Resources(given["jobs"], default_jobs(os.environ), os.environ)
-    return allot(worker, case_terms(given).needs, console.warn, several=beside(os.environ) > 1, dry=dry)
+def _order(given: Mapping[str, Any], build: BuildOptions, asked: Wanted, noted: Mapping[str, Any]) -> RunOrder:
+    share = asked.share is not None
+    terms = case_terms(given)
+    noted = {**noted, "terms": terms.record()}
+    return RunOrder(terms, build, given["jobs"], given["delay"], not given["no_build"], given["insist"], share, noted)
 
 
 def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None) -> Joblog | None:

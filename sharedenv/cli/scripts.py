@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from sharedenv.app.project import Project, Selection, find_scripts, pool_here
+from sharedenv.app.project import Project, Selection, find_scripts, pool_here, tell_strays
 from sharedenv.cli.options import Function, option, paths
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.key.plan import Plan, is_plain
-from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
-from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, first_names, short_path
 from sharedenv.start.environ import current_folder
@@ -47,14 +44,6 @@ def plan_of(project: Project, console: Console, *, full: bool = False) -> Plan:
     """The plan of a project's scripts; what it warns of is told, and pools that were passed over. Raises BadScripts."""
     tell_strays(project, console)
     return warned(project.plan(project.paths, full=full), console)
-
-
-def tell_strays(project: Project, console: Console) -> None:
-    """Warns of the pools that were passed over on the way to a project's."""
-    here = current_folder(os.environ)
-    for stray, above in project.strays.items():
-        remedy = f"sharedenv --pool {shlex.quote(short_path(stray, here))} prune --all"
-        console.warn(f"passed over the pool {short_path(stray, here)}: {above} lies above it, and no run needs it ({remedy})")
 
 
 def skip_bad_option(function: Function) -> Function:
@@ -113,7 +102,3 @@ def in_pool_of(layout: Layout, command: str, console: Console) -> str:
     return console.in_pool(command)
 
 
-def make_pool(layout: Layout, console: Console, *, shared: bool = False) -> None:
-    """Makes the pool where there is none, and says so. Raises SharedenvError."""
-    if create_pool(layout, shared=shared):
-        console.say(made_pool(layout.path))

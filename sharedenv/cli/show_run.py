@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from sharedenv.cli.runs import meant_run, pool_of_runs
+from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.sets import set_lines, set_values

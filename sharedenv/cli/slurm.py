@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from sharedenv.cli.runs import told_of_sets
 from sharedenv.cluster.arrays import Array, list_arrays
 from sharedenv.cluster.status import ClusterStanding, look, standing
-from sharedenv.cluster.workers import ended_in, some_yet_to_begin
+from sharedenv.cluster.workers import ended_in
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress
@@ -18,8 +17,6 @@ from sharedenv.report.slurm import standing_lines
 from sharedenv.report.words import printable, short_path
 from sharedenv.report.workers import downed_lines, worker_lines
 from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.sessions import SessionState
-from sharedenv.run.journal.standing import SUBMITTED, Standing
 from sharedenv.run.journal.watched import watched
 from sharedenv.run.orders import Counts
 from sharedenv.run.outlived import leftover, named, without_result
@@ -40,13 +37,6 @@ def is_on_slurm(run: Run) -> bool:
 def has_rungs(run: Run) -> bool:
     """Whether a run was submitted with several values of a limit, of which each goes on with what the one before has lost."""
     return any(array.rung for array in list_arrays(run.path))
-
-
-def stand_submitted(run: Run, standing: Standing, sessions: Sequence[SessionState]) -> Standing:
-    """The same standing, but `submitted` where tasks that have yet to begin, or never did, have what is left. Slurm isn't asked."""
-    if not standing.left or standing.alive or not (arrays := list_arrays(run.path)):
-        return standing
-    return replace(standing, state=SUBMITTED) if some_yet_to_begin(arrays[-1], sessions) else standing
 
 
 def tell_slurm(run: Run, console: Console, here: str) -> None:

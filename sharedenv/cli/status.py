@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from sharedenv.app.join import write_joblog
+from sharedenv.app.queued import look_at_queue, stand_submitted, standing_of
+from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.cli.failures import failure_group, tell_failures
-from sharedenv.cli.look import read_run, sets_in, shares_of, stand_run, tell_run
+from sharedenv.cli.look import read_run, sets_in, shares_of, tell_run
 from sharedenv.cli.options import contrary, json_option, option, runs
-from sharedenv.cli.queued import look_at_queue, queue_values
-from sharedenv.cli.runs import meant_run, pool_of_runs
-from sharedenv.cli.slurm import has_rungs, is_on_slurm, slurm_endings, stand_submitted, tell_slurm
+from sharedenv.cli.queued import queue_values
+from sharedenv.cli.slurm import has_rungs, is_on_slurm, slurm_endings, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster.status import look
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -151,7 +152,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
     }
-    if queue := look_at_queue(run):
+    if queue := look_at_queue(run, os.environ):
         document["jobs"] = queue_values(queue)
     if lists_of(run):
         document["workers"] = worker_values(sessions)
@@ -211,7 +212,7 @@ def _list(layout: Layout, console: Console, as_json: bool) -> int:
     unread: dict[str, SharedenvError] = {}
     for run in list_runs(layout.runs, unread):
         try:
-            found.append((run, stand_run(run, now)))
+            found.append((run, standing_of(run, now)))
         except SharedenvError as error:
             unread[run.id] = error
     errors = [error for _, error in sorted(unread.items())]

@@ -10,24 +10,25 @@ from typing import Any
 
 import click
 
+from sharedenv.app.beside import look_beside
 from sharedenv.app.execute import require_all
 from sharedenv.app.guards import refuse_living
-from sharedenv.app.project import Selection
+from sharedenv.app.journal import create_journal, make_pool
+from sharedenv.app.outputs import check_outputs
+from sharedenv.app.plan import ordered
+from sharedenv.app.project import Selection, tell_strays
 from sharedenv.app.resume import earlier_run, resumed_work
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, Lines, duration, script_arguments
-from sharedenv.cli.beside import look_beside
 from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import (
     case_options,
     case_terms,
     choose_sets,
-    create_journal,
     known_halfway,
     order_option,
-    ordered,
     refuse_words,
     resume_options,
     wanted,
@@ -35,10 +36,8 @@ from sharedenv.cli.cases import (
 from sharedenv.cli.failures import sequences_of
 from sharedenv.cli.given import Inherited, all_given, inherit, repeated
 from sharedenv.cli.options import contrary, option
-from sharedenv.cli.outputs import check_outputs
 from sharedenv.cli.rungs import ladder_given, last_job, placed, preview, tell_rungs
-from sharedenv.cli.schedulers import SCHEDULERS, scheduler_here, scheduler_of, was_planned
-from sharedenv.cli.scripts import in_pool_of, make_pool, script_options, skip_bad_option, tell_bad, tell_strays, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
 from sharedenv.cli.slurm import is_on_slurm, wait
 from sharedenv.cli.stage import archive_of
 from sharedenv.cli.submit_workers import submit_workers
@@ -49,6 +48,7 @@ from sharedenv.cluster.packing import Packing
 from sharedenv.cluster.queued import refuse_submitting
 from sharedenv.cluster.sbatch import SbatchOptions, log_path, names_any, without
 from sharedenv.cluster.scheduler import SLURM
+from sharedenv.cluster.schedulers import SCHEDULERS, scheduler_here, scheduler_of, was_planned
 from sharedenv.cluster.status import standing
 from sharedenv.cluster.submit import ArrayOrder, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
@@ -140,7 +140,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     else:
         work = known_halfway(new_work(console.pool, asked, here), given)
     if not given["print_only"]:
-        look_beside(work, console, insist=given["insist"])
+        look_beside(work, console, os.environ, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else queue.cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from sharedenv.app.execute import require_all
+from sharedenv.app.queued import queue_of, seen_to_end
 from sharedenv.app.resume import Earlier, resumed_work
 from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
@@ -17,7 +18,7 @@ from sharedenv.cli.cases import choose_sets, known_halfway, refuse_words
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.look import tell_run
 from sharedenv.cli.plan import freeze
-from sharedenv.cli.queued import queue_of, seen_to_end, trouble_lines
+from sharedenv.cli.queued import trouble_lines
 from sharedenv.cli.rungs import refuse_rungs
 from sharedenv.cli.scripts import in_pool_of, tell_bad, warned
 from sharedenv.cluster.packing import Limits, Packing, count_tasks

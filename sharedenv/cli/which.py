@@ -6,9 +6,9 @@ import os
 
 import click
 
-from sharedenv.app.project import Selection, open_projects
+from sharedenv.app.project import Selection, open_projects, tell_strays
 from sharedenv.cli.options import json_option
-from sharedenv.cli.scripts import script_options, tell_strays
+from sharedenv.cli.scripts import script_options
 from sharedenv.errors import EXIT_FAILED
 from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error

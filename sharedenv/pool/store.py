@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import field
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.payload import Aside, Payload
@@ -26,7 +27,7 @@ class Environment:
     """One published environment: its absolute path and its manifest."""
 
     path: str
-    manifest: Manifest
+    manifest: Manifest = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -47,6 +48,16 @@ class Environment:
     def python(self) -> str:
         """Its interpreter: what scripts are run with."""
         return os.path.join(self.path, "bin", "python")
+
+    @property
+    def python_version(self) -> str:
+        """Such as 3.11.7."""
+        return self.manifest.interpreter.version
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package → its version; names in the normal form of PEP 503."""
+        return {package.name: package.version for package in self.manifest.packages}
 
 
 @frozen

@@ -13,7 +13,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import Need
 from sharedenv.pool.store import Environment
 from sharedenv.report.console import Console, columns
-from sharedenv.report.words import count, duration, printable, short_path, size
+from sharedenv.report.words import count, duration, made_pool, printable, short_path, size
 from sharedenv.report.wrap import wrapped
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 _BUILDING = "building"  # said of what each step says by itself, where there is no room
 _WIDE = 120  # columns from which on a live line has room for all that there is to say of a build
 _NARROW = 60  # below so many it names no environment
-
-
-def made_pool(path: str) -> str:
-    """The line for a pool that a command has made."""
-    return f"made the pool {path}"
 
 
 class BuildProgress:

@@ -51,6 +51,11 @@ def ago(seconds: float) -> str:
     return f"{seconds // 86400:.0f} days ago"
 
 
+def made_pool(path: str) -> str:
+    """The line for a pool that a command has made."""
+    return f"made the pool {path}"
+
+
 def short_path(path: str, cwd: str) -> str:
     """The path relative to ``cwd`` when it lies below it, else unchanged."""
     return os.path.relpath(path, cwd) if path.startswith(cwd.rstrip("/") + "/") else path

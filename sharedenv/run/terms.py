@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -42,6 +43,21 @@ class Terms:
     def record(self) -> dict[str, Any]:
         """For a JSON record."""
         return asdict(self)
+
+    def words(self) -> tuple[str, ...]:
+        """What a command line says for it, but for what belongs to one call (fail_fast, joblog)."""
+        said = {
+            "--timeout": self.timeout,
+            "--grace": None if self.grace == GRACE else self.grace,
+            "--retries": None if self.tries == 1 else self.tries,
+            "--capture": self.capture,
+            "--launcher": shlex.join(self.launcher) or None,
+            "--threads": self.threads,
+            "--gpus-per-case": self.gpus_per_case,
+            "--cpus-per-case": self.cpus_per_case,
+        }
+        once = [word for name, value in said.items() if value is not None for word in (name, str(value))]
+        return (*once, *[word for name in self.creates for word in ("--creates", name)], *(("--preload",) if self.preload else ()))
 
     def options(self, jobs: int, delay: float, hesitation: float) -> BatchOptions:
         """Of a worker's batch: the rest is the worker's own."""

@@ -28,11 +28,12 @@ MAY_IMPORT = {
     "report": {"cluster", "errors", "key", "pool", "run", "start"},
     "app": {"build", "care", "cluster", "errors", "key", "pool", "process", "report", "run", "script", "start"},
     "cli": {"app", "build", "care", "cluster", "copies", "errors", "key", "pool", "process", "report", "run", "script", "start"},
+    "api": {"app", "build", "cli", "cluster", "errors", "key", "pool", "process", "report", "run", "start"},
     "entry": {"cli", "errors", "start"},
     "fast": {"entry"},
     "loader": {"entry"},
     "__main__": {"entry"},
-    "__init__": set(),
+    "__init__": {"api"},
 }
 ANYWHERE = {"values"}  #: rooms that all may import: how a value is written down
 #: what of Python itself a start may load: each of thousands pays for it
@@ -49,7 +50,7 @@ START_MAY_ALSO = {
     "staged": {"__future__", "collections.abc", "os"},  # it is loaded where SHAREDENV_STAGE is set
 }
 #: room → the only modules of another room that it may import: errors and notes have numbers and names in them
-NO_MORE = {"app": {"report": {"words"}}}
+NO_MORE = {"app": {"report": {"names", "words"}}}
 #: library → the only rooms that may import it
 ONLY_IN = {
     "subprocess": {"process"},
@@ -264,11 +265,11 @@ READ_THE_ENVIRONMENT = {
 
 
 def test_the_environment_and_the_current_folder_are_handed_down() -> None:
-    """cli/ and start/ read them, and pass on values: what is below works for any folder and any environment, twice in a process."""
+    """cli/, api/ and start/ read them, and pass on values: what is below works for any folder and any environment, twice in a process."""
     found = {
         str(module.relative_to(PACKAGE))
         for module in MODULES
-        if _room(module) not in ("cli", "start") and module.parent.name != "forkserver"
+        if _room(module) not in ("api", "cli", "start") and module.parent.name != "forkserver"
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv", "os.getcwd", "os.getcwdb", "posix.environ", "posix.getcwd")
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.cli.outputs import check_outputs
+from sharedenv.app.outputs import check_outputs
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import Case
 from tests.conftest import Project

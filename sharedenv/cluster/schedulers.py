@@ -1,4 +1,4 @@
-"""Which scheduler a command means: the one place that knows them all, and hands them to what is below."""
+"""Which scheduler a command means: the one place that knows them all. A command hands the one it means to what is below."""
 
 from __future__ import annotations
 

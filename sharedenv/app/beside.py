@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sharedenv.app.guards import beside, refuse_living
+from sharedenv.app.recorder import Teller
 from sharedenv.app.work import Work
 from sharedenv.errors import SharedenvError
-from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
 from sharedenv.run.journal.living import living_runs
@@ -22,11 +21,11 @@ class Beside:
     be seen itself. Of two that look so, one sees the other; where both do, neither goes on.
     """
 
-    def __init__(self, runs: str, cases: Iterable[Case], console: Console, *, insist: bool = False) -> None:
+    def __init__(self, runs: str, cases: Iterable[Case], tell: Teller, *, insist: bool = False) -> None:
         self._insist = insist
         self._runs = runs
         self._cases = cases
-        self._console = console
+        self._tell = tell
         self._looked_at: set[str] = set()
 
     def look(self, own: str = "") -> None:
@@ -34,7 +33,7 @@ class Beside:
         for name in (*unended(self._runs), *living_runs(self._runs)):
             if name != own and name not in self._looked_at:
                 self._looked_at.add(name)
-                check_beside(self._runs, name, self._cases, self._console, insist=self._insist)
+                check_beside(self._runs, name, self._cases, self._tell, insist=self._insist)
 
     def begun(self, journal: Run) -> None:
         """Looks again, now that others can see this run, of which nothing is left where one of them has its cases."""
@@ -47,25 +46,25 @@ class Beside:
             raise
 
 
-def look_beside(work: Work, console: Console, *, insist: bool, share: bool = False) -> Beside | None:
+def look_beside(work: Work, tell: Teller, environ: Mapping[str, str], *, insist: bool, share: bool = False) -> Beside | None:
     """Refuses what a run that lives has of what is to be begun (SharedenvError); who looks again once it has begun.
 
     None for what goes on with a run, and for a ``share``: others of its own run live beside it.
     """
     if not insist:
-        refuse_living(work.layout, work.cases, os.environ, work.run.id if work.run else None)
+        refuse_living(work.layout, work.cases, environ, work.run.id if work.run else None)
         if living_runs(work.layout.runs):
-            from sharedenv.cli.queued import refuse_waiting  # noqa: PLC0415 - no workers live, most times
+            from sharedenv.app.queued import refuse_waiting  # noqa: PLC0415 - no workers live, most times
 
-            refuse_waiting(work)
+            refuse_waiting(work, environ)
     if work.run is not None or share:
         return None
-    found = Beside(work.layout.runs, work.cases, console, insist=insist)
+    found = Beside(work.layout.runs, work.cases, tell, insist=insist)
     found.look()
     return found
 
 
-def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console, *, insist: bool) -> None:
+def check_beside(runs: str, name: str, cases: Iterable[Case], tell: Teller, *, insist: bool) -> None:
     """Whether another run (its name, below ``runs``) has these cases at work. Raises SharedenvError when it has, or when they outlived
     it: two processes in one folder mix. Who does ``insist`` is only told of a run that lives.
     """
@@ -86,4 +85,4 @@ def check_beside(runs: str, name: str, cases: Iterable[Case], console: Console, 
         where = f"process {worker.owner.pid} on {worker.host}"
         if not insist:
             raise beside(other.id, len(held), f"{where} is at work on it", "status")
-        console.warn(f"run {other.id} ({where}) runs {count(len(held), 'script')} of these as well, in the same folders")
+        tell.warn(f"run {other.id} ({where}) runs {count(len(held), 'script')} of these as well, in the same folders")
