@@ -96,6 +96,7 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
     here = Resources(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
     allotment = allot(here, array.how.terms.needs, console.warn, several=False)
     stage = functools.partial(staged, layout, console) if array.how.stage else None
+    killed = _oom_kills() if array.rung is not None else 0
     screen = _Log(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=array.how.preload)
     manner, name = Manner(allotment.jobs, hesitation=1.0, stage=stage, until=_until(array)), writer_of(array.number, task, restarts)
@@ -109,9 +110,15 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
         from sharedenv.cluster.noted import note_limits  # noqa: PLC0415 - as above
 
         told = part.outcome.interrupted or part.outcome.reason.startswith("SIGTERM") or part.trouble == TOO_LONG
-        note_limits(array, task, restarts, manner.until, told=told)
+        note_limits(array, task, restarts, manner.until, killed, told=told)
     status = _tell(run, task, part, former, console)
     return EXIT_FAILED if _is_undone(array) else status
+
+
+def _oom_kills() -> int:
+    from sharedenv.cluster.noted import oom_kills  # noqa: PLC0415 - as above
+
+    return oom_kills()
 
 
 def _until(array: Array) -> float | None:

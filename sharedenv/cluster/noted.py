@@ -15,20 +15,24 @@ _EARLY = 60.0  # seconds by which Slurm may send the signal before the limit too
 _V1, _V2 = "/sys/fs/cgroup/memory{}/memory.oom_control", "/sys/fs/cgroup{}/memory.events"
 
 
-def note_limits(array: Array, task: int, restarts: int, until: float | None, *, told: bool) -> None:
+def note_limits(array: Array, task: int, restarts: int, until: float | None, killed: int, *, told: bool) -> None:
     """Notes which limits a task has met that ends now. Raises OSError.
 
-    ``until``: when its time limit ends it, seconds since the epoch; ``told``: it was told to end, or found too little time left.
+    ``until``: when its time limit ends it, seconds since the epoch; ``killed``: what `oom_kills` was when it began; ``told``: it was told to
+    end, or found too little time left.
     """
     folder, rung = DiskFolder(array.path), array.rung
     if told and until is not None and rung is not None and time.time() >= until - rung.margin - _EARLY:
         folder.mark(mark(TIME, task, restarts))
-    if oom_kills():
+    if oom_kills() > killed:
         folder.mark(mark(MEMORY, task, restarts))
 
 
 def oom_kills() -> int:
-    """How many processes of this process's cgroup the kernel has killed for want of memory; 0 where that can't be known."""
+    """How many processes of this process's cgroup the kernel has killed for want of memory; 0 where that can't be known.
+
+    It is the task's own where Slurm makes cgroups, else that of all that Slurm runs on the node.
+    """
     try:
         with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
             lines = [line.rstrip("\n").split(":", 2) for line in file]

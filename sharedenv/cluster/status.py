@@ -55,7 +55,7 @@ class OnRung:
 
     array: Array
     rung: Rung
-    sequences: tuple[int, ...]
+    sequences: frozenset[int]
 
 
 @frozen
@@ -182,7 +182,7 @@ def _rungs(arrays: Sequence[Array]) -> tuple[OnRung, ...]:
     last = {sequence: array.number for array in arrays for sequence in array.sequences}
     first = next((array.rung.first for array in reversed(arrays) if array.rung), 0)
     return tuple(
-        OnRung(array, array.rung, tuple(sequence for sequence in array.sequences if last[sequence] == array.number))
+        OnRung(array, array.rung, frozenset(sequence for sequence in array.sequences if last[sequence] == array.number))
         for array in arrays if array.rung and array.rung.first == first
     )  # fmt: skip
 

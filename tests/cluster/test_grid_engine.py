@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from sharedenv.cluster.crew import task_in_name
+from sharedenv.run.journal.runs import open_run
 from tests.cluster.test_slurm import BODY, cases
 from tests.conftest import Project
 from tests.grid_engine import GridEngine, require_grid_engine, running_grid_engine
@@ -316,3 +320,29 @@ def test_join_by_hand_in_a_job_takes_its_slots(on: Submitting) -> None:
     wait_until(lambda: on.status(run)["state"] == "done", "the run is done", 60)
     assert on.ran() == cases(*range(1, 7))
     assert {worker["jobs"] for worker in on.status(run)["workers"]} == {2}
+
+
+def test_a_worker_whose_task_is_over_is_dead(on: Submitting) -> None:
+    """It died without a word on another machine: Grid Engine has seen it end, so --resume needs no --lost-too, and `status` says how."""
+    on.copies(3, [], BODY)
+    (on.path / "hold").touch()
+    run, job = on.submit("--tasks", "1", "--order", "given", "case*/script.py")
+    wait_until(lambda: on.ran() == cases(1), "it is at work")
+    [session] = open_run(str(on.pool / "runs"), run).sessions()
+    assert session.owner is not None and task_in_name(session.writer) == (job, 1, 0)
+    os.kill(session.owner.pid, signal.SIGKILL)
+    os.killpg(session.groups[1], signal.SIGKILL)
+    (on.path / "hold").unlink()
+    on.wait(run)
+    told = f"task 1 of job {job} died without a word: its task was killed\n"
+    wait_until(lambda: told in on.call("status", run).stdout, "the accounting is written")
+    assert [one["tasks"] for one in on.status(run)["jobs"][0]["ended"]] == [[1]]
+    on.call("submit", "--resume", "--wait", status=1)  # those that nobody has begun
+    [journal] = (on.pool / "runs" / run).glob(f"results-{session.writer}*")
+    first, _, rest = journal.read_text().partition("\n")
+    record = json.loads(first)
+    record["owner"].update(host="node7", machine="elsewhere")  # here the kernel would know
+    journal.write_text(f"{json.dumps(record)}\n{rest}")
+    os.utime(journal, (session.started - 4000,) * 2)
+    on.call("submit", "--resume", "--wait")
+    assert on.ran() == cases(1, 2, 3) + cases(1)
