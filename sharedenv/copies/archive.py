@@ -28,7 +28,7 @@ from sharedenv.start.regular import open_regular
 from sharedenv.start.staged import identity
 from sharedenv.values import frozen
 
-_LEVEL = 6  #: of zlib
+_LEVEL = 4  #: of zlib: 4 % more bytes than its own 6, in half the time
 
 
 @frozen
