@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sharedenv.pool.inventory import digest
+from tests.build.test_drift import change
 from tests.care.test_prune import age, finish, sleeper
 from tests.conftest import Project, opened
 from tests.faults import image, require, wait_for
@@ -157,14 +158,20 @@ def test_rebuild_and_upgrade_work_on_what_is_packed(project: Project, tmp_path: 
     assert "gamma 1.0 → 2.0" in told
 
 
-def test_an_editable_install_comes_back_and_is_what_its_folder_holds(project: Project) -> None:
+@pytest.mark.parametrize("options", ["", ", editable = true"])
+def test_a_local_package_comes_back_and_is_built_anew_where_its_folder_has_changed(project: Project, options: str) -> None:
     library = make_library(project.path / "lib")
-    project.script("s.py", ["lib"], PRINT_LIB, extra='[tool.uv.sources]\nlib = { path = "lib", editable = true }')
-    assert project.call("exec", "s.py").stdout == "1\n"
+    project.script("s.py", ["lib"], PRINT_LIB, extra=f'[tool.uv.sources]\nlib = {{ path = "lib"{options} }}')
+    project.call("exec", "s.py")
     age(project, 40)
     assert "packed 1 environment" in project.call("prune", "--pack").stderr
-    (library / "lib.py").write_text("VALUE = 'edited'\n")
-    assert project.call("exec", "s.py", env=NO_UV).stdout == "edited\n"
+    change(library)
+    assert project.call("exec", "s.py", env=NO_UV).stdout == "1\n"
+    age(project, 40)
+    project.call("prune", "--pack")
+    told = project.call("build", "s.py").stderr
+    assert "unpacked environment" in told and "its sources have changed" in told
+    assert project.call("exec", "s.py").stdout == "2\n"
 
 
 def purge(environment: Path) -> None:
@@ -387,7 +394,9 @@ def test_an_older_sharedenv_builds_anew_and_what_it_leaves_is_rubbish(project: P
 
 def test_a_name_that_is_taken_meanwhile_is_no_hindrance(project: Project) -> None:
     """The environment gets the next number, and its entry points work all the same."""
-    pack(project, "tool", body="import subprocess, sys; print(sys.prefix); subprocess.run(['tool'])")
+    project.script("s.py", ["tool"], "import subprocess, sys; print(sys.prefix, flush=True); subprocess.run(['tool'])")
+    project.call("build", "s.py")
+    project.call("prune", "--pack", "--unused-for", "0s")
     taken = project.pool / "envs" / f"{packed(project)[0].name[:12]}-1"
     taken.mkdir()
     there = taken.with_name(f"{taken.name[:-1]}2")
