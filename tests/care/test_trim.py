@@ -42,28 +42,28 @@ def three(project: Project, *, days: float = 40) -> list[str]:
 
 
 def test_what_was_used_within_a_week_stays_whatever_the_size() -> None:
-    items = [found("a" * 12 + "-1", 40 * DAY), found("b" * 12 + "-1", 8 * DAY), found("c" * 12 + "-1", 6 * DAY)]
-    assert gone(items, Policy(max_size=0, spared=LEAST)) == ["a" * 12 + "-1", "b" * 12 + "-1"]
-    assert gone(items, Policy(unused_for=30 * DAY, spared=LEAST)) == ["a" * 12 + "-1"]
-    assert gone(items, Policy(max_size=200, spared=LEAST)) == ["a" * 12 + "-1"]
+    items = [found("a", 40 * DAY), found("b", 8 * DAY), found("c", 6 * DAY)]
+    assert gone(items, Policy(max_size=0, spared=LEAST)) == ["a", "b"]
+    assert gone(items, Policy(unused_for=30 * DAY, spared=LEAST)) == ["a"]
+    assert gone(items, Policy(max_size=200, spared=LEAST)) == ["a"]
 
 
 def test_a_generation_that_was_replaced_within_the_week_stays_too() -> None:
-    items = [found("a" * 12 + "-1", 6 * DAY, published=False, replaced_by="a" * 12 + "-2"), found("a" * 12 + "-2", 0.0)]
+    items = [found("a", 6 * DAY, published=False, replaced_by="b"), found("b", 0.0)]
     assert gone(items, Policy(max_size=0)) != [] == gone(items, Policy(max_size=0, spared=LEAST))
 
 
 def test_packing_comes_first_and_what_is_packed_goes_last() -> None:
-    old = found("a" * 12 + "-1", 90 * DAY, size=30, published=False, packed=True)
-    items = [old, found("b" * 12 + "-1", 40 * DAY), found("c" * 12 + "-1", 39 * DAY)]
-    assert gone(items, Policy(unused_for=30 * DAY, pack=True)) == ["b" * 12 + "-1", "c" * 12 + "-1"]
-    assert gone(items, Policy(max_size=140, pack=True)) == ["b" * 12 + "-1"]
-    assert gone(items, Policy(max_size=10, pack=True)) == [item.name for item in items]
-    assert gone(items, Policy(max_size=210)) == [old.name]
+    old = found("a", 90 * DAY, size=30, manifest=object(), published=False, packed=True)
+    items = [old, found("b", 40 * DAY), found("c", 39 * DAY)]
+    assert gone(items, Policy(unused_for=30 * DAY, pack=True)) == ["b", "c"]
+    assert gone(items, Policy(max_size=140, pack=True)) == ["b"]
+    assert gone(items, Policy(max_size=10, pack=True)) == ["a", "b", "c"]
+    assert gone(items, Policy(max_size=210)) == ["a"]
 
 
 def test_what_is_packed_is_needed_and_doubted_as_any_other() -> None:
-    item = found("a" * 12 + "-1", 90 * DAY, published=False, packed=True)
+    item = found("a", 90 * DAY, published=False, packed=True)
     assert item.key is not None
     for policy in (Policy(needed={item.key: "run x needs it"}), Policy(doubt="a run can't be read"), Policy(keep=frozenset([item.key]))):
         assert not decide([item], policy, 1e9, blind=False)[0].removed
