@@ -49,10 +49,9 @@ class Leaving:
         from sharedenv.copies.archive import Damaged  # noqa: PLC0415 - it loads what writes archives
 
         try:
-            # an archive takes its time: who starts something meanwhile is not to find the environment locked
-            if reason := self._others() or self._claim(lambda: None):
+            if reason := self._others():
                 return reason
-            return 0 if self.dry_run else self._pack()
+            return self._claim_alone(lambda: None) or 0 if self.dry_run else self._pack()
         except Damaged as error:
             return f"it can't be packed: {error}"
         except OSError as error:
@@ -65,6 +64,9 @@ class Leaving:
         with try_lease(self.layout, self.item.key) as holder:
             if holder:
                 return _building(holder)
+            # an archive takes its time: who starts something meanwhile is not to find the environment locked
+            if reason := self._claim_alone(lambda: None):
+                return reason
             archive = pack(self.layout, self.item.path, self.item.manifest, self.item.last_use).path
             size = os.stat(archive).st_size
             # where it stays, the archive counts for nothing, and goes with the rubbish

@@ -105,7 +105,7 @@ def _repair(
             except SharedenvError as error:
                 errors.append(error)
                 continue
-            if environment.name != item.name:
+            if item.packed or environment.name != item.name:
                 repaired[item.name] = environment
                 console.say(f"repaired {item.name} as {environment.name}")
     return repaired, tuple(errors)

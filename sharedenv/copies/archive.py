@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import hashlib
 import os
+import stat
 import tarfile
 from collections.abc import Callable, Iterable
 from typing import IO, Protocol
@@ -28,7 +29,7 @@ from sharedenv.start.regular import open_regular
 from sharedenv.start.staged import identity
 from sharedenv.values import frozen
 
-_LEVEL = 6  #: of zlib
+_LEVEL = 4  #: of zlib: 4 % more bytes than its own 6, in half the time
 
 
 @frozen
@@ -134,12 +135,7 @@ def _write(environment: str, writer: _Writer, names: Iterable[str], recorded: In
     with tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # a writer is enough
         for name in names:
             path = os.path.join(environment, name)
-            member = tar.gettarinfo(path, arcname=name)
-            if member.islnk():  # hard links into uv's cache: each is a file of its own here
-                member = _as_file(member, path)
-            member.uid = member.gid = 0
-            member.uname = member.gname = ""
-            member.mtime = int(member.mtime)  # bytecode names its source by whole seconds
+            member = _described(path, name)
             found: tuple[int, str] | str = member.linkname
             if member.isreg():
                 with open(open_regular(path), "rb") as file:
@@ -170,8 +166,18 @@ def _entries(environment: str) -> list[str]:
     return sorted(found)
 
 
-def _as_file(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
-    member.type = tarfile.REGTYPE
-    member.linkname = ""
-    member.size = os.stat(path).st_size
+def _described(path: str, name: str) -> tarfile.TarInfo:
+    # tarfile's own would look up names of users, and tell hard links (into uv's cache) from files: each is a file of its own here
+    found = os.lstat(path)
+    member = tarfile.TarInfo(name)
+    member.mode = stat.S_IMODE(found.st_mode)
+    member.mtime = int(found.st_mtime)  # bytecode names its source by whole seconds
+    if stat.S_ISREG(found.st_mode):
+        member.size = found.st_size
+    elif stat.S_ISDIR(found.st_mode):
+        member.type = tarfile.DIRTYPE
+    elif stat.S_ISLNK(found.st_mode):
+        member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
+    else:
+        raise Damaged(f"{name} is no file")
     return member

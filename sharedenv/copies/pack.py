@@ -92,7 +92,7 @@ def _unpacked(packed: Packed, pool: str, venv: str) -> str:
     os.mkdir(venv, 0o700)
     unpack_alone(Archive(packed.path, packed.digest), pool, venv)
     manifest = read_manifest(venv)
-    if fault := completeness(venv, manifest) or health(venv, manifest):
+    if fault := health(venv, manifest) or completeness(venv, manifest):
         raise Damaged(f"is of no use: {fault}")
     # as the folders in it are; the move into envs/ needs it writable
     os.chmod(venv, stat.S_IMODE(os.stat(os.path.join(venv, "bin")).st_mode) | 0o200)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sharedenv.pool.layout import FOLDERS
+from sharedenv.pool.layout import PARTS
 from tests.conftest import Project
 from tests.readme import section
 
@@ -99,4 +99,4 @@ def test_the_journal(done: Project) -> None:
 
 
 def test_the_folders_of_the_pool() -> None:
-    assert re.findall(r"^\| `(\w+)/`", section("The pool's folder", "files"), re.MULTILINE) == list(FOLDERS)
+    assert re.findall(r"^\| `(\w+)/`", section("The pool's folder", "files"), re.MULTILINE) == list(PARTS)
