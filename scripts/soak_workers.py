@@ -19,6 +19,7 @@ from typing import Any
 
 from own_python import ROOT  # first: what follows is found by it
 
+from sharedenv.run.claims.blocks import decode_block, decode_token
 from sharedenv.run.claims.claims import Claims
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import fold
@@ -68,16 +69,26 @@ class Field:
         """Runs sharedenv to its end; what it says on stdout."""
         return self.start(*words).communicate()[0].strip()
 
+    def held(self) -> set[str]:
+        """The tokens of what is claimed and not begun."""
+        blocks = {path.name: decode_block(path.read_bytes()) for path in self.folder.glob("claims/*")}
+        found = set()
+        for path in self.folder.glob("tokens/*"):
+            token, block = decode_token(path.name), decode_block(path.read_bytes())
+            if token and block and token.begun < block.size and blocks.get(str(block.number)) == block:
+                found.add(path.name)
+        return found
+
     def begun(self) -> Counter[str]:
         """How often each case has begun."""
         return Counter(self._begun.read_text().split()) if self._begun.exists() else Counter()
 
-    def result(self, **more: object) -> dict[str, object]:
-        """What has come of it, once no worker is left: works the list off, and resumes what was cut off."""
+    def result(self, *resume: str, **more: object) -> dict[str, object]:
+        """What has come of it, once no worker is left: works the list off, and resumes what was cut off, with more words."""
         self.join("-j8").communicate()
         once = self.begun()
         cut_off = len(self.call("status", self.run, "--list", "interrupted").splitlines())
-        self.call("run", "--resume", "--run-id", self.run)
+        self.call("run", "--resume", "--run-id", self.run, *resume)
         done = len(self.call("status", self.run, "--list", "succeeded").splitlines())
         twice = sum(times > 1 for times in once.values())
         return {"cases": self.count, **more, "begun twice": twice, "cut off": cut_off, "of these never started": self.count - len(once),
@@ -86,26 +97,25 @@ class Field:
 
 def kills(folder: Path, count: int) -> dict[str, object]:
     """SIGKILL of workers as they make a drawn system call after their first claim, three at a time."""
-    field = Field(folder, 15 * count, 0.02)
+    field = Field(folder, 60 * count, 0.02)
     trace = folder / "trace"
     probe = Field(folder / "probe", 6, 0.0)
     probe.join("-j2", prefix=["strace", "-qq", "-o", str(trace)]).communicate()
     names = [line.partition("(")[0] for line in trace.read_text().splitlines()]
     before = Counter(names[: names.index("link")])  # how many calls of each kind come before the first claim
     chance = random.Random(23)
-    left = [(chance.choice(CALLS), chance.randrange(1, 25)) for _ in range(count)]
     died: Counter[str] = Counter()
 
     def work() -> None:
-        while left:
-            call, number = left.pop()
+        while died.total() < count and len(field.begun()) < field.count:
+            call, number = chance.choice(CALLS), chance.randrange(1, 9)
             inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={before[call] + number}"]
             worker = field.join("-j2", prefix=["strace", "-qq", "-o", os.devnull, *inject])
             worker.communicate()
-            died[call if worker.returncode == -signal.SIGKILL else "ended before"] += 1
+            died[call] += worker.returncode == -signal.SIGKILL
 
     at_once([work] * 3)
-    return field.result(instants=count, killed=count - died["ended before"], at=dict(sorted(died.items())))
+    return field.result(killed=died.total(), at=dict(sorted(died.items())))
 
 
 def at_once(works: Sequence[Callable[[], None]]) -> None:
@@ -133,30 +143,25 @@ def coming(folder: Path, count: int) -> dict[str, object]:
 
 
 def asleep(folder: Path, count: int) -> dict[str, object]:
-    """Workers stopped for longer than the takeover, while others take what they had claimed; then they go on."""
-    field, taken = Field(folder, 60 * count, 0.3), 0
-    others = [field.join("-j1", "--takeover", "2") for _ in range(2)]
-    for _ in range(count):
-        sleeper = field.join("-j2", "--takeover", "2")
-        name = ""
-        while not name and sleeper.poll() is None:
-            time.sleep(0.02)
-            for journal in field.folder.glob("results-worker.*"):
-                if f'"pid":{sleeper.pid},' in journal.read_text().partition("\n")[0]:
-                    name = journal.name.removeprefix("results-").removesuffix(".1.jsonl")
-        while sleeper.poll() is None and not list(field.folder.glob(f"tokens/*-{name}")):
-            time.sleep(0.02)
-        sleeper.send_signal(signal.SIGSTOP)
-        held = {token.name for token in field.folder.glob(f"tokens/*-{name}")}
-        time.sleep(6)
-        taken += bool(held - {token.name for token in field.folder.glob("tokens/*")})
+    """Workers stopped for longer than the takeover, while another takes what they had claimed, to the end of the list; then they go on."""
+    results, taken = [], 0
+    for number in range(count):
+        field = Field(folder / str(number), 60, 0.1)
+        sleeper = field.join("-j2", "--takeover", "1")
+        held: set[str] = set()
+        while not held and sleeper.poll() is None:
+            sleeper.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+            sleeper.send_signal(signal.SIGSTOP)
+            held = field.held()
+        field.join("-j4", "--takeover", "1").communicate()
+        taken += not held & field.held()
         sleeper.send_signal(signal.SIGCONT)
-        sleeper.terminate()
         sleeper.communicate()
-    for other in others:
-        other.terminate()
-        other.communicate()
-    return field.result(sleepers=count, taken=taken)
+        results.append(field.result())
+    twice, cut_off = (sum(int(str(result[name])) for result in results) for name in ("begun twice", "cut off"))
+    failed = sum(bool(result["failed"]) for result in results)
+    return {"sleepers": count, "whose cases were taken": taken, "begun twice": twice, "cut off": cut_off, "failed": failed}
 
 
 def hosts(folder: Path, count: int) -> dict[str, object]:
@@ -179,7 +184,7 @@ def hosts(folder: Path, count: int) -> dict[str, object]:
     began = time.monotonic()
     while (said := field.join("-j4", "--takeover", "4").wait()) and time.monotonic() - began < 60:
         pass
-    return field.result(killed=count, last=said)
+    return field.result("--lost-too", killed=count, last=said)
 
 
 def children(pid: int) -> list[int]:
@@ -233,8 +238,8 @@ class Living:
         return False
 
 
-def stub(path: str, number: int, total: int, seconds: float, start: Any, queue: Any) -> None:
-    """A worker whose cases only sleep; what it has seen goes into the queue."""
+def stub(path: str, number: int, total: int, seconds: float, arrive: float, start: Any, queue: Any) -> None:
+    """A worker who comes within ``arrive`` seconds and whose cases only sleep; what it has seen goes into the queue."""
     folder = Counted(path)
     claims = Claims(folder, f"worker.{number}", 1, total, Living(), time.monotonic, time.sleep)
     before = 0
@@ -242,6 +247,7 @@ def stub(path: str, number: int, total: int, seconds: float, start: Any, queue: 
     gets: list[tuple[int, float]] = []
     positions: list[int] = []
     start.wait()
+    time.sleep(random.uniform(0, arrive))
     while claims.left:
         held, calls, began = claims.held, folder.calls, time.perf_counter()
         begun = claims.begin()
@@ -258,12 +264,12 @@ def stub(path: str, number: int, total: int, seconds: float, start: Any, queue: 
     queue.put((before, folder.calls, claims.claimed, positions, begins, gets))
 
 
-def many(folder: Path, count: int, total: int = 20_000) -> dict[str, object]:
-    """So many processes join one run at once; its cases are stubs."""
+def many(folder: Path, count: int, total: int = 20_000, arrive: float = 4.0) -> dict[str, object]:
+    """So many processes join one run within ``arrive`` seconds, as 50 starts a second come; its cases are stubs."""
     field = Field(folder, total, 0.0)
     context = multiprocessing.get_context("fork")
     start, queue = context.Event(), context.Queue()
-    arguments = (total, 0.1, start, queue)
+    arguments = (total, 0.5, arrive, start, queue)
     processes = [context.Process(target=stub, args=(str(field.folder), number, *arguments)) for number in range(count)]
     for process in processes:
         process.start()
@@ -289,6 +295,11 @@ def many(folder: Path, count: int, total: int = 20_000) -> dict[str, object]:
     }  # fmt: skip
 
 
+def rush(folder: Path, count: int) -> dict[str, object]:
+    """The same, all in one instant."""
+    return many(folder, count, arrive=0.0)
+
+
 def _cost(each: Sequence[tuple[int, float]]) -> str:
     calls, seconds = [one for one, _ in each], [one for _, one in each]
     return f"{statistics.median(calls):.0f} calls, {1000 * statistics.median(seconds):.2f} ms in the middle, of {len(each):,}"
@@ -296,5 +307,5 @@ def _cost(each: Sequence[tuple[int, float]]) -> str:
 
 def soaks(scale: float) -> Iterator[tuple[str, Callable[[Path], dict[str, object]]]]:
     """Each by its name; ``scale``: times the counts."""
-    for test, count in ((kills, 100), (coming, 40), (asleep, 8), (hosts, 10), (many, 200)):
+    for test, count in ((kills, 100), (coming, 40), (asleep, 8), (hosts, 10), (many, 200), (rush, 200)):
         yield test.__name__, lambda folder, test=test, count=count: test(folder, max(3, round(count * scale)))  # type: ignore[misc]
