@@ -341,6 +341,24 @@ def resume(lab: Lab) -> dict[str, object]:
             "refused at first": refused, "seconds": seconds, "words": [said] if status else []}  # fmt: skip
 
 
+def workers(lab: Lab) -> dict[str, object]:
+    """Workers on A and B take the cases of one run; A is killed in the middle, and another one of B takes what it had claimed."""
+    for number in range(60):
+        lab.script(f"list/case{number}/script.py", "import time; open('ran', 'a').write('x'); time.sleep(0.5)\n", "alpha>=0.6")
+    run = lab.sharedenv(0, "-q", "plan", "list/case*/script.py").wait()[1].split()[-1]
+    join = ("join", run, "-j2", "--takeover", "30")
+    first, second = lab.sharedenv(0, *join), lab.sharedenv(1, *join)
+    brick = lab.folder / "brick/project/list"
+    while len(list(brick.glob("case*/ran"))) < 20 and not first.ended:
+        time.sleep(0.1)
+    lab.end(0, first.folder)
+    status, said = second.wait()
+    times = [len(file.read_text()) for file in brick.glob("case*/ran")]
+    resumed = lab.sharedenv(1, "run", "-j2", "--resume", "--run-id", run, "--lost-too").wait()[0] if len(times) < 60 else 0
+    return {"cases": 60, "failed": sum(each > 1 for each in times) + int(status != 0), "begun": len(times), "resumed with": resumed,
+            "words": [said] if status else []}  # fmt: skip
+
+
 def names(lab: Lab) -> dict[str, object]:
     """50 environments of one wheel, whose files are names of uv's cache where it lies beside the pool."""
     for number in range(50):
@@ -371,7 +389,7 @@ def soak(name: str, lab_of: Callable[[Path], contextlib.AbstractContextManager[L
         modules = {"alpha.py": "VERSION = '1'\n", **{f"many/m{number}.py": f"x = {number}\n" for number in range(40)}}
         make_wheel(folder / "wheels", "alpha", "1.0", modules=modules)
         with lab_of(folder) as lab:
-            for test in (cold, look_up, prune, resume, *([names] if name == "gluster" else []), kills, sound):
+            for test in (cold, look_up, prune, resume, workers, *([names] if name == "gluster" else []), kills, sound):
                 began = time.monotonic()
                 found = test(lab)
                 print(f"{name} {test.__name__}: {json.dumps(found)} ({time.monotonic() - began:.0f} s)", flush=True)
