@@ -8,21 +8,24 @@ import shlex
 import click
 
 from sharedenv.app.project import trusted
-from sharedenv.cli.options import paths
+from sharedenv.cli.options import option, paths
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.create import create_pool
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import named_pool
+from sharedenv.pool.store import generations
 from sharedenv.report.building import made_pool
 from sharedenv.report.console import Console
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER, made_by_init
+from sharedenv.start.trust import is_shared
 
 
 @click.command()
 @click.argument("folder", required=False, metavar="[DIR]", type=click.UNPROCESSED, shell_complete=paths)
+@option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
 @click.pass_obj
-def init(console: Console, folder: str | None) -> int:
+def init(console: Console, folder: str | None, shared_group: bool) -> int:
     """Make a pool in DIR, the current folder by default, for all scripts below it.
 
     Those of other projects below (with a .git, pyproject.toml, uv.toml or .python-version of their own) belong to it, too.
@@ -42,10 +45,13 @@ def init(console: Console, folder: str | None) -> int:
         layout = Layout(os.path.join(root, FOLDER))
     trusted(layout)
     before = made_by_init(layout.path)
-    if create_pool(layout, init=True):
+    owned = shared_group and any(generations(layout, "")) and not is_shared(layout.path)
+    if create_pool(layout, init=True, shared=shared_group):
         console.say(made_pool(layout.path))
     elif before:
         console.say(f"the pool {layout.path} is there already")
     else:
         console.say(f"the pool {layout.path} is that of all projects below {layout.root} from now on")
+    if owned:  # links into its builder's cache, which the group may be unable to read
+        console.warn("what is in it may be its builder's alone to read: sharedenv build --rebuild SCRIPT… builds it anew")
     return 0
