@@ -91,6 +91,9 @@ def test_a_pool_for_a_group(offline_env: dict[str, str], wheels: Path) -> None:
         assert "built environment" not in lab.call(ALICE, "run", "a/script.py").stderr
         assert lab.call(BOB, "exec", "--no-build", "a/script.py").stdout == "1\n"
         assert len(lab.environments) == 1
+        (lab.pool / "pool.json").write_text('{"format": 1, "init": true, "shared": "group"}')  # as an older version made it
+        lab.call(BOB, "build", "--rebuild", "b/script.py")
+        lab.call(ALICE, "run", "a/script.py")
         stranger = subprocess.run([*as_user(64999, 64999), "ls", lab.pool], capture_output=True, text=True, check=False)
         assert "Permission denied" in stranger.stderr
 
