@@ -19,13 +19,13 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
-from sharedenv.cli.scripts import plan_of, script_options, skip_bad_option, skip_plain_option, tell_bad, without_plain
+from sharedenv.cli.scripts import plan_of, script_options, skip_bad_option, skip_plain_option, tell_bad
 from sharedenv.cli.unfinished import left_behind
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.key.plan import Plan
 from sharedenv.key.project_lock import NAME
 from sharedenv.pool.check import normal_name
-from sharedenv.pool.missing import NAMED, PACKED, is_packed
+from sharedenv.pool.missing import NAMED, PACKED, build_command, is_packed
 from sharedenv.pool.store import Environment, Unusable
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
@@ -43,7 +43,7 @@ from sharedenv.start.trust import is_shared
 @click.command()
 @script_options
 @skip_bad_option
-@skip_plain_option
+@skip_plain_option(environments=[])
 @option("--jobs", "-j", type=Jobs(), default=2, show_default=True, help="Builds side by side.")
 @option("--rebuild", is_flag=True, help="Build anew what is there, with the versions it has; what runs stays on the old.")
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
@@ -59,7 +59,6 @@ from sharedenv.start.trust import is_shared
 def build(
     console: Console,
     selection: Selection,
-    skip_plain: bool,
     jobs: int,
     rebuild: bool,
     upgrade: bool,
@@ -73,13 +72,6 @@ def build(
 
     SCRIPT is a file or a quoted pattern: 'case*/script.py', '**/script.py'.
     """
-    if skip_plain:
-        some = without_plain(selection, console)
-        if some is None:
-            if as_json:
-                console.document({"environments": [], "errors": []})
-            return 0
-        selection = some
     project = open_project(console.pool, selection)
     plan = plan_of(project, console, full=not check)  # it mends an index that was damaged
     if check:
@@ -184,6 +176,8 @@ def _check(project: Project, plan: Plan, console: Console, as_json: bool, option
         more = f" and {len(scripts) - 1:,} more" if len(scripts) > 1 else ""
         console.say(f"missing: environment {key[:SHORT]} for {printable(short_path(scripts[0], here))}{more}: {why}")
     console.say(f"{len(found) - len(missing)} of {count(len(found), 'environment')} ready")
+    if missing:
+        console.hint(build_command(plan.needs, missing, project.options))
     return EXIT_FAILED if missing else 0
 
 

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "which": (
         ("sharedenv which 'case*/script.py'", ""),
         ('"$(sharedenv which case1/script.py)" -c \'import numpy\'', "its Python"),
+        ("sharedenv which --json case1/script.py", "for an editor"),
     ),
     "key": (
         ("sharedenv key 'case*/script.py'", ""),

@@ -18,12 +18,14 @@ from sharedenv.pool.bounds import LEAST, read_bounds, set_bounds
 from sharedenv.pool.create import create_pool, way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import named_pool
+from sharedenv.pool.store import generations
 from sharedenv.report.bounds import bounds_words
 from sharedenv.report.console import Console
 from sharedenv.report.words import made_pool
 from sharedenv.start.distrust import user_name
 from sharedenv.start.environ import current_folder
 from sharedenv.start.find_pool import FOLDER, made_by_init
+from sharedenv.start.trust import is_shared
 
 
 @click.command()
@@ -38,8 +40,11 @@ from sharedenv.start.find_pool import FOLDER, made_by_init
     help="From now on builds remove what was not used for AGE: 30d; 7d at the least.",
 )  # fmt: skip
 @option("--pack/--no-pack", "packs", envvar=None, default=None, help="They keep a compressed archive of it, and so does prune.")
+@option("--shared-group", is_flag=True, help="Share the pool with its folder's group, from now on.")
 @click.pass_obj
-def init(console: Console, folder: str | None, max_size: float | None, unused_for: float | None, packs: bool | None) -> int:
+def init(
+    console: Console, folder: str | None, max_size: float | None, unused_for: float | None, packs: bool | None, shared_group: bool
+) -> int:
     """Make a pool in DIR, the current folder by default, for all scripts below it.
 
     Those of other projects below (with a .git, pyproject.toml, uv.toml or .python-version of their own) belong to it, too. With an
@@ -66,7 +71,8 @@ def init(console: Console, folder: str | None, max_size: float | None, unused_fo
     given = {name: None if value == NONE else value for name, value in changes.items() if value is not None}
     there = os.path.exists(layout.marker)
     before = made_by_init(layout.path)
-    if create_pool(layout, init=not (there and given)):
+    owned = shared_group and any(generations(layout, "")) and not is_shared(layout.path)
+    if create_pool(layout, init=not (there and given), shared=shared_group):
         console.say(made_pool(layout.path))
     elif before or given:
         console.say(f"the pool {layout.path} is there already" if not given else f"the pool {layout.path} has new bounds")
@@ -78,6 +84,8 @@ def init(console: Console, folder: str | None, max_size: float | None, unused_fo
         console.say(told)
     elif given:
         console.say("builds in it remove nothing")
+    if owned:  # links into its builder's cache, which the group may be unable to read
+        console.warn("what is in it may be its builder's alone to read: sharedenv build --rebuild SCRIPT… builds it anew")
     return 0
 
 

@@ -9,7 +9,7 @@ import click
 
 from sharedenv.app.project import Selection, find_scripts
 from sharedenv.cli.options import contrary, json_option, option
-from sharedenv.cli.scripts import script_options, warned
+from sharedenv.cli.scripts import script_options, skip_plain_option, warned
 from sharedenv.errors import SharedenvError
 from sharedenv.key.difference import differences
 from sharedenv.key.make import maker
@@ -27,6 +27,7 @@ from sharedenv.start.find_pool import FOLDER
 @contrary("explain", "diff", "as_json", why="each is another answer")
 @click.command()
 @script_options
+@skip_plain_option(scripts=[], payloads={})
 @option("--explain", is_flag=True, help="Print what decides each key: the payload, for people.")
 @option("--diff", is_flag=True, help="Say in words what differs between two scripts.")
 @json_option

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import click
 
 from sharedenv.app.lock import PLATFORMS, Locked, LockOrder, LockOutcome, lock, missing
 from sharedenv.app.project import Selection, open_project, tell_strays
 from sharedenv.cli.options import contrary, json_option, option, paths
-from sharedenv.cli.scripts import skip_plain_option, without_plain
+from sharedenv.cli.scripts import PLAIN, without_plain
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED
 from sharedenv.pool.check import normal_name
+from sharedenv.pool.missing import NAMED
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable, short_path
 from sharedenv.start.environ import current_folder
@@ -34,7 +36,7 @@ _CAME = {"kept": "as it was", "pool": "as the pool holds it", "resolved": "chose
     "--platform", "platforms", multiple=True, type=click.Choice(PLATFORMS), metavar="NAME",
     help="Repeatable: linux-{x86_64,aarch64}-{gnu,musl}, darwin-{arm64,x86_64}. [default: this one]",
 )  # fmt: skip
-@skip_plain_option
+@PLAIN
 @option("--upgrade", is_flag=True, help="Move to the newest versions that the requirements admit.")
 @option("--upgrade-package", "packages", multiple=True, metavar="NAME", help="As --upgrade, of this package alone; repeatable.")
 @option("--check", is_flag=True, help="Write nothing: exit 1 if sharedenv.lock does not cover a script.")
@@ -60,18 +62,16 @@ def lock_(
     What the pool holds is taken over, so that a lock at the end of a sweep moves nothing. Once the file is there, it decides.
     """
     selection = Selection("lock", scripts, from_file, null)
-    if skip_plain:
-        some = without_plain(selection, console)
-        if some is None:
-            if as_json:
-                console.document({"missing": [], "errors": []} if check else {"changed": False, "locked": [], "errors": []})
-            return 0
-        selection = some
-    project = open_project(console.pool, selection)
+    some = without_plain(selection, console) if skip_plain else selection
+    if some is None:
+        if as_json:
+            console.document({"missing": [], "errors": []} if check else {"changed": False, "locked": [], "errors": []})
+        return 0
+    project = open_project(console.pool, some)
     tell_strays(project, console)
     order = LockOrder(pythons, platforms, upgrade, tuple(map(normal_name, packages)), offline)
     if check:
-        return _check(project.layout.root, missing(project, order), console, as_json)
+        return _check(project.layout.root, missing(project, order), order, console, as_json)
     outcome = lock(project, order, os.environ, console.detail)
     if as_json:
         console.document(_document(outcome, console))
@@ -80,7 +80,7 @@ def lock_(
     return EXIT_BUILD if outcome.errors else 0
 
 
-def _check(root: str, found: list[tuple[tuple[str, ...], str]], console: Console, as_json: bool) -> int:
+def _check(root: str, found: list[tuple[tuple[str, ...], str]], order: LockOrder, console: Console, as_json: bool) -> int:
     here = current_folder(os.environ)
     if as_json:
         items = [{"scripts": list(scripts), "reason": reason} for scripts, reason in found]
@@ -88,7 +88,11 @@ def _check(root: str, found: list[tuple[tuple[str, ...], str]], console: Console
     else:
         for scripts, reason in found:
             console.say(f"{_named(scripts, here)}: {reason}")
-        if not found:
+        if found:
+            options = [*(f"--python={python}" for python in order.pythons), *(f"--platform={platform}" for platform in order.platforms)]
+            some = dict.fromkeys(os.path.relpath(scripts[0], here) for scripts, _ in found)
+            console.hint(shlex.join(["sharedenv", "lock", *options, *list(some)[:NAMED]]))
+        else:
             console.say("sharedenv.lock covers all of them")
     return EXIT_FAILED if found else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -57,11 +58,34 @@ def skip_bad_option(function: Function) -> Function:
     return skipping
 
 
-skip_plain_option = option("--skip-plain", is_flag=True, help="Pass over files that have no `# /// script` block.")
+PLAIN = option("--skip-plain", is_flag=True, help="Pass over files that have no `# /// script` block.")
+
+
+def skip_plain_option(**nothing: object) -> Callable[[Function], Function]:
+    """Adds --skip-plain to the ``selection`` of `script_options`, which stands above it. Where no script is left the command is not
+    called and ends with 0; ``nothing``: what its document says then.
+    """
+
+    def add(function: Function) -> Function:
+        @PLAIN
+        @functools.wraps(function)
+        def passing(*args: Any, selection: Selection, skip_plain: bool, **options: Any) -> Any:
+            console = click.get_current_context().find_object(Console)
+            assert console is not None
+            some = without_plain(selection, console) if skip_plain else selection
+            if some is not None:
+                return function(*args, selection=some, **options)
+            if options.get("as_json"):
+                console.document({**nothing, "errors": []})
+            return 0
+
+        return passing
+
+    return add
 
 
 def without_plain(selection: Selection, console: Console) -> Selection | None:
-    """--skip-plain: the selection of the files among those named that have a block, or None where there is none, which is told.
+    """The selection of the files among those named that have a block, or None where there is none, which is told.
 
     A file that can't be read, or whose block is nearly one, stays: what is wrong with it is told as ever.
     """

@@ -62,6 +62,8 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
         check_format(layout)
         if marks:
             mark(layout, marks)
+        if shared:
+            mark_holding(layout)  # a colleague who builds first can't: it is our file that says who shares the pool
     except OSError as error:
         raise _denied(layout, error, shared) from None
     return new
@@ -184,7 +186,9 @@ def mark_holding(layout: Layout) -> None:
         return
     try:
         mark(layout, {"format": HOLDING})
-    except PermissionError:  # in a shared pool it is a colleague's: another takes its place, once in the life of a pool
+    except PermissionError:  # it is somebody else's: another takes its place, once in the life of a pool
+        if "shared" in read_marker(layout):
+            return  # that counts in its owner's file alone: with another the pool would be shared no more
         temporary = os.path.join(layout.path, f".pool.json.{os.urandom(4).hex()}")
         with open(temporary, "x", encoding="utf-8", opener=private) as file:
             file.write(_marker(read_marker(layout), {"format": HOLDING}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.payload import Payload
@@ -53,11 +54,10 @@ def missing_error(
         why = f": {reason}".rstrip(": ")
         lines.append(f"{key[:SHORT]} for {shown(scripts[0], current_folder(os.environ))}{more}{why}")
     number = "an environment is" if len(missing) == 1 else f"{len(missing):,} environments are"
-    some = [os.path.relpath(needs[key].scripts[0]) for key in missing][:NAMED]
     return SharedenvError(
         f"{number} {'packed' if len(packed) == len(missing) else 'not built'} in the pool {layout.path}",
         cause="\n".join(lines),
-        hint=shlex.join(["sharedenv", "build", *options, *some]),
+        hint=build_command(needs, missing, options),
         exit_code=EXIT_BUILD,
     )
 
@@ -69,6 +69,12 @@ def is_packed(layout: Layout, payload: Payload) -> bool:
     from sharedenv.pool.packed import find_packed  # noqa: PLC0415 - it loads what reads archives
 
     return bool(find_packed(layout, payload))
+
+
+def build_command(needs: Mapping[str, Need], keys: Iterable[str], options: Sequence[str]) -> str:
+    """What builds the environments of these keys: by a script of each, the first few."""
+    some = [os.path.relpath(needs[key].scripts[0]) for key in islice(keys, NAMED)]
+    return shlex.join(["sharedenv", "build", *options, *some])
 
 
 def uncovered_error(layout: Layout, plan: Plan, python: str | None) -> SharedenvError | None:

@@ -69,6 +69,10 @@ class Console:
         if self.verbosity >= 0:
             _tell(text)
 
+    def hint(self, command: str) -> None:
+        """What to run next, behind lines that say what is missing; nothing with -q."""
+        self.say(f"\n{self.style('hint', 'hint:')} {self.in_pool(_harmless(command))}")
+
     def detail(self, text: str) -> None:
         """A line that only -v shows."""
         if self.verbosity > 0:

@@ -55,6 +55,12 @@ def test_a_test_stands_behind_each(page: str, item: str) -> None:
     assert_test_exists(held[1], held[2])
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_a_page_names_is_there(page: str) -> None:
+    for file, name in re.findall(r"<!-- (?:held by )?(test_\w+\.py)::(test_\w+) -->", read(page)):
+        assert_test_exists(file, name)
+
+
 def test_no_test_of_a_difference_is_left_unnamed() -> None:
     here = {name for name in vars(test_from_uv_run) if name.startswith("test_")}
     assert {found[2] for item in items("from-uv-run") if (found := _TEST.search(item)) and found[1] == "test_from_uv_run.py"} == here

@@ -86,7 +86,7 @@ def test_a_pool_that_is_there_is_shared_without_another_pool_json(project: Proje
     before = inodes(project)
     project.call("build", "--shared-group", "s.py")
     assert inodes(project) == before
-    assert json.loads(marker.read_text()) == {"format": 1, "of a later version": True, "shared": "group"}
+    assert json.loads(marker.read_text()) == {"format": 2, "of a later version": True, "shared": "group"}
     assert marker.stat().st_mode & 0o022 == 0 and project.call("exec", "s.py").stdout == "ran\n"
     os.utime(marker, (0, 0))
     project.call("build", "--shared-group", "s.py")

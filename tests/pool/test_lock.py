@@ -424,7 +424,7 @@ def test_most_pairs_of_branches_merge(tmp_path: Path) -> None:
 def test_check_changes_nothing_and_says_what_is_missing(project: Project) -> None:
     project.script("s.py", ["alpha"])
     told = project.call("lock", "--check", "s.py", status=1).stderr
-    assert told == "s.py: sharedenv.lock has no entry for it\n" and not lock_file(project).exists()
+    assert told == "s.py: sharedenv.lock has no entry for it\n\nhint: sharedenv lock s.py\n" and not lock_file(project).exists()
     project.call("lock", "s.py")
     assert project.call("lock", "--check", "s.py").stderr == "sharedenv.lock covers all of them\n"
     project.call("lock", "--check", "--platform", "darwin-arm64", "s.py", status=1)
