@@ -158,6 +158,8 @@ def failure_values(cases: Sequence[Case], results: Mapping[int, Result]) -> list
             "signal": result.signal,
             "error": result.error or None,
             "seconds": result.seconds,
+            "slot": result.slot or None,
+            "gpus": list(result.gpus),
             "stderr": result.tail,
         }
         for case in cases
