@@ -195,7 +195,7 @@ def _find_among(runs: Sequence[Run], wanted: Wanted, entries: Sequence[Entry]) -
         return find_run(runs, (path for path, _ in entries), wanted.arguments)
 
     def held(run: Run) -> int:
-        return len({case.identity for case in run.cases()} & {case.identity for case in _as_asked(entries, wanted, run)})
+        return len({case.identity for case in _as_asked(entries, wanted, run)}.intersection(case.identity for case in run.each_case()))
 
     return find_most([run for run in runs if "table" in run.asked.extra], held, len(entries))
 
@@ -217,7 +217,7 @@ def _may_hold(run: Run, entries: Sequence[Entry]) -> bool:
     """Whether a share may go on with a run: another share, which is told then, or one over all of its scripts, not one that
     tried a few of them.
     """
-    return "share" in run.asked.extra or {case.script for case in run.cases()}.issuperset(path for path, _ in entries)
+    return "share" in run.asked.extra or {case.script for case in run.each_case()}.issuperset(path for path, _ in entries)
 
 
 def _asked(old: Sequence[Case], entries: Sequence[Entry], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:
