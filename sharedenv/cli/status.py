@@ -14,7 +14,7 @@ from sharedenv.app.join import write_joblog
 from sharedenv.cli.failures import failure_group, tell_failures
 from sharedenv.cli.options import contrary, json_option, option, runs
 from sharedenv.cli.queued import look_at_queue, queue_lines, queue_values, stand_queued
-from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_sets
+from sharedenv.cli.runs import meant_run, pool_of_runs, told_of_edits, told_of_sets
 from sharedenv.cli.slurm import is_on_slurm, slurm_endings, stand_submitted, tell_slurm
 from sharedenv.cli.unfinished import hidden_run
 from sharedenv.cluster.status import look
@@ -30,6 +30,7 @@ from sharedenv.report.table import table
 from sharedenv.report.words import printable, short_path
 from sharedenv.report.workers import downed_lines, downed_values, worker_lines, worker_values
 from sharedenv.run.case import Case, Result
+from sharedenv.run.edited import edited_later
 from sharedenv.run.journal.owned import doubt_error, find_doubt
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
@@ -132,6 +133,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "interrupted": case_values(interrupted(cases, results)),
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
         "downed": downed_values(sessions, cases, results),
+        "edited": case_values(edited_later(cases, results, run.asked.created)),
         "left_running": case_values(case for _, case in leftover(sessions, without_result(cases, results))),
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),
@@ -209,6 +211,8 @@ def tell_run(layout: Layout, run: Run, console: Console, tell: Callable[[str], N
     summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)
     lines += told_of_sets(run, cases, results, console, style)
+    if not standing.alive:
+        lines += told_of_edits(run, cases, results, console, "submit" if list_submissions(run.path) else "run")
     for line in lines:
         tell(line)
     if not standing.alive and (standing.left or standing.failed) and not any(each.live for each in queue):

@@ -44,6 +44,14 @@ def running_lines(cases: Iterable[Case], standing: Standing, now: float, name: C
     return [f"running: {named}{more}"] if running else []
 
 
+def edited_lines(edited: Sequence[Case], name: Callable[[str], str], again: str) -> list[str]:
+    """The scripts that have succeeded and were edited since; ``again``: the command that runs them again."""
+    if not edited:
+        return []
+    more = f" and {len(edited) - 1:,} more" if len(edited) > 1 else ""
+    return [f"edited since they succeeded: {case_name(edited[0], name)}{more}; to run them again, too: {again}"]
+
+
 def pace_lines(standing: Standing, results: Mapping[int, Result], now: float) -> list[str]:
     """How fast a run at work goes and how long it has still to go, by what has ended since its session began."""
     since = min((session.started for session in standing.alive), default=now)
