@@ -75,7 +75,7 @@ def check_beside(runs: str, name: str, cases: Iterable[Case], tell: Teller, *, i
     try:
         other = open_run(runs, name)
         results, sessions = other.read()
-        common = [case for case in without_result(other.cases(), results) if case.identity in wanted]
+        common = without_result((case for case in other.each_case() if case.identity in wanted), results)
     except SharedenvError:
         return  # a run whose files are gone says nothing
     refuse_leftover(other.id, sessions, common)

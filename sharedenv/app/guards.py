@@ -29,7 +29,7 @@ def refuse_living(layout: Layout, cases: Iterable[Case], environ: Mapping[str, s
         held, sign = 0, ""
         with contextlib.suppress(SharedenvError):  # what can't be read says nothing
             run = open_run(layout.runs, name)
-            if common := [case for case in run.cases() if case.identity in wanted]:
+            if common := [case for case in run.each_case() if case.identity in wanted]:
                 held, sign = _held(run, common, environ)
         if held:
             raise beside(name, held, sign, "join")

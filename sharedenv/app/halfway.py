@@ -27,7 +27,7 @@ def _halfway(layout: Layout, cases: Iterable[Case]) -> frozenset[int]:
             break
         try:
             results = run.results()
-            for case in run.cases():
+            for case in run.each_case() if results else ():
                 if case.identity in wanted and (result := results.get(case.sequence)) is not None and not result.unbuilt:
                     sequence = wanted.pop(case.identity)
                     if not result.succeeded:

@@ -82,7 +82,7 @@ def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[CaseWork, flo
         try:
             results, sessions = run.read()
             down = downs(sessions)
-            for case in run.cases():
+            for case in run.each_case() if results else ():
                 result = results.get(case.sequence)
                 if case.work not in wanted or result is None or result.done_before:
                     continue

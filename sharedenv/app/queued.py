@@ -96,7 +96,7 @@ def refuse_waiting(work: Work, environ: Mapping[str, str]) -> None:
             run = open_run(work.layout.runs, name)
             if not list_submissions(run.path):
                 continue
-            common = [case for case in without_result(run.cases(), run.results()) if case.identity in wanted]
+            common = without_result((case for case in run.each_case() if case.identity in wanted), run.results())
         except SharedenvError:
             continue  # what can't be read says nothing
         if common and (live := [each for each in queue_of(run, environ) if each.live or each.trouble]):

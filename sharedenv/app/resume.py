@@ -18,6 +18,7 @@ from sharedenv.pool.location import find_pools, several_pools
 from sharedenv.report.words import count as counted
 from sharedenv.run.case import Case
 from sharedenv.run.downed import downs, safest_first
+from sharedenv.run.edited import edited_later
 from sharedenv.run.journal.choose import Choice, choose, find_most, find_run, has_words, outcomes
 from sharedenv.run.journal.owned import refuse_doubt
 from sharedenv.run.journal.run import Run
@@ -70,11 +71,12 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     old = run.cases()
     earlier = outcomes(old, results)
     asked, added = _asked(old, found.entries, wanted, run)
-    resting = 0
+    resting, edited = 0, list[Case]()
     if (only := wanted.only) is not None:
         resting, asked = sum(case.sequence not in only for case in asked), [case for case in asked if case.sequence in only]
     if wanted.failed_only:  # the scripts of the others may be whatever they have become
         failed = choose(asked, earlier, failed_only=True)
+        edited = edited_later(asked, results, run.asked.created)
         asked, resting = list(failed.cases), resting + failed.resting
     if added and writer not in (LOCAL, WORKER):
         raise _other_shares(run, wanted.share, len(added))
@@ -111,7 +113,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
         cases,
         lost.cases,
         {case.sequence: case.digest for case in cases if planned.get(case.sequence, case.digest) != case.digest},
-        _notes(run, wanted.share, choice, told),
+        _notes(run, wanted.share, choice, edited, told),
         sum(1 for case in old if case.identity not in earlier or earlier[case.identity][0].interrupted),
         tuple(case.sequence for case in choice.cases if case.identity in earlier),
         writer=writer,
@@ -195,7 +197,7 @@ def _find_among(runs: Sequence[Run], wanted: Wanted, entries: Sequence[Entry]) -
         return find_run(runs, (path for path, _ in entries), wanted.arguments)
 
     def held(run: Run) -> int:
-        return len({case.identity for case in run.cases()} & {case.identity for case in _as_asked(entries, wanted, run)})
+        return len({case.identity for case in _as_asked(entries, wanted, run)}.intersection(case.identity for case in run.each_case()))
 
     return find_most([run for run in runs if "table" in run.asked.extra], held, len(entries))
 
@@ -217,7 +219,7 @@ def _may_hold(run: Run, entries: Sequence[Entry]) -> bool:
     """Whether a share may go on with a run: another share, which is told then, or one over all of its scripts, not one that
     tried a few of them.
     """
-    return "share" in run.asked.extra or {case.script for case in run.cases()}.issuperset(path for path, _ in entries)
+    return "share" in run.asked.extra or {case.script for case in run.each_case()}.issuperset(path for path, _ in entries)
 
 
 def _asked(old: Sequence[Case], entries: Sequence[Entry], wanted: Wanted, run: Run) -> tuple[list[Case], set[int]]:
@@ -250,10 +252,11 @@ def _asked(old: Sequence[Case], entries: Sequence[Entry], wanted: Wanted, run: R
     return asked, added
 
 
-def _notes(run: Run, share: Share | None, choice: Choice, told: str) -> tuple[str, ...]:
+def _notes(run: Run, share: Share | None, choice: Choice, edited: Sequence[Case], told: str) -> tuple[str, ...]:
     part = "" if share is None else f", share {share.index + 1} of {share.count}"
     notes = [f"going on with run {run.id}{part}: {told}"]
-    if changed := choice.changed:
-        more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
-        notes.append(f"changed since they succeeded, run again: {os.path.relpath(changed[0].script)}{more}")
+    for changed, so in ((choice.changed, "run again"), (edited, "left as they are (--resume runs them, too)")):
+        if changed:
+            more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+            notes.append(f"changed since they succeeded, {so}: {os.path.relpath(changed[0].script)}{more}")
     return tuple(notes)

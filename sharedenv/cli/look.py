@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sharedenv.app.queued import look_at_queue, stand_queued, standing_of
 from sharedenv.cli.queued import queue_lines
-from sharedenv.cli.runs import told_of_sets
+from sharedenv.cli.runs import told_of_edits, told_of_sets
 from sharedenv.cluster.submissions import QueueStanding, list_submissions
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.pool.layout import Layout
@@ -91,6 +91,8 @@ def look_at(run: Run, console: Console, style: Callable[[str, str], str], *, bar
     summary = summarize(cases, results, standing.seconds, running=running, going=bool(standing.alive))
     lines += summary_lines(summary, lambda path: short_path(path, here), style, everything=console.verbosity > 0)
     lines += told_of_sets(run, cases, results, console, style)
+    if not standing.alive:
+        lines += told_of_edits(run, cases, results, console, "submit" if list_submissions(run.path) else "run")
     live = any(each.live for each in queue)
     if not standing.alive and (standing.left or standing.failed) and not live:
         lines.append(f"to go on: {_again(run, standing, console)}")

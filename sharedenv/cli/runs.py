@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sharedenv.report.console import Console
 from sharedenv.report.sets import mixed_lines
+from sharedenv.report.standing import edited_lines
 from sharedenv.report.words import short_path
 from sharedenv.run.case import Case, Result
+from sharedenv.run.edited import edited_later
 from sharedenv.run.journal.run import Run
 from sharedenv.run.sets import mixed
 from sharedenv.start.environ import current_folder
@@ -21,3 +23,10 @@ def told_of_sets(
     here = current_folder(os.environ)
     look = console.in_pool(f"sharedenv show --run {run.id}")
     return mixed_lines(mixed(cases, results), look, lambda path: short_path(path, here), style)
+
+
+def told_of_edits(run: Run, cases: Iterable[Case], results: Mapping[int, Result], console: Console, command: str) -> list[str]:
+    """The lines of `status` about scripts that were edited since; ``command``: the one that goes on with the run."""
+    here = current_folder(os.environ)
+    again = console.in_pool(f"sharedenv {command} --resume --run-id {run.id}")
+    return edited_lines(edited_later(cases, results, run.asked.created), lambda path: short_path(path, here), again)

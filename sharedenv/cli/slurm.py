@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from sharedenv.cli.runs import told_of_sets
+from sharedenv.cli.runs import told_of_edits, told_of_sets
 from sharedenv.cluster.arrays import Array, list_arrays
 from sharedenv.cluster.status import ClusterStanding, look, standing
 from sharedenv.cluster.workers import ended_in
@@ -65,6 +65,8 @@ def slurm_lines(
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     lines += told_of_sets(run, stands.cases.values(), stands.results, console, style)
+    if stands.over:
+        lines += told_of_edits(run, stands.cases.values(), stands.results, console, "submit")
     if stands.over and stands.count(FAILED, INTERRUPTED, LEFT):
         lines.append("to go on: " + console.in_pool(f"sharedenv submit --resume --run-id {run.id}"))
     return lines

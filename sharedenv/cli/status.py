@@ -30,6 +30,7 @@ from sharedenv.report.table import table
 from sharedenv.report.words import short_path
 from sharedenv.report.workers import downed_values, worker_values
 from sharedenv.run.case import Case, Result
+from sharedenv.run.edited import edited_later
 from sharedenv.run.journal.owned import doubt_error, find_doubt
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
@@ -148,6 +149,7 @@ def _document(layout: Layout, run: Run) -> dict[str, Any]:
         "interrupted": case_values(interrupted(cases, results)),
         "at_work": case_values(case for case in cases if case.sequence in standing.running),
         "downed": downed_values(sessions, cases, results),
+        "edited": case_values(edited_later(cases, results, run.asked.created)),
         "left_running": case_values(case for _, case in leftover(run.id, sessions, without_result(cases, results))),
         "versions": set_values(sets_used(run.path, cases, results)),
         "mixed": bool(mixed(cases, results)),

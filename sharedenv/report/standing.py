@@ -59,6 +59,14 @@ def running_lines(
     return [f"running: {named}{more}{most}"] if running else []
 
 
+def edited_lines(edited: Sequence[Case], name: Callable[[str], str], again: str) -> list[str]:
+    """The scripts that have succeeded and were edited since; ``again``: the command that runs them again."""
+    if not edited:
+        return []
+    more = f" and {len(edited) - 1:,} more" if len(edited) > 1 else ""
+    return [f"edited since they succeeded: {case_name(edited[0], name)}{more}; to run them again, too: {again}"]
+
+
 def rate_of(standing: Standing, results: Mapping[int, Result], now: float) -> float | None:
     """How fast a run at work goes, in cases a second, by what has ended since its session began; None where nothing has."""
     since = min((session.started for session in standing.alive), default=now)
@@ -175,6 +183,8 @@ def failure_values(cases: Sequence[Case], results: Mapping[int, Result]) -> list
             "signal": result.signal,
             "error": result.error or None,
             "seconds": result.seconds,
+            "slot": result.slot or None,
+            "gpus": list(result.gpus),
             "stderr": result.tail,
         }
         for case in cases

@@ -117,6 +117,8 @@ class Result:
     versions  digest of the set of versions in that; "" in a journal of an older sharedenv
     session  when the process that ran it began to work on the run, by the file system's clock, once it is read from a journal
     done_before  its products were there, so that it was not started
+    slot     that it had, 0 where it was not started, or an older sharedenv did
+    gpus     that it saw (--gpus-per-case), by the names that the job has for them
     """
 
     sequence: int
@@ -136,6 +138,8 @@ class Result:
     versions: str = ""
     session: float = field(default=0.0, compare=False)
     done_before: bool = False
+    slot: int = 0
+    gpus: tuple[str, ...] = ()
 
     @property
     def order(self) -> tuple[float, float]:

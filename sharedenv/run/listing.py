@@ -129,7 +129,7 @@ class Listing:
             raise ValueError(f"{_INDEX} is cut off")
         ends = struct.unpack(f"<{count + 1}Q", packed)
         data = os.pread(self._plan.fileno(), ends[-1] - ends[0], ends[0])
-        cases = decode_plan(data, root_of(self._run.path), self._run.asked.arguments, self._run.asked.cwd)
+        cases = list(decode_plan([data], root_of(self._run.path), self._run.asked.arguments, self._run.asked.cwd))
         if len(cases) < count:
             raise ValueError(f"{len(cases):,} of {count:,} cases")
         return cases

@@ -78,7 +78,7 @@ def end_of(session: SessionState) -> float:
 def lanes_of(attempts: Iterable[Result]) -> tuple[int, ...]:
     """For attempts in the order in which they were started: the lowest slot of its host that was free, from 0.
 
-    The journal doesn't say which slot a script had; that no two at once have one is what counts.
+    Slots in the journal are those of one job, and two jobs may be at work on a host; that no two scripts at once have one counts here.
     """
     busy: dict[str, list[tuple[float, int]]] = {}
     free: dict[str, list[int]] = {}

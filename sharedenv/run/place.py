@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
 from sharedenv.run.case import Case
 from sharedenv.run.filling import filled, has_placeholder
@@ -25,19 +25,21 @@ class Place:
     variables    that its cases get beside those of their environment
     cpus         that its cases are bound to, none for no binding
     descriptors  that hold it (node.py); each case's process inherits them
+    gpus         that its cases see, by the names that the job has for them
     """
 
     slot: int = 0
     variables: Mapping[bytes, bytes] = field(default_factory=dict)
     cpus: tuple[int, ...] = ()
     descriptors: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
 
     def at(self, case: Case, attempt: int) -> Place:
         """The place with the variables of an attempt at a case."""
         told = {**self.variables, _NUMBER: b"%d" % case.sequence, _ATTEMPT: b"%d" % attempt}
         if case.cwd is not None and has_placeholder(case.cwd):
             told[b"PWD"] = os.fsencode(self.folder(case))
-        return Place(self.slot, told, self.cpus, self.descriptors)
+        return replace(self, variables=told)
 
     def folder(self, case: Case) -> str:
         """The folder that a case starts in here."""

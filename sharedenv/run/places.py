@@ -49,8 +49,12 @@ class Places:
 
 
 def make_place(
-    slot: int, variables: Mapping[str, str] | None = None, cpus: tuple[int, ...] = (), descriptors: tuple[int, ...] = ()
+    slot: int,
+    variables: Mapping[str, str] | None = None,
+    cpus: tuple[int, ...] = (),
+    descriptors: tuple[int, ...] = (),
+    gpus: tuple[str, ...] = (),
 ) -> Place:
-    """The place with this slot; ``variables``: of its devices."""
+    """The place with this slot; ``variables``: of its GPUs."""
     told = {SLOT: str(slot), **(variables or {})}
-    return Place(slot, {os.fsencode(name): os.fsencode(value) for name, value in told.items()}, cpus, descriptors)
+    return Place(slot, {os.fsencode(name): os.fsencode(value) for name, value in told.items()}, cpus, descriptors, gpus)

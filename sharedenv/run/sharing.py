@@ -156,7 +156,8 @@ def _made(worker: Resources, needs: Needs, stock: _Stock, jobs: int, node: Node 
             variables = stock.devices.variables(devices) if stock.devices else {}
             slot, descriptors = hand.slot(number + 1)
             descriptors += hand.keep([*(_device_file(stock.names[position]) for position in devices), *map(_core_file, own)])
-            made.append(make_place(slot, variables, cpus_in(own), descriptors))
+            gpus_seen = tuple([stock.devices.names[position] for position in devices]) if stock.devices else ()
+            made.append(make_place(slot, variables, cpus_in(own), descriptors, gpus_seen))
         return tuple(made)
     finally:
         hand.let_go()

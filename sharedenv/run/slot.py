@@ -138,4 +138,6 @@ def result_of(slot: Slot, outputs: Outputs, host: str, creates: tuple[str, ...] 
         error,
         last_lines(stderr.tail()) if code or error else "",
         output=stdout.size,
+        slot=slot.place.slot,
+        gpus=slot.place.gpus,
     )

@@ -487,6 +487,35 @@ def test_a_changed_script_runs_again_and_a_new_one_joins(project: Project) -> No
     assert "nothing to run" in project.call("run", "--resume", "case*/script.py").stderr
 
 
+def test_scripts_edited_since_are_known_to_status_and_to_retry_failed(project: Project) -> None:
+    scripts = project.copies(6, body="import os; open('ran', 'a').write('x'); assert not os.path.exists('bad'), 'it broke'")
+    (project.path / "case5/bad").touch()
+    project.call("run", "case*/script.py", status=1)
+    assert "edited" not in project.call("status").stdout
+    old = os.stat(scripts[1])
+    text = scripts[1].read_text()
+    scripts[0].touch()  # the same text
+    scripts[1].write_text(text + "# other words\n")
+    os.utime(scripts[1], ns=(old.st_atime_ns, old.st_mtime_ns))  # as `cp -p` and `tar` do
+    scripts[2].write_text(text.replace("dependencies = []", 'dependencies = ["alpha"]'))  # another environment
+    (project.path / "other.py").write_text(text + "# moved here\n")
+    os.replace(project.path / "other.py", scripts[3])
+    scripts[4].write_text(text + "# it failed\n")
+    scripts[5].unlink()
+    run = json.loads(project.call("status", "--json").stdout)
+    assert [case["script"] for case in run["edited"]] == [str(scripts[number]) for number in (1, 2, 3)]
+    told = project.call("status").stdout
+    again = f"sharedenv run --resume --run-id {run['id']}"
+    assert f"edited since they succeeded: case2/script.py and 2 more; to run them again, too: {again}\n" in told
+    told = project.call("run", "--retry-failed", status=1).stderr
+    assert "1 to run, 5 left as they are" in told
+    assert "changed since they succeeded, left as they are (--resume runs them, too): case2/script.py and 2 more\n" in told
+    (project.path / "case5/bad").unlink()
+    project.call("run", "--resume", "--upgrade")  # the environment of one is another
+    assert [len((project.path / f"case{number}/ran").read_text()) for number in range(1, 7)] == [1, 2, 2, 2, 3, 1]
+    assert "edited" not in project.call("status").stdout
+
+
 def test_a_script_that_is_gone_is_told_and_the_rest_goes_on(project: Project) -> None:
     scripts = project.copies(3, body="import os, sys; sys.exit(not os.path.exists('../mended'))")
     project.call("run", "case*/script.py", status=1)

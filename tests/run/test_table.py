@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from sharedenv.run.placeholders import fill, names_in
 from sharedenv.run.table import parse_table
 from tests.cluster.test_slurm import Submitting, on
 from tests.conftest import Project
+from tests.slurm import wait_until
 
 __all__ = ["on"]
 
@@ -261,15 +263,24 @@ def test_tasks_of_an_array_have_their_rows(on: Submitting) -> None:
     assert "submitted 1 case" in on.call("submit", "--resume", "--wait").stderr
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_take_little_memory(project: Project) -> None:
-    project.script("s.py", body=BODY)
-    write_csv(project.path / "t.csv", [["id", "alpha", "name"], *([str(number), f"{number / 7}", f"n, {number}"] for number in range(100_000))])
-    command = [sys.executable, "-m", "sharedenv", "plan", "s.py", "--table", "t.csv", "--capture", "{id}", "--", "--a={alpha}", "{name}"]
+    """Also beside a run over as many others that is at work."""
+    project.script("s.py", body="import time; open('begun', 'w').close(); time.sleep(600)")
+    for name in ("t", "u"):
+        write_csv(project.path / f"{name}.csv", [["id", "alpha", "name"], *([str(number), f"{number / 7}", f"{name}, {number}"] for number in range(100_000))])
+    words = ("s.py", "--capture", "{id}", "--table")
+    run = project.call("plan", *words, "u.csv", "--", "--a={alpha}", "{name}").stdout.strip()
+    worker = project.start("join", "-j1", run)
+    wait_until((project.path / "begun").exists, "it is at work")
+    command = [sys.executable, "-m", "sharedenv", "plan", *words, "t.csv", "--", "--a={alpha}", "{name}"]
     with subprocess.Popen(command, cwd=project.path, env=project.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     assert usage.ru_maxrss < 300_000
+    worker.send_signal(signal.SIGINT)
+    assert worker.wait(60) == 130
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from("{}\"'\n\r\t ,;\\\udc80\udcff"), max_size=20)

@@ -66,7 +66,7 @@ def find_run(runs: Iterable[Run], scripts: Iterable[str], arguments: tuple[str, 
     asked = set(scripts)
 
     def held(run: Run) -> int:
-        return len({case.script for case in run.cases() if has_words(run, case, arguments)} & asked)
+        return len({case.script for case in run.each_case() if has_words(run, case, arguments)} & asked)
 
     return find_most(runs, held, len(asked))
 

@@ -6,6 +6,7 @@ encoding gives it, and comes back as the same bytes.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,26 +61,22 @@ def encode_plan(cases: Iterable[Case], root: str, arguments: Sequence[str], cwd:
         yield text.encode("ascii") + b"}\n"
 
 
-def decode_plan(data: bytes, root: str, arguments: Sequence[str], cwd: str | None) -> list[Case]:
-    """The cases of a plan, as encode_plan wrote them."""
+def decode_plan(pieces: Iterable[bytes], root: str, arguments: Sequence[str], cwd: str | None) -> Iterator[Case]:
+    """The cases of a plan, as encode_plan wrote them; each of the pieces holds whole lines."""
     shared = tuple(arguments)
     interned: dict[str, str] = {}
     columns: dict[tuple[str, ...], tuple[str, ...]] = {}
-    cases = []
-    for record in decode_lines(data):
+    for record in itertools.chain.from_iterable(map(decode_lines, pieces)):
         given = record.get("arguments")
-        cases.append(
-            Case(
-                record["sequence"],
-                os.path.join(root, record["script"]),
-                shared if given is None else tuple(given),
-                interned.setdefault(record["key"], record["key"]),
-                interned.setdefault(record["digest"], record["digest"]),
-                record.get("cwd", cwd),
-                _row(record, columns) if "row" in record else None,
-            )
+        yield Case(
+            record["sequence"],
+            os.path.join(root, record["script"]),
+            shared if given is None else tuple(given),
+            interned.setdefault(record["key"], record["key"]),
+            interned.setdefault(record["digest"], record["digest"]),
+            record.get("cwd", cwd),
+            _row(record, columns) if "row" in record else None,
         )
-    return cases
 
 
 def _row(record: Mapping[str, Any], interned: dict[tuple[str, ...], tuple[str, ...]]) -> Row:
@@ -104,6 +101,10 @@ def encode_result(result: Result, started: Sequence[tuple[int, int]] = (), envir
         text += f',"digest":{_encode(result.digest)}'
     if environment:
         text += f',"environment":"{environment}"'
+    if result.slot:
+        text += f',"slot":{result.slot}'
+    if result.gpus:
+        text += f',"gpus":{_encode(result.gpus)}'
     if result.done_before:
         text += ',"done_before":true'
     if started:
@@ -142,4 +143,6 @@ def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[st
         versions,
         began,
         record.get("done_before", False),
+        record.get("slot", 0),
+        tuple(record.get("gpus", ())),
     )

@@ -95,13 +95,18 @@ class Run:
 
     def cases(self) -> list[Case]:
         """The plan, in order, with what was added to it. Raises SharedenvError when it can't be read."""
+        return sorted(self.each_case(), key=lambda case: case.sequence)  # they stand as they are worked on
+
+    def each_case(self) -> Iterator[Case]:
+        """The cases of the plan and what was added to it, as they stand: for who keeps few of them. Raises as `cases` does."""
         with readable(self.id), self._open("plan.jsonl") as file:
-            data = b"".join([_whole(file), *self._added()])
-            cases = decode_plan(data, root_of(self.path), self.asked.arguments, self.asked.cwd)
-            if len(cases) < self.asked.count:
-                raise ValueError(f"{len(cases):,} of {self.asked.count:,} cases")
-            cases.sort(key=lambda case: case.sequence)  # they stand as they are worked on
-            return cases
+            found = 0
+            pieces = itertools.chain(pieces(file), self._added())
+            for case in decode_plan(pieces, root_of(self.path), self.asked.arguments, self.asked.cwd):
+                found += 1
+                yield case
+            if found < self.asked.count:
+                raise ValueError(f"{found:,} of {self.asked.count:,} cases")
 
     def extend(self, cases: Sequence[Case]) -> None:
         """Adds cases, whose sequences go on from the plan's. Only for who has the run (`begin`). Raises OSError."""
