@@ -134,6 +134,7 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     joblog = _open_joblog(joblog_path, again, work, asked.share)
     with kept_journal(work, asked, _extra(repeated(context, _ONCE), asked, joblog_path, work.layout.runs, again), console) as journal:
         starter = make_starter(screen.say, preload=given["preload"])
+        screen.expect(lambda: _took(work, journal))
         try:
             ended = execute(
                 work,
@@ -274,6 +275,15 @@ def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None)
         return Joblog(path, append=again, place=place)
     except OSError as error:
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
+
+
+def _took(work: Work, journal: Run) -> Mapping[int, float]:
+    from sharedenv.app.plan import durations_before  # noqa: PLC0415 - most runs have ended before they ask
+
+    try:
+        return durations_before(work.layout, work.cases, journal.id)
+    except OSError:
+        return {}  # an estimate without it will do
 
 
 def _place(index: int, count: int) -> Callable[[int], int]:
