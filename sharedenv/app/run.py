@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +95,16 @@ def carried_out(
     display: Display,
     environ: Mapping[str, str],
     joblog: Joblog | None = None,
+    began: Callable[[Run], None] | None = None,
 ) -> Iterator[tuple[Run, RunEnd]]:
     """Builds what is missing and runs the cases; the run and how it ended. Where the pool is read-only, the run is gone after the context.
+    ``began`` is told of the run before its first case.
 
     Main thread only: signals are its business meanwhile, and the current folder changes. Raises SharedenvError.
     """
     with kept_journal(work, asked, order.noted, display) as journal:
+        if began:
+            began(journal)
         starter = make_starter(display.say, preload=order.terms.preload)
         try:
             ended = execute(

@@ -99,7 +99,8 @@ class Phases:
         left = [name for name in self._sizes if name not in self._here]
         if left:
             total, done = sum(self._sizes.values()), sum(self._sizes[name] for name in self._here & self._sizes.keys())
-            return f"downloading {_some(left)}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+            sizes = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB" if total >= 1e9 else f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+            return f"downloading {_some(left)}: {sizes}"
         return f"building {_some(self._building)}" if self._building else "unpacking"
 
 

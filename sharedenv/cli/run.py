@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Callable, Mapping
@@ -116,7 +117,8 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     screen = Screen(console, Output(tag_of(here) if given["tag"] else None, turns), lambda path: short_path(path, here))
     allotment = allotted(order, console, os.environ)
     joblog = _open_joblog(joblog_path, again, work, asked.share)
-    with carried_out(work, asked, order, ready, allotment, screen, os.environ, joblog) as (journal, ended):
+    expect = functools.partial(_expect, screen, work)
+    with carried_out(work, asked, order, ready, allotment, screen, os.environ, joblog, expect) as (journal, ended):
         status = _tell(console, work, journal, ended, here)
         if asked.failed_only and status == 0 and work.unrun:
             status = _tell_unrun(console, work, "")
@@ -230,6 +232,19 @@ def _open_joblog(path: str | None, again: bool, work: Work, share: Share | None)
         return Joblog(path, append=again, place=place)
     except OSError as error:
         raise SharedenvError(f"can't write the joblog {path}", cause=error.strerror) from None
+
+
+def _expect(screen: Screen, work: Work, journal: Run) -> None:
+    screen.expect(lambda: _took(work, journal))
+
+
+def _took(work: Work, journal: Run) -> Mapping[int, float]:
+    from sharedenv.app.plan import durations_before  # noqa: PLC0415 - most runs have ended before they ask
+
+    try:
+        return durations_before(work.layout, work.cases, journal.id)
+    except OSError:
+        return {}  # an estimate without it will do
 
 
 def _place(index: int, count: int) -> Callable[[int], int]:

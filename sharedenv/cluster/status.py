@@ -275,10 +275,8 @@ def _counts(
     since = sorted((begun, sequence) for sequence, begun in begun_in(sessions).items() if sequence in running)
     now = time.time()
     ages = tuple(max(0.0, now - begun) for begun, _ in since)
-    oldest = cases[since[0][1]].script if since else ""
-    return Counts(
-        len(states), words[DONE], words[FAILED], words[RUNNING], 0, waiting=words[WAITING], ages=ages, oldest=oldest, limit=limit
-    )  # fmt: skip
+    counts = Counts(len(states), words[DONE], words[FAILED], words[RUNNING], 0, waiting=words[WAITING], ages=ages, limit=limit)
+    return replace(counts, cases=tuple(cases[sequence] for _, sequence in since))
 
 
 def _rate(results: Mapping[int, Result], sessions: Sequence[SessionState]) -> float:

@@ -51,8 +51,9 @@ def parts(counts: Counts, pace: Rate, name: Callable[[str], str] = str) -> list[
         said.append(f"building {count(counts.building, 'environment')}" + (f": {pace.doing}" if pace.doing else ""))
     if counts.running and not counts.waiting:  # the end is theirs, and no pace tells of it
         return said if counts.building else _with_oldest(said, counts, name)
-    if pace.rate and counts.waiting and not counts.building:  # how long a build takes the pace of scripts doesn't tell
-        said.append(f"{estimate(counts.left_at(pace.rate))} left")
+    if counts.waiting and not counts.building:  # how long a build takes the pace of scripts doesn't tell
+        left = counts.left_at(pace.rate) if pace.rate else counts.left
+        said += [] if left is None else [f"{estimate(left)} left"]
     if pace.rate:
         said.append(rate_text(pace.rate))
     return said
@@ -98,7 +99,7 @@ def _fitting(counts: Counts, pace: Rate, width: int, name: Callable[[str], str])
     unlimited = replace(counts, limit=None)
     text = " · ".join(parts(unlimited, pace, name))
     room = max(len(name(counts.oldest)) + width - len(text), 0)
-    shapes = [counts, unlimited, unlimited, replace(unlimited, oldest=""), replace(unlimited, oldest="", ages=())]
+    shapes = [counts, unlimited, unlimited, replace(unlimited, cases=()), replace(unlimited, cases=(), ages=())]
     for number, shape in enumerate(shapes):
         short = number == 2 and room >= SHORTEST
         said = parts(shape, pace, (lambda path: _end(name(path), room)) if short else name)

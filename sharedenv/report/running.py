@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sharedenv.report.console import Console
@@ -15,12 +17,15 @@ from sharedenv.report.summary import words
 from sharedenv.report.words import duration, printable
 from sharedenv.run.case import UNBUILT, Case, Result
 from sharedenv.run.observer import AtWork
+from sharedenv.run.orders import Counts
 from sharedenv.run.spool import Spool
 from sharedenv.values import frozen
 
 if TYPE_CHECKING:
     from sharedenv.report.building import BuildProgress
+    from sharedenv.run.forecast import Forecast
 
+LONG = 5.0  #: seconds after which a run looks how long its cases took before
 FAILURES = 10  #: failures told as they happen; the summary tells the rest
 
 
@@ -36,6 +41,13 @@ class Screen:
         self._told = 0
         self._unbuilt: set[str] = set()  # why environments could not be built, as was told
         self._builds: BuildProgress | None = None
+        self._known: Callable[[], Mapping[int, float]] | None = None
+        self._ended: list[tuple[int, float]] = []  # sequence and seconds, until it is known how long they took before
+        self._forecast: Forecast | None = None
+
+    def expect(self, known: Callable[[], Mapping[int, float]]) -> None:
+        """``known`` tells how long cases took before (seconds, by sequence): it is asked once, in a run that takes its time."""
+        self._known = known
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -88,6 +100,11 @@ class Screen:
 
     def ended(self, case: Case, result: Result, last: bool) -> None:
         """A line for a failure, or with -v for each attempt."""
+        if last and not (result.done_before or result.interrupted):
+            if self._forecast is not None:
+                self._forecast.ended(case.sequence, result.seconds)
+            elif self._known is not None:
+                self._ended.append((case.sequence, result.seconds))
         if result.succeeded:
             if self.console.verbosity > 0:
                 took = "done before" if result.done_before else duration(result.seconds)
@@ -115,7 +132,21 @@ class Screen:
             with self._lock:
                 self._make_room()
                 self._end_line()
-                self._progress.show(batch.counts(), self._builds.doing if self._builds else "")
+                self._progress.show(self._foretold(batch.counts()), self._builds.doing if self._builds else "")
+
+    def _foretold(self, counts: Counts) -> Counts:
+        """With the time that is left, where an earlier run tells."""
+        if self._known is not None and counts.began is not None and time.monotonic() - counts.began > LONG:
+            from sharedenv.run.forecast import Forecast  # noqa: PLC0415 - most runs have ended by then
+
+            self._forecast, self._known = Forecast(self._known()), None
+            for sequence, seconds in self._ended:
+                self._forecast.ended(sequence, seconds)
+            self._ended.clear()
+        if self._forecast is None:
+            return counts
+        running = [(case.sequence, age) for case, age in zip(counts.cases, counts.ages, strict=True)]
+        return replace(counts, left=self._forecast.left(running, counts.waiting))
 
     def finish(self) -> None:
         """Nothing more comes: passes on what still waits for its turn, and tells what was built. What follows starts on a line of

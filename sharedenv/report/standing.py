@@ -38,10 +38,10 @@ def counts_of(standing: Standing, cases: Iterable[Case], now: float, limit: floa
     """The same run as one that is at work counts itself. ``limit``: seconds for each attempt."""
     since = sorted(standing.running.items(), key=lambda pair: pair[1])
     ages = tuple(max(0.0, now - begun) for _, begun in since)
-    oldest = next((case.script for case in cases if since and case.sequence == since[0][0]), "")
+    first = tuple(case for case in cases if since and case.sequence == since[0][0])
     waiting = standing.left - len(ages) if standing.alive else 0
     return Counts(
-        standing.total, standing.succeeded, standing.failed, len(ages), 0, waiting=waiting, ages=ages, oldest=oldest, limit=limit
+        standing.total, standing.succeeded, standing.failed, len(ages), 0, waiting=waiting, ages=ages, cases=first, limit=limit
     )  # fmt: skip
 
 

@@ -58,7 +58,11 @@ def made_pool(path: str) -> str:
 
 def short_path(path: str, cwd: str) -> str:
     """The path relative to ``cwd`` when it lies below it, else unchanged."""
-    return os.path.relpath(path, cwd) if path.startswith(cwd.rstrip("/") + "/") else path
+    below = cwd.rstrip("/") + "/"
+    if not path.startswith(below):
+        return path
+    rest = path[len(below) :]  # of 100,000 paths, nearly all are as plain as that
+    return os.path.relpath(path, cwd) if "//" in path or "/." in path or rest.startswith(".") or not rest else rest
 
 
 def first_names(paths: Sequence[str], name: Callable[[str], str], most: int = 3) -> str:
@@ -69,7 +73,7 @@ def first_names(paths: Sequence[str], name: Callable[[str], str], most: int = 3)
 
 def printable(text: str) -> str:
     """The text on one line: control characters and bytes that are no UTF-8 are spelled out, so that no name moves the cursor."""
-    return "".join(char if char.isprintable() else _spell(char) for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _spell(char) for char in text)
 
 
 def _spell(char: str) -> str:

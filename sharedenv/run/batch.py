@@ -95,10 +95,10 @@ class Batch:
 
     def counts(self) -> Counts:
         """Where it stands."""
-        tally, (ages, oldest) = self._tally, at_work(self._slots.values())
+        tally, (ages, cases) = self._tally, at_work(self._slots.values())
         total, succeeded = self._total - tally.done_before, tally.succeeded - tally.done_before
         counts = Counts(total, succeeded, tally.failed, len(ages), len(self._source.keys), self._began, self._source.left)
-        return replace(counts, ages=ages, oldest=oldest, limit=self.options.timeout)
+        return replace(counts, ages=ages, cases=cases, limit=self.options.timeout)
 
     def run(self) -> Outcome:
         """Runs until all is done or the user ends it. Main thread only: signals are its business meanwhile."""

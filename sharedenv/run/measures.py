@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Run
@@ -22,7 +24,7 @@ class Measures:
 
     cases     in the order asked
     results   the last result of each by sequence, with all that it said
-    attempts  all of them, in the order in which they were started, without what they said
+    attempts  all of them, in the order in which they were started, without what they said; those too that were cut off with their worker
     lanes     of each attempt, in the same order: which of its host's slots it may have had, from 0
     standing  where it stands
     sets      the versions that it was computed with
@@ -36,6 +38,23 @@ class Measures:
     sessions: tuple[SessionState, ...]
     standing: Standing
     sets: tuple[SetUsed, ...]
+
+    @property
+    def again(self) -> tuple[Case, ...]:
+        """The cases that were tried more than once."""
+        tried = Counter(attempt.sequence for attempt in self.attempts)
+        return tuple(case for case in self.cases if tried[case.sequence] > 1)
+
+    @property
+    def interrupted(self) -> tuple[Case, ...]:
+        """The cases that were cut off with their worker and not run since."""
+        return tuple(case for case in self.cases if (result := self.results.get(case.sequence)) is not None and result.interrupted)
+
+    @property
+    def lost(self) -> int:
+        """How many of these went with a worker that ended without a word."""
+        died = {session.began for session in self.sessions if not session.ended and not session.alive}
+        return sum(self.results[case.sequence].session in died for case in self.interrupted)
 
     @property
     def busy(self) -> float:
@@ -64,10 +83,18 @@ def measure(run: Run) -> Measures:
     """All that there is to show of a run. Raises SharedenvError when it can't be read, OSError."""
     cases = run.cases()
     results, sessions = run.read(tails=True)
-    attempts = run.attempts()
+    attempts = sorted([*run.attempts(), *_cut_off(results, sessions)], key=lambda attempt: attempt.start)
     standing = stand(len(cases), results, sessions, time.time())
     sets = sets_used(run.path, cases, results)
     return Measures(run, tuple(cases), results, tuple(attempts), lanes_of(attempts), tuple(sessions), standing, tuple(sets))
+
+
+def _cut_off(results: Mapping[int, Result], sessions: Iterable[SessionState]) -> Iterator[Result]:
+    """What was at work when its worker died without a word: from its start until the last sign of that."""
+    ends = {(session.began, session.owner.host if session.owner else ""): end_of(session) for session in sessions if not session.ended}
+    for result in results.values():
+        if result.interrupted and not result.seconds and (end := ends.get((result.session, result.host))) is not None:
+            yield replace(result, seconds=max(0.0, end - result.start))
 
 
 def end_of(session: SessionState) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sharedenv.run.case import Result
+from sharedenv.run.case import Case, Result
 from sharedenv.values import frozen
 
 GRACE = 10.0  #: seconds from TERM to KILL, where nobody says otherwise
@@ -46,8 +46,10 @@ class Counts:
     building  environments that cases wait for
     began     monotonic time of the first start, None before it
     waiting   cases that are still to be started
-    ages      seconds for which each of those at work has run, the longest first; ``oldest``: the path of that one's script
+    ages      seconds for which each of those at work has run, the longest first
+    cases     those at work, in the same order
     limit     seconds for each attempt, None for no end
+    left      seconds until the last one ends, where an earlier run tells (forecast.py)
     """
 
     total: int
@@ -58,11 +60,19 @@ class Counts:
     began: float | None = None
     waiting: int = 0
     ages: tuple[float, ...] = ()
-    oldest: str = ""
+    cases: tuple[Case, ...] = ()
     limit: float | None = None
+    left: float | None = None
+
+    @property
+    def oldest(self) -> str:
+        """The path of the script that has been at work for the longest, "" where that is not known."""
+        return self.cases[0].script if self.cases else ""
 
     def left_at(self, rate: float) -> float:
         """Seconds until the last one ends: all that wait start at this rate (a second), each at work takes as long as others did."""
+        if self.left is not None:
+            return self.left
         usual = self.running / rate
         rest = sum(max(usual - age, 0.0) for age in self.ages)
         return self.waiting / rate + (rest / len(self.ages) if self.ages else 0.0)

@@ -24,10 +24,10 @@ LINGER = 0.5
 LAUNCHER = "its launcher"  #: how an error begins that tells of a launcher
 #: status → what it means, of whoever starts a command (POSIX, of env and of a shell)
 _NOT_FOUND = {126: "it could not start a command", 127: "it did not find a command"}
-def at_work(slots: Iterable[Slot]) -> tuple[tuple[float, ...], str]:
-    """Seconds for which each attempt has run, the longest first, and the path of the script that has."""
+def at_work(slots: Iterable[Slot]) -> tuple[tuple[float, ...], tuple[Case, ...]]:
+    """Seconds for which each attempt has run, the longest first, and their cases."""
     now, found = time.monotonic(), sorted(slots, key=lambda slot: slot.began)
-    return tuple(now - slot.began for slot in found), found[0].case.script if found else ""
+    return tuple(now - slot.began for slot in found), tuple(slot.case for slot in found)
 
 
 Outputs = tuple[Spool | Capture, Spool | Capture]

@@ -7,11 +7,14 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sharedenv.build.follow import following
-from sharedenv.build.uv_trouble import Kind, trouble
+from sharedenv.build.remedy import remedy
+from sharedenv.build.uv_trouble import Kind, Trouble, trouble
 from sharedenv.build.uv_words import Phases
 from tests.conftest import Project
 from tests.faults import mounted, require, wait_for
@@ -22,6 +25,7 @@ NEW = "error: Request failed after 3 retries in 5.2s\n  cause: Failed to fetch: 
 OLD = "error: Failed to fetch: `{0}/x/`\n  Caused by: error sending request for url ({0}/x/)\n"
 CONNECT = "  cause: client error (Connect)\n  cause: "
 NONE = "error: No solution found when resolving dependencies\n  cause: "
+NEAR = "  # or build where there is a network, such as a login node"
 FRAME = "  × No solution found when resolving dependencies:\n  ╰─▶ "
 
 
@@ -70,6 +74,12 @@ FRAME = "  × No solution found when resolving dependencies:\n  ╰─▶ "
         (NONE + "Because only x==2.0 is available\n         And because you require x<2, so", Kind.UNSOLVED, "",
          "Because only x==2.0 is available\nAnd because you require x<2, so"),
         (
+            NONE + "Because only x==1.0a1 is available and you require x>=1, so\n\nhint: Pre-releases are available for `x` in the requested"
+            " range (e.g., 1.0a1), but pre-releases weren't enabled (try: `--prerelease=allow`)",
+            Kind.PRERELEASE, "", "Because only x==1.0a1 is available and you require x>=1, so\nhint: Pre-releases are available for `x` in the"
+            " requested range (e.g., 1.0a1), but pre-releases weren't enabled (try: `--prerelease=allow`)",
+        ),
+        (
             NONE + "Because the current Python version (3.11.2) does not satisfy Python>=3.13 and x==1.0 depends on Python>=3.13, so",
             Kind.PYTHON, ">=3.13", "x 1.0 needs Python >=3.13, and this one is 3.11.2",
         ),
@@ -109,6 +119,55 @@ def test_what_has_no_known_end_stays_in_uvs_words(words: str) -> None:
     assert trouble(words) is None
 
 
+def scene(environ: dict[str, str], *dependencies: str, python: str | None = None, uv: str = "0.13.9") -> Any:
+    """Where a build of s.py has failed, with a log."""
+    need = SimpleNamespace(payload=SimpleNamespace(document={"dependencies": list(dependencies), "python": python}))
+    return SimpleNamespace(
+        need=need, first="s.py", log="log", layout=SimpleNamespace(path="/p/.sharedenv"), uv=SimpleNamespace(version=uv), environ=environ,
+        offline=False, command="build",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "why", "scene", "first", "hint"),
+    [
+        (Kind.NETWORK, "https://a.b.org/x", "refused", scene({"HTTPS_PROXY": "http://p:3", "NO_PROXY": "c.org, b.org"}),
+         "no connection to a.b.org: refused", "export HTTPS_PROXY=http://HOST:PORT" + NEAR),
+        (Kind.NETWORK, "https://ab.org/x", "refused", scene({"HTTPS_PROXY": "http://p:3", "no_proxy": ".b.org"}),
+         "no connection to ab.org through the proxy p:3 (from HTTPS_PROXY): refused",
+         "unset HTTPS_PROXY  # or name the one that is there: export HTTPS_PROXY=http://HOST:PORT"),
+        (Kind.NETWORK, "https://ab.org/x", "refused", scene({"HTTP_PROXY": "http://p:3"}),
+         "no connection to ab.org: refused", "export HTTPS_PROXY=http://HOST:PORT" + NEAR),
+        (Kind.SLOW, "https://a.b/x", "", scene({}), "no answer from a.b within 30 s", "export UV_HTTP_TIMEOUT=300"),
+        (Kind.SLOW, "https://a.b/x", "", scene({"UV_HTTP_TIMEOUT": "5"}), "no answer from a.b within 5 s", "export UV_HTTP_TIMEOUT=50"),
+        (Kind.UNKNOWN, "some-name", "y depends on it", scene({}, "some-name>=1", "y"),
+         "no index has a package of the name some-name", "grep -in -e 'some[-_.]name' s.py"),
+        (Kind.UNKNOWN, "some-name", "y depends on it", scene({}, "y"), "no index has a package of the name some-name", "cat log"),
+        (Kind.PYTHON, ">=3.13", "x needs it", scene({}), "x needs it", "export SHAREDENV_PYTHON='>=3.13'"),
+        (Kind.PYTHON, ">=3.13", "x needs it", scene({}, python="3.11"), "x needs it", "sharedenv build --python '>=3.13' s.py"),
+        (Kind.FULL, "/p/.sharedenv/tmp/x", "Disk quota exceeded", scene({}),
+         "no room in the pool /p/.sharedenv: Disk quota exceeded", "sharedenv prune --dry-run"),
+        (Kind.FULL, "/p/.sharedenv/tmp/x", "No space left on device", scene({}),
+         "no room in the pool /p/.sharedenv: No space left on device", "df -h -i /p/.sharedenv"),
+        (Kind.PRERELEASE, "", "only x==1.0a1", scene({}), "only x==1.0a1", "export UV_PRERELEASE=allow"),
+        (Kind.UNSOLVED, "", "y is not x", scene({"UV_EXCLUDE_NEWER": "2020-01-01"}, "x"), "y is not x", "unset UV_EXCLUDE_NEWER"),
+        (Kind.UNSOLVED, "", "xy is not y", scene({}, "x"), "xy is not y", "cat log"),
+        (Kind.CERTIFICATE, "https://a.b/x", "UnknownIssuer", scene({}, uv="0.11.0"),
+         "the certificate of a.b is not one that uv trusts: UnknownIssuer",
+         "export UV_SYSTEM_CERTS=1  # trusts what this system does; SSL_CERT_FILE names others"),
+        (Kind.CERTIFICATE, "https://a.b/x", "UnknownIssuer", scene({}, uv="0.10.9"),
+         "the certificate of a.b is not one that uv trusts: UnknownIssuer",
+         "export UV_NATIVE_TLS=1  # trusts what this system does; SSL_CERT_FILE names others"),
+    ],
+)  # fmt: skip
+def test_each_trouble_has_its_remedy(
+    kind: Kind, subject: str, why: str, scene: Any, first: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sharedenv.build.remedy.cache_folder", lambda _uv, _environ: "/home/me/.cache/uv")
+    cause, end = remedy(Trouble(kind, subject, why), scene)
+    assert (cause.splitlines()[0], end) == (first, hint) and cause.endswith("\n(all that uv said: log)")
+
+
 def told(project: Project, *arguments: str, **env: str) -> str:
     """What a build says on stderr, without the lines that tell how it goes on; keys as KEY."""
     env = {"UV_OFFLINE": "0", "UV_HTTP_RETRIES": "0", **env}
@@ -125,9 +184,6 @@ def without_index(project: Project) -> None:
 def expected(cause: str, hint: str, name: str = "s.py") -> str:
     """The whole of an error."""
     return f"error: can't build environment KEY for {name}\n  cause: {cause}\n         (all that uv said: .sharedenv/logs/KEY.log)\n\nhint: {hint}\n"
-
-
-NEAR = "  # or build where there is a network, such as a login node"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +363,8 @@ def test_after_the_first_failure_uv_tries_once(project: Project, tmp_path: Path)
         ((), ""),
         (("Resolved 4 packages in 1.29s",), "downloading"),
         (("Resolved 4 packages in 1.29s", "Downloading pandas (11.8MiB)", "Downloading numpy (16.1MiB)"), "downloading pandas, numpy: 0 of 29 MB"),
-        (("Downloading a (1.0GiB)", "Downloading b (16.1MiB)", " Downloaded b"), "downloading a: 17 of 1,091 MB"),
+        (("Downloading a (1.0GiB)", "Downloading b (16.1MiB)", " Downloaded b"), "downloading a: 0.0 of 1.1 GB"),
+        (("Downloading a (1.1GiB)", "Downloading b (1.1GiB)", " Downloaded b"), "downloading a: 1.2 of 2.4 GB"),
         (("Downloading a (1MiB)", "Downloading b (1MiB)", "Downloading c (512.0KiB)"), "downloading a, b and 1 more: 0 of 3 MB"),
         (("Downloading a (1.0MiB)", " Downloaded a"), "unpacking"),
         (("   Building a==1.0",), "building a==1.0"),

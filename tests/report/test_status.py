@@ -70,7 +70,7 @@ def test_the_line_of_a_log() -> None:
 def test_where_nothing_waits_the_last_ones_are_named_and_no_time_is_left() -> None:
     """One script that hangs: the estimate counted up with it."""
     pace = Rate(260.0, 0.05)
-    one = Counts(9, 8, 0, 1, 0, ages=(240.0,), oldest="case123/script.py", limit=300.0)
+    one = Counts(9, 8, 0, 1, 0, ages=(240.0,), cases=(Case(1, "case123/script.py"),), limit=300.0)
     assert plain_line(one, pace) == "4 min 20 s: 8 of 9, 1 running: case123/script.py for 4 min 0 s, limit 5 min 0 s"
     assert plain_line(replace(one, limit=None), pace) == "4 min 20 s: 8 of 9, 1 running: case123/script.py for 4 min 0 s"
     three = replace(one, succeeded=6, running=3, ages=(240.0, 3.0, 0.1))

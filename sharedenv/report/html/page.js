@@ -9,6 +9,7 @@ async function decoded(text) {
   const bytes = Uint8Array.from(atob(text), character => character.charCodeAt(0));
   const run = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
   for (let index = 1; index < run.start.length; index++) run.start[index] += run.start[index - 1];
+  run.shown = shortHosts(run.hosts);
   return run;
 }
 
@@ -20,10 +21,62 @@ function duration(milliseconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds % 3600 / 60)} min`;
 }
 
+// The numbers of an axis: round ones, in units that people count in, as many as have room.
+const ROUND = [1, 2, 5].flatMap(one => [1e-3, 1e-2, 0.1, 1].map(unit => one * unit)).concat(10, 15, 20, 30,
+  [1, 2, 5, 10, 15, 20, 30].map(minutes => minutes * 60), [1, 2, 3, 6, 12, 24, 48, 96, 192, 384, 768, 1536].map(hours => hours * 3600)).sort((one, other) => one - other);
+
+function timeText(seconds) {
+  if (seconds === 0) return "0";
+  if (seconds < 0.9999) return `${+(seconds * 1000).toPrecision(4)} ms`;
+  const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const first = parts.findIndex(([unit]) => seconds >= unit * 0.9999);
+  let text = [], rest = seconds;
+  for (const [unit, name] of parts.slice(first, first + 2)) {
+    const number = unit === 1 ? +rest.toFixed(3) : Math.floor(rest / unit + 1e-6);
+    if (number > 0) text.push(`${number} ${name}`);
+    rest -= number * unit;
+  }
+  return text.join(" ");
+}
+
+const sizeText = megabytes => megabytes < 1000 ? `${+megabytes.toPrecision(3)} MB` : `${+(megabytes / 1000).toPrecision(3)} GB`;
+
+function timeTicks(from, to, most) {
+  const step = ROUND.find(one => (to - from) / one <= most) ?? (to - from) / most;
+  const ticks = [];
+  for (let number = Math.ceil(from / step - 1e-9); number * step <= to * (1 + 1e-9); number++) ticks.push(number * step);
+  return ticks;
+}
+
+// Of a logarithmic axis: one, two, five, or what is round in minutes and hours; where these are too many, fewer.
+function ratioTicks(low, high, times, most) {
+  const decades = Array.from({ length: 13 }, (_, power) => 10 ** (power - 4));
+  const all = times ? ROUND.filter(one => one >= 1 || decades.some(unit => [1, 2, 5].some(first => Math.abs(one / unit / first - 1) < 1e-6)))
+    : decades.flatMap(unit => [unit, 2 * unit, 5 * unit]);
+  let ticks = all.filter(one => one >= low * 0.999 && one <= high * 1.001);
+  while (ticks.length > most) ticks = ticks.filter((_, number) => number % 2 === 0);
+  if (ticks.length > 2 || ticks.length === most) return ticks;
+  const step = 10 ** Math.floor(Math.log10((high - low) / 3 || low / 100));  // of a narrow range
+  const wide = [1, 2, 5, 10].map(one => one * step).find(one => (high - low) / one <= most) ?? step;
+  return Array.from({ length: Math.max(0, Math.floor(high / wide) - Math.ceil(low / wide) + 1) }, (_, number) => (Math.ceil(low / wide) + number) * wide);
+}
+
 function element(kind, properties = {}, ...children) {
   const made = Object.assign(document.createElement(kind), properties);
   made.append(...children);
   return made;
+}
+
+// What hosts are called where there is little room: without the domain that all have in common.
+function shortHosts(hosts) {
+  const domain = host => host.slice((host + ".").indexOf("."));
+  return hosts.length > 1 && hosts.every(host => domain(host) === domain(hosts[0]) && host[0] !== ".") ? hosts.map(host => host.split(".")[0]) : hosts;
+}
+
+function fitting(draw, text, width) {
+  if (draw.measureText(text).width <= width) return text;
+  while (text && draw.measureText(text + "…").width > width) text = text.slice(0, -1);
+  return text + "…";
 }
 
 // ---- when each script ran: a row for each slot of each host, a bar for each attempt
@@ -163,7 +216,7 @@ class Timeline {
       const top = number * height;
       draw.fillRect(0, top, left, 0.5);
       if (top >= free) {
-        draw.fillText(this.run.hosts[row.host].slice(0, 40), 0, top + 1, left - 6);
+        draw.fillText(fitting(draw, this.run.shown[row.host], left - 6), 0, top + 1);
         free = top + 13;
       }
     });
@@ -173,12 +226,16 @@ class Timeline {
     draw.fillStyle = css("dim");
     draw.font = "12px system-ui, sans-serif";
     draw.textBaseline = "top";
-    const steps = Math.max(2, Math.floor((width - left) / 130));
-    for (let step = 0; step <= steps; step++) {
-      const x = left + (width - left) * step / steps;
-      draw.textAlign = step === 0 ? "left" : step === steps ? "right" : "center";
-      draw.fillText(duration(this.from + (this.to - this.from) * step / steps), x, top + 6);
+    draw.textAlign = "center";
+    let free = 0;
+    for (const time of timeTicks(this.from / 1000, this.to / 1000, Math.max(2, Math.floor((width - left) / 90)))) {
+      const x = left + (time * 1000 - this.from) / (this.to - this.from) * (width - left);
+      const text = timeText(time), half = draw.measureText(text).width / 2;
+      const middle = Math.min(Math.max(x, half), width - half);
       draw.fillRect(Math.min(x, width - 1), top + 1, 1, 4);
+      if (middle - half < free) continue;
+      draw.fillText(text, middle, top + 6);
+      free = middle + half + 8;
     }
     draw.textAlign = "left";
   }
@@ -207,9 +264,9 @@ function layout(x, y, more = {}) {
   return {
     margin: { l: 55, r: 10, t: 10, b: 42 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: css("text"), size: 12 }, barmode: "stack", bargap: 0, showlegend: more.legend ?? false,
-    legend: { orientation: "h", y: 1.12 },
-    xaxis: { title: { text: x }, gridcolor: line, zerolinecolor: line, ...more.xaxis },
-    yaxis: { title: { text: y }, gridcolor: line, zerolinecolor: line, rangemode: "tozero", ...more.yaxis },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    xaxis: { title: { text: x }, gridcolor: line, zerolinecolor: line, tickangle: 0, ...more.xaxis },
+    yaxis: { title: { text: y }, gridcolor: line, zerolinecolor: line, rangemode: "tozero", ...(more.most < 6 ? { dtick: 1 } : {}) },
   };
 }
 
@@ -241,7 +298,7 @@ function histogram(run, values, logarithmic) {
   return shown.map(([name, of], number) => ({
     type: "bar", name, x: edges.slice(0, -1).map((edge, bin) => (edge + edges[bin + 1]) / 2),
     width: edges.slice(0, -1).map((edge, bin) => edges[bin + 1] - edge), y: of, marker: { color: palette[number] },
-    hovertemplate: "%{y:,} near %{x:.3s}<extra></extra>",
+    hovertemplate: "%{y:,} near %{x:.3~s}<extra></extra>",
   }));
 }
 
@@ -263,7 +320,9 @@ function atOnce(run) {
   };
   const working = [];
   for (let index = 0; index < run.start.length; index++) {
-    working.push([run.start[index], 1], [run.start[index] + Math.max(1, run.length[index]), -1]);
+    const after = index + 1;  // what took its place may have begun a moment before its end was put down
+    const taken = run.lane[after] === run.lane[index] && run.host[after] === run.host[index] ? run.start[after] : Infinity;
+    working.push([run.start[index], 1], [Math.max(run.start[index], Math.min(taken, run.start[index] + Math.max(1, run.length[index]))), -1]);
   }
   const there = run.slots.flatMap(([from, until, jobs]) => [[Math.max(0, from), jobs], [until, -jobs]]);
   const x = Array.from({ length: steps }, (_, step) => step * end / steps / 1000);
@@ -273,23 +332,36 @@ function atOnce(run) {
   ];
 }
 
-function figure(kind, run) {
-  if (kind === "at-once") return [atOnce(run), layout("seconds since the first began", "at once", { legend: true })];
-  const legend = run.environments.length > 1;
-  if (kind === "length") {
-    const seconds = run.length.map(one => one / 1000);
-    return [histogram(run, seconds, true), layout("seconds", "attempts", { legend, xaxis: { type: "log" } })];
+function ratioAxis(traces, times, most) {
+  const all = traces ? traces[0].x : [1, 10];
+  const ticks = ratioTicks(all[0], all[all.length - 1], times, most);
+  return { type: "log", tickvals: ticks, ticktext: ticks.map(times ? timeText : sizeText) };
+}
+
+function most(traces) {  // of stacked bars
+  return traces ? Math.max(...traces[0].y.map((_, bin) => traces.reduce((sum, trace) => sum + trace.y[bin], 0))) : 0;
+}
+
+function figure(kind, run, width) {
+  const ticks = Math.max(2, Math.floor(width / 90));  // as many as have room
+  if (kind === "at-once") {
+    const traces = atOnce(run), times = timeTicks(0, traces[0].x[traces[0].x.length - 1], ticks);
+    const highest = Math.max(...traces.map(trace => trace.y.reduce((one, other) => Math.max(one, other), 0)));
+    const xaxis = { tickvals: times, ticktext: times.map(timeText) };
+    return [traces, layout("since the first began", "at once", { legend: true, xaxis, most: highest })];
   }
   if (kind === "share") {
-    const share = run.cpu.map((one, index) => run.length[index] ? one / run.length[index] : 0);
-    return [histogram(run, share, false), layout("CPU time / time taken", "attempts", { legend })];
+    const share = histogram(run, run.cpu.map((one, index) => run.length[index] ? one / run.length[index] : 0), false);
+    return [share, layout("CPU time / time taken", "attempts", { legend: share?.length > 1, most: most(share) })];
   }
-  const megabytes = run.memory.map(one => one / 1000);
-  return [histogram(run, megabytes, true), layout("MB, the largest process of each", "attempts", { legend, xaxis: { type: "log" } })];
+  const times = kind === "length";
+  const traces = histogram(run, (times ? run.length : run.memory).map(one => one / 1000), true);
+  const text = times ? "each took" : "the largest process of each took";
+  return [traces, layout(text, "attempts", { legend: traces?.length > 1, xaxis: ratioAxis(traces, times, ticks), most: most(traces) })];
 }
 
 function plot(place, run) {
-  const [traces, design] = figure(place.dataset.plot, run);
+  const [traces, design] = figure(place.dataset.plot, run, place.clientWidth);
   if (!traces) {
     place.classList.add("empty");
     place.textContent = "Nothing was measured.";

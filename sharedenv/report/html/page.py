@@ -62,6 +62,8 @@ _RUN = """<section class="run" aria-labelledby="run-{number}">
 <div class="plot" data-run="{number}" data-plot="memory"></div>
 <h3>What failed</h3>
 {failures}
+<h3>What was cut off, and what was tried again</h3>
+{again}
 <h3>The slowest and the largest</h3>
 <div class="beside">{slowest}{largest}</div>
 <h3>What it was computed with</h3>
@@ -103,15 +105,17 @@ def _summary(measured: Sequence[Measures]) -> str:
         ("scripts", lambda one: f"{one.standing.total:,}"),
         ("succeeded", lambda one: f"{one.standing.succeeded:,}"),
         ("failed", lambda one: f"{one.standing.failed:,}"),
-        ("interrupted", lambda one: f"{sum(result.interrupted for result in one.results.values()):,}"),
+        ("interrupted", lambda one: f"{len(one.interrupted):,}"),
+        ("of these lost with their worker", lambda one: f"{one.lost:,}"),
         ("not run", lambda one: f"{one.standing.total - len(one.results):,}"),
         ("attempts", lambda one: f"{len(one.attempts):,}"),
+        ("scripts tried again", lambda one: f"{len(one.again):,}"),
         ("at work for", lambda one: duration(one.standing.seconds)),
         ("scripts' time together", lambda one: duration(one.busy)),
         ("CPU time", lambda one: duration(sum(attempt.cpu for attempt in one.attempts))),
         ("slots, at most", lambda one: f"{one.slots:,}"),
         ("hosts", lambda one: f"{len({attempt.host for attempt in one.attempts}):,}"),
-        ("environments", lambda one: f"{len({attempt.environment for attempt in one.attempts}):,}"),
+        ("environments", lambda one: f"{len({attempt.environment for attempt in one.attempts} - {''}):,}"),
     ]
     head = ["", *(one.run.id for one in measured)]
     return _table(head, [[label, *(tell(one) for one in measured)] for label, tell in rows], "summary")
@@ -125,6 +129,7 @@ def _run(number: int, one: Measures, data: str, name: Callable[[Case], str]) -> 
         standing=escape(f"{one.standing.state}: {_meaning(one)}"),
         idle=escape(_idle(one)),
         failures=_failures(one, name),
+        again=_again(one, name),
         slowest=_slowest(one, name),
         largest=_largest(one, name),
         versions=_versions(one),
@@ -158,6 +163,25 @@ def _failures(one: Measures, name: Callable[[Case], str]) -> str:
         f"<p>{_names(found.cases, name)}</p>{_said(one.results[found.cases[0].sequence], name(found.cases[0]))}</details>"
         for found in group(failed)
     )
+
+
+def _again(one: Measures, name: Callable[[Case], str]) -> str:
+    """Interrupted cases, and those with several attempts: how many of these came to a good end, and how the first ones ended."""
+    parts = []
+    if cut := one.interrupted:
+        lost = f", {one.lost:,} of them lost with a worker that ended without a word" if one.lost else ""
+        parts.append(f"<details><summary><b>{len(cut):,}</b> interrupted{lost}</summary><p>{_names(cut, name)}</p></details>")
+    tried = {case.sequence: case for case in one.again}
+    if tried:
+        good = sum(one.results[sequence].succeeded for sequence in tried if sequence in one.results)
+        parts.append(
+            f"<details><summary><b>{len(tried):,}</b> tried again, {good:,} of them with success</summary>"
+            f"<p>{_names(tuple(tried.values()), name)}</p></details>"
+        )
+        bad = [each for each in one.attempts if each.sequence in tried and not (each.succeeded or each.interrupted)]
+        first = group([(tried[each.sequence], each) for each in bad if each.attempt < one.results[each.sequence].attempt])
+        parts += [f"<p><b>{len(found.cases):,}</b> of their attempts: {escape(found.said)}</p>" for found in first]
+    return "\n".join(parts) or "<p>Nothing.</p>"
 
 
 def _names(cases: Sequence[Case], name: Callable[[Case], str]) -> str:

@@ -101,8 +101,8 @@ class Run:
         """The cases of the plan and what was added to it, as they stand: for who keeps few of them. Raises as `cases` does."""
         with readable(self.id), self._open("plan.jsonl") as file:
             found = 0
-            pieces = itertools.chain(pieces(file), self._added())
-            for case in decode_plan(pieces, root_of(self.path), self.asked.arguments, self.asked.cwd):
+            texts = itertools.chain(pieces(file), self._added())
+            for case in decode_plan(texts, root_of(self.path), self.asked.arguments, self.asked.cwd):
                 found += 1
                 yield case
             if found < self.asked.count:
