@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import sharedenv
-from sharedenv import api
 from tests.conftest import Project
 from tests.readme import all_blocks, read
 
@@ -46,4 +45,3 @@ def test_the_sweep(four: Project) -> None:
 def test_every_public_name_is_on_the_page() -> None:
     page = read("python")
     assert [name for name in sharedenv.__all__ if f"`{name}" not in page and f"sharedenv.{name}" not in page and f"{name}`" not in page] == []
-    assert sharedenv.__all__ == api.__all__ == sorted(api.__all__)
