@@ -25,8 +25,7 @@ from sharedenv.app.execute import RunEnd
 from sharedenv.app.outputs import check_outputs
 from sharedenv.app.project import tell_strays, trusted
 from sharedenv.app.run import RunOrder, allotted, carried_out, make_ready
-from sharedenv.app.wanted import refuse_words, wanted
-from sharedenv.app.work import Wanted, Work, new_work
+from sharedenv.app.work import Wanted, Work, new_work, refuse_words, wanted
 from sharedenv.errors import SharedenvError
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
