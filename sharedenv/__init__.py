@@ -8,25 +8,14 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sharedenv.api import (
-        CaseOutput,
-        CaseResult,
-        Environment,
-        RunFailed,
-        RunResult,
-        RunStatus,
-        SharedenvError,
-        build,
-        find,
-        join,
-        plan,
-        report,
-        results,
-        run,
-        runs,
-        status,
-        submit,
-    )
+    from sharedenv.api.environments import build, find
+    from sharedenv.api.jobs import CaseOutput
+    from sharedenv.api.look import report, results, runs, status
+    from sharedenv.api.outcome import CaseResult, RunFailed, RunResult, RunStatus
+    from sharedenv.api.running import join, run
+    from sharedenv.api.submitting import plan, submit
+    from sharedenv.errors import SharedenvError
+    from sharedenv.pool.store import Environment
 
 __version__ = "0.1.0"
 __all__ = [
@@ -64,9 +53,9 @@ sys.modules[__name__].__class__ = _Package
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sharedenv import api  # noqa: PLC0415 - see above
+    from sharedenv.api import public  # noqa: PLC0415 - see above
 
-    return getattr(api, name)
+    return public(name)
 
 
 def __dir__() -> list[str]:

@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import filelock
 import hypothesis
 import pytest
 
+import sharedenv
 from tests.slurm import Cluster, require_slurm, running_cluster
 from tests.wheels import make_index, make_wheel
 
@@ -127,6 +129,23 @@ class Project:
         if status is not None:
             assert process.returncode == status, f"exit {process.returncode}\n{stdout}\n{stderr}"
         return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This process as one of the project: its variables and its folder. For calls of the Python API."""
+        before = os.getcwd()
+        with mock.patch.dict(os.environ, self.env, clear=True):
+            os.environ.pop("PWD", None)
+            os.chdir(self.path)
+            try:
+                yield
+            finally:
+                os.chdir(before)
+
+    def build(self, *scripts: str, **options: Any) -> list[sharedenv.Environment]:
+        """Builds what these scripts need, in this process: for tests of what comes after."""
+        with self.inside():
+            return sharedenv.build(scripts, **options)
 
     def shell(self, command: str, env: Mapping[str, str] | None = None) -> str:
         """What a line typed into bash prints, stdout and stderr as they come. Asserts that it ends with 0."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sharedenv.app.join import JoinOrder
-from sharedenv.app.wanted import Request
+from sharedenv.app.work import Request
 from sharedenv.build.options import BuildOptions
 from sharedenv.values import frozen
 

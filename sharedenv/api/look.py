@@ -7,11 +7,10 @@ import time
 
 from sharedenv.api.asked import Path
 from sharedenv.api.events import events
-from sharedenv.api.outcome import CaseResult, RunResult, RunStatus, case_result
+from sharedenv.api.outcome import RunResult, RunStatus, result_of_run
 from sharedenv.app.queued import look_at_queue, stand_queued, standing_of
 from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.errors import SharedenvError
-from sharedenv.report.html.file import write_report
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.standing import Standing
@@ -59,6 +58,8 @@ def report(*runs: str, pool: Path | None = None, output: Path | None = None) -> 
     ``output``: by default report-RUN.html in the current folder. Needs `pip install sharedenv[report]`. From any thread. Raises
     SharedenvError.
     """
+    from sharedenv.report.html.file import write_report  # noqa: PLC0415 - to look at a run takes no pictures
+
     layout = pool_of_runs(None if pool is None else os.fspath(pool))
     found = [meant_run(layout, run, events(None)) for run in (runs or (None,))]
     return write_report(found, None if output is None else os.fspath(output))[0]
@@ -78,11 +79,3 @@ def _status(run: Run, standing: Standing) -> RunStatus:
         standing.seconds,
         run.asked.command,
     )
-
-
-def result_of_run(run: Run, seconds: float, errors: tuple[SharedenvError, ...] = ()) -> RunResult:
-    """What its journal says of a run. Raises SharedenvError."""
-    cases = run.cases()
-    found, _ = run.read(tails=True)
-    ended: list[CaseResult] = [case_result(case, found[case.sequence]) for case in cases if case.sequence in found]
-    return RunResult(run.id, run.path, tuple(ended), len(cases), seconds, errors)

@@ -9,6 +9,7 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.report.summary import words
 from sharedenv.report.words import count
 from sharedenv.run.case import Case, Result
+from sharedenv.run.journal.run import Run
 from sharedenv.values import frozen
 
 _GROUPS = 10  # kinds of failures in an error
@@ -124,6 +125,14 @@ class RunResult:
         if self.failures or self.left:
             raise RunFailed(self)
         return self
+
+
+def result_of_run(run: Run, seconds: float, errors: tuple[SharedenvError, ...] = ()) -> RunResult:
+    """What its journal says of a run. Raises SharedenvError."""
+    cases = run.cases()
+    found, _ = run.read(tails=True)
+    ended = [case_result(case, found[case.sequence]) for case in cases if case.sequence in found]
+    return RunResult(run.id, run.path, tuple(ended), len(cases), seconds, errors)
 
 
 class RunFailed(SharedenvError):

@@ -11,7 +11,7 @@ from sharedenv.api.events import OnEvent
 from sharedenv.api.jobs import CaseOutput, JoinJob, RunJob, Wishes
 from sharedenv.api.outcome import CaseResult, RunResult
 from sharedenv.app.join import JoinOrder
-from sharedenv.app.wanted import Request
+from sharedenv.app.work import Request
 from sharedenv.build.options import BuildOptions
 from sharedenv.run.terms import Terms
 

@@ -15,8 +15,7 @@ from sharedenv.app.halfway import with_halfway
 from sharedenv.app.outputs import check_outputs
 from sharedenv.app.plan import freeze
 from sharedenv.app.project import tell_strays
-from sharedenv.app.wanted import Request, wanted
-from sharedenv.app.work import Work, new_work
+from sharedenv.app.work import Request, Work, new_work, wanted
 from sharedenv.build.options import BuildOptions
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.process import apart

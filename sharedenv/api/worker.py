@@ -15,40 +15,30 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sharedenv.api.asked import terms
 from sharedenv.api.events import Events, events
 from sharedenv.api.jobs import CaseOutput, JoinJob, RunJob, Wishes
-from sharedenv.api.look import result_of_run
-from sharedenv.api.outcome import RunResult, case_result
-from sharedenv.app.build import build_plan
+from sharedenv.api.outcome import RunResult, case_result, result_of_run
 from sharedenv.app.execute import RunEnd
-from sharedenv.app.halfway import with_halfway
-from sharedenv.app.join import take_up, wait_for_others
-from sharedenv.app.listed import list_to_join
-from sharedenv.app.mixing import settled
 from sharedenv.app.outputs import check_outputs
 from sharedenv.app.project import tell_strays, trusted
-from sharedenv.app.resume import earlier_run, refuse_queued, resumed_work
 from sharedenv.app.run import RunOrder, allotted, carried_out, make_ready
-from sharedenv.app.runs import pool_of_runs
-from sharedenv.app.wanted import refuse_words, wanted
-from sharedenv.app.work import Wanted, Work, new_work
+from sharedenv.app.work import Wanted, Work, new_work, refuse_words, wanted
 from sharedenv.errors import SharedenvError
-from sharedenv.key.plan import Plan
-from sharedenv.report.building import BuildProgress
-from sharedenv.report.names import counted
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
 from sharedenv.report.words import first_names, short_path
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Run
-from sharedenv.run.journal.runs import open_run
 from sharedenv.run.observer import AtWork
 from sharedenv.run.spool import Spool
 from sharedenv.run.terms import Terms, terms_of
 from sharedenv.start.environ import current_folder, undo_coercion
+
+if TYPE_CHECKING:
+    from sharedenv.key.plan import Plan
 
 Send = Callable[[object], None]
 
@@ -134,9 +124,22 @@ def _chosen(job: RunJob, tell: Events, here: str) -> tuple[Wanted, Work, Terms]:
     """What to run and on which terms, of a new run or of an earlier one: those that it goes on with. Raises SharedenvError."""
     given = terms(Terms(), job.given)
     asked = wanted(job.request, given, here)
-    if not job.request.goes_on:
-        work = new_work(job.pool, asked, here)
-        return asked, with_halfway(work) if given.creates else work, given
+    if job.request.goes_on:
+        return _resumed(job, asked, tell, here)
+    work = new_work(job.pool, asked, here)
+    if given.creates:
+        from sharedenv.app.halfway import with_halfway  # noqa: PLC0415 - most runs trust no file
+
+        work = with_halfway(work)
+    return asked, work, given
+
+
+def _resumed(job: RunJob, asked: Wanted, tell: Events, here: str) -> tuple[Wanted, Work, Terms]:
+    from sharedenv.app.build import build_plan  # noqa: PLC0415 - a new run does without all of them
+    from sharedenv.app.mixing import settled  # noqa: PLC0415 - as above
+    from sharedenv.app.resume import earlier_run, refuse_queued, resumed_work  # noqa: PLC0415 - as above
+    from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
+
     found = earlier_run(job.pool, asked, here)
     found = replace(found, dead=refuse_queued(found.run, insist=job.insist))
     given = terms(terms_of(found.run.asked.extra), job.given)
@@ -165,6 +168,12 @@ def _noted(job: RunJob, given: Terms) -> dict[str, object]:
 
 
 def _join(job: JoinJob, send: Send) -> RunResult:
+    from sharedenv.app.join import take_up, wait_for_others  # noqa: PLC0415 - a run of its own does without
+    from sharedenv.app.listed import list_to_join  # noqa: PLC0415 - as above
+    from sharedenv.app.runs import pool_of_runs  # noqa: PLC0415 - as above
+    from sharedenv.report.names import counted  # noqa: PLC0415 - as above
+    from sharedenv.run.journal.runs import open_run  # noqa: PLC0415 - as above
+
     here = current_folder(os.environ)
     tell = _events(job.wishes, job.pool, send)
     layout = pool_of_runs(job.pool)

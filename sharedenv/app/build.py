@@ -44,8 +44,15 @@ def building(
     """Starts building what is missing, ``jobs`` at a time; yields the future of each key."""
     from sharedenv.build.builder import Builder  # noqa: PLC0415 - `run` with a full pool needs no builder
 
-    with taking_builds_along():
-        yield Builder(project.layout, project.settings, options, os.environ, observer).build_all(plan.needs.values(), jobs)
+    futures: dict[str, Future[Environment]] = {}
+    try:
+        with taking_builds_along():
+            futures = Builder(project.layout, project.settings, options, os.environ, observer).build_all(plan.needs.values(), jobs)
+            yield futures
+    except BaseException:
+        for future in futures.values():  # uv has been ended: who builds in this process again must not meet who is about to end
+            future.exception()
+        raise
 
 
 @contextmanager

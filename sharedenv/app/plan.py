@@ -21,8 +21,8 @@ from sharedenv.run.case import Case, CaseWork, Result
 from sharedenv.run.downed import downs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs, newest_first
+from sharedenv.run.terms import ORDERS
 
-ORDERS = ("longest", "given")  #: in which the cases of a run may be begun
 _QUICK, _FEW = 5, 5000  # runs, and cases in one: a tenth of a second
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
 

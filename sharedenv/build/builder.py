@@ -35,7 +35,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import DRIFTED, Environment, Unusable, adopt, inspect, publish, published
-from sharedenv.process import helping, limit_error
+from sharedenv.process import helping, limit_error, stopping
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
@@ -198,7 +198,8 @@ class Builder:
             failure.record(layout, need.payload.key, told)
             raise told from None
         except SharedenvError as error:
-            failure.record(layout, need.payload.key, error)
+            if not stopping():  # else it is we who ended uv: who waits for this build is to try it
+                failure.record(layout, need.payload.key, error)
             raise
         failure.clear(layout, need.payload.key)
         observer.built(need, environment, time.monotonic() - started)

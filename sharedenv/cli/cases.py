@@ -11,12 +11,10 @@ import click
 
 from sharedenv.app.build import build_plan
 from sharedenv.app.launcher import launcher_words
-from sharedenv.app.plan import ORDERS
 from sharedenv.app.project import Selection
-from sharedenv.app.wanted import Request
-from sharedenv.app.wanted import refuse_words as refuse_columns
-from sharedenv.app.wanted import wanted as checked
-from sharedenv.app.work import Wanted, Work
+from sharedenv.app.work import Request, Wanted, Work
+from sharedenv.app.work import refuse_words as refuse_columns
+from sharedenv.app.work import wanted as checked
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Lines, duration, launcher_text
 from sharedenv.cli.options import Function, option
@@ -24,7 +22,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import Plan
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
-from sharedenv.run.terms import Terms
+from sharedenv.run.terms import ORDERS, Terms
 
 if TYPE_CHECKING:
     from sharedenv.cluster.share import Share

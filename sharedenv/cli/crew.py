@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from sharedenv.app.crew import Call, run_of_crew
 from sharedenv.app.journal import is_read_only, make_pool
-from sharedenv.app.plan import ORDERS
 from sharedenv.app.project import Selection, open_project, trusted
 from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
@@ -31,6 +30,7 @@ from sharedenv.run.crews import Line
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import holds_unfinished
 from sharedenv.run.listing import is_joinable
+from sharedenv.run.terms import ORDERS
 from sharedenv.script.find import below_which
 from sharedenv.start.environ import current_folder
 from sharedenv.values import frozen

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _PAGES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "docs")
 #: the pages in the order in which a user meets them; what is not named here comes after them
 _ORDER = (
-    "run", "cluster", "keys", "versions", "pool", "preload", "editors", "workflows", "ci", "site", "faults", "files", "from-uv-run",
-    "reference", "speed", "design", "facts",
+    "run", "cluster", "keys", "versions", "pool", "preload", "editors", "workflows", "ci", "site", "python", "faults", "files",
+    "from-uv-run", "reference", "speed", "design", "facts",
 )
 
 

@@ -21,7 +21,6 @@ from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script
 from sharedenv.cli.building import build_options
 from sharedenv.cli.cases import case_options, case_terms, choose_sets, known_halfway, refuse_words, resume_options, wanted
 from sharedenv.cli.doubt import doubt
-from sharedenv.cli.dry_run import dry_run
 from sharedenv.cli.given import Inherited, inherit, repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
@@ -109,6 +108,8 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
         console.warn(text)
     order = _order(given, build_options, asked, _extra(repeated(context, _ONCE), asked, joblog_path, work.layout.runs, again))
     if given["dry_run"]:
+        from sharedenv.cli.dry_run import dry_run  # noqa: PLC0415 - most runs are real
+
         return dry_run(work, console, allotted(order, console, os.environ, dry=True), order.terms)
     ready = make_ready(work, order, console, os.environ)
     if not work.cases and not work.settled:

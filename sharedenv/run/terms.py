@@ -11,6 +11,8 @@ from sharedenv.run.needs import Needs
 from sharedenv.run.orders import GRACE, BatchOptions
 from sharedenv.values import frozen
 
+ORDERS = ("longest", "given")  #: in which the cases of a list may be begun: what is not known or took longest before, or as it was given
+
 
 @frozen
 class Terms:

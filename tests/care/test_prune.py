@@ -189,7 +189,7 @@ def test_age_counts_from_the_last_use_and_looking_is_no_use(project: Project) ->
 def test_a_disk_that_fails_proves_nothing(project: Project, error: str) -> None:
     require("strace", root=False)
     project.script("s.py", ["alpha"])
-    project.call("build", "s.py")
+    project.build("s.py")
     age(project, 99)
     manifest = project.environments[0] / "sharedenv.json"
     argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(manifest), "-e", f"inject=openat,open:error={error}"]
@@ -200,7 +200,7 @@ def test_a_disk_that_fails_proves_nothing(project: Project, error: str) -> None:
 
 def test_dry_run_says_the_same_and_removes_nothing(project: Project) -> None:
     project.script("s.py", ["alpha"])
-    project.call("build", "s.py")
+    project.build("s.py")
     age(project, 31)
     assert "would remove" in project.call("prune", "--dry-run").stdout
     removed, _ = pruned(project, "--dry-run")
@@ -246,7 +246,7 @@ def test_keep_is_by_need(project: Project) -> None:
     project.script("a.py", ["alpha"])
     project.script("b.py", ["beta"])
     project.script("c.py", ["alpha>=1"])
-    project.call("build", "a.py", "b.py", "c.py")
+    project.build("a.py", "b.py", "c.py")
     kept_path = Path(project.call("which", "a.py").stdout.strip()).parent.parent
     removed, kept = pruned(project, "--keep", "a.py")
     assert len(removed) == 2 and kept == {kept_path.name: "needed by the scripts named"}
@@ -259,7 +259,7 @@ def test_keep_is_by_need(project: Project) -> None:
 @pytest.mark.parametrize("named", [(), ("a.py",)], ids=["the list alone", "and one more"])
 def test_keep_takes_its_scripts_from_standard_input(project: Project, named: tuple[str, ...]) -> None:
     scripts = [project.script("a.py", []), project.script("b.py", [], requires_python=">=3.7")]
-    project.call("build", "a.py", "b.py")
+    project.build("a.py", "b.py")
     reader, writer = os.pipe()
     with open(reader) as stdin, open(writer, "w") as list_:
         print(*scripts, sep="\n", file=list_, flush=True)
@@ -271,7 +271,7 @@ def test_keep_takes_its_scripts_from_standard_input(project: Project, named: tup
 def test_an_unfinished_run_keeps_its_environments(project: Project) -> None:
     project.script("s.py", ["alpha"], "import sys; sys.stdin.read()")
     project.script("wait.py", [], "import time, pathlib\npathlib.Path('running').touch()\nwhile not pathlib.Path('end').exists(): time.sleep(0.05)")
-    project.call("build", "s.py", "wait.py")
+    project.build("s.py", "wait.py")
     run = project.start("run", "-j", "1", "wait.py", "s.py")
     try:
         wait_for((project.path / "running").exists)
@@ -287,7 +287,7 @@ def test_an_unfinished_run_keeps_its_environments(project: Project) -> None:
 
 def test_sizes_and_ages_are_read_as_people_write_them(project: Project) -> None:
     project.script("s.py", ["alpha"])
-    project.call("build", "s.py")
+    project.build("s.py")
     assert pruned(project, "--max-size", "20G")[0] == []
     assert pruned(project, "--unused-for", "2w")[0] == []
     assert "no length of time" in project.call("prune", "--unused-for", "30", status=2).stderr
@@ -305,10 +305,10 @@ def test_what_is_in_use_makes_no_room_and_the_next_goes_in_its_place(project: Pr
     running = project.environments
     project.script("b.py", ["beta"])
     project.script("g.py", ["gamma"])
-    project.call("build", "b.py")
+    project.build("b.py")
     age(project, 2)
     age(project, 3, running)
-    project.call("build", "g.py")
+    project.build("g.py")
     names = {item["scripts"][0]: item["name"] for item in json.loads(project.call("list", "--json").stdout)["environments"]}
     total = sum(item["bytes"] for item in json.loads(project.call("list", "--json").stdout)["environments"])
     removed, kept = pruned(project, "--max-size", f"{total - 1}B", "--dry-run")
@@ -365,7 +365,7 @@ def test_a_run_on_another_machine_is_given_an_hour_of_silence(project: Project) 
 
 def test_rubbish_of_a_killed_build_goes_and_a_live_builds_staging_stays(project: Project) -> None:
     project.script("s.py", ["alpha"])
-    project.call("build", "s.py")
+    project.build("s.py")
     dead = project.pool / "tmp" / "0123456789ab-dead"
     live = project.pool / "tmp" / "0123456789ab-live"
     foreign = project.pool / "tmp" / "0123456789ab-far"
@@ -393,7 +393,7 @@ def test_rubbish_of_a_killed_build_goes_and_a_live_builds_staging_stays(project:
 
 def test_what_killed_processes_were_writing_goes_after_an_hour(project: Project) -> None:
     project.script("s.py")
-    project.call("build", "s.py")
+    project.build("s.py")
     names = (".CACHEDIR.TAG.01234567", "..gitignore.01234567", ".pool.json.01234567", "archives/half.tar", "runs/.new-node-1-20260101-000000")
     (project.pool / "archives").mkdir(exist_ok=True)
     for name in names[:4]:
@@ -413,7 +413,7 @@ def test_what_killed_processes_were_writing_goes_after_an_hour(project: Project)
 def test_a_disk_that_fails_to_say_where_keys_lead_keeps_what_they_may_lead_to(project: Project) -> None:
     require("strace", root=False)
     project.script("s.py", body="print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     [link] = (project.pool / "keys").iterdir()
     manifest = project.environments[0] / "sharedenv.json"
     value = json.loads(manifest.read_text())
@@ -429,7 +429,7 @@ def test_of_two_prunes_one_finds_what_the_other_removed(project: Project) -> Non
     """Between the look at a link and the look at where it leads."""
     require("strace", root=False)
     project.script("s.py")
-    project.call("build", "s.py")
+    project.build("s.py")
     link = project.pool / "index" / ("0" * 64)
     link.symlink_to("../envs/gone-1")
     argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(link), "-e", "inject=readlink,readlinkat:error=ENOENT"]
@@ -469,7 +469,7 @@ def test_prune_in_a_loop_against_starts_and_long_scripts_fails_no_import(project
 
 def test_what_is_pruned_between_look_up_and_start_is_built_by_run(project: Project, tmp_path: Path) -> None:
     project.script("s.py", body="print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     [link] = (project.pool / "keys").iterdir()
     code = """#define _GNU_SOURCE
         #include <dlfcn.h>
@@ -494,7 +494,7 @@ def test_what_is_in_the_lower_layer_of_an_overlay_goes(project: Project, tmp_pat
     """A container whose image has a pool: what is of the image can be deleted and not renamed."""
     require("mount")
     project.script("s.py", body="print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     with mounted(tmp_path / "layers", "-t", "tmpfs", "none") as layers:
         (layers / "upper").mkdir()
         (layers / "work").mkdir()
@@ -548,7 +548,7 @@ def test_where_flock_is_missing_scripts_run_and_prune_leans_on_the_last_use(proj
 def test_a_prune_that_is_killed_leaves_a_pool_that_works(project: Project) -> None:
     project.script("s.py", ["alpha"], "print('ran')")
     for delay in (0.15, 0.3):
-        project.call("build", "s.py")
+        project.build("s.py")
         process = project.start("prune", "--unused-for", "0s")
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)

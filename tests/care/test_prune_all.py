@@ -15,7 +15,7 @@ from tests.faults import preloaded, wait_for
 def test_all_of_a_pool_goes_when_nothing_holds_it(project: Project) -> None:
     project.script("a.py", ["alpha"])
     project.script("b.py", ["beta"])
-    project.call("build", "a.py", "b.py")
+    project.build("a.py", "b.py")
     assert project.call("prune", "--all", "--dry-run").stdout.count("would remove") == 2
     assert len(project.environments) == 2
     done = project.call("prune", "--all")
@@ -26,7 +26,7 @@ def test_all_of_a_pool_goes_when_nothing_holds_it(project: Project) -> None:
 def test_what_is_in_use_stays_and_the_pool_with_it(project: Project) -> None:
     project.script("a.py", ["alpha"])
     project.script("b.py", ["beta"])
-    project.call("build", "a.py", "b.py")
+    project.build("a.py", "b.py")
     held = project.environments[0]
     descriptor = hold(str(held))
     try:
@@ -38,7 +38,7 @@ def test_what_is_in_use_stays_and_the_pool_with_it(project: Project) -> None:
 
 def test_what_is_not_the_pools_own_stays(project: Project) -> None:
     project.script("a.py")
-    project.call("build", "a.py")
+    project.build("a.py")
     (project.pool / "notes.txt").write_text("mine")
     assert f"kept the pool {project.pool}: notes.txt is not its own" in project.call("prune", "--all").stderr
     assert project.environments == [] and (project.pool / "notes.txt").read_text() == "mine"
@@ -49,7 +49,7 @@ def test_a_pool_that_is_a_link_goes_with_what_it_leads_to(project: Project, tmp_
     (scratch / "pool").mkdir(parents=True)
     project.pool.symlink_to(scratch / "pool")
     project.script("a.py")
-    project.call("build", "a.py")
+    project.build("a.py")
     assert f"removed the pool {project.pool}" in project.call("prune", "--all").stderr
     assert os.listdir(project.path) == ["a.py"] and os.listdir(scratch) == []
 
@@ -59,7 +59,7 @@ def test_a_pool_that_can_not_be_removed_is_named(project: Project, tmp_path: Pat
     (tmp_path / "scratch/pool").mkdir()
     project.pool.symlink_to(tmp_path / "scratch/pool")
     project.script("a.py")
-    project.call("build", "a.py")
+    project.build("a.py")
     (tmp_path / "scratch").chmod(0o555)
     done = project.call("prune", "--all", prefix=UNPRIVILEGED)
     (tmp_path / "scratch").chmod(0o755)
@@ -69,7 +69,7 @@ def test_a_pool_that_can_not_be_removed_is_named(project: Project, tmp_path: Pat
 
 def test_a_run_that_begins_while_a_pool_is_removed_keeps_its_journal(project: Project, tmp_path: Path) -> None:
     project.script("a.py")
-    project.call("build", "a.py")
+    project.build("a.py")
     # at the last instant: between the last look and the rename
     code = """#define _GNU_SOURCE
         #include <dlfcn.h>
@@ -91,7 +91,7 @@ def test_a_run_that_begins_while_a_pool_is_removed_keeps_its_journal(project: Pr
 def test_a_pool_whose_place_is_taken_is_kept_beside_it(project: Project, tmp_path: Path) -> None:
     """A run began in the old pool at the last instant, and another has made a new one before the old can be put back."""
     project.script("a.py", body="print('ran')")
-    project.call("build", "a.py")
+    project.build("a.py")
     code = """#define _GNU_SOURCE
         #include <dlfcn.h>
         #include <stdio.h>
@@ -118,7 +118,7 @@ def test_a_pool_whose_place_is_taken_is_kept_beside_it(project: Project, tmp_pat
 def test_who_comes_while_a_pool_is_removed_makes_a_new_one(project: Project, tmp_path: Path) -> None:
     """The old one is out of the way before the first of its files goes."""
     project.script("a.py", body="print('ran')")
-    project.call("build", "a.py")
+    project.build("a.py")
     code = """#define _GNU_SOURCE
         #include <dlfcn.h>
         #include <string.h>
@@ -142,7 +142,7 @@ def test_who_comes_while_a_pool_is_removed_makes_a_new_one(project: Project, tmp
 
 def test_what_a_killed_removal_has_left_goes_after_a_day(project: Project) -> None:
     project.script("a.py")
-    project.call("build", "a.py")
+    project.build("a.py")
     for age in (1, 2):
         left = project.path / f".sharedenv.removed-{age}"
         (left / "runs").mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_what_a_killed_removal_has_left_goes_after_a_day(project: Project) -> No
 
 def test_when_nothing_could_be_removed_that_is_no_success(project: Project) -> None:
     project.script("a.py")
-    project.call("build", "a.py")
+    project.build("a.py")
     descriptor = hold(str(project.environments[0]))
     try:
         assert "in use" in project.call("prune", "--all", status=1).stdout
@@ -172,7 +172,7 @@ def test_all_stands_alone(project: Project) -> None:
 def test_no_variable_removes_a_pool(project: Project) -> None:
     """SHAREDENV_ALL=1 is meant for `status`."""
     project.script("a.py")
-    project.call("build", "a.py")
+    project.build("a.py")
     project.call("prune", env={"SHAREDENV_ALL": "1", "SHAREDENV_KEEP": "1"})
     assert len(project.environments) == 1
 

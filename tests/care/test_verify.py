@@ -14,7 +14,7 @@ from tests.conftest import Project, opened
 def built(project: Project, *dependencies: str) -> Path:
     """A project with one script, built; its environment."""
     project.script("s.py", dependencies or ["alpha"], "import alpha; print(alpha.VERSION)")
-    project.call("build", "s.py")
+    project.build("s.py")
     return project.environments[0]
 
 
@@ -158,14 +158,14 @@ def test_repair_says_what_to_do_when_the_manifest_is_gone(project: Project) -> N
     told = project.call("verify", "--repair", status=3)
     assert "can't be built anew from its manifest" in told.stderr
     assert "hint: sharedenv build 'case*/script.py'" in told.stderr
-    project.call("build", "s.py")
+    project.build("s.py")
     assert project.call("exec", "s.py").stdout
 
 
 def test_keys_are_named_by_any_beginning_that_is_one_keys_alone(project: Project) -> None:
     project.script("a.py", ["alpha"])
     project.script("b.py", ["beta"])
-    project.call("build", "a.py", "b.py")
+    project.build("a.py", "b.py")
     key = project.call("key", "a.py").stdout.split()[0]
     other = project.call("key", "b.py").stdout.split()[0]
     digits = next(count for count in range(1, 64) if key[:count] != other[:count])

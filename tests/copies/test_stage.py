@@ -15,7 +15,7 @@ SHOW = "import sys, tool; print(sys.prefix, tool.__file__)"
 
 def built(project: Project, dependency: str = "tool", name: str = "case1/script.py") -> Path:
     project.script(name, [dependency], SHOW)
-    project.call("build", name)
+    project.build(name)
     return project.environments[-1]
 
 

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "fast": {"entry"},
     "loader": {"entry"},
     "__main__": {"entry"},
-    "__init__": {"api"},
+    "__init__": {"api", "errors", "pool"},
 }
 ANYWHERE = {"values"}  #: rooms that all may import: how a value is written down
 #: what of Python itself a start may load: each of thousands pays for it

@@ -24,6 +24,7 @@ from sharedenv.pool.lease import lease
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staging import builder_of, sign, staging
 from sharedenv.pool.store import Environment, examine
+from sharedenv.report import output as outputs
 from sharedenv.report.output import Output
 from sharedenv.run.case import Case
 from sharedenv.run.journal.over import going_on
@@ -282,7 +283,7 @@ def test_what_waits_for_its_turn_stays_in_memory_where_the_disk_is_full(project:
 
 
 def test_what_waits_in_memory_has_its_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("sharedenv.report.output.IN_MEMORY", 10)
+    monkeypatch.setattr(outputs, "IN_MEMORY", 10)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     output = Output(order=[1, 2])
     spool, nothing = Spool(), Spool()

@@ -103,7 +103,7 @@ def test_what_differs_in_words(project: Project) -> None:
 
 def test_a_missing_environment_is_told_in_the_same_words(project: Project) -> None:
     project.script("s.py", ["alpha"])
-    project.call("build", "s.py")
+    project.build("s.py")
     done = project.call("exec", "--no-build", "s.py", env={"UV_PRERELEASE": "allow"}, status=125)
     assert "differs in settings.UV_PRERELEASE (allow here, absent there)" in done.stderr
 

@@ -43,7 +43,7 @@ def installed(project: Project, python: Path) -> dict[str, str]:
 def built(project: Project, index: Path) -> Project:
     make_wheel(index, "beta", "1.0", requires=["alpha"])
     project.script("s.py", ["beta"], SHOW)
-    project.call("build", "s.py")
+    project.build("s.py")
     make_wheel(index, "alpha", "1.1")
     return project
 
@@ -93,7 +93,7 @@ def test_what_is_locked_is_exported_before_it_is_built(project: Project, index: 
     assert "alpha==1.0 \\\n    --hash=sha256:" in project.call("export", "s.py").stdout
     told = project.call("export", "s.py", "--format", "pylock.toml", status=1).stderr
     assert "it needs the file of every package\n  cause: not known here: alpha 1.0" in told
-    project.call("build", "s.py")
+    project.build("s.py")
     assert "alpha-1.0-py3-none-any.whl" in project.call("export", "s.py", "--format", "pylock.toml").stdout
 
 
@@ -105,7 +105,7 @@ def test_a_commit_and_a_folder(project: Project, tmp_path: Path) -> None:
     commit = git(lib, "rev-parse", "HEAD")
     project.script("s.py", [f"lib @ git+file://{lib}@{commit}", "alpha"], PRINT_LIB)
     project.script("t.py", ["lib", "alpha"], PRINT_LIB, extra=f'[tool.uv.sources]\nlib = {{ path = "{lib}" }}')
-    project.call("build", "s.py", "t.py")
+    project.build("s.py", "t.py")
     project.call("export", "s.py", "-o", "requirements.txt")
     text = (project.path / "requirements.txt").read_text()
     assert f"lib @ git+file://{lib}@{commit}\n" in text and "alpha==2.0  # sha256:" in text and "--hash" not in text
@@ -122,7 +122,7 @@ def test_no_credential_is_exported(project: Project, tmp_path: Path) -> None:
     with private_index(project, tmp_path) as url:
         project.script("s.py", ["alpha"], SHOW, extra=f'[[tool.uv.index]]\nurl = "{url}"\ndefault = true')
         project.script("t.py", [f"alpha @ {url}/alpha/alpha-1.0-py3-none-any.whl"], SHOW)
-        project.call("build", "s.py", "t.py")
+        project.build("s.py", "t.py")
     for name in ("s.py", "t.py"):
         for form in ("requirements.txt", "pylock.toml"):
             assert PASSWORD not in project.call("export", "--format", form, name).stdout

@@ -60,7 +60,7 @@ def retarget(environment: Path, python: str) -> None:
 
 def test_a_base_python_that_is_gone_is_named_and_built_anew(project: Project, tmp_path: Path) -> None:
     project.script("s.py", ["alpha"], "import sys; print(sys.prefix)")
-    project.call("build", "s.py")
+    project.build("s.py")
     retarget(project.environments[0], str(tmp_path / "nowhere"))
     assert "is gone" in project.call("build", "--check", "s.py", status=1).stderr
     told = project.call("exec", "--no-build", "s.py", status=125)
@@ -72,7 +72,7 @@ def test_a_base_python_that_is_gone_is_named_and_built_anew(project: Project, tm
 
 def test_a_base_python_in_a_closed_home_is_not_called_gone(project: Project, base: Path) -> None:
     project.script("s.py", ["alpha"], "print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     put(base, real_python())
     retarget(project.environments[0], str(base))
     base.parent.chmod(0)
@@ -87,7 +87,7 @@ def test_a_base_python_upgraded_behind_its_path_is_seen_by_every_look(project: P
     if newer is None:
         pytest.skip("needs a second version of Python")
     project.script("s.py", ["alpha"], "import sys; print(sys.prefix)")
-    project.call("build", "s.py")
+    project.build("s.py")
     put(base, real_python())
     retarget(project.environments[0], str(base))
     assert project.call("exec", "s.py").stdout.strip() == str(project.environments[0])
@@ -104,7 +104,7 @@ def test_a_base_python_upgraded_behind_its_path_is_seen_by_every_look(project: P
 def test_the_same_version_in_another_file_is_no_change(project: Project, tmp_path: Path) -> None:
     """A distribution's patch to the interpreter changes its file, not its version: nothing is rebuilt."""
     project.script("s.py", ["alpha"], "print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     manifest = project.environments[0] / "sharedenv.json"
     value = json.loads(manifest.read_text())
     value["interpreter"]["identity"] = "1-1"
@@ -116,7 +116,7 @@ def test_the_same_version_in_another_file_is_no_change(project: Project, tmp_pat
 
 def test_a_purged_file_is_found_by_build_and_by_run(project: Project) -> None:
     project.script("s.py", ["beta"], "import alpha; print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     with opened(project.environments[0]):
         module(project.environments[0]).unlink()
     told = project.call("build", "s.py")
@@ -135,7 +135,7 @@ def test_a_purged_file_is_found_by_build_and_by_run(project: Project) -> None:
 
 def test_a_purge_of_the_pools_own_folders_and_links_is_mended(project: Project) -> None:
     project.script("s.py", ["alpha"], "print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     for folder in ("tmp", "trash", "used", "locks", "failures", "logs", "keys", "index"):
         shutil.rmtree(project.pool / folder, ignore_errors=True)
     assert project.call("exec", "s.py").stdout == "ran\n"
@@ -145,7 +145,7 @@ def test_a_purge_of_the_pools_own_folders_and_links_is_mended(project: Project) 
 
 def test_what_was_installed_into_an_environment_is_found_by_build(project: Project) -> None:
     project.script("s.py", ["alpha"])
-    project.call("build", "s.py")
+    project.build("s.py")
     site = module(project.environments[0]).parent
     os.chmod(site, 0o755)
     (site / "intruder.py").write_text("")
@@ -156,7 +156,7 @@ def test_what_was_installed_into_an_environment_is_found_by_build(project: Proje
 
 def test_folders_of_an_environment_are_read_only_and_files_keep_their_modes(project: Project) -> None:
     project.script("s.py", ["alpha"])
-    project.call("build", "s.py")
+    project.build("s.py")
     for folder, _, files in os.walk(project.environments[0]):
         assert os.stat(folder).st_mode & 0o222 == 0, folder
         assert all(os.lstat(os.path.join(folder, file)).st_mode & 0o200 for file in files)
@@ -165,7 +165,7 @@ def test_folders_of_an_environment_are_read_only_and_files_keep_their_modes(proj
 def test_a_project_that_was_moved_runs_on_without_a_build(project: Project, tmp_path: Path) -> None:
     project.script("case/s.py", ["tool"], "import tool, subprocess; subprocess.run(['tool'])")
     key = project.call("key", "case/s.py").stdout.split()[0]
-    project.call("build", "case/s.py")
+    project.build("case/s.py")
     moved = Project(tmp_path / "else where", project.env)
     project.path.rename(moved.path)
     assert moved.call("key", "case/s.py").stdout.split()[0] == key
@@ -179,7 +179,7 @@ def test_a_project_that_was_moved_runs_on_without_a_build(project: Project, tmp_
 def test_a_copied_project_works_or_is_built_anew(project: Project, tmp_path: Path, options: list[str]) -> None:
     """-r loses times, -L makes folders of the links that publish a key."""
     project.script("s.py", ["alpha"], "import sys; print(sys.prefix)")
-    project.call("build", "s.py")
+    project.build("s.py")
     copy = Project(tmp_path / "copy", project.env)
     os.system(f"cp {options[0]} '{project.path}' '{copy.path}'")
     assert copy.call("exec", "s.py").stdout.startswith(str(copy.pool))
@@ -189,7 +189,7 @@ def test_a_copied_project_works_or_is_built_anew(project: Project, tmp_path: Pat
 
 def test_an_environment_of_a_newer_glibc_is_named_and_built_anew(project: Project) -> None:
     project.script("s.py", ["alpha"], "print('ran')")
-    project.call("build", "s.py")
+    project.build("s.py")
     manifest = project.environments[0] / "sharedenv.json"
     value = json.loads(manifest.read_text())
     assert value["glibc"] == ""

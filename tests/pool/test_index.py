@@ -71,7 +71,7 @@ def test_what_another_spelling_means_is_worked_out_once(project: Project) -> Non
 
 def test_a_node_that_only_runs_notes_nothing(project: Project) -> None:
     project.script("a.py", ["alpha>=1.0"])
-    project.call("build", "a.py")
+    project.build("a.py")
     project.script("b.py", ["alpha>=1"])
     before = sorted((project.pool / "index").iterdir())
     project.call("run", "--no-build", "b.py")
@@ -121,7 +121,7 @@ def test_relative_places_are_looked_up_for_each_folder(project: Project) -> None
 def test_a_rebuild_is_found_by_all_spellings_whatever_else_lies_in_the_index(project: Project) -> None:
     project.script("a.py")
     project.script("b.py", requires_python=" >= 3.8")
-    project.call("build", "a.py", "b.py")
+    project.build("a.py", "b.py")
     old = project.call("which", "b.py").stdout
     for number in range(50):  # as NFS keeps what was removed while it was open
         (project.pool / f"index/.nfs{number:08}").touch()
@@ -148,12 +148,12 @@ def test_build_and_prune_go_by_the_scripts_alone(project: Project) -> None:
     project.call("run", "a.py")
     (link,) = (project.pool / "index").iterdir()
     (right,) = project.environments
-    project.call("build", "b.py")
+    project.build("b.py")
     (wrong,) = set(project.environments) - {right}
     link.unlink()
     link.symlink_to(f"../envs/{wrong.name}")
     assert f"would remove {wrong.name}" in project.call("prune", "--unused-for", "0s", "--keep", "a.py", "--dry-run").stdout
-    project.call("build", "a.py")
+    project.build("a.py")
     assert project.call("run", "a.py").stdout == "2.0\n"
     # where it is to be built anew, what the index says is held against the script
     link.unlink()

@@ -50,7 +50,7 @@ int unlink(const char *path) {
 def test_an_upgrade_that_is_killed_has_moved_all_or_nothing(project: Project, index: Path, tmp_path: Path, instant: str, moves: bool) -> None:
     """As it announces, forgets fingerprints, places the environment, turns the link of its key, holds, notes the fingerprint anew."""
     project.script("s.py", ["alpha"], SHOW)
-    project.call("build", "s.py")
+    project.build("s.py")
     make_wheel(index, "alpha", "1.1")
     env = {**preloaded(tmp_path, KILLS), "KILL_AT": instant.format(pool=project.pool)}
     assert project.call("build", "--upgrade", "s.py", env=env, status=None).returncode == -9

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from sharedenv.errors import SharedenvError
+from sharedenv.run import batch as batches
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.groups import Groups
@@ -481,7 +482,7 @@ def test_who_ends_beside_a_child_of_another_thread_is_told_and_that_child_left_t
 
 def test_a_word_with_the_scheduler_is_for_many_cases(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     words: list[int] = []
-    monkeypatch.setattr("sharedenv.run.batch.wake_promptly", lambda: words.append(len(house.cases)))
+    monkeypatch.setattr(batches, "wake_promptly", lambda: words.append(len(house.cases)))
     for _ in range(2):
         house.add("")
     house.run()

@@ -21,6 +21,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import STALE, Owner, lives, this_process
 from sharedenv.run.case import INTERRUPTED, Case, Result
+from sharedenv.run.journal import writer as writers
 from sharedenv.run.journal.records import decode_lines, decode_plan, decode_result, encode_plan, encode_result
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import create_run, list_runs, open_run
@@ -361,7 +362,7 @@ def test_clocks_of_nodes_may_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = Path(session.path)
     here = this_process().machine
     path.write_text(path.read_text().replace(here, "another machine"))
-    monkeypatch.setattr("sharedenv.run.journal.run.time.time", lambda real=time.time: real() + ahead)
+    monkeypatch.setattr(time, "time", lambda real=time.time: real() + ahead)
     assert run.sessions()[0].alive
     os.utime(path, (path.stat().st_mtime - 70, path.stat().st_mtime - 70))
     assert not run.sessions()[0].alive
@@ -414,7 +415,7 @@ def test_a_session_that_could_write_nothing_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_a_run_taken_by_another_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sharedenv.run.journal.writer.HEARTBEAT", 0.01)
+    monkeypatch.setattr(writers, "HEARTBEAT", 0.01)
     run = make(tmp_path)
     session = run.begin(jobs=2)
     session.keep()

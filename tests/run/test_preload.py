@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.run import groups
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
 from sharedenv.run.orders import BatchOptions
@@ -415,7 +416,7 @@ def test_closing_ends_servers_that_import(bench: Bench, monkeypatch: pytest.Monk
     temporary = bench.path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(bench.starter, "warm", lambda *_: None)
-    monkeypatch.setattr("sharedenv.run.preload.starter.tempfile.tempdir", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     for _ in range(2):
         assert bench.run("import slow\n")[0] == 0
     _until(lambda: list(temporary.iterdir()) != [])
@@ -566,7 +567,7 @@ def test_a_server_that_is_stopped_does_not_outlast_the_users_patience(project: P
 
 
 def test_a_server_that_is_stopped_does_not_outlast_a_time_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sharedenv.run.groups._GIVE_UP", 0.2)
+    monkeypatch.setattr(groups, "_GIVE_UP", 0.2)
     (bench.path / "script.py").write_text(STOPS)
     case = Case(1, str(bench.path / "script.py"))
     prepared = Prepared(PYTHON, bench.variables)

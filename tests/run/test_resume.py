@@ -258,7 +258,7 @@ def test_a_signal_while_preload_imports(project: Project, tmp_path: Path, number
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "slow.py").write_text(f"import time\nopen({str(tmp_path / 'importing')!r}, 'w').close()\ntime.sleep(200)\n")
     project.copies(3, body="import slow")
-    project.call("build", "case1/script.py")
+    project.build("case1/script.py")
     process = project.start("run", "--preload", "case*/script.py", env={"PYTHONPATH": str(tmp_path / "modules")})
     wait_for((tmp_path / "importing").exists)
     process.send_signal(number)
@@ -378,7 +378,7 @@ def test_resume_takes_no_script_that_is_not_there(project: Project) -> None:
 
 def test_what_is_to_be_typed_next_finds_the_pool_from_where_one_stands(project: Project) -> None:
     project.copies(2, body="import os, sys; sys.exit(not os.path.exists('../mended'))")
-    project.call("build", "case1/script.py")
+    project.build("case1/script.py")
     above, name = project.path.parent, project.path.name
     told = project.call("run", f"{name}/case*/script.py", cwd=above, status=1).stderr
     (again,) = re.findall(r"to run them again: sharedenv (.*)", told)
@@ -565,7 +565,7 @@ def command() -> list[str]:
 def test_there_is_nothing_to_resume(project: Project) -> None:
     project.copies(1)
     assert "no pool at" in project.call("run", "--resume", status=2).stderr
-    project.call("build", "case1/script.py")
+    project.build("case1/script.py")
     assert "no run in" in project.call("run", "--resume", status=2).stderr
     assert "no earlier run over these scripts" in project.call("run", "--resume", "case1/script.py", status=2).stderr
     assert "no run 'x'" in project.call("run", "--resume", "--run-id", "x", status=2).stderr

@@ -123,7 +123,7 @@ def test_a_job_script_ends_whatever_fails(program: str, project: Project) -> Non
     """Usage errors, bad variables, errors that nobody thought of."""
     project.script("case1/script.py", [])
     os.truncate(project.script("large.py", []), 2 << 30)
-    project.call("build", "case1/script.py")
+    project.build("case1/script.py")
     env = {**project.env, "SHELL": shutil.which(program) or "/bin/none", "HOME": str(project.path)}
     env["PATH"] = f"{project.command}:{env['PATH']}"
     for what, (words, variables) in FAILURES.items() if program == "bash" else list(FAILURES.items())[:1]:

@@ -173,7 +173,7 @@ def installer(wheel: Path, tmp_path: Path, clean_env: dict[str, str]) -> Install
 def built(project: Project) -> Project:
     """A project with one script that shows its variables, and its environment."""
     project.script("case1/script.py", [], SHOW)
-    project.call("build", "case1/script.py")
+    project.build("case1/script.py")
     return project
 
 

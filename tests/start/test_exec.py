@@ -105,12 +105,12 @@ def test_which_prints_each_interpreter_in_the_order_asked(project: Project) -> N
     project.script("a.py", ["alpha"])
     project.script("b.py", ["beta"])
     assert project.call("which", "a.py", status=1).stdout == ""
-    project.call("build", "a.py")
+    project.build("a.py")
     done = project.call("which", "a.py", "b.py", "a.py", status=1)
     python = Path(done.stdout.splitlines()[0])
     assert python.parent.parent == project.environments[0]
     assert "b.py" in done.stderr
-    project.call("build", "b.py")
+    project.build("b.py")
     lines = project.call("which", "b.py", "a.py").stdout.splitlines()
     assert len(lines) == 2
     assert lines[1] == str(python)

@@ -10,11 +10,13 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from sharedenv.run.case import Case, Result, Row
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+_PIECE = 1 << 20  # bytes of a session's file decoded at a time
+LINE = 64 << 20  # bytes: more than the longest line, with all that a command line may hold
 
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
@@ -59,6 +61,19 @@ def encode_plan(cases: Iterable[Case], root: str, arguments: Sequence[str], cwd:
         if case.row is not None:
             text += f',"line":{case.row.line},"row":{_encode(case.row.by_name)}'
         yield text.encode("ascii") + b"}\n"
+
+
+def pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, some at a time, at last what has no end. Raises OSError, and ValueError for what nobody of ours writes: a line
+    of many megabytes.
+    """
+    rest = b""
+    while piece := file.read(_PIECE):
+        head, end, rest = (rest + piece).rpartition(b"\n")
+        if len(rest) > LINE:
+            raise ValueError(f"a line of more than {LINE >> 20} MB")
+        yield head + end
+    yield rest
 
 
 def decode_plan(pieces: Iterable[bytes], root: str, arguments: Sequence[str], cwd: str | None) -> Iterator[Case]:

@@ -36,16 +36,14 @@ from sharedenv.pool.owner import Owner, lives, owner_of, this_process
 from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.owned import open_file, open_owned
-from sharedenv.run.journal.records import decode_lines, decode_plan, encode_plan, is_result
+from sharedenv.run.journal.records import LINE, decode_lines, decode_plan, encode_plan, is_result, pieces_of
 from sharedenv.run.journal.sessions import LOCAL, SessionReading, SessionState, is_worker, list_number, settle, settle_others
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.telling import last_words
 from sharedenv.run.workers import busy, refuse_live, refuse_newer
-from sharedenv.start.regular import MB, MOST, open_regular, read_bounded
+from sharedenv.start.regular import MOST, open_regular, read_bounded
 from sharedenv.values import frozen
 
-_PIECE = 1 << 20  # bytes of a session's file decoded at a time
-_LINE = 64 * MB  # bytes: more than the longest line, with all that a command line may hold
 _LAST = 512  # bytes at a file's end, in which the line of the end is
 
 
@@ -101,7 +99,7 @@ class Run:
         """The cases of the plan and what was added to it, as they stand: for who keeps few of them. Raises as `cases` does."""
         with readable(self.id), self._open("plan.jsonl") as file:
             found = 0
-            texts = itertools.chain(pieces(file), self._added())
+            texts = itertools.chain(pieces_of(file), self._added())
             for case in decode_plan(texts, root_of(self.path), self.asked.arguments, self.asked.cwd):
                 found += 1
                 yield case
@@ -287,7 +285,7 @@ def first_owner(path: str) -> Owner | None:
     """Who wrote a session's file, by its first line; None where that doesn't say so. Raises OSError."""
     with open_file(path) as file:
         try:
-            return owner_of(json.loads(file.readline(_LINE))["owner"])
+            return owner_of(json.loads(file.readline(LINE))["owner"])
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
@@ -313,18 +311,16 @@ def read_on(file: BinaryIO, reading: SessionReading, *, tails: bool = False, cut
     """Lets ``reading`` hear a session's file from where that stands, a piece at a time: with what 100,000 cases said when they failed it
     has 400 MB. Bytes of the whole lines in it; ``cut``: a last line without its end is heard, too.
 
-    Raises OSError, and ValueError for what no session writes: lines without end.
+    Raises as `pieces_of` does.
     """
     reading.touched = os.fstat(file.fileno()).st_mtime
-    whole, rest = 0, b""
-    while piece := file.read(_PIECE):
-        head, end, rest = (rest + piece).rpartition(b"\n")
-        if len(rest) > _LINE:
-            raise ValueError(f"a line of more than {_LINE // MB} MB")
-        reading.hear(_records(head, tails=tails))
-        whole += len(head) + len(end)
-    if cut:
-        reading.hear(_records(rest, tails=tails))
+    whole = 0
+    for lines in pieces_of(file):
+        if lines.endswith(b"\n"):
+            whole += len(lines)
+        elif not cut:
+            break
+        reading.hear(_records(lines, tails=tails))
     return whole
 
 
