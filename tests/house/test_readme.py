@@ -34,6 +34,11 @@ def test_options_named_in_the_table_are_in_help(project: Project, command: str) 
     assert text.startswith(f"Usage: sharedenv {command} ")
 
 
+WITHOUT = {  #: options that no variable sets: it may be meant for another command
+    ("prune", "--all"), ("prune", "--keep"), ("status", "--joblog"), ("init", "--max-size"), ("init", "--unused-for"), ("init", "--pack")
+}  # fmt: skip
+
+
 def test_every_long_option_has_its_variable() -> None:
     assert "Every long option can be set by a variable" in section("Commands")
     context = click.Context(cli)
@@ -42,7 +47,7 @@ def test_every_long_option_has_its_variable() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name != "version" and not parameter.hidden:
                 long = max(parameter.opts, key=len)
-                without = long == "--stage" or (command.name, long) in {("prune", "--all"), ("prune", "--keep"), ("status", "--joblog")}
+                without = long == "--stage" or (command.name, long) in WITHOUT
                 variable = None if without else "SHAREDENV_" + long[2:].upper().replace("-", "_")
                 assert parameter.envvar == variable, f"{command.name} {long}"
 

@@ -62,9 +62,9 @@ def test_what_it_saved(four: Project) -> None:
 
 def test_how_a_run_on_slurm_stands() -> None:
     """A failure and a dead node among 5,000 cases: the lines of `status`, from places that are made up."""
-    (shown,) = [
+    shown = next(
         lines for block in blocks(read("cluster"), "console") for command, lines in commands(block) if command == "sharedenv status"
-    ]
+    )
     cases = {number: Case(number, f"case{number}/script.py", key="key") for number in range(1, 5001)}
     failed = Result(7, 1, 0.0, status=1, tail="ValueError: negative density")
     lost = [12, 28, 44, 1000, 1001]
