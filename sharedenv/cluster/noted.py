@@ -18,8 +18,8 @@ _V1, _V2 = "/sys/fs/cgroup/memory{}/memory.oom_control", "/sys/fs/cgroup{}/memor
 def note_limits(array: Array, task: int, restarts: int, until: float | None, killed: int, *, told: bool) -> None:
     """Notes which limits a task has met that ends now. Raises OSError.
 
-    ``until``: when its time limit ends it, seconds since the epoch; ``killed``: what `oom_kills` was when it began; ``told``: it was told to
-    end, or found too little time left.
+    ``until``: when its time limit ends it, seconds since the epoch; ``killed``: what `oom_kills` was when it began; ``told``: it was told
+    to end, or found too little time left.
     """
     folder, rung = DiskFolder(array.path), array.rung
     if told and until is not None and rung is not None and time.time() >= until - rung.margin - _EARLY:
