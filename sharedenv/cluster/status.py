@@ -94,6 +94,11 @@ class ClusterStanding:
         """The number of the rung that a case is on; None where there are none."""
         return next((one.rung.number for one in self.rungs if sequence in one.sequences), None)
 
+    @property
+    def climbs(self) -> bool:
+        """Whether an array in the queue may go on with what has failed: why it has, Slurm says only when its task has ended."""
+        return any(one.array.pending and one.array.job in self.live for one in self.rungs)
+
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
         return [sequence for sequence, state in self.states.items() if state.word in words]
