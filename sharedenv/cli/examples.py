@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "submit": (
         ("sharedenv submit 'case*/script.py' --time 2:00:00 --mem 100M", ""),
         ("sharedenv submit 'case*/script.py' --per-task 9 --print", "shows the script"),
-        ("sharedenv submit 'case*/script.py' --mem 100M,200M --time 1:00:00,4:00:00", "more, where it was too little"),
+        ("sharedenv submit 'case*/script.py' --mem 100M,200M", "more by itself"),
         ("sharedenv submit --resume --time 4:00:00", "what is left"),
     ),
     "cancel": (

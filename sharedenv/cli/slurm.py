@@ -65,9 +65,9 @@ def slurm_lines(
         end = console.in_pool(f"sharedenv cancel {run.id}")
         lines.append(style("warning", f"still running without it: {printable(named(found))}; to end them: {end}"))
     lines += told_of_sets(run, stands.cases.values(), stands.results, console, style)
-    if stands.over:
+    if stands.over and not stands.climbs:
         lines += told_of_edits(run, stands.cases.values(), stands.results, console, "submit")
-    if stands.over and stands.count(FAILED, INTERRUPTED, LEFT):
+    if stands.over and not stands.climbs and stands.count(FAILED, INTERRUPTED, LEFT):
         lines.append("to go on: " + console.in_pool(f"sharedenv submit --resume --run-id {run.id}"))
     return lines
 
@@ -105,7 +105,7 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
             return _at_rest(run)
         if began >= ask:
             stands = standing(run, os.environ)
-            if stands.over:
+            if stands.over and not stands.climbs:
                 return stands
             if stands.trouble and not trouble:
                 progress.hide()

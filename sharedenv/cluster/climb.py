@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from sharedenv.cluster.arrays import Array, list_arrays, open_array
 from sharedenv.cluster.rising import Evidence, rising
 from sharedenv.cluster.rungs import MEMORY, REST, TAKEN, TIME, Taken
+from sharedenv.cluster.slurm import SlurmTask
 from sharedenv.cluster.status import ask, retried
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import try_lease
@@ -24,7 +25,7 @@ from sharedenv.run.journal.run import Run, write_to_disk
 from sharedenv.run.listing import LIST_FILES, Listing, is_list, write_list
 
 _LOOK = 0.5  # seconds between looks whether another task has taken over
-_TRIES = 3  # questions to a Slurm that keeps silent: then the run's own files must do
+_TRIES, _PAUSE = 5, 5.0  # questions to a Slurm that doesn't answer, and seconds between them
 
 
 def take_over(layout: Layout, run: Run, array: Array, environ: Mapping[str, str]) -> Array:
@@ -59,7 +60,7 @@ def _take(run: Run, array: Array, environ: Mapping[str, str]) -> None:
 
 def _choose(run: Run, array: Array, below: Iterable[Array], environ: Mapping[str, str], *, stopped: bool) -> Taken:
     arrays = list_arrays(run.path)
-    tasks = next((tasks for _ in range(_TRIES) if (tasks := ask(arrays, environ)[0]) is not None), [])
+    tasks = _ask(arrays, environ)
     results, sessions = run.read()
     queue = {(task.job, task.index): task for task in tasks if task.index is not None}
     evidence = Evidence(arrays, sessions, run.results_by_writer(), queue)
@@ -69,6 +70,16 @@ def _choose(run: Run, array: Array, below: Iterable[Array], environ: Mapping[str
     ladder = {sequence for each in below for sequence in each.sequences}
     undone = [one for one in ladder - found.keys() if (result := results.get(one)) is None or not result.succeeded]
     return Taken(chosen[MEMORY], chosen[TIME], chosen[REST], len(undone))
+
+
+def _ask(arrays: Sequence[Array], environ: Mapping[str, str]) -> Sequence[SlurmTask]:
+    """What Slurm says of all tasks; after some tries nothing, and what they have noted must do."""
+    for _ in range(_TRIES):
+        tasks, _trouble = ask(arrays, environ)
+        if tasks is not None:
+            return tasks
+        time.sleep(_PAUSE)
+    return ()
 
 
 def _write(array: Array, taken: Taken) -> None:

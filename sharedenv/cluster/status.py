@@ -102,6 +102,11 @@ class ClusterStanding:
         """Seconds until the end at that rate; None where nothing is at work, or nothing waits: the end is then that of those at work."""
         return self.counts.left_at(self.rate) if self.rate and self.counts.running and self.counts.waiting else None
 
+    @property
+    def climbs(self) -> bool:
+        """Whether an array in the queue may go on with what has failed: why it has, Slurm says only when its task has ended."""
+        return any(one.array.pending and one.array.job in self.live for one in self.rungs)
+
     def sequences(self, *words: str) -> list[int]:
         """Sequences of the cases that stand so, in order."""
         return [sequence for sequence, state in self.states.items() if state.word in words]
