@@ -406,7 +406,8 @@ def test_who_is_left_when_the_others_have_died_is_the_last(project: Project) -> 
     first.kill()
     first.wait()
     done = project.call("join", run, "-j3")
-    assert f"nothing is left to begin; run {run} has ended: sharedenv status {run}" in done.stderr
+    again = f"sharedenv run --resume --run-id {run}"
+    assert f"nothing is left to begin; cut off with a worker: 1 script of run {run}; to go on: {again}\n" in done.stderr
     assert len((project.path / "log").read_text().splitlines()) == 4  # a head and three: what was lost has no line
     project.call("run", "--resume", "--run-id", run, status=None)
     assert f"run {run} has ended" in project.call("join", run).stderr
