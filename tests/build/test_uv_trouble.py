@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from sharedenv.build import remedy
 from sharedenv.build.follow import following
 from sharedenv.build.remedy import remedy
 from sharedenv.build.uv_trouble import Kind, Trouble, trouble
@@ -164,7 +164,7 @@ def scene(environ: dict[str, str], *dependencies: str, python: str | None = None
 def test_each_trouble_has_its_remedy(
     kind: Kind, subject: str, why: str, scene: Any, first: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remedy, "cache_folder", lambda _uv, _environ: "/home/me/.cache/uv")
+    monkeypatch.setattr(sys.modules["sharedenv.build.remedy"], "cache_folder", lambda _uv, _environ: "/home/me/.cache/uv")
     cause, end = remedy(Trouble(kind, subject, why), scene)
     assert (cause.splitlines()[0], end) == (first, hint) and cause.endswith("\n(all that uv said: log)")
 
