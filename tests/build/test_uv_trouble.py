@@ -386,7 +386,7 @@ def test_what_uv_does_is_told_while_it_does_it(tmp_path: Path) -> None:
     """From a log that grows, by whole lines."""
     told: list[str] = []
     with (tmp_path / "log").open("x+") as log:
-        log.write("Prepared 9 packages\n")  # of a program before
+        log.write("Downloading z (2MiB)\n")  # by a program before
         with following(log, told.append):
             for text, said in (("Resolved 2 pack", 0), ("ages in 1s\nDownloading a (2MiB)\n", 1), (" Downloaded a\nPrepared 2 packages in 1s\n", 2)):
                 log.write(text)
