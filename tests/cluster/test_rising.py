@@ -139,6 +139,15 @@ def test_what_slurm_has_forgotten_the_task_has_noted(why: str, last: Result, goe
     assert ladder.rising(None, {FIRST: [*DONE[:3], last]}, other=None) == {}
 
 
+def test_a_note_is_no_proof_of_death(tmp_path: Path) -> None:
+    """Its node was held for dead just then, so that what it runs may live."""
+    ladder = Ladder(tmp_path)
+    (ladder.path / mark("memory", 1, 0)).touch()
+    assert ladder.rising("NODE_FAIL", {FIRST: DONE[:3]}, session(FIRST, 4, ended="")) == {}
+    assert ladder.rising(None, {FIRST: DONE[:3]}, session(FIRST, 4, ended="")) == {}
+    assert ladder.rising("OUT_OF_MEMORY", {FIRST: DONE[:3]}, session(FIRST, 4, ended="")) == {4: (2, "memory")}
+
+
 def test_slurm_speaks_of_the_last_start_of_a_task(tmp_path: Path) -> None:
     """The first was put back into the queue: what was ended with it had its time from another."""
     results = {FIRST: [cut_off(4, 0.95 * HOUR)], AGAIN: DONE[:3]}
