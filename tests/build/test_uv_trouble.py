@@ -193,6 +193,11 @@ def expected(cause: str, hint: str, name: str = "s.py") -> str:
         (
             {"UV_DEFAULT_INDEX": REFUSED},
             "no connection to 127.0.0.1:9 (from UV_DEFAULT_INDEX): Connection refused",
+            "sharedenv build --offline s.py  # asks no index: the wheels of find-links alone",
+        ),
+        (
+            {"UV_DEFAULT_INDEX": REFUSED, "UV_FIND_LINKS": ""},
+            "no connection to 127.0.0.1:9 (from UV_DEFAULT_INDEX): Connection refused",
             "export HTTP_PROXY=http://HOST:PORT" + NEAR,
         ),
         (
@@ -217,7 +222,7 @@ def expected(cause: str, hint: str, name: str = "s.py") -> str:
         ),
         ({}, "no index has a package of the name nowhere", "grep -in -e nowhere s.py"),
     ],
-    ids=["network", "in a job", "proxy", "proxy for all", "offline", "unknown"],
+    ids=["network, but wheels beside", "network", "in a job", "proxy", "proxy for all", "offline", "unknown"],
 )
 def test_a_build_that_can_not_have_its_packages(project: Project, env: dict[str, str], cause: str, hint: str) -> None:
     project.script("s.py", ["nowhere"])
@@ -243,6 +248,8 @@ def test_a_lock_that_can_not_have_its_packages_says_the_same(project: Project) -
     project.script("s.py", ["nowhere"])
     for env, cause, hint in (
         ({"UV_DEFAULT_INDEX": REFUSED}, "no connection to 127.0.0.1:9 (from UV_DEFAULT_INDEX): Connection refused",
+         "sharedenv lock --offline s.py  # asks no index: the wheels of find-links alone"),
+        ({"UV_DEFAULT_INDEX": REFUSED, "UV_FIND_LINKS": ""}, "no connection to 127.0.0.1:9 (from UV_DEFAULT_INDEX): Connection refused",
          "export HTTP_PROXY=http://HOST:PORT" + NEAR),
         ({"UV_OFFLINE": "1"}, "nowhere is not in uv's cache, and UV_OFFLINE keeps uv from asking an index",
          "unset UV_OFFLINE  # where there is a network"),
