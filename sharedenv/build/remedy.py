@@ -23,10 +23,10 @@ _CERTS = (0, 11)  # the first uv that knows UV_SYSTEM_CERTS
 @frozen
 class Scene:
     """Where a build has failed, or a lock. ``first``: its first script, as it is shown; ``log``: what uv said, None where that is not
-    kept; ``environ``: the command's.
+    kept; ``environ``: the command's; ``need``: what was to be built, None where nothing was (then the trouble is an OUTSIDE one).
     """
 
-    need: Need
+    need: Need | None
     first: str
     log: str | None
     layout: Layout
@@ -127,7 +127,7 @@ def _unknown(found: Trouble, scene: Scene) -> tuple[str, str]:
 
 def _python(found: Trouble, scene: Scene) -> tuple[str, str]:
     wanted = shlex.quote(found.subject)
-    asked = scene.need.payload.document["python"]
+    asked = scene.need and scene.need.payload.document["python"]
     good = found.subject if found.subject[0] in "<>=~!" else f"=={found.subject}.*"
     cause = f"{found.why}\n(for good: requires-python = \"{good}\" in the script)"
     if asked:
@@ -166,9 +166,10 @@ def _log(scene: Scene) -> str:
     return shlex.join(["cat", scene.log] if scene.log else ["sharedenv", "key", "--explain", scene.first])
 
 
-def _asked(need: Need) -> list[str]:
+def _asked(need: Need | None) -> list[str]:
     """Names of the packages that the script itself asks for, in normal form."""
-    found = (re.match(r"[a-z0-9-]+", dependency) for dependency in need.payload.document["dependencies"])
+    dependencies = need.payload.document["dependencies"] if need else ()
+    found = (re.match(r"[a-z0-9-]+", dependency) for dependency in dependencies)
     return list(dict.fromkeys(name[0] for name in found if name))
 
 

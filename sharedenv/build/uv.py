@@ -205,6 +205,18 @@ def cache_folder(uv: Uv, environ: Mapping[str, str]) -> str | None:
     return done.stdout.strip() or None if done.status == 0 else None
 
 
+def ask_index(uv: Uv, environ: Mapping[str, str], cwd: str, seconds: float) -> str:
+    """What uv says when it is to ask the index for pip, whatever its cache has; "" where that is all well. After so many ``seconds``
+    nobody waits for it any more.
+    """
+    words = ["pip", "compile", "--quiet", "--no-deps", "--refresh", "--python", sys.executable, "-"]
+    try:
+        done = capture([uv.path, "--color", "never", "--no-progress", *words], env=environ, cwd=cwd, stdin="pip\n", timeout=seconds)
+    except OSError as error:
+        return str(error)
+    return done.stderr.strip() or "it did not say why" if done.status else ""
+
+
 def environment_for_uv(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """The environment uv is started in: ``environ`` without what would mislead it, and of UV_* no more than ``variables``."""
     kept = {name: value for name, value in environ.items() if not name.startswith("UV_") and name not in _MISLEADING}

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shlex
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +77,6 @@ def examine_machine(layout: Layout, environ: Mapping[str, str], unfinished: Call
         text = f"lines that several nodes add to one file on {system.type} may tear: give each --shard a --joblog of its own"
         yield Finding("joblog", Level.NOTE, text, "sharedenv run --shard 1/4 --joblog jobs-1.log …")
     yield from _readable("first line", _first_lines(layout))
-    yield _slurm(environ)
 
 
 def _strays(layout: Layout, environ: Mapping[str, str], unfinished: Callable[[str], bool]) -> Iterator[Finding]:
@@ -287,11 +285,6 @@ def _first_lines(layout: Layout) -> Iterator[Finding]:
         more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
         yield Finding("first line", Level.WARNING, f"{UNREAD.format(options)} ({paths[0]}{more})",
                       shlex.join(["sharedenv", "key", "--explain", paths[0]]))
-
-
-def _slurm(environ: Mapping[str, str]) -> Finding:
-    found = shutil.which("sbatch", path=environ.get("PATH"))
-    return Finding("Slurm", Level.GOOD if found else Level.NOTE, f"sbatch at {found}" if found else "not on this machine")
 
 
 def _nearest_folder(path: str) -> str:

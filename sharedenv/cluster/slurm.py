@@ -201,6 +201,12 @@ def largest_array(environ: Mapping[str, str]) -> int:
     return size - 1
 
 
+def silence(environ: Mapping[str, str], patience: float) -> str:
+    """Why Slurm's controller has no answer for us, within ``patience`` seconds; "" where it has."""
+    done = _call(["sinfo", "--noheader", "--format=%R"], environ, patience=patience)
+    return _words(done) if done.status else ""
+
+
 def name(environ: Mapping[str, str]) -> str:
     """The cluster's ClusterName; "" where Slurm can't say."""
     try:

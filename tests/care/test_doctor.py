@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.test_slurm import Submitting, on
 from tests.conftest import UNPRIVILEGED, Project, opened
 from tests.faults import bound, mounted, preloaded, require
+
+__all__ = ["on"]
 
 
 def findings(project: Project, *, status: int = 0, **options: Any) -> dict[str, dict[str, str]]:
@@ -131,3 +139,87 @@ def test_a_file_system_whose_locks_other_nodes_do_not_see(project: Project, tmp_
         assert found["locks"]["level"] == "note" and "not seen by other nodes" in found["locks"]["text"]
         assert "other nodes may lack it" in found["interpreter"]["text"]
         assert found["joblog"]["level"] == "note" and "may tear" in found["joblog"]["text"]
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[str]:
+    """The address of who takes a connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def without_packages() -> Iterator[str]:
+    """The address of who answers, and has nothing of what is asked for."""
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def index(project: Project, **variables: str) -> tuple[str, str, str | None]:
+    """What doctor finds of the index: level, text, hint."""
+    for name in ("UV_OFFLINE", "UV_FIND_LINKS"):
+        project.env.pop(name, None)
+    found = findings(project, env=variables)["index"]
+    return found["level"], found["text"], found["hint"]
+
+
+def test_an_index_that_answers_and_one_that_does_not(project: Project) -> None:
+    found = findings(project)["index"]  # as the tests are
+    assert (found["level"], found["text"]) == ("note", "not asked: UV_OFFLINE keeps uv from it")
+    with without_packages() as address:
+        assert index(project, UV_DEFAULT_INDEX=address + "/simple") == ("ok", "answers", None)
+    gone = address.removeprefix("http://")
+    level, text, hint = index(project, UV_DEFAULT_INDEX=address + "/simple")
+    assert (level, text) == ("warning", f"no connection to {gone} (from UV_DEFAULT_INDEX): Connection refused")
+    assert "a login node" in str(hint)
+    level, text, hint = index(project, UV_DEFAULT_INDEX="http://index.invalid/simple", HTTP_PROXY=address)
+    assert level == "warning" and text.startswith(f"no connection to index.invalid through the proxy {gone} (from HTTP_PROXY)")
+    assert str(hint).startswith("unset HTTP_PROXY")
+    (project.path / "uv.toml").write_text("offline = true\n")
+    level, text, hint = index(project, UV_DEFAULT_INDEX=address + "/simple")
+    assert level == "note" and "`offline` in a uv.toml" in text and hint == "export UV_OFFLINE=0  # where there is a network"
+
+
+def test_who_never_answers_is_not_waited_for(project: Project) -> None:
+    """By itself uv would wait for two minutes: 30 s, four times."""
+    with silent() as address:
+        level, text, _ = index(project, UV_DEFAULT_INDEX=address + "/simple")
+    assert (level, text) == ("warning", f"no answer from {address.removeprefix('http://')} (from UV_DEFAULT_INDEX) within 5 s")
+
+
+@pytest.mark.parametrize(
+    ("sinfo", "level", "text"),
+    [
+        ("echo batch", "ok", "and the cluster answers"),
+        ("echo 'sinfo: error: one' >&2; echo 'Unable to contact slurm controller' >&2; exit 1", "note", "but no cluster answers: Unable to contact"),
+        ("exec sleep 600", "note", "but no cluster answers: no answer within 5 s"),
+        (None, "note", "but no cluster answers: Slurm is not to be found here: no sinfo"),
+    ],
+)
+def test_slurm_is_there_when_it_answers(project: Project, sinfo: str | None, level: str, text: str) -> None:
+    tools = project.path / "tools"
+    tools.mkdir()
+    for name, body in (("sbatch", "exit 1"), ("sinfo", sinfo)):
+        if body is not None:
+            (tools / name).write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{body}\n")
+            (tools / name).chmod(0o755)
+    found = findings(project, env={"PATH": str(tools)})["Slurm"]
+    assert found["level"] == level and f"sbatch at {tools}/sbatch, {text}" in found["text"]
+
+
+@pytest.mark.slurm
+@pytest.mark.xdist_group("slurm")
+def test_a_real_slurm_answers(on: Submitting) -> None:
+    assert "and the cluster answers" in on.call("doctor").stdout
