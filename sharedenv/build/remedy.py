@@ -50,7 +50,7 @@ def _network(found: Trouble, scene: Scene) -> tuple[str, str]:
     if job:
         there = f"sharedenv {scene.command} {shlex.quote(scene.first)}  # on a login node, where there is a network"
         return f"{cause}, in a job ({job} is set)", there
-    document = scene.need.payload.document
+    document = scene.need.payload.document if scene.need else {}
     if {"find-links", "UV_FIND_LINKS"} & {*document.get("settings", ()), *document.get("tool.uv", ())}:
         return cause, f"sharedenv {scene.command} --offline {shlex.quote(scene.first)}  # asks no index: the wheels of find-links alone"
     return cause, f"export {_scheme(found.subject)}_PROXY=http://HOST:PORT  # or build where there is a network, such as a login node"
