@@ -34,6 +34,10 @@ def test_options_named_in_the_table_are_in_help(project: Project, command: str) 
     assert text.startswith(f"Usage: sharedenv {command} ")
 
 
+#: what a variable says for one prune must not be written into a pool for good
+INIT = {("init", "--max-size"), ("init", "--unused-for"), ("init", "--pack")}
+
+
 def test_every_long_option_has_its_variable() -> None:
     assert "Every long option can be set by a variable" in section("Commands")
     context = click.Context(cli)
@@ -42,7 +46,7 @@ def test_every_long_option_has_its_variable() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name != "version" and not parameter.hidden:
                 long = max(parameter.opts, key=len)
-                without = long == "--stage" or (command.name, long) in {("prune", "--all"), ("prune", "--keep"), ("status", "--joblog")}
+                without = long == "--stage" or (command.name, long) in {("prune", "--all"), ("prune", "--keep"), ("status", "--joblog")} | INIT
                 variable = None if without else "SHAREDENV_" + long[2:].upper().replace("-", "_")
                 assert parameter.envvar == variable, f"{command.name} {long}"
 
