@@ -83,12 +83,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "prune": (
         ("sharedenv prune --unused-for 30d --dry-run", "says what would go"),
         ("sharedenv prune --keep 'case*/script.py'", "all that these don't need"),
-        ("sharedenv prune --pack", "one archive stays of each, in place of thousands of files"),
+        ("sharedenv prune --pack", "keeps an archive of each"),
     ),
     "init": (
         ("sharedenv init", "here: one pool for all below"),
         ("sharedenv init ..", "for what lies beside this folder, too"),
-        ("sharedenv init --max-size 20G --unused-for 30d", "builds keep it within that from now on"),
+        ("sharedenv init --max-size 20G", "builds keep it within that"),
     ),
     "doctor": (
         ("sharedenv doctor", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 
 import click
 
@@ -42,7 +43,8 @@ def list_(console: Console, as_json: bool) -> int:
     if not found:
         console.say(f"no environments in {layout.path}")
         return 0
-    rows = [_row(layout, item) for item in found]
+    several = {key for key, number in Counter(item.key for item in found).items() if number > 1}
+    rows = [_row(layout, item, item.name if item.key in several else item.name[:SHORT]) for item in found]
     for line in table(("KEY", "PYTHON", "PACKAGES", "SIZE", "FILES", "LAST USE", "FIRST BUILT FOR"), rows, right=(2, 3, 4)):
         console.result(line)
     packed = sum(item.packed for item in found)
@@ -107,15 +109,15 @@ def _python(interpreter: Interpreter) -> str:
     return interpreter.version if kind == "cpython" else f"{kind} {interpreter.version}"
 
 
-def _row(layout: Layout, item: Surveyed) -> tuple[str, ...]:
+def _row(layout: Layout, item: Surveyed, name: str) -> tuple[str, ...]:
     manifest, reason = item.manifest, fault(layout, item)
     used = "-" if item.last_use is None else ago(time.time() - item.last_use)
     if not item.packed and processes(item.path):
         used = "in use"
     if manifest is None or (reason is not None and not item.packed):
-        return item.name[:SHORT], "-", "-", "-", "-", used, f"unusable: {reason}"
+        return name, "-", "-", "-", "-", used, f"unusable: {reason}"
     return (
-        item.name[:SHORT],
+        name,
         _python(manifest.interpreter),
         f"{len(manifest.packages):,}",
         size(item.bytes),

@@ -12,7 +12,6 @@ import errno
 import hashlib
 import io
 import os
-import stat
 import tarfile
 from collections.abc import Iterable, Mapping
 from typing import IO, Literal
@@ -132,16 +131,14 @@ def _write_files(tar: tarfile.TarFile, expected: _Expected, folder: str) -> dict
 def _write_file(source: IO[bytes], member: tarfile.TarInfo, expected: tuple[int, str], path: str) -> None:
     digest = hashlib.sha256()
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, member.mode & 0o755)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise Damaged(f"is damaged: {member.name!r} is in it twice") from None
     with open(descriptor, "wb") as file:
         while member.size == expected[0] and (data := source.read(_PIECE)):
             digest.update(data)
             file.write(data)
-        mode = member.mode & 0o755
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:  # by the umask; a server is asked for each change
-            os.fchmod(descriptor, mode)
+        os.fchmod(descriptor, member.mode & 0o755)
     if (member.size, digest.hexdigest()) != expected:
         raise Damaged(f"is damaged: {member.name!r} is not what was built")
     os.utime(path, (member.mtime, member.mtime))
