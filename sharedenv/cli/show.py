@@ -9,7 +9,7 @@ import click
 
 from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.build.exact import not_held
-from sharedenv.care.survey import Surveyed, survey
+from sharedenv.care.survey import Surveyed, linked_bytes, survey
 from sharedenv.cli.list import environment_value, fault
 from sharedenv.cli.options import contrary, json_option, option, paths
 from sharedenv.cli.pools import built_for, current, names_key, select
@@ -47,11 +47,12 @@ def show(console: Console, name: str | None, python: str | None, run_id: str | N
         return show_run(console, str(run_id), as_json)
     layout, item = _find(console.pool, name, python, no_lock)
     if as_json:
-        console.document({"pool": layout.path, "environment": environment_value(layout, item), "errors": []})
+        value = {**environment_value(layout, item), "linked_bytes": 0 if item.packed else linked_bytes(item)}
+        console.document({"pool": layout.path, "environment": value, "errors": []})
         return 0
     lines = [("key", item.key or "unknown"), ("path", short_path(item.path, current_folder(os.environ))), *_state(layout, item)]
     if item.manifest is not None:
-        lines += [*_facts(layout, item.manifest), *_held(layout, item, item.manifest)]
+        lines += [*_facts(layout, item, item.manifest), *_held(layout, item, item.manifest)]
     for line in table(("", ""), [(f"{word}:", text) for word, text in lines]):
         if line:
             console.result(line)
@@ -104,13 +105,16 @@ def _process(pid: int) -> str:
     return f"process {pid} of {owner}{f' ({os.path.basename(name)})' if name else ''}"
 
 
-def _facts(layout: Layout, manifest: Manifest) -> list[tuple[str, str]]:
+def _facts(layout: Layout, item: Surveyed, manifest: Manifest) -> list[tuple[str, str]]:
     built = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest.built))
     holds = f"{size(manifest.bytes)}, {count(manifest.files, 'file')}, {count(manifest.directories, 'folder')}"
+    linked = 0 if item.packed else linked_bytes(item)
+    shares = [("shares", f"{size(linked)} by links, with uv's cache or others; removed, it frees {size(manifest.bytes - linked)}")]
     requires = f"glibc {manifest.glibc} or newer" if manifest.glibc else "no particular libc"
     return [
         ("python", f"{manifest.interpreter.implementation} {manifest.interpreter.version}, {manifest.interpreter.path}"),
         ("holds", holds),
+        *(shares if linked else ()),
         ("built", f"{built} in {duration(manifest.seconds)}, by {manifest.user} on {manifest.host} with uv {manifest.uv}"),
         ("runs on", f"{manifest.payload.document['platform']}, {requires}"),
         ("built for", _users(manifest)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -74,6 +75,10 @@ def test_other_modes_are_the_users(project: Project, env: dict[str, str], file: 
     project.call("build", "s.py", env=env)
     [module] = project.environments[0].glob("lib/*/site-packages/alpha.py")
     assert min(module.stat().st_nlink, 2) == names
+    shown = json.loads(project.call("show", "--json", "s.py").stdout)["environment"]
+    linked = sum(path.lstat().st_size for path in project.environments[0].rglob("*") if path.lstat().st_nlink > 1 and not path.is_dir())
+    assert shown["linked_bytes"] == linked and (linked >= module.stat().st_size or names == 1)
+    assert ("by links, with uv's cache or others; removed, it frees " in project.call("show", "s.py").stdout) == bool(linked)
 
 
 @pytest.fixture

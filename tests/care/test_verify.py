@@ -210,6 +210,11 @@ def test_show_and_list_tell_what_is_there(project: Project) -> None:
     missing = project.script("other.py", ["gamma"])
     told = project.call("show", str(missing), status=1)
     assert "is not built" in told.stderr
+    project.call("build", "--rebuild", "s.py")
+    names = [line.split()[0] for line in project.call("list").stdout.splitlines()[1:]]
+    assert len(set(names)) == 2, "of two generations of a key each has a name"
+    for name in names:
+        assert f"envs/{name}" in project.call("show", name).stdout
 
 
 def test_show_counts_the_scripts_it_does_not_name(project: Project) -> None:
