@@ -106,7 +106,7 @@ class Result:
     seconds  wall time
     cpu      CPU seconds, user and system, of the script and the children it waited for
     memory   peak resident bytes of the largest of these processes; None when it stayed below our own peak, since the
-             kernel (Linux) counts a child's peak from its parent's at the start
+             kernel (Linux) counts a child's peak from its parent's at the start. Of a fork (--preload): what it didn't share
     status   exit status; -1 when a signal or we ended it, or when it never started
     signal   the signal that ended it, 0 for none
     error    why it failed where the exit status doesn't say: "timed out after 10 s", "its folder is gone"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,6 +150,37 @@ def test_cases_do_not_see_each_other(bench: Bench) -> None:
         assert bench.run("import heavy\nheavy.VALUE.append(1)\nprint(heavy.VALUE)\n")[1] == "[1]\n"
 
 
+#: a module that puts something down for C's exit, as the libraries that scripts import do
+PUTS_DOWN = """import ctypes
+libc = ctypes.CDLL(None)
+libc.strdup.restype = ctypes.c_void_p
+libc.__cxa_atexit(ctypes.cast(libc.puts, ctypes.c_void_p), ctypes.c_void_p(libc.strdup(b"put down")), None)
+"""
+
+
+def test_what_an_unknown_library_has_put_down_for_the_end_is_done(bench: Bench) -> None:
+    unknown = shutil.copy(_ctypes.__file__, bench.path / "libown.so")
+    bench.module("heavy.py", f"{PUTS_DOWN}ctypes.PyDLL({str(unknown)!r})\n")
+    assert bench.run("import heavy\n")[:2] == (0, "put down\n")
+    assert bench.run("import heavy\nraise SystemExit(4)\n")[:2] == (4, "put down\n")
+    assert bench.notices == []
+
+
+def test_the_memory_of_a_case_is_what_it_does_not_share(bench: Bench) -> None:
+    bench.module("heavy.py", "BALLAST = bytes(1) * (200 << 20)\n")
+    told: dict[str, int | None] = {}
+    for name, text in (("small", "import heavy\n"), ("large", "import heavy\nhis = bytes(1) * (300 << 20)\n")):
+        pid, _ = bench.start(text)
+        deadline = time.monotonic() + 60
+        while name not in told:
+            assert time.monotonic() < deadline
+            select.select(bench.starter.descriptors(), [], [], 0.02)
+            told.update((name, one.memory) for one in bench.starter.reap() if one.pid == pid)
+    small, large = told["small"], told["large"]
+    assert small is not None and small < 50 << 20
+    assert large is not None and 290 << 20 < large < 400 << 20
+
+
 def test_the_imports_are_made_by_the_parent(bench: Bench) -> None:
     bench.module("heavy.py", "import os\nWHO = os.getpid()\n")
     assert bench.run("import heavy, os\nprint(heavy.WHO == os.getppid())\n")[1] == "True\n"
@@ -255,12 +288,12 @@ def test_relative_entries_of_pythonpath(bench: Bench) -> None:
 
 
 def test_random_numbers_differ(bench: Bench) -> None:
-    bench.module("numpy/__init__.py", "")
+    bench.module("numpy/__init__.py", "def frombuffer(data, kind): return data.hex()\n")
     bench.module("numpy/random/__init__.py", "from numpy.random import mtrand\n")
     bench.module(
         "numpy/random/mtrand.py",
         "class RandomState:\n    state = 1\n    def get_state(self): return (self.state,)\n"
-        "    def seed(self):\n        import os\n        self.state = os.urandom(8).hex()\n_rand = RandomState()\n",
+        "    def set_state(self, state): self.state = state[1]\n_rand = RandomState()\n",
     )
     text = "import random, numpy.random, tempfile, uuid\nprint(random.random(), numpy.random.mtrand._rand.state)\n"
     seen = [bench.run(text)[1].split() for _ in range(3)]

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sharedenv.run.case import Case
 from sharedenv.run.starter import ProcessEnd
 from sharedenv.start.regular import read_regular
 
@@ -102,9 +101,8 @@ class Server:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1] if lines else ""
 
-    def reads_folder(self, case: Case, variables: Mapping[str, str]) -> str:
-        """What in the case's folder its imports would have read, in words; "" for nothing."""
-        folder = os.path.dirname(os.path.realpath(case.script))
+    def reads_folder(self, folder: str, variables: Mapping[str, str]) -> str:
+        """What in the script's folder and in the current one its imports would have read, in words; "" for nothing."""
         try:
             for entry in os.listdir(folder):
                 stem, _, suffix = entry.partition(".")

@@ -155,13 +155,14 @@ class PreloadStarter:
             return None
         if server.left or imports.left:
             self._say(f"not all imports are shared: {server.left or imports.left}")
-        if why := server.reads_folder(case, prepared.variables):
+        beside = os.path.dirname(os.path.realpath(case.script))
+        if why := server.reads_folder(beside, prepared.variables):
             self._plainly(why)
             return None
         self._number += 1
         variables = {b"PWD": os.fsencode(case.folder), **place.variables}
         words = tuple(map(os.fsencode, case.arguments))
-        request = ("start", self._number, os.fsencode(case.script), words, variables, place.cpus)
+        request = ("start", self._number, os.fsencode(case.script), words, variables, place.cpus, os.fsencode(beside))
         folder = os.open(".", os.O_PATH | os.O_CLOEXEC)
         try:
             server.send(request, (stdout, stderr, folder, *place.descriptors[:_HELD]))

@@ -13,6 +13,8 @@ How the case comes to run exactly where the interpreter would run it, with no fr
   has nothing to tell. So, once the interpreter begins to clear modules, those leave sys.modules (and live on, held by a ring
   that is never collected); it clears what belongs to the script, and when that is done C's ``exit`` ends the process with the
   status it would have had. Where that status is not certain, the end takes its full length.
+* What libraries have put down for C's ``exit`` (destructors of C++, OpenSSL's own) only frees memory, and each page it touches is copied:
+  half of a short case's time. So ``exit`` stops where it comes to what was put down before the fork, if all libraries are known ones.
 
 One file, since what stands beside it on PYTHONPATH would come before the modules of scripts. Standard library only, Python 3.8
 and newer. What it imports is what every interpreter has loaded at its start, and some C modules
@@ -21,9 +23,10 @@ that leave sys.modules again before the script's imports are made (only atexit s
 Protocol, on the stream socket whose number is in SHAREDENV_FORK_SERVER (with a + behind it when PYTHONPATH was set): frames of a
 4-byte little-endian length and a marshalled tuple; paths and arguments are bytes. The client sends ("preload", statements, name of the
 script, an empty folder), each statement being (source, top-level names), and for each case ("start", number, script, arguments, variables,
-CPUs to bind it to) with its stdout, stderr and folder, and what holds its place, as SCM_RIGHTS. The server answers ("ready", top-level
-names loaded, those looked for in vain, endings of a module's file name, why it did not execute all statements) or ("refused", why); then
-("started", number, pid), ("failed", number, errno) and ("ended", pid, status, CPU seconds, ru_maxrss).
+CPUs to bind it to, the script's real folder) with its stdout, stderr and folder, and what holds its place, as SCM_RIGHTS. The server
+answers ("ready", top-level names loaded, those looked for in vain, endings of a module's file name, why it did not execute all
+statements) or ("refused", why); then
+("started", number, pid), ("failed", number, errno) and ("ended", pid, status, CPU seconds, kilobytes at most that it did not share).
 """
 
 # mypy: ignore-errors
@@ -46,6 +49,19 @@ UNSAFE = {
 }
 
 
+#: what may be loaded when C's `exit` is cut short: none of it has anything to write or to tell at the end. Folders of site-packages,
+KNOWN_PACKAGES = {
+    *("PIL", "contourpy", "fontTools", "kiwisolver", "matplotlib", "matplotlib.libs", "numpy", "numpy.libs"),
+    *("pandas", "pandas.libs", "pillow.libs", "scikit_learn.libs", "scipy", "scipy.libs", "sklearn"),
+}
+#: and libraries of the system and of Python, up to ".so" and without the figures at the end
+KNOWN_LIBRARIES = {
+    *("ld", "ld-linux-aarch", "ld-linux-x", "libbz", "libc", "libcrypt", "libcrypto", "libdl", "libexpat", "libffi", "libgcc_s"),
+    *("libgfortran", "libgomp", "liblzma", "libm", "libmpdec", "libpthread", "libpython", "libquadmath", "librt", "libsqlite"),
+    *("libssl", "libstdc++", "libutil", "libuuid", "libz", "libzstd"),
+}
+
+
 class Refused(Exception):
     """These imports are not safe to fork; the argument says why."""
 
@@ -56,8 +72,10 @@ class State:
     here = ""  # where the imports were made: on sys.path in place of the script's folder
     steps: list = []  # still to call, the next one last
     case: tuple = ()  # interpreter, script, arguments
-    loaded: dict = {}  # name → module, of what was loaded before the fork
+    loaded: dict = {}  # name → module, of what was loaded before the fork, but sys and builtins
     before = 0  # how many entries sys.modules had when the script began
+    main = 0  # which of them is __main__
+    peak = page = 0  # kilobytes that the server had resident; bytes of a page
     tools: tuple = ()
     watched: list = []  # weak references to what was there before the fork and has a destructor
     exit = None  # C's exit; None where there is no _ctypes
@@ -190,7 +208,7 @@ def serve(descriptor):
 
     del sys.modules["runpy"]
     link = Link(descriptor)
-    State.exit = find_exit()
+    State.exit = c_function("exit")
     atexit.register(leave)
     for set_it in (sys.setprofile, sys.settrace):
         atexit.register(set_it, None)  # just before: a tracer of the script is not to see us
@@ -198,6 +216,9 @@ def serve(descriptor):
     forget(loaded)
     compile("", "", "exec")  # makes the compiler's types, which each case would make for itself: longer than a short script takes
     warm_up(link, fcntl, loaded)
+    cut_exit_short()
+    forget({*State.loaded, *KEPT})
+    State.main = list(sys.modules).index("__main__")
     gc.collect()
     State.watched = with_destructors(gc.get_objects()) or []
     ring = [State]
@@ -223,10 +244,20 @@ def warm_up(link, fcntl, loaded):
         link.send("refused", str(refused))
         os._exit(0)
     end_with_client(fcntl, link.socket.fileno(), False)
-    State.loaded.update((name, module) for name, module in sys.modules.items() if name not in loaded)
-    names = {name.partition(".")[0] for name in State.loaded} - set(sys.builtin_module_names)
+    State.loaded.update((name, module) for name, module in sys.modules.items() if name not in ("sys", "builtins"))
+    names = {name.partition(".")[0] for name in State.loaded if name not in loaded} - set(sys.builtin_module_names)
     missing = {name.partition(".")[0] for name in witness.asked if name not in sys.modules}
     link.send("ready", sorted(names), sorted(missing - names), module_endings(), why)
+
+
+def unshared(usage):
+    """Kilobytes at most that a case had for itself.
+
+    The kernel counts what is resident, be it copied or still shared. So: what it has touched, or what it had beyond the server where that
+    is more (one fault may be a huge page).
+    """
+    touched = usage.ru_minflt * (State.page // 1024)
+    return min(usage.ru_maxrss, max(touched, usage.ru_maxrss - State.peak))
 
 
 class Ends:
@@ -258,7 +289,7 @@ class Ends:
                 return
             if not pid:
                 return
-            link.send("ended", pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+            link.send("ended", pid, status, usage.ru_utime + usage.ru_stime, unshared(usage))
 
     def forget(self):
         """In a case: everything as it was."""
@@ -277,8 +308,10 @@ def wait_for_cases(link, gc):
     import os
 
     ours = set(sys.modules)
-    import resource  # noqa: F401 - wait4 imports it each time
+    import resource  # and wait4 imports it each time
     import select
+
+    State.peak, State.page = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getpagesize()
 
     ours ^= set(sys.modules)
     old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT})
@@ -295,7 +328,7 @@ def wait_for_cases(link, gc):
         request, descriptors = link.receive()
         if request is None:
             os._exit(0)
-        _, number, script, arguments, variables, cpus = request
+        _, number, script, arguments, variables, cpus, beside = request
         try:
             pid = os.fork()
         except OSError as error:
@@ -310,7 +343,7 @@ def wait_for_cases(link, gc):
                 os.environb.update(variables)
                 if cpus:
                     os.sched_setaffinity(0, cpus)
-                become(os.fsdecode(script), [os.fsdecode(word) for word in arguments], descriptors)
+                become(os.fsdecode(script), [os.fsdecode(word) for word in arguments], os.fsdecode(beside), descriptors)
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
                 gc.enable()
                 return
@@ -339,16 +372,51 @@ def module_endings():
     return [".py", ".pyc", *_imp.extension_suffixes()]
 
 
-def find_exit():
-    """C's exit as a function of the status, or None."""
+def c_function(name):
+    """A function of C's as a function of numbers and addresses, or None."""
     try:
         import _ctypes
 
-        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "exit")
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), name)
         call = _ctypes.call_function
     except (ImportError, OSError, AttributeError):
         return None
-    return lambda status: call(address, (status,))
+    return lambda *given: call(address, given)
+
+
+def cut_exit_short():
+    """Has C's `exit` end the process where it comes to what was put down for it until now. What a case puts down comes before."""
+    at_exit, on_exit = c_function("__cxa_atexit"), c_function("on_exit")
+    if at_exit is None or on_exit is None or not all(map(is_known, loaded_files())):
+        return
+    import _ctypes
+
+    class Address(_ctypes._SimpleCData):
+        _type_ = "P"
+
+    program = _ctypes.dlopen(None, 0)
+    on_exit(Address(_ctypes.dlsym(program, "_exit")), None)  # called with the status
+    at_exit(Address(_ctypes.dlsym(program, "fflush")), None, None)  # called before it, with the first None: all streams
+
+
+def loaded_files():
+    """The files that this process has mapped to execute."""
+    with open("/proc/self/maps", "rb", 0) as file:
+        rows = [line.split(None, 5) for line in file.readall().splitlines()]
+    return {row[5].decode("utf-8", "replace") for row in rows if len(row) == 6 and b"x" in row[1] and row[5].startswith(b"/")}
+
+
+def is_known(path):
+    """Whether this library, module or program has nothing to do when a process ends."""
+    import os
+
+    folders, name = path.split("/")[:-1], os.path.basename(path)
+    for packages in ("site-packages", "dist-packages"):
+        if packages in folders:
+            return [*folders, name][folders.index(packages) + 1] in KNOWN_PACKAGES
+    if "lib-dynload" in folders or path == os.path.realpath(sys.executable):
+        return True
+    return name.partition(".so")[0].rstrip("-.0123456789") in KNOWN_LIBRARIES
 
 
 # --- the imports ---------------------------------------------------------------------------------------------------------------
@@ -560,7 +628,7 @@ SET_RIGHT = {"multiprocessing.process.ORIGINAL_DIR"}
 # --- the child -----------------------------------------------------------------------------------------------------------------
 
 
-def become(script, arguments, descriptors):
+def become(script, arguments, beside, descriptors):
     """Everything that a start of `python SCRIPT ARGUMENT…` in this folder would have found, up to the script itself."""
     import os
 
@@ -576,7 +644,7 @@ def become(script, arguments, descriptors):
     if hasattr(sys, "orig_argv"):
         sys.orig_argv[:] = [sys.orig_argv[0], script, *arguments]
     if State.here in sys.path:
-        sys.path[sys.path.index(State.here)] = os.path.dirname(os.path.realpath(script))
+        sys.path[sys.path.index(State.here)] = beside
     sys.path_importer_cache.pop(State.here, None)
     renew_modules()
 
@@ -598,7 +666,11 @@ def renew_modules():
         logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
     for name, generator in RESEEDED:
         found = getattr(sys.modules.get(name), generator, None)
-        if found is not None and name != "random":  # which does it by itself
+        if name == "numpy.random.mtrand" and found is not None:
+            # as much from the system as the state has: `seed()` would take less, but touches twice as many pages
+            words = sys.modules["numpy"].frombuffer(os.urandom(4 * 624), "uint32")
+            found.set_state(("MT19937", words, 624, 0, 0.0))
+        elif name != "random" and found is not None:  # which does it by itself
             found.seed()
 
 
@@ -768,6 +840,10 @@ def with_destructors(things):
     return found
 
 
+#: what the interpreter clears in any case
+KEPT = ("sys", "builtins", "__main__")
+
+
 def hide_loaded():
     """Takes what was loaded before the fork out of sys.modules, and keeps it alive."""
     modules, loaded = sys.modules, State.loaded
@@ -780,8 +856,15 @@ def hide_loaded():
             modules.update([late.pop()])
             break
     if len(modules) + ("__mp_main__" in dict(late)) == State.before:
-        # nothing was taken out since: they are the last ones. So none of them is touched, since all that is touched is copied
-        State.steps.append([modules.popitem() for _ in range(len(loaded))])
+        # nothing was taken out since. So none of them is touched but __main__, sys and builtins, since all that is touched is copied
+        early = [modules.popitem() for _ in range(len(modules))]
+        places = [-1, -2, -1 - State.main]
+        if [early[place][0] for place in places] != list(KEPT):
+            places = [-place for place in range(1, len(early) + 1) if early[-place][0] in KEPT]
+        modules.update([early[place] for place in places])
+        for place in places:
+            early[place] = None  # nobody else is to hold __main__
+        State.steps.append(early)
     else:
         for name, module in loaded.items():
             if modules.get(name) is module:
