@@ -25,6 +25,7 @@ def leftover(run_id: str, sessions: Iterable[SessionState], cases: Iterable[Case
     killed before he had put the number down has left a process that is known by its variables and words (with --preload, by nothing).
     """
     wanted = {case.sequence: case for case in cases}
+    sessions = list(sessions)
     dead = [session for session in sessions if not session.alive and session.owner is not None and is_here(session.owner)]
     candidates = [
         (group, session.running[sequence], wanted[sequence])
@@ -34,7 +35,7 @@ def leftover(run_id: str, sessions: Iterable[SessionState], cases: Iterable[Case
     ]
     members = _groups() if candidates else {}
     found = [(group, case) for group, since, case in candidates if _is_of(members.get(group, {}), group, since)]
-    known = {case.sequence for _, case in found}
+    known = {case.sequence for _, case in found} | {sequence for session in sessions if session.alive for sequence in session.running}
     unnoted = {sequence: case for sequence, case in wanted.items() if sequence not in known}
     if unnoted and any(not session.ended for session in dead):
         found += _by_variables(run_id, unnoted)

@@ -268,7 +268,7 @@ def test_places_of_every_kind(name: str, commands: Project) -> None:
 
 def test_an_environment_of_an_older_sharedenv_goes_on_as_it_is(commands: Project) -> None:
     older = (
-        "import sys, sharedenv.build.seal as seal; seal.place_entry_points = lambda *_: [];"
+        "import sys; from sharedenv.build import seal; seal.place_entry_points = lambda *_: [];"
         "from sharedenv.cli.main import main; sys.argv[0] = 'sharedenv'; sys.exit(main())"
     )
     done = subprocess.run(

@@ -72,7 +72,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str, monkeypatch: pyt
 def test_what_is_in_the_place_of_a_file_is_said(project: Project) -> None:
     filled(project)
     [run, *_] = sorted(path for path in (project.pool / "runs").iterdir() if path.name[0] != ".")[::-1]
-    for name, kind, said in (("run.json", "pipe", "it is a pipe"), ("plan.jsonl", "huge", "it has more than 1,024 MB"), ("plan.jsonl", "zero", "it is a link")):
+    for name, kind, said in (("run.json", "pipe", "it is a pipe"), ("plan.jsonl", "huge", "a line of more than 64 MB"), ("plan.jsonl", "zero", "it is a link")):
         kept = run / f"{name}.kept"
         (run / name).rename(kept)
         damage.KINDS[kind](str(run / name))

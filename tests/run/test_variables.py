@@ -66,6 +66,8 @@ def test_there_are_pairs_to_try() -> None:
         ("status", "everything", "failures"), ("status", "ended", "failures"), ("status", "failures", "joblog"),
         ("run", "launcher", "preload"), ("plan", "launcher", "preload"), ("submit", "launcher", "preload"),
         ("status", "as_json", "failures"), ("status", "as_json", "joblog"), ("status", "ended", "joblog"), ("status", "everything", "joblog"),
+        *(("status", *sorted(("follow", other))) for other in ("everything", "joblog", "ended", "failures", "as_json")),
+        ("prune", "everything", "packs"),
         ("submit", "build_job", "no_build"), ("submit", "per_task", "tasks"), ("submit", "resume", "retry_failed"),
     } == tried  # fmt: skip
 

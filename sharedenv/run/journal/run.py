@@ -261,7 +261,7 @@ def readable(run_id: str, what: str = "its plan") -> Iterator[None]:
     except OSError as error:
         cause = f"{error.strerror}: {error.filename}"
     except (ValueError, KeyError, TypeError) as error:
-        cause = f"{what} is damaged: {error!r}"
+        cause = f"{what} is damaged: {error if type(error) is ValueError else repr(error)}"
     else:
         return
     raise SharedenvError(f"run {run_id} can't be read", cause=cause, hint="sharedenv status --all", exit_code=EXIT_FAILED)
