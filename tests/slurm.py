@@ -106,6 +106,18 @@ class Cluster:
             return True
         return False
 
+    def await_controller(self) -> None:
+        """Waits until its controller answers; one that has died is started anew. Raises AssertionError with its last words."""
+        dead = self._processes["slurmctld"].poll()
+        if dead is not None:
+            self._start("slurmctld", "slurmctld", "-D")
+        try:
+            wait_until(lambda: self.answers, "the controller answers")
+        except AssertionError as error:
+            words = (self.folder / "slurmctld.log").read_text(errors="replace")[-2000:]
+            ended = {name: process.poll() for name, process in self._processes.items()}
+            raise AssertionError(f"{error}; ended before: {dead}, now: {ended}\n{words}") from None
+
     def states(self, job: str) -> dict[str, str]:
         """Each task of a job, `<array>_<index>` or `<job>`, with its state, ended ones included."""
         lines = self.call("squeue", "-h", "-r", "-t", "all", "-j", job, "-o", "%i %T").splitlines()

@@ -79,10 +79,10 @@ class Submitting(Project):
 @pytest.fixture
 def on(project: Project, cluster: Cluster) -> Iterator[Submitting]:
     """A project whose shell reaches the cluster; its jobs are gone afterwards."""
-    wait_until(lambda: cluster.answers, "the controller answers")
+    cluster.await_controller()
     yield Submitting(project, cluster)
     (project.path / "hold").unlink(missing_ok=True)
-    wait_until(lambda: cluster.answers, "the controller answers")
+    cluster.await_controller()
     cluster.call("scancel", "--user", str(os.getuid()))
     wait_until(lambda: not cluster.call("squeue", "-h"), "the queue is empty")
 
