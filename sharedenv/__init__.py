@@ -50,12 +50,14 @@ class _Package(type(sys)):  # type: ignore[misc]  # ModuleType, without loading 
 sys.modules[__name__].__class__ = _Package
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sharedenv.api import public  # noqa: PLC0415 - see above
+if not TYPE_CHECKING:  # to a type checker, which reads the names above, any other is an error
 
-    return public(name)
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from sharedenv.api import public  # noqa: PLC0415 - see above
+
+        return public(name)
 
 
 def __dir__() -> list[str]:

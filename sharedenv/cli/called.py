@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from sharedenv.cli.given import CALLED
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.report.console import Console
 
@@ -15,6 +16,7 @@ def call(command: click.Command, words: Sequence[str], console: Console) -> int:
     name = command.name or ""
     try:
         with command.make_context(name, list(words), obj=console) as context:
+            context.meta[CALLED] = ("sharedenv", name, *words)
             status = command.invoke(context)
     except click.ClickException as error:
         message = error.format_message().rstrip(".")

@@ -34,7 +34,7 @@ from sharedenv.cli.cases import (
     wanted,
 )
 from sharedenv.cli.failures import sequences_of
-from sharedenv.cli.given import Inherited, all_given, inherit, repeated
+from sharedenv.cli.given import Inherited, all_given, inherit, repeated, words_of
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.rungs import ladder_given, last_job, placed, preview, tell_rungs
 from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
@@ -121,7 +121,7 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     console: Console = context.obj
     here = current_folder(os.environ)
     again = given["resume"] or given["retry_failed"]
-    asked = wanted(selection, script_arguments(context), given, here)
+    asked = replace(wanted(selection, script_arguments(context), given, here), command=words_of(context))
     found = earlier_run(console.pool, asked, here) if again else None
     if found is not None:
         asked = replace(asked, only=sequences_of(found.run, given["group"]))

@@ -224,7 +224,7 @@ def create_array(
     """
     path = os.path.join(run.path, ARRAYS, str(number))
     owner = this_process()
-    staging = os.path.join(run.path, ARRAYS, f".new-{owner.host}-{owner.pid}")
+    staging = os.path.join(run.path, ARRAYS, f".new-{owner.host}-{owner.pid}-{os.urandom(4).hex()}")
     make_folders(staging)
     needed = tuple(sorted({*keys, *(case.key for case in cases)}))
     own = {key: digest for key, digest in (sets or {}).items() if key in needed}

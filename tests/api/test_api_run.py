@@ -160,6 +160,16 @@ def test_workers_share_a_list(project: Project) -> None:
         assert sharedenv.status(run).state == "done"
 
 
+def test_plans_of_one_second_by_several_threads(project: Project) -> None:
+    project.copies(40)
+    with project.inside():
+        sharedenv.build("case1/script.py")
+        with ThreadPoolExecutor(8) as threads:
+            made = list(threads.map(lambda _: sharedenv.plan("case*/script.py", insist=True), range(16)))
+        assert len(set(made)) == 16
+        assert {(run.id, run.state, run.total) for run in sharedenv.runs()} == {(run, "planned", 40) for run in made}
+
+
 def test_a_report(three: Project) -> None:
     with three.inside():
         run = sharedenv.run("case*/script.py").id

@@ -53,7 +53,7 @@ def create_run(
     keys = sorted({case.key for case in cases[settled:]})
     asked = Asked(tuple(command), tuple(arguments), cwd, created, len(cases), tuple(keys), dict(extra or {}))
     name = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-    staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{name}")
+    staging = os.path.join(runs, f".new-{this_process().host}-{os.getpid()}-{os.urandom(4).hex()}")
     os.mkdir(staging, FOLDER)
     try:
         lines = encode_plan(cases, root_of(staging), arguments, cwd)
