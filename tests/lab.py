@@ -106,6 +106,8 @@ def new_lab(env: Mapping[str, str], wheels: Path) -> Iterator[Lab]:
 
 
 def hint_of(told: str) -> str:
-    """The command of the one hint in a text."""
-    (hint,) = [line.partition("hint: ")[2] for line in told.splitlines() if "hint: " in line]
+    """The command of the one hint in a text; what doctor notes of the machine (an index, a Slurm without a cluster) is another matter."""
+    lines = told.splitlines()
+    noted = [line.lstrip().startswith("note ") for line in ["", *lines]]
+    (hint,) = [line.partition("hint: ")[2] for line, after_note in zip(lines, noted, strict=False) if "hint: " in line and not after_note]
     return hint

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -107,12 +108,13 @@ class Cluster:
         return False
 
     def await_controller(self) -> None:
-        """Waits until its controller answers; one that has died is started anew. Raises AssertionError with its last words."""
-        dead = self._processes["slurmctld"].poll()
-        if dead is not None:
-            self._start("slurmctld", "slurmctld", "-D")
+        """Waits until its controller answers; daemons that have died are started anew. Raises AssertionError with its last words."""
+        dead = [name for name, process in self._processes.items() if process.poll() is not None]
+        for name in dead:
+            self._start(name, *cast("tuple[str, ...]", self._processes[name].args))
         try:
             wait_until(lambda: self.answers, "the controller answers")
+            wait_until(lambda: not dead or self._idle_nodes() == len(self.nodes), "its nodes are idle")
         except AssertionError as error:
             words = (self.folder / "slurmctld.log").read_text(errors="replace")[-2000:]
             ended = {name: process.poll() for name, process in self._processes.items()}
