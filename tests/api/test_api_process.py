@@ -230,5 +230,6 @@ def test_where_the_process_that_works_is_killed_the_caller_is_told(project: Proj
     with project.inside(), pytest.raises(SharedenvError, match="has died") as told:
         sharedenv.run("case1/script.py")
     killer.join()
+    wait_until(lambda: not _lives(_begun(project, 1)))  # it has outlived who started it
     assert told.value.cause == "killed by SIGKILL"
     assert told.value.hint == "sharedenv status"
