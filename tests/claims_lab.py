@@ -32,7 +32,7 @@ class Lab:
         self.files: dict[str, bytearray] = {}  # two names of one file are one bytearray
         self.latency = latency
         self._waiting: list[tuple[float, float, Actor]] = []
-        self._turn = threading.Semaphore(0)
+        self._over = threading.Lock()
 
     def add(self, actor: Actor, at: float = 0.0) -> None:
         """Lets an actor begin at a time."""
@@ -40,19 +40,29 @@ class Lab:
 
     def run(self) -> None:
         """Until nobody wants to run any more."""
-        while self._waiting:
-            at, _, actor = heapq.heappop(self._waiting)
-            self.now = max(self.now, at)
-            actor.go.release()
-            self._turn.acquire()
+        self._over.acquire()
+        self._wake_next(None)
+        self._over.acquire()
+        self._over.release()
 
     def pass_turn(self, actor: Actor, at: float | None) -> None:
-        """Gives the turn back; ``at``: when it wants it again, None for never."""
+        """Gives the turn to who is next; ``at``: when this actor wants it again, None for never."""
         if at is not None:
             self.add(actor, at)
-        self._turn.release()
-        if at is not None:
+        if self._wake_next(actor) and at is not None:
             actor.go.acquire()
+
+    def _wake_next(self, actor: Actor | None) -> bool:
+        """Whether it is another's turn now: one who is next himself runs on, which saves most of the time of a simulation."""
+        if not self._waiting:
+            self._over.release()
+            return True
+        at, _, following = heapq.heappop(self._waiting)
+        self.now = max(self.now, at)
+        if following is actor:
+            return False
+        following.go.release()
+        return True
 
 
 class Actor:
@@ -60,7 +70,8 @@ class Actor:
 
     def __init__(self, lab: Lab, name: str) -> None:
         self.lab, self.name = lab, name
-        self.go = threading.Semaphore(0)
+        self.go = threading.Lock()
+        self.go.acquire()
         self.dead = False
         self.frozen_since = -1.0
         self.doom = 0.0  # chance to be killed at a call

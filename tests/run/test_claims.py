@@ -112,7 +112,6 @@ def test_who_fails_at_once_at_every_script_is_suspected_and_who_has_one_success_
     assert suspected(1, [late] * 6, []) == (False, False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [4, 1])
 @pytest.mark.parametrize("order", ORDERS)
 def test_sixteen_slots_end_about_when_list_scheduling_would(order: str, jobs: int) -> None:
