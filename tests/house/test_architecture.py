@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.xdist_group("architecture")  # one worker reads the package
 
 PACKAGE = Path(__file__).parent.parent.parent / "sharedenv"
 
@@ -67,10 +71,17 @@ def _room(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
+def _nodes(module: Path) -> list[ast.AST]:
+    """All nodes of the tree of a module, for tests that change none."""
+    return list(ast.walk(ast.parse(module.read_text())))
+
+
+@cache
 def _imports(module: Path) -> set[str]:
     """Dotted names of all that a module imports, at its top or inside functions (there are no lazy cycles either)."""
     names = set()
-    for node in ast.walk(ast.parse(module.read_text())):
+    for node in _nodes(module):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -82,17 +93,17 @@ def _imports(module: Path) -> set[str]:
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_one_way(module: Path) -> None:
-    room = _room(module)
-    assert room in MAY_IMPORT, f"a new room, {room}: say in MAY_IMPORT what it may import"
-    for name in _imports(module):
-        top, _, rest = name.partition(".")
-        if top == "sharedenv" and rest and (target := rest.split(".")[0]) != room and target != "__version__":
-            assert target in MAY_IMPORT[room] | ANYWHERE, f"{room} imports {target}"
-            if (admitted := NO_MORE.get(room, {}).get(target)) is not None and "." in rest:
-                assert rest.split(".")[1] in admitted, f"{room} imports {rest}"
-        assert room in ONLY_IN.get(top, {room}), f"{room} imports {top}, which belongs in {ONLY_IN[top]}"
+def test_imports_run_one_way() -> None:
+    for module in MODULES:
+        room = _room(module)
+        assert room in MAY_IMPORT, f"a new room, {room}: say in MAY_IMPORT what it may import"
+        for name in _imports(module):
+            top, _, rest = name.partition(".")
+            if top == "sharedenv" and rest and (target := rest.split(".")[0]) != room and target != "__version__":
+                assert target in MAY_IMPORT[room] | ANYWHERE, f"{module}: {room} imports {target}"
+                if (admitted := NO_MORE.get(room, {}).get(target)) is not None and "." in rest:
+                    assert rest.split(".")[1] in admitted, f"{module}: {room} imports {rest}"
+            assert room in ONLY_IN.get(top, {room}), f"{module}: {room} imports {top}, which belongs in {ONLY_IN[top]}"
 
 
 @pytest.mark.parametrize("module", [PACKAGE / "entry.py", *sorted((PACKAGE / "start").glob("*.py"))], ids=lambda path: path.stem)
@@ -145,7 +156,7 @@ def test_modules_of_one_room_form_no_cycle() -> None:
 def test_nothing_prints_or_exits_below_its_room() -> None:
     """Results are printed in report/, the process ends in cli/ and in the entry."""
     for module in MODULES:
-        for node in ast.walk(ast.parse(module.read_text())):
+        for node in _nodes(module):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called != "print" or _room(module) == "report", f"{module} prints"
@@ -156,12 +167,10 @@ def test_nothing_prints_or_exits_below_its_room() -> None:
 KNOW_CLICK = {"main", "anywhere", "options", "arguments", "completion", "given", "help", "scripts"}
 
 
-@pytest.mark.parametrize("module", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.stem)
-def test_only_a_command_knows_the_context_of_click(module: Path) -> None:
+def test_only_a_command_knows_the_context_of_click() -> None:
     """Whatever it calls gets values (``pool: str | None``, a console …), so that it can be called without a command line."""
-    if module.stem in KNOW_CLICK:
-        return
-    for node in ast.walk(ast.parse(module.read_text())):
+    commands = [module for module in (PACKAGE / "cli").glob("*.py") if module.stem not in KNOW_CLICK]
+    for module, node in [(command, node) for command in commands for node in _nodes(command)]:
         if isinstance(node, ast.FunctionDef) and "click.pass_context" not in map(ast.unparse, node.decorator_list):
             known = [each.arg for each in [*node.args.posonlyargs, *node.args.args] if each.annotation and "click.Context" in ast.unparse(each.annotation)]
             assert known in ([], ["ctx"]), f"{module.stem}.{node.name} takes click's context"  # ctx: click's own signatures
@@ -173,7 +182,7 @@ def test_values_are_written_with_frozen() -> None:
     found = {
         f"{module.relative_to(PACKAGE)}: {node.name}"
         for module in MODULES
-        for node in ast.walk(ast.parse(module.read_text()))
+        for node in _nodes(module)
         if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     }
     assert found == {"key/uv_inputs.py: Inputs", "app/project.py: Project", "run/preload/server.py: Server"}
@@ -191,12 +200,15 @@ def _makes(call: ast.Call) -> bool:
     return name in ("os.mkdir", "os.makedirs") or (name in ("os.open", "posix.open") and "O_CREAT" in ast.unparse(call))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in WRITE], ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_umask(module: Path) -> None:
+def _calls(modules: Iterable[Path], wanted: Callable[[ast.Call], bool]) -> Iterator[tuple[Path, ast.Call]]:
+    """Each call of a kind, with the module that makes it."""
+    return ((module, node) for module in modules for node in _nodes(module) if isinstance(node, ast.Call) and wanted(node))
+
+
+def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_umask() -> None:
     """Each place that makes a file or a folder says so itself (pool/private.py); but for what a run's user has named."""
-    if module.name in ("joblog.py", "spool.py", "place.py"):
-        return
-    for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and _makes(node)):
+    writers = [module for module in MODULES if _room(module) in WRITE and module.name not in ("joblog.py", "spool.py", "place.py")]
+    for module, call in _calls(writers, _makes):
         mode = next((word.value for word in call.keywords if word.arg in ("opener", "mode")), call.args[-1])
         where = f"{module.name}:{call.lineno}: {ast.unparse(call)}"
         assert ast.unparse(mode) in ("private", "FILE", "FOLDER", "384", "420", "448"), where
@@ -221,33 +233,31 @@ def _reads(call: ast.Call) -> bool:
     return (name in ("os.open", "posix.open") and "O_CREAT" not in words and "O_DIRECTORY" not in words) or name.endswith((".read_bytes", ".read_text"))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if _room(module) in WRITE | {"app", "cli"}], ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_what_is_in_a_pool_is_opened_by_one_module(module: Path) -> None:
+def test_what_is_in_a_pool_is_opened_by_one_module() -> None:
     """start/regular: a pipe in the place of a file is not waited for, nothing is read without end."""
-    if str(module.relative_to(PACKAGE)) in READS_OTHERS or module.parent.name == "forkserver":
-        return
-    for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and _reads(node)):
+    readers = [module for module in MODULES if _room(module) in WRITE | {"app", "cli"} and module.parent.name != "forkserver"]
+    for module, call in _calls([module for module in readers if str(module.relative_to(PACKAGE)) not in READS_OTHERS], _reads):
         assert NOT_IN_A_POOL.match(ast.unparse(call.args[0])), f"{module.name}:{call.lineno}: {ast.unparse(call)}"
 
 
-@pytest.mark.parametrize("module", sorted((PACKAGE / "start").glob("*.py")), ids=lambda path: path.stem)
-def test_a_start_waits_for_no_pipe(module: Path) -> None:
-    for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call) and ast.unparse(node.func) == "posix.open"):
+def test_a_start_waits_for_no_pipe() -> None:
+    for module, call in _calls((PACKAGE / "start").glob("*.py"), lambda call: ast.unparse(call.func) == "posix.open"):
         assert {"O_NONBLOCK", "O_CREAT"} & set(re.findall(r"O_[A-Z]+", ast.unparse(call))) or ast.unparse(call.args[1]) == "flags", f"{module.name}:{call.lineno}"
 
 
 PURE = [module for module in MODULES if re.search(r"\bPure(\.|;| \()", module.read_text().partition("\n")[0])]
 
 
-@pytest.mark.parametrize("module", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_pure_modules_touch_no_disk_clock_or_environment(module: Path) -> None:
-    tree = ast.parse(module.read_text())
-    assert not {name.partition(".")[0] for name in _imports(module)} & {"glob", "pathlib", "posix", "shutil", "socket", "subprocess", "tempfile", "time"}
-    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.")}
+def test_pure_modules_touch_no_disk_clock_or_environment() -> None:
     about_names = {"os.fsdecode", "os.fsencode", "os.path", "os.pathsep", "os.strerror"}
     of_paths = {f"os.path.{name}" for name in ("basename", "dirname", "isabs", "join", "normpath", "relpath", "split", "splitext")}
-    assert {name for name in used if not name.startswith("os.fsencode(") and not name.startswith("os.path.splitext(")} <= about_names | of_paths
-    assert "open" not in {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for module in PURE:
+        impure = {"glob", "pathlib", "posix", "shutil", "socket", "subprocess", "tempfile", "time"}
+        assert not {name.partition(".")[0] for name in _imports(module)} & impure, module
+        used = {ast.unparse(node) for node in _nodes(module) if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.")}
+        used = {name for name in used if not name.startswith("os.fsencode(") and not name.startswith("os.path.splitext(")}
+        assert used <= about_names | of_paths, module
+        assert not list(_calls([module], lambda call: ast.unparse(call.func) == "open")), module
 
 
 def test_many_modules_are_pure() -> None:
@@ -270,7 +280,7 @@ def test_the_environment_and_the_current_folder_are_handed_down() -> None:
         str(module.relative_to(PACKAGE))
         for module in MODULES
         if _room(module) not in ("api", "cli", "start") and module.parent.name != "forkserver"
-        for node in ast.walk(ast.parse(module.read_text()))
+        for node in _nodes(module)
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv", "os.getcwd", "os.getcwdb", "posix.environ", "posix.getcwd")
     }
     assert found == READ_THE_ENVIRONMENT
@@ -280,7 +290,7 @@ def test_a_class_has_a_name_of_its_own() -> None:
     """Who reads one name in two modules reads of one thing. The fork server is a house apart: it runs in other Pythons."""
     modules: dict[str, list[str]] = {}
     for module in MODULES:
-        for node in ast.walk(ast.parse(module.read_text())):
+        for node in _nodes(module):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and module.parent.name != "forkserver":
                 modules.setdefault(node.name, []).append(str(module.relative_to(PACKAGE)))
     assert not {name: found for name, found in modules.items() if len(found) > 1}
