@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import filelock
@@ -22,6 +22,7 @@ import pytest
 
 import sharedenv
 from tests.slurm import Cluster, require_slurm, running_cluster
+from tests.starter import Starter
 from tests.wheels import make_index, make_wheel
 
 for _signal in (signal.SIGINT, signal.SIGHUP):  # `scripts/test &` in a shell, `nohup scripts/test`: what is started would never hear them
@@ -42,6 +43,8 @@ UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if o
 
 class Project:
     """A folder with scripts, and `sharedenv` called in it as a user would."""
+
+    starter: ClassVar[Starter | None] = None  #: forks what `call` starts; None: every start is a real one
 
     def __init__(self, path: Path, env: Mapping[str, str]) -> None:
         self.path = path
@@ -124,11 +127,16 @@ class Project:
         self, *arguments: str, env: Mapping[str, str] | None = None, status: int | None = 0, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Runs `sharedenv ARGUMENTS` to its end and asserts its exit status (None: any)."""
-        process = self.start(*arguments, env=env, **options)
-        stdout, stderr = process.communicate(timeout=240)
+        words, variables, cwd = list(map(str, arguments)), {**self.env, **(env or {})}, options.get("cwd", self.path)
+        if self.starter and options.keys() <= {"cwd"} and self.starter.takes(words, variables, cwd):
+            returned, stdout, stderr = self.starter.call(words, variables, cwd, 240)
+        else:
+            process = self.start(*arguments, env=env, **options)
+            stdout, stderr = process.communicate(timeout=240)
+            returned = process.returncode
         if status is not None:
-            assert process.returncode == status, f"exit {process.returncode}\n{stdout}\n{stderr}"
-        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+            assert returned == status, f"exit {returned}\n{stdout}\n{stderr}"
+        return subprocess.CompletedProcess(arguments, returned, stdout, stderr)
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -192,7 +200,7 @@ def scratch() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def clean_env(shared_folder: Path, scratch: Path) -> dict[str, str]:
+def clean_env(shared_folder: Path, scratch: Path) -> Iterator[dict[str, str]]:
     """The environment of a user on a quiet machine: own HOME, own uv cache, one real Python on PATH, nothing else."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_LEAKING)}
     home = shared_folder / "home"
@@ -208,7 +216,11 @@ def clean_env(shared_folder: Path, scratch: Path) -> dict[str, str]:
         PYTHONPATH=str(Path(__file__).parent.parent),  # so that `python -m sharedenv` is this checkout's
         LC_ALL="C.UTF-8",
     )
-    return env
+    if hasattr(os, "pidfd_open") and not os.environ.get("TEST_REAL_STARTS"):
+        Project.starter = Starter(env)
+    yield env
+    if Project.starter:
+        Project.starter.end()
 
 
 @pytest.fixture
