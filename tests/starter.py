@@ -6,6 +6,7 @@ What it forks is a process of its own, with the variables, the folder and the st
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -159,6 +160,18 @@ def _become(request: int, streams: Sequence[int]) -> None:
     sys.argv[1:] = arguments
 
 
+def _end(code: str | int | None) -> None:
+    """Ends as Python does, but frees nothing: most of what is loaded would be copied for it. A message as ``code`` is Python's to print."""
+    if isinstance(code, str):
+        sys.exit(code)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream and not stream.closed:
+            stream.flush()
+    os._exit((code or 0) & 0xFF)
+
+
 def _load_all() -> None:
     """What any command loads."""
     import sharedenv
@@ -176,4 +189,8 @@ if __name__ == "__main__":
     _load_all()
     gc.freeze()
     _serve(_control)
-    runpy.run_module("sharedenv", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("sharedenv", run_name="__main__", alter_sys=True)
+        _end(0)
+    except SystemExit as _exit:
+        _end(_exit.code)
