@@ -62,7 +62,7 @@ def report(*runs: str, pool: Path | None = None, output: Path | None = None) -> 
 
     layout = pool_of_runs(None if pool is None else os.fspath(pool))
     found = [meant_run(layout, run, events(None)) for run in (runs or (None,))]
-    return write_report(found, None if output is None else os.fspath(output))[0]
+    return write_report(found, None if output is None else os.fspath(output), os.environ)[0]
 
 
 def _status(run: Run, standing: Standing) -> RunStatus:

@@ -10,7 +10,7 @@ from functools import partial
 
 from sharedenv.care.leaving import DAY, HOUR, Leaving, days
 from sharedenv.care.rubbish import OVER, REMOVED, Rubbish, clear_rubbish, names_in
-from sharedenv.care.survey import Surveyed, survey
+from sharedenv.care.survey import Surveyed, linked_bytes, survey
 from sharedenv.pool.clock import CLOCK, file_system_time
 from sharedenv.pool.layout import Layout, is_part
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
@@ -57,6 +57,7 @@ class Verdict:
 
     idle     seconds since its last use, None: unknown
     archive  bytes of the archive that stays of it (0 where nothing was done yet); None where none does
+    linked   bytes of its files that have a name elsewhere, too, as it went: they were not freed with it
     """
 
     environment: Surveyed
@@ -64,6 +65,7 @@ class Verdict:
     reason: str
     idle: float | None
     archive: int | None = None
+    linked: int = 0
 
     @property
     def left(self) -> int:
@@ -86,8 +88,18 @@ class Pruned:
 
     @property
     def freed(self) -> int:
-        """Bytes of the environments that went."""
+        """Bytes that the disk has got back; fewer than none where archives are larger than what was an environment's alone."""
+        return self.gone - self.linked
+
+    @property
+    def gone(self) -> int:
+        """Bytes of the environments that went, without their archives."""
         return sum(verdict.environment.bytes - verdict.left for verdict in self.verdicts)
+
+    @property
+    def linked(self) -> int:
+        """Those of them that stay, since they have a name elsewhere."""
+        return sum(verdict.linked for verdict in self.verdicts)
 
 
 def prune(layout: Layout, policy: Policy) -> Pruned:
@@ -251,11 +263,19 @@ def _carry_out(layout: Layout, wish: Verdict, policy: Policy) -> Verdict:
     if not wish.removed:
         return wish
     leaving = Leaving(layout, wish.environment, partial(_old_enough_without_locks, wish, policy), wish.idle, policy.dry_run)
+    linked = _linked(wish.environment)  # each time anew: with the last of two environments that share a file it goes
     packs = policy.pack and wish.environment.published and wish.environment.manifest is not None
     kept = leaving.pack() if packs else leaving.remove()
     if isinstance(kept, str):
         return replace(wish, removed=False, reason=kept)
-    return replace(wish, archive=kept)
+    return replace(wish, archive=kept, linked=linked)
+
+
+def _linked(item: Surveyed) -> int:
+    try:
+        return 0 if item.packed else min(linked_bytes(item), item.bytes)
+    except OSError:  # somebody else is removing it
+        return 0
 
 
 def _old_enough_without_locks(wish: Verdict, policy: Policy) -> bool:

@@ -17,6 +17,7 @@ from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.bounds import read_bounds
 from sharedenv.pool.held import forget_unused
 from sharedenv.pool.layout import Layout
+from sharedenv.report.bounds import gone_words
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, size
 
@@ -124,7 +125,8 @@ def _print(layout: Layout, pruned: Pruned, policy: Policy, console: Console) -> 
     remove, pack = ("would remove", "would pack") if policy.dry_run else ("removed", "packed")
     done = [f"{remove} {count(len(removed) - packed, 'environment')}"] if len(removed) > packed or not packed else []
     done += [f"{pack} {count(packed, 'environment')}"] if packed else []
-    console.say(f"{' and '.join(done)} ({size(pruned.freed)}){rubbish}, kept {len(pruned.verdicts) - len(removed):,}")
+    gone_bytes = gone_words(pruned.gone, pruned.linked)
+    console.say(f"{' and '.join(done)} ({gone_bytes}){rubbish}, kept {len(pruned.verdicts) - len(removed):,}")
     if pruned.over:
         console.warn(f"what stays takes {size(pruned.over)} more than asked for: why it stays is said above")
 
@@ -136,14 +138,15 @@ def _done(verdict: Verdict, policy: Policy) -> str:
 
 
 def _sizes(verdict: Verdict) -> str:
-    return size(verdict.environment.bytes) + (f" → {size(verdict.archive)}" if verdict.archive else "")
+    shared = f", {size(verdict.linked)} of it shared" if verdict.linked else ""
+    return size(verdict.environment.bytes) + shared + (f" → {size(verdict.archive)}" if verdict.archive else "")
 
 
 def _value(layout: Layout, pruned: Pruned, policy: Policy) -> dict[str, object]:
     return {
         "pool": layout.path,
         "dry_run": policy.dry_run,
-        "removed": [_verdict_value(verdict) for verdict in pruned.verdicts if verdict.removed],
+        "removed": [{**_verdict_value(verdict), "linked_bytes": verdict.linked} for verdict in pruned.verdicts if verdict.removed],
         "kept": [_verdict_value(verdict) for verdict in pruned.verdicts if not verdict.removed],
         "rubbish": [{"path": item.path, "reason": item.reason, "removed": item.removed} for item in pruned.rubbish],
         "freed": pruned.freed,

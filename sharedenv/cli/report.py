@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from sharedenv.app.runs import meant_run, pool_of_runs
@@ -22,6 +24,6 @@ def report(console: Console, run_ids: tuple[str, ...], output: str | None) -> in
     """
     layout = pool_of_runs(console.pool)
     found = [meant_run(layout, run_id, console) for run_id in (run_ids or (None,))]
-    path, length = write_report(found, output)
+    path, length = write_report(found, output, os.environ)
     console.say(f"{printable(path)}: {size(length)}, to be opened in a browser")
     return 0

@@ -8,7 +8,7 @@ from sharedenv.app.trim import trim
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.bounds import read_bounds
 from sharedenv.pool.layout import Layout
-from sharedenv.report.bounds import trimmed_words
+from sharedenv.report.bounds import gone_words, trimmed_words
 from sharedenv.report.console import Console
 
 
@@ -25,5 +25,5 @@ def trim_and_tell(layout: Layout, keys: Iterable[str], console: Console) -> None
     gone = [verdict for verdict in pruned.verdicts if verdict.removed]
     packed = [verdict.environment.name for verdict in gone if verdict.archive is not None]
     removed = [verdict.environment.name for verdict in gone if verdict.archive is None]
-    if told := trimmed_words(removed, packed, pruned.freed, pruned.over):
+    if told := trimmed_words(removed, packed, gone_words(pruned.gone, pruned.linked), pruned.over):
         console.say(told)

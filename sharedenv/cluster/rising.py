@@ -65,10 +65,15 @@ def rising(evidence: Evidence, again: Collection[int] = ()) -> dict[int, tuple[A
         below = [arrays[number] for number in above.rung.arrays if number < above.number and number in arrays]
         for array in below:
             own = {sequence for sequence in array.sequences if last[sequence] is array and sequence not in found}
-            for sequence, why in _Ended(array, evidence, again).lost(own):
+            for sequence, why in lost(array, evidence, own, again):
                 if why == REST or _has_more(why, array.rung.limits if array.rung else None, above.rung.limits):
                     found[sequence] = (above, why)
     return found
+
+
+def lost(array: Array, evidence: Evidence, sequences: Collection[int], again: Collection[int] = ()) -> Iterator[tuple[int, str]]:
+    """Of these of the cases of an array that is a rung, those that its limits kept from their end, and why (MEMORY, TIME, REST)."""
+    yield from _Ended(array, evidence, again).lost(sequences)
 
 
 def _has_more(why: str, below: Allowance | None, above: Allowance) -> bool:

@@ -30,7 +30,7 @@ from sharedenv.values import frozen
 if TYPE_CHECKING:
     from sharedenv.cluster.rungs import Rung
 
-_SOON = 5.0  # seconds that squeue has for who only looks: the journal knows nearly all
+SOON = 5.0  #: seconds that squeue has for who only looks: the journal knows nearly all
 _NODE_FAIL = "NODE_FAIL"
 _OVER = 3.0  # and where all tasks have said how they ended: it can add a word only
 
@@ -139,7 +139,7 @@ def look(run: Run, environ: Mapping[str, str]) -> ClusterStanding:
     """Where a run on Slurm stands, for who only wants to know: a controller that doesn't answer soon is done without."""
     arrays = list_arrays(run.path)
     over = run.has_ended() and bool(arrays) and not some_yet_to_begin(arrays[-1], run.sessions())
-    return standing(run, environ, _OVER if over else _SOON)
+    return standing(run, environ, _OVER if over else SOON)
 
 
 def standing(run: Run, environ: Mapping[str, str], patience: float = slurm.PATIENCE) -> ClusterStanding:

@@ -20,8 +20,7 @@ from sharedenv.run.workers import Fate, Worker, living
 if TYPE_CHECKING:
     from sharedenv.cluster import slurm
 
-_CANCELLED = "CANCELLED"
-_NODE_FAIL = "NODE_FAIL"
+_CANCELLED, _NODE_FAIL = "CANCELLED", "NODE_FAIL"
 _NOT_LAUNCHED = "JobLaunchFailure"
 _HERE, _ANY = 0, -1  # in place of the number of an array: without Slurm, whichever came last
 
@@ -175,11 +174,12 @@ class Tasks:
         found = task_of(session.writer)
         if found is None:
             return Fate(False, session.ended or "its process died without a word", self._open, reported=bool(session.ended))
-        state = self._state(array, found[1])
-        if state is not None and state.running and self._reports[found[:2]][1].writer == session.writer:
+        state, last = self._state(array, found[1]), self._reports[found[:2]][1].writer == session.writer
+        if state is not None and state.running and last:
             return Fate(alive=True, begun=session.running)  # its heartbeat is late
-        if state is not None and state.live:
-            return Fate(False, "its task was started anew", self._open, reported=bool(session.ended))
+        if state is not None and (state.live or not (last or session.ended)):  # how its next start ended says nothing of it
+            where = f" ({session.owner.host} was silent)" if session.owner and not session.ended else ""
+            return Fate(False, f"its task was started anew{where}", self._open, reported=bool(session.ended))
         return replace(self._ended(array, state, session), begun=self._open)
 
     def _worker(self, array: Array, task: int) -> Worker:

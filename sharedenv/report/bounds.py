@@ -27,15 +27,20 @@ def bounds_value(bounds: Bounds) -> dict[str, object]:
     return {"max_size": bounds.max_size, "unused_for": bounds.unused_for, "pack": bounds.pack}
 
 
-def trimmed_words(removed: Sequence[str], packed: Sequence[str], freed: int, over: int) -> str:
+def gone_words(gone: int, linked: int) -> str:
+    """`930 MB`, `930 MB, of which 918 MB stay in uv's cache or elsewhere`: bytes that went, and those of them that have other names."""
+    return size(gone) + (f", of which {size(linked)} stay in uv's cache or elsewhere" if linked else "")
+
+
+def trimmed_words(removed: Sequence[str], packed: Sequence[str], gone: str, over: int) -> str:
     """What became of these environments (names), in one line, and the bytes by which the pool is over its bounds all the same; ""
-    where there is nothing to tell.
+    where there is nothing to tell. ``gone``: how many bytes went, in words.
     """
     done = [f"{what} {_named(names)}" for what, names in (("removed", removed), ("packed", packed)) if names]
     left = f"{size(over)} over its bounds: what is in use, needed, not yours or was used within 7 days stays (see sharedenv list)"
     if not done:
         return f"the pool is {left}" if over else ""
-    return f"trimmed the pool: {', '.join(done)} ({size(freed)})" + (f"; it is {left}" if over else "")
+    return f"trimmed the pool: {', '.join(done)} ({gone})" + (f"; it is {left}" if over else "")
 
 
 def _named(names: Sequence[str]) -> str:

@@ -69,14 +69,17 @@ class Measures:
     @property
     def slots(self) -> int:
         """The most scripts that could run at once."""
-        changes = sorted(
-            change for session in self.sessions for change in ((session.started, session.jobs), (end_of(session), -session.jobs))
-        )
-        most = now = 0
-        for _, jobs in changes:
-            now += jobs
-            most = max(most, now)
-        return most
+        return slots_of(self.sessions)
+
+
+def slots_of(sessions: Iterable[SessionState]) -> int:
+    """The most scripts that those who worked on a run could run at once."""
+    changes = sorted(change for session in sessions for change in ((session.started, session.jobs), (end_of(session), -session.jobs)))
+    most = now = 0
+    for _, jobs in changes:
+        now += jobs
+        most = max(most, now)
+    return most
 
 
 def measure(run: Run) -> Measures:

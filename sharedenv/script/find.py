@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 POOL = ".sharedenv"
 _MAGIC = re.compile(r"[*?\[]")
 _DIGITS = re.compile(r"([0-9]+)")
+_COMMENT = re.compile(r"\s+#")
 _ANY_DEPTH = "**"
 
 
@@ -48,17 +49,23 @@ def read_list(data: bytes, *, nul: bool = False) -> list[str]:
 
 
 def tidy(names: Iterable[str], cwd: str) -> list[str]:
-    """The names of a list as they were meant: without comments (`# …`), empty lines, and blanks around a name; a file that has such a
-    name is taken as it stands.
+    """The names of a list as they were meant: without comments (`# …`, in a line of their own or behind a name), empty lines, and blanks
+    around a name; a file that has such a name is taken as it stands.
     """
     found = []
     for name in names:
         bare = name.strip()
-        if (bare == name and name[:1] != "#") or os.path.lexists(absolute(name, cwd)):
+        if (bare == name and "#" not in name) or os.path.lexists(absolute(name, cwd)):
             found.append(name)
         elif bare and bare[0] != "#":
-            found.append(bare)
+            found.append(_without_comment(bare, cwd))
     return found
+
+
+def _without_comment(name: str, cwd: str) -> str:
+    """The file that a line names which may end with a comment: the longest that is there; where none is, the line as it stands."""
+    heads = [name, *(name[: match.start()] for match in reversed(list(_COMMENT.finditer(name))))]
+    return next((head for head in heads if os.path.lexists(absolute(head, cwd))), name)
 
 
 def is_pattern(name: str) -> bool:

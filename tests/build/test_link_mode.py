@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sharedenv.report.words import size
 from tests.conftest import Project
 
 SAID = "link-mode symlink is passed over"
@@ -79,6 +80,13 @@ def test_other_modes_are_the_users(project: Project, env: dict[str, str], file: 
     linked = sum(path.lstat().st_size for path in project.environments[0].rglob("*") if path.lstat().st_nlink > 1 and not path.is_dir())
     assert shown["linked_bytes"] == linked and (linked >= module.stat().st_size or names == 1)
     assert ("by links, with uv's cache or others; removed, it frees " in project.call("show", "s.py").stdout) == bool(linked)
+    whole = f"{size(shown['bytes'])}, of which {size(linked)} stay in uv's cache or elsewhere" if linked else size(shown["bytes"])
+    each = f"{size(shown['bytes'])}, {size(linked)} of it shared" if linked else size(shown["bytes"])
+    told = project.call("prune", "--unused-for", "0s", "--dry-run")
+    assert f"would remove {shown['name']} ({each}): unused for " in told.stdout
+    assert told.stderr == f"would remove 1 environment ({whole}), kept 0\n"
+    pruned = json.loads(project.call("prune", "--unused-for", "0s", "--json").stdout)
+    assert (pruned["removed"][0]["linked_bytes"], pruned["freed"]) == (linked, shown["bytes"] - linked)
 
 
 @pytest.fixture

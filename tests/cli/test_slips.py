@@ -87,6 +87,21 @@ def test_a_list_that_was_written_by_hand(project: Project) -> None:
     names = [line.partition("  ")[2] for line in told.splitlines()]
     assert [os.path.join(project.path, name) for name in names[:3]] == [str(script) for script in scripts]
     assert names[3:] == ["#odd/script.py", "blank /script.py "]
+    lines = ["case1/script.py # the big one", "case2/script.py\t#no blank # and another", "odd # 1.py", "odd # 1.py # with a comment",
+             "case3/script.py#", "gone.py # it is"]  # fmt: skip
+    project.script("odd # 1.py")
+    project.script("odd")
+    (project.path / "list").write_text("\n".join(lines[:4]))
+    told = project.call("key", "--from-file", "list").stdout
+    assert [line.partition("  ")[2] for line in told.splitlines()] == ["case1/script.py", "case2/script.py", "odd # 1.py"]
+    (project.path / "list").write_text("\n".join(lines[4:]))
+    assert project.call("key", "--from-file", "list", status=2).stderr == (
+        "error: all 2 scripts can't be used; nothing was done\n"
+        "  cause: 2 scripts: no such file\n"
+        "             case3/script.py#\n"
+        "             gone.py # it is\n"
+        "\nhint: ls case3\n"
+    )
     (project.path / "list").write_bytes(b"case1/script.py \0")
     assert project.call("key", "-0", "--from-file", "list", status=2).stderr == (
         "error: 'case1/script.py ' can't be used; nothing was done\n  cause: no such file\n\nhint: ls case1\n"

@@ -81,6 +81,11 @@ def climb(on: Submitting) -> None:
     assert re.search(r"rung 2 \(250M\), job \d+: 1 script; taken over: up to 2 for memory\n", told), told
     assert re.search(r"rung 3 \(500M\), job \d+: 1 script; taken over: 1 for memory\n", told), told
     assert on.call("status", run, "--list", "succeeded", "--rung", "2").stdout == "case1/script.py\n"
+    on.call("report", run, "-o", "r.html")
+    table = (on.path / "r.html").read_text().partition("was enough for</h3>")[2].partition("</table>")[0]
+    rows = {label: re.findall(r"<td>([^<]*)", cells) for label, cells in re.findall(r'<tr><th scope="row">([^<]*)</th>(.*)</tr>', table)}
+    assert rows["scripts begun"] == ["6", "2", "1"] and rows["succeeded"] == ["3", "1", "1"]
+    assert rows["killed where memory ran out"] == ["2", "1", "0"] and rows["failed otherwise"] == ["1", "0", "0"]
     rungs = on.slurm(run)["rungs"]
     assert [(rung["rung"], rung["memory"], rung["scripts"]) for rung in rungs] == [(1, "100M", 4), (2, "250M", 1), (3, "500M", 1)]
     assert [[Path(name).parent.name for name in rung["taken"]["memory"]] for rung in rungs] == [[], ["case1", "case2"], ["case2"]]

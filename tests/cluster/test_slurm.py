@@ -332,8 +332,12 @@ def test_a_task_requeued_by_a_dead_node_does_not_take_again_what_was_lost(on: Su
         wait_until(lambda: "PENDING" in on.cluster.states(job).values(), "Slurm puts it back")
         (on.path / "hold").unlink()
         wait_until(lambda: on.counts(run) == {"done": 3, "interrupted": 1}, "the other task ends")
+        told = r"1 interrupted: its task was started anew \(\S+ was silent\)\n    case[12]/script.py\n"
+        assert re.search(told, on.call("status", run).stdout)
     finally:
         on.cluster.revive_node("node2")
+    on.cluster.wait_for_end(job)
+    assert re.search(told, on.call("status", run).stdout), "its second start has failed, since a case of the first is lost"
 
 
 def test_the_time_limit_is_told_and_resumed(on: Submitting) -> None:

@@ -225,9 +225,13 @@ def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
         file.write(line[:40])
         file.flush()
         before = looked.read()[0]
-        file.write(line[40:] + b"\n")
+        file.write(line[40:])
+        file.flush()
+        assert 17 not in looked.read()[0], "a line is whole with its end"
+        file.write(b"\n")
     after = looked.read()[0]
     assert after.keys() - before.keys() == {17} and after == run.read()[0]
+    assert looked.attempts() == run.attempts()
     path.write_bytes(path.read_bytes().replace(b'"attempt":1', b'"attempt":7'))
     assert looked.read()[0] == after, "only what has come since is read"
     with path.open("ab") as file:

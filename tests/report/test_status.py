@@ -113,6 +113,17 @@ def test_the_pace_counts_from_the_first_start_not_from_the_build(capfd: pytest.C
     ]  # fmt: skip
 
 
+def test_where_none_has_ended_of_late_the_pace_is_that_of_the_whole_run(capfd: pytest.CaptureFixture[str]) -> None:
+    """For longer than the rate is taken over: no pace at all would be told, and no time left."""
+    now = 0.0
+    progress = Progress(Console(), lambda: now)
+    for second in range(1, 61):
+        now = float(second)
+        done = min(second, 10)
+        progress.show(Counts(20, done, 0, 2, 0, began=0.0, waiting=18 - done, ages=(now - 10.0, 1.0) if second > 10 else (1.0, 1.0)))
+    assert capfd.readouterr().err.splitlines()[-1] == "1 min 0 s: 10 of 20, 2 running, 54 s left, 10/min"
+
+
 def test_plain_lines_come_at_sensible_intervals() -> None:
     times, now = [], 0.0
     while now < 2400:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 
+from sharedenv.cluster.climbed import RungUse
 from sharedenv.report.html.advice import advise
+from sharedenv.report.html.rungs import rung_rows
 from sharedenv.report.standing import command_text
 from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable, size
@@ -62,7 +64,7 @@ _RUN = """<section class="run" aria-labelledby="run-{number}">
 <div class="plot" data-run="{number}" data-plot="memory"></div>
 <h3>What failed</h3>
 {failures}
-<h3>What was cut off, and what was tried again</h3>
+{rungs}<h3>What was cut off, and what was tried again</h3>
 {again}
 <h3>The slowest and the largest</h3>
 <div class="beside">{slowest}{largest}</div>
@@ -76,20 +78,28 @@ _RUN = """<section class="run" aria-labelledby="run-{number}">
 
 
 def page(
-    measured: Sequence[Measures], data: Sequence[str], name: Callable[[Case], str], files: tuple[str, str, str], version: str, made: float
+    measured: Sequence[Measures],
+    data: Sequence[str],
+    ladders: Sequence[Sequence[Sequence[RungUse]]],
+    name: Callable[[Case], str],
+    files: tuple[str, str, str],
+    version: str,
+    made: float,
 ) -> str:
     """A whole document.
 
-    ``data``: of each run, as data.py encodes it; ``files``: style, library and script; ``made``: seconds since the epoch.
+    ``data``: of each run, as data.py encodes it; ``ladders``: of each run, the rungs of each submission that had some; ``files``: style,
+    library and script; ``made``: seconds since the epoch.
     """
     style, library, script = files
+    runs = enumerate(zip(measured, data, ladders, strict=True))
     names = ", ".join(one.run.id for one in measured)
     return _PAGE.format(
         title=escape(f"sharedenv: run {names}"),
         policy=_POLICY,
         style=style,
         summary=_summary(measured),
-        runs="\n".join(_run(number, one, text, name) for number, (one, text) in enumerate(zip(measured, data, strict=True))),
+        runs="\n".join(_run(number, one, text, own, name) for number, (one, text, own) in runs),
         version=escape(version),
         made=_time(made),
         library=library,
@@ -121,7 +131,7 @@ def _summary(measured: Sequence[Measures]) -> str:
     return _table(head, [[label, *(tell(one) for one in measured)] for label, tell in rows], "summary")
 
 
-def _run(number: int, one: Measures, data: str, name: Callable[[Case], str]) -> str:
+def _run(number: int, one: Measures, data: str, ladders: Sequence[Sequence[RungUse]], name: Callable[[Case], str]) -> str:
     return _RUN.format(
         number=number,
         name=escape(one.run.id),
@@ -129,11 +139,12 @@ def _run(number: int, one: Measures, data: str, name: Callable[[Case], str]) -> 
         standing=escape(f"{one.standing.state}: {_meaning(one)}"),
         idle=escape(_idle(one)),
         failures=_failures(one, name),
+        rungs=_rungs(ladders),
         again=_again(one, name),
         slowest=_slowest(one, name),
         largest=_largest(one, name),
         versions=_versions(one),
-        advice=_advice(one),
+        advice=_advice(one, ladders[-1] if ladders else ()),
         data=data,
     )
 
@@ -163,6 +174,12 @@ def _failures(one: Measures, name: Callable[[Case], str]) -> str:
         f"<p>{_names(found.cases, name)}</p>{_said(one.results[found.cases[0].sequence], name(found.cases[0]))}</details>"
         for found in group(failed)
     )
+
+
+def _rungs(ladders: Sequence[Sequence[RungUse]]) -> str:
+    """A table for each submission whose options had several values; "" where none had."""
+    tables = "\n".join(_table(*rung_rows(ladder), "rungs") for ladder in ladders)
+    return f"<h3>What each rung of memory and time was enough for</h3>\n{tables}\n" if tables else ""
 
 
 def _again(one: Measures, name: Callable[[Case], str]) -> str:
@@ -231,8 +248,8 @@ def _versions(one: Measures) -> str:
     return "\n".join(parts)
 
 
-def _advice(one: Measures) -> str:
-    found = advise(one)
+def _advice(one: Measures, ladder: Sequence[RungUse]) -> str:
+    found = advise(one, ladder)
     rows = [(advice.option, advice.value, advice.reason) for advice in found]
     return _table(("option", "would do", "since"), rows, "advice") if rows else "<p>It has measured nothing.</p>"
 
