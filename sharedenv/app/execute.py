@@ -26,6 +26,7 @@ from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.standing import FEW
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.places import Places
@@ -95,6 +96,10 @@ def execute(
         display.finish()
         session.close(_ending(outcome))
         unwritten = tuple(recorder.unwritten) if session.unwritten else ()
+    if work.run is None and not unwritten and len(work.cases) >= FEW:
+        from sharedenv.run.journal.kept import keep_own  # noqa: PLC0415 - of few cases nothing is kept
+
+        keep_own(run, outcome.results)
     return RunEnd(outcome, time.monotonic() - started, tuple(delivery.errors), unwritten, tuple(recorder.edited))
 
 

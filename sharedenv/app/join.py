@@ -30,8 +30,10 @@ from sharedenv.run.claims.suspicion import Suspicion
 from sharedenv.run.edited import edited_digest
 from sharedenv.run.joblog import HEADER, joblog_line
 from sharedenv.run.jobs import default_jobs
+from sharedenv.run.journal.kept import journal_sign, keep_standing
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.standing import stand
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, length, lists_of
 from sharedenv.run.make_starter import make_starter
@@ -294,7 +296,10 @@ def settle(layout: Layout, run: Run, listed: Listed, left: int) -> tuple[bool, i
             write_joblog(layout, run, listed.terms.joblog)
         stopped = DiskFolder(listed.folder).exists(STOP)
         if not left and not stopped:
-            results = run.results().values()
+            sign = journal_sign(run.path)
+            found, sessions = run.read()
+            keep_standing(run, sign, stand(run.count, found, sessions, time.time()), sessions)
+            results = found.values()
             if not any(result.interrupted for result in results):
                 fold(listed.folder)
             if not listed.array:  # its list has all cases of the run

@@ -16,8 +16,9 @@ from sharedenv.cluster.slurm import PATIENCE
 from sharedenv.cluster.submissions import QueueStanding, list_submissions, standings
 from sharedenv.cluster.workers import some_yet_to_begin
 from sharedenv.errors import SharedenvError
+from sharedenv.run.journal.kept import journal_sign, keep_standing, kept_standing
 from sharedenv.run.journal.living import living_runs
-from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.run import Run, readable
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.standing import SUBMITTED, Standing, stand
@@ -81,9 +82,18 @@ def stand_submitted(run: Run, standing: Standing, sessions: Sequence[SessionStat
 
 
 def standing_of(run: Run, now: float) -> Standing:
-    """Where a run stands at ``now`` (seconds since the epoch) by its own files: no scheduler is asked. Raises SharedenvError."""
+    """Where a run stands at ``now`` (seconds since the epoch) by its own files: no scheduler is asked. Of one that has ended, it is kept.
+
+    Raises SharedenvError.
+    """
+    with readable(run.id):
+        sign = journal_sign(run.path)
+    if (kept := kept_standing(run.path, sign)) is not None:
+        return kept
     results, sessions = run.read()
-    return stand_submitted(run, stand(run.count, results, sessions, now), sessions)
+    found = stand_submitted(run, stand(run.count, results, sessions, now), sessions)
+    keep_standing(run, sign, found, sessions)
+    return found
 
 
 def refuse_waiting(work: Work, environ: Mapping[str, str]) -> None:

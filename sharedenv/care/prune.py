@@ -9,7 +9,7 @@ from dataclasses import field, replace
 from functools import partial
 
 from sharedenv.care.leaving import DAY, HOUR, Leaving, days
-from sharedenv.care.rubbish import OVER, REMOVED, Rubbish, clear_rubbish, names_in
+from sharedenv.care.rubbish import OVER, REMOVED, STANDING, Rubbish, clear_rubbish, names_in
 from sharedenv.care.survey import Surveyed, linked_bytes, survey
 from sharedenv.pool.clock import CLOCK, file_system_time
 from sharedenv.pool.layout import Layout, is_part
@@ -123,10 +123,10 @@ def prune(layout: Layout, policy: Policy) -> Pruned:
 
 
 def run_files(layout: Layout) -> frozenset[str]:
-    """The names of all runs and of their files: a run that begins, or goes on, adds one."""
+    """The names of all runs and of their files: a run that begins, or goes on, adds one; who looks at it does not."""
     runs = [name for name in names_in(layout.runs) if name != OVER]
-    files = (os.path.join(run, name) for run in runs for name in names_in(os.path.join(layout.runs, run)) if not name.startswith(CLOCK))
-    return frozenset([*runs, *files])
+    files = ((run, name) for run in runs for name in names_in(os.path.join(layout.runs, run)) if not name.startswith((CLOCK, STANDING)))
+    return frozenset([*runs, *(os.path.join(*pair) for pair in files)])
 
 
 def remove_pool(layout: Layout, pruned: Pruned, policy: Policy, files: frozenset[str]) -> str | None:

@@ -23,6 +23,7 @@ REMOVED = ".removed-"  #: stands behind a pool's name while `prune --all` remove
 UNFINISHED_RUN = ".new-"  #: how the folder of a run begins that is being written (run/journal)
 CREW = ".crew-"  #: how the folders in runs/ begin that say which runs the tasks of an array work on (run/crews)
 OVER = ".over"  #: in runs/: which of them are over (run/over)
+STANDING = "standing.json"  #: in a run: where it stood when it had ended (run/journal/kept)
 _ARCHIVE = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*-[0-9a-f]{12}\.[0-9a-f]{64}\.tar")  #: `<identity>.<sha256>.tar`
 QUEUED = 90 * 24 * 3600.0  #: seconds: no task comes later than that to the run of its array
 FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment

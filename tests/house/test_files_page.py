@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sharedenv.app.queued import standing_of
+from sharedenv.care.rubbish import STANDING
 from sharedenv.pool.layout import PARTS
+from sharedenv.run.case import Case
+from sharedenv.run.journal.runs import create_run
+from sharedenv.run.journal.standing import FEW
 from tests.conftest import Project
 from tests.readme import section
 
@@ -100,3 +107,10 @@ def test_the_journal(done: Project) -> None:
 
 def test_the_folders_of_the_pool() -> None:
     assert re.findall(r"^\| `(\w+)/`", section("The pool's folder", "files"), re.MULTILINE) == list(PARTS)
+
+
+def test_the_standing_of_a_run(tmp_path: Path) -> None:
+    run = create_run(str(tmp_path / "runs"), [Case(number, f"/p/case{number}/s.py") for number in range(1, FEW + 1)])
+    run.begin().close("interrupted")
+    standing_of(run, time.time())
+    assert_described(names([json.loads(Path(run.path, STANDING).read_text())]), "The journal of a run", "`standing.json`")

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 
-from sharedenv.care.rubbish import OVER, UNFINISHED_RUN
+from sharedenv.care.rubbish import OVER, STANDING, UNFINISHED_RUN
 from sharedenv.pool.owner import STALE, is_here
 from sharedenv.pool.private import private, readable_as
 from sharedenv.run.journal.run import first_owner, last_line, says_its_end, session_files
@@ -22,7 +22,8 @@ from sharedenv.start.regular import MOST, read_regular
 
 _MANY = 16  #: newly found to be over: then the note is written anew
 _SETTLED = 600.0  # seconds: a folder changed more recently may change again within one tick of its file system's clock
-_LONELY = {"run.json", "plan.jsonl", "versions"}  #: what is in a run beside its sessions, if it was never added to and never met Slurm
+#: what is in a run beside its sessions, if it was never added to and never met Slurm
+_LONELY = {"run.json", "plan.jsonl", "versions", STANDING}
 
 
 def going_on(runs: str) -> list[str]:

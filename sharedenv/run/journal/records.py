@@ -128,12 +128,12 @@ def encode_result(result: Result, started: Sequence[tuple[int, int]] = (), envir
     return text.encode("ascii") + b"}\n"
 
 
-_NEEDED = ("sequence", "attempt", "start", "seconds", "cpu", "memory", "status", "signal", "host")
+_NEEDED = frozenset(("sequence", "attempt", "start", "seconds", "cpu", "memory", "status", "signal", "host"))
 
 
 def is_result(record: Mapping[str, Any]) -> bool:
     """Whether a record holds all that a result needs."""
-    return all(name in record for name in _NEEDED) and type(record["sequence"]) is int and type(record["start"]) is float
+    return record.keys() >= _NEEDED and type(record["sequence"]) is int and type(record["start"]) is float
 
 
 def decode_result(record: Mapping[str, Any], environments: Mapping[str, tuple[str, str]], began: float = 0.0) -> Result:

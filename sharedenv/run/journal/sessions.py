@@ -114,7 +114,7 @@ def began_at(first: Mapping[str, Any], touched: float) -> float:
 
 
 def _is_start(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
+    return isinstance(value, list) and len(value) == 2 and type(value[0]) is int and type(value[1]) is int
 
 
 def _time_in(record: Mapping[str, Any], otherwise: float) -> float:

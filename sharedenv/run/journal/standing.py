@@ -9,6 +9,7 @@ from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.workers import DONE, INTERRUPTED, LOST, RUNNING, begun, last_sessions, living
 from sharedenv.values import frozen
 
+FEW = 100  #: cases: the results of fewer are counted as soon as a standing that was kept is read (kept.py)
 STOPPED = "stopped"
 PLANNED = "planned"
 SUBMITTED = "submitted"
