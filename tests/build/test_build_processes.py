@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -172,3 +174,21 @@ def test_tmpdir_is_read_once_for_all_builds(project: Project, tmp_path: Path) ->
     project.call("build", "--jobs", "1", "s0.py", "s1.py", "s2.py", env={"TMPDIR": str(tmp_path / "scratch")}, prefix=traced)
     assert log.read_text().count("getdents64(") == 2, "its entries, and that there are no more"
     assert not list((tmp_path / "scratch").glob(f"{PREFIX}*"))
+
+
+def _loaded(project: Project, *arguments: str) -> set[str]:
+    argv = [sys.executable, "-X", "importtime", "-m", "sharedenv", *arguments]
+    done = subprocess.run(argv, cwd=project.path, env=project.env, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_a_build_loads_nothing_of_what_others_do(project: Project) -> None:
+    """Runs, clusters, prune, upgrades, errors: half of the package, and more than uv takes for a small key."""
+    project.script("s.py", ["alpha"])
+    built = _loaded(project, "build", "s.py")
+    assert "sharedenv.build.construct" in built
+    rooms = {name.split(".")[1] for name in built if name.startswith("sharedenv.")}
+    assert not rooms & {"run", "cluster", "care", "copies", "api"}
+    assert not built & {f"sharedenv.{name}" for name in ("app.journal", "app.upgrade", "build.build_error", "build.remedy", "build.drift")}
+    assert "rich" not in built
+    assert "sharedenv.build.construct" not in _loaded(project, "build", "s.py"), "it is there"
