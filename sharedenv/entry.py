@@ -41,7 +41,9 @@ def main() -> int:
     gc.set_threshold(50_000)  # what the full way loads is no garbage: else the collector looks at it again and again meanwhile
     from sharedenv.cli.main import main as run_command
 
-    return run_command()
+    status = run_command()
+    gc.freeze()  # nor at the end: else the collector looks for garbage in all of it, which takes a tenth of a small command
+    return status
 
 
 def fast(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> int | None:

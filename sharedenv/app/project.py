@@ -21,7 +21,6 @@ from sharedenv.pool.location import find_pool, find_pools, place_for_one, place_
 from sharedenv.pool.missing import uncovered_error
 from sharedenv.pool.trial import ANOTHER, no_chmod_helps
 from sharedenv.report.words import short_path
-from sharedenv.run.journal.runs import holds_unfinished
 from sharedenv.script import find
 from sharedenv.start.distrust import Distrust, check_folders
 from sharedenv.start.environ import current_folder
@@ -111,9 +110,9 @@ def open_project(pool: str | None, selection: Selection, *, cwd: str | None = No
     """
     here = cwd or current_folder(os.environ)
     paths = find_scripts(selection, here)
-    found = find_pools(pool, os.environ, paths, here, holds_unfinished)
+    found = find_pools(pool, os.environ, paths, here, _holds_unfinished)
     if len(found.pools) > 1 and None in found.pools:  # the one that is made for the others may be that of all
-        found = find_pools(pool, os.environ, paths, here, holds_unfinished, place_pool(paths, here))
+        found = find_pools(pool, os.environ, paths, here, _holds_unfinished, place_pool(paths, here))
     if len(found.pools) > 1:
         raise several_pools(found)
     layout = next(iter(found.pools)) or (place_for_one(paths[0], here, os.environ) if alone else place_pool(paths, here))
@@ -124,7 +123,7 @@ def open_projects(pool: str | None, selection: Selection) -> tuple[Sequence[str]
     """As open_project, where scripts may have several pools: all their paths in the order asked, and each pool with its own."""
     here = current_folder(os.environ)
     paths = find_scripts(selection, here)
-    found = find_pools(pool, os.environ, paths, here, holds_unfinished)
+    found = find_pools(pool, os.environ, paths, here, _holds_unfinished)
     return paths, [
         _opened(Project(layout or place_pool(own, here), tuple(own), selection.python, found.strays, selection.no_lock))
         for layout, own in found.pools.items()
@@ -155,7 +154,7 @@ def tell_strays(project: Project, tell: Teller) -> None:
 
 def pool_here(pool: str | None) -> Layout | None:
     """The pool that a command without scripts means (``pool``: --pool), or None. Raises SharedenvError."""
-    return find_pool(pool, os.environ, current_folder(os.environ), holds_unfinished)
+    return find_pool(pool, os.environ, current_folder(os.environ), _holds_unfinished)
 
 
 def existing_pool(pool: str | None, *, trust: bool = True) -> Layout:
@@ -204,6 +203,13 @@ def find_scripts(selection: Selection, cwd: str) -> Sequence[str]:
         if not listed and not selection.arguments:
             raise SharedenvError(f"no script in the list {selection.from_file}", hint=f"sharedenv {selection.command} --help")
     return find.expand(selection.arguments, cwd, listed)
+
+
+def _holds_unfinished(pool: str) -> bool:
+    """Whether a pool that may be passed over holds a run that is not done."""
+    from sharedenv.run.journal.runs import holds_unfinished  # noqa: PLC0415 - few projects have two pools
+
+    return holds_unfinished(pool)
 
 
 def _read_list(path: str) -> bytes:

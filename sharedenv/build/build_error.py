@@ -1,19 +1,38 @@
-"""The error of a build that failed: why, from uv's words, and the command to run next."""
+"""The error of a build that failed: why, from uv's words, and the command to run next. It is loaded where one has failed."""
 
 from __future__ import annotations
 
 import os
 import shlex
 
-from sharedenv.build.construction import Construction
+from sharedenv.build.construction import Construction, below
+from sharedenv.build.exact import held_error
 from sharedenv.build.locked import lock_error
 from sharedenv.build.remedy import Scene, remedy
 from sharedenv.build.strange_option import strange_option
-from sharedenv.build.uv_trouble import Kind, Trouble
+from sharedenv.build.uv import Unlocked, UvFailed
+from sharedenv.build.uv_trouble import OUTSIDE, UNREACHED, Kind, Trouble, trouble
 from sharedenv.build.uv_words import gist, other_uv
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.plan import Need
+from sharedenv.key.versions import Versions
+from sharedenv.secret import redact
 from sharedenv.start.access import SHORT
+
+
+def failed_build(
+    failure: UvFailed, need: Need, work: Construction, hidden: tuple[str, ...], held: Versions | None, log: str
+) -> SharedenvError:
+    """The error of a build of ``need`` that uv has failed in. ``hidden``: secrets, which stand in no message."""
+    words = redact(failure.words, hidden)
+    met = None if failure.hint else trouble(words)
+    if met is not None and met.kind in OUTSIDE:
+        work.fetches.cut_off |= met.kind in UNREACHED
+        return build_error(need, work, words, log, None, met=met)
+    first = below(work.cwd, need.scripts[0])
+    told = None if work.options.upgrade else held_error(need, held, failure, words, first, strict=work.options.strict)
+    why = redact(failure.why, hidden) if isinstance(failure, Unlocked) else ""
+    return told or build_error(need, work, words, log, failure.hint, why, met)
 
 
 def build_error(
@@ -63,8 +82,3 @@ def _wants_uv(need: Need, work: Construction) -> str:
         return chosen
     name = os.path.join(work.settings.root, "uv.toml")
     return f"the project's {'uv.toml' if os.path.isfile(name) else 'pyproject.toml'}"
-
-
-def below(root: str, path: str) -> str:
-    """A path relative to a folder above it, another one as it is."""
-    return os.path.relpath(path, root) if path.startswith(root + os.sep) else path

@@ -9,14 +9,13 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace as with_fields
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sharedenv.build import failure
-from sharedenv.build.construct import Built, construct
 from sharedenv.build.construction import Construction
-from sharedenv.build.drift import has_drifted
 from sharedenv.build.exact import not_held
 from sharedenv.build.interpreter import Fetches
 from sharedenv.build.options import BuildOptions
@@ -32,12 +31,14 @@ from sharedenv.pool.direct_url import local_packages
 from sharedenv.pool.held import fits, held_as_locked, hold, known_versions, moving, replace_held
 from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.lease import lease
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import DRIFTED, Environment, Unusable, adopt, inspect, publish, published
 from sharedenv.process import helping, limit_error, stopping
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
+
+if TYPE_CHECKING:
+    from sharedenv.build.construct import Built
 
 
 class BuildObserver(Protocol):
@@ -107,6 +108,8 @@ class Builder:
                 self._observer.made_pool(self._layout.path)
             executor = ThreadPoolExecutor(jobs, "build", initializer=helping())
             refused: list[RuntimeError] = []
+            with suppress(RuntimeError):  # no thread, as below
+                executor.submit(self._find_uv)  # it says its version while what builds is loaded; what is wrong with it, each build tells
             for need in missing:
                 try:
                     executor.submit(self._fulfil, need, futures[need.payload.key])
@@ -125,6 +128,8 @@ class Builder:
             raise write_error(self._layout, error) from None
 
     def _build(self, need: Need) -> Environment:
+        from sharedenv.pool.lease import lease  # noqa: PLC0415 - loaded while uv is asked for its version
+
         layout, payload, observer = self._layout, need.payload, self._observer
         before, failed_before = published(layout, payload.key), failure.stamp(layout, payload.key)
         with lease(
@@ -179,6 +184,8 @@ class Builder:
         """Whether uv would install something else now, where sources that can move are to be looked at. Raises SharedenvError."""
         if not self._options.drift or not _may_move(need, environment):
             return False
+        from sharedenv.build.drift import has_drifted  # noqa: PLC0415 - few sources move
+
         try:
             return has_drifted(need, self._work(need), environment.path)
         except (UvFailed, OSError) as failure:
@@ -219,6 +226,8 @@ class Builder:
 
     def _publish(self, need: Need, held: Versions | None, *, replace: bool) -> Environment:
         """Builds, holds what was built if nothing is held, and publishes it. Raises SharedenvError, OSError."""
+        from sharedenv.build.construct import construct  # noqa: PLC0415 - as above
+
         layout, key = self._layout, need.payload.key
         with staging(layout, key) as folder:
             built = construct(need, self._work(need), folder, held)

@@ -6,15 +6,14 @@ import os
 import tempfile
 import time
 from ast import literal_eval
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import IO
 
-from sharedenv.build.build_error import below, build_error
-from sharedenv.build.construction import Construction
-from sharedenv.build.exact import check_held, constraints, digest_of, find_held, held_error, not_held, pin, source_of, sync_held
+from sharedenv.build.construction import Construction, below
+from sharedenv.build.exact import check_held, constraints, digest_of, find_held, not_held, pin, source_of, sync_held
 from sharedenv.build.follow import following
 from sharedenv.build.interpreter import Search
 from sharedenv.build.left import PREFIX, clear_left
@@ -22,8 +21,7 @@ from sharedenv.build.locked import locked_script
 from sharedenv.build.options import BuildOptions
 from sharedenv.build.seal import Circumstances, Installed, Probed, seal, take_private
 from sharedenv.build.sources import PackageSource
-from sharedenv.build.uv import Unlocked, Uv, UvFailed, environment_for_uv, make_venv, sync_script
-from sharedenv.build.uv_trouble import OUTSIDE, UNREACHED, trouble
+from sharedenv.build.uv import Uv, UvFailed, environment_for_uv, make_venv, sync_script
 from sharedenv.build.uv_words import could_not_link
 from sharedenv.errors import SharedenvError
 from sharedenv.key.make import admits, maker
@@ -41,7 +39,8 @@ from sharedenv.pool.staging import VENV, sign
 from sharedenv.pool.store import remove_tree
 from sharedenv.process import capture, limit_error
 from sharedenv.secret import redact
-from sharedenv.start.access import SHORT, VERSIONS
+from sharedenv.start.access import SHORT, VERSIONS, identity
+from sharedenv.start.regular import read_regular
 from sharedenv.start.trust import is_shared
 from sharedenv.start.uv_variables import is_on
 from sharedenv.values import frozen
@@ -89,17 +88,12 @@ def construct(need: Need, work: Construction, folder: str, held: Versions | None
             finally:
                 _redact_log(log, inputs.secrets)
     except UvFailed as failure:
-        words = redact(failure.words, inputs.secrets)
-        met = None if failure.hint else trouble(words)
-        if met is not None and met.kind in OUTSIDE:
-            work.fetches.cut_off |= met.kind in UNREACHED
-            raise build_error(need, work, words, log_path, None, met=met) from None
-        told = None if work.options.upgrade else held_error(
-            need, held, failure, words, below(work.cwd, need.scripts[0]), strict=work.options.strict
-        )
-        why = redact(failure.why, inputs.secrets) if isinstance(failure, Unlocked) else ""
-        raise told or build_error(need, work, words, log_path, failure.hint, why, met) from None
+        from sharedenv.build.build_error import failed_build  # noqa: PLC0415 - what uv's words can mean is much to load
+
+        raise failed_build(failure, need, work, inputs.secrets, held, log_path) from None
     except OSError as error:
+        from sharedenv.build.build_error import build_error  # noqa: PLC0415 - as above
+
         limit = limit_error(error)
         hint = limit.hint if limit else way_out(work.layout, error)
         raise build_error(need, work, f"{error.strerror}: {error.filename or folder}", None, hint) from None
@@ -209,8 +203,10 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions
     """Installs, and tells what is held of that, and which files are not what their wheels say."""
     folder, environ, log = install.folder, install.environ, install.log
     venv = os.path.join(folder, VENV)
-    make_venv(work.uv, install.python, venv, environ, folder, log)
-    probed = _probe(venv, install.requires, install.loose, environ)
+    if not os.path.lexists(venv):  # else it was made by who found its Python
+        make_venv(work.uv, install.python, venv, environ, folder, log)
+    probed = work.fetches.find(_interpreter(venv), lambda: _probe(venv, environ))
+    _check_version(probed.version, install)
     work.step("resolving" if install.exact is None else "installing")
     flags = list(install.flags)
     if "--compile-bytecode" in flags and not admits(COMPILED, probed.version):
@@ -283,20 +279,30 @@ def _search(inputs: Inputs, request: str | None, work: Construction, environ: Ma
     if work.options.offline:
         environ = {**environ, "UV_OFFLINE": "1"}
     return Search(
-        inputs.requires, inputs.loose, request, work.settings, work.uv, environ, folder, log, work.fetches, work.step, work.note
-    )
+        inputs.requires, inputs.loose, request, work.settings, work.uv, environ, folder, log, work.fetches, work.step, work.note,
+        venv=os.path.join(folder, VENV),
+    )  # fmt: skip
 
 
-def _probe(venv: str, requires: str, loose: str | None, environ: Mapping[str, str]) -> Probed:
+def _interpreter(venv: str) -> Hashable:
+    """All that decides what the Python of a new environment tells of itself: two with the same are one Python."""
+    python = os.path.join(venv, "bin", "python")
+    return os.path.realpath(python), identity(os.stat(python)), read_regular(os.path.join(venv, "pyvenv.cfg"))
+
+
+def _probe(venv: str, environ: Mapping[str, str]) -> Probed:
     python = os.path.join(venv, "bin", "python")
     done = capture([python, "-I", "-S", "-c", _PROBE], env=environ)
     if done.status != 0:
         raise UvFailed(f"the new environment's Python does not start (status {done.status})\n{done.stderr.strip()}", 1)
-    probed = Probed(*literal_eval(done.stdout))
-    if requires and not any(admits(reading, probed.version) for reading in (requires, loose or requires)):
-        # uv only warns when an explicit request contradicts requires-python
-        raise UvFailed(f"Python {probed.version} was asked for, and requires-python {in_order(requires)} does not admit it", 1)
-    return probed
+    return Probed(*literal_eval(done.stdout))
+
+
+def _check_version(version: str, install: _Install) -> None:
+    """Raises UvFailed where requires-python does not admit it: uv only warns when an explicit request contradicts that."""
+    requires = install.requires
+    if requires and not any(admits(reading, version) for reading in (requires, install.loose or requires)):
+        raise UvFailed(f"Python {version} was asked for, and requires-python {in_order(requires)} does not admit it", 1)
 
 
 def _write_file(path: str, data: bytes) -> None:

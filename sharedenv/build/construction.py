@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from sharedenv.build.interpreter import Fetches
@@ -26,3 +27,8 @@ class Construction:
     step: Callable[[str], None]  # told what is being done, for a progress line
     note: Callable[[str], None]  # told what the user should know
     warn: Callable[[str], None]  # told what one might expect and what is not done
+
+
+def below(root: str, path: str) -> str:
+    """A path relative to a folder above it, another one as it is."""
+    return os.path.relpath(path, root) if path.startswith(root + os.sep) else path

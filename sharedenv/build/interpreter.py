@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import IO, Any, TypeVar, cast
 
 from sharedenv.build.pyenv import without_shims
-from sharedenv.build.uv import Uv, UvFailed, fetch_python, find_python, installed_pythons
+from sharedenv.build.uv import Uv, UvFailed, fetch_python, find_python, installed_pythons, make_venv
 from sharedenv.build.uv_words import cannot_read_config, found_none, other_uv
 from sharedenv.key.make import admits
 from sharedenv.key.requires_python import in_order, narrowness
 from sharedenv.key.settings import Settings
 from sharedenv.key.uv_inputs import python_request
+from sharedenv.pool.store import remove_tree
 from sharedenv.start.regular import read_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.values import frozen
@@ -82,10 +83,14 @@ class Search:
     step: Callable[[str], None]
     note: Callable[[str], None]
     job: str | None = None  # the variable that says so, in a job in which nothing is fetched
+    venv: str | None = None  # where an environment is to be made with it
 
 
 def find_interpreter(search: Search) -> str:
-    """Absolute path of the Python to build with; a command looks for each but once. Raises UvFailed."""
+    """Absolute path of the Python to build with; a command looks for each but once. Raises UvFailed.
+
+    Who is the first to look for it finds its environment made.
+    """
     search.step("finding Python")
     return search.fetches.find(_asked(search), lambda: _find_or_fetch(search))
 
@@ -131,6 +136,14 @@ def _around(search: Search) -> Search:
 
 
 def _find(search: Search, request: str) -> str:
+    """The Python that is here for a request: as that with which uv makes an environment where one is wanted, else asked of uv."""
+    if search.venv is not None:
+        environ = {**search.environ, "UV_PYTHON_DOWNLOADS": "never"}  # as in a look, which fetches nothing
+        try:
+            make_venv(search.uv, request, search.venv, environ, search.cwd, search.log)
+            return os.readlink(os.path.join(search.venv, "bin", "python"))
+        except (UvFailed, OSError):  # a look tells why
+            remove_tree(search.venv)
     return find_python(search.uv, request, search.environ, search.cwd, search.log)
 
 

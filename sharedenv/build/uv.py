@@ -95,7 +95,7 @@ def installed_pythons(uv: Uv, request: str, environ: Mapping[str, str], cwd: str
 
 
 def make_venv(uv: Uv, python: str, path: str, environ: Mapping[str, str], cwd: str, log: IO[str]) -> None:
-    """Makes an empty virtual environment that may be renamed. Raises UvFailed."""
+    """Makes an empty virtual environment that may be renamed. ``python``: a path, or a request as of find_python. Raises UvFailed."""
     _run(uv, ["venv", "--relocatable", "--no-project", "--python", python, "--", path], environ, cwd, log)
 
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-from collections.abc import Mapping
 from dataclasses import replace
 
 import click
 
 from sharedenv.app.build import look_closely, remember_built
-from sharedenv.app.journal import make_pool
 from sharedenv.app.project import Project, Selection, open_project
-from sharedenv.app.upgrade import movement_lines, movements, split, versions_of
-from sharedenv.build.locked import locked_script
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Jobs
 from sharedenv.cli.building import build_and_tell, build_options
 from sharedenv.cli.options import contrary, json_option, option
 from sharedenv.cli.scripts import plan_of, script_options, skip_bad_option, skip_plain_option, tell_bad
-from sharedenv.cli.unfinished import left_behind
-from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, SharedenvError
+from sharedenv.errors import EXIT_BUILD, EXIT_FAILED
 from sharedenv.key.plan import Plan
-from sharedenv.key.project_lock import NAME
-from sharedenv.pool.check import normal_name
-from sharedenv.pool.missing import NAMED, PACKED, build_command, is_packed
+from sharedenv.pool.missing import PACKED, build_command, is_packed
 from sharedenv.pool.store import Environment, Unusable
 from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
@@ -77,14 +68,18 @@ def build(
     if check:
         return _check(project, plan, console, as_json, build_options)
     if upgrade or upgrade_packages:
-        _refuse_locked(plan)
+        from sharedenv.cli.upgrading import build_upgraded, refuse_locked  # noqa: PLC0415 - most builds move nothing
+
+        refuse_locked(plan)
     if shared_group:
+        from sharedenv.app.journal import make_pool  # noqa: PLC0415 - few share a pool, and none twice
+
         # what was built before is links into its builder's cache, which the group may be unable to read
         rebuild |= not is_shared(project.layout.path)
         make_pool(project.layout, console, shared=True)
     options = replace(build_options, rebuild=rebuild, drift=True)
     if upgrade or upgrade_packages:
-        ready, errors = _upgrade(project, plan, options, upgrade_packages, jobs, console)
+        ready, errors = build_upgraded(project, plan, options, upgrade_packages, jobs, console)
     else:
         ready, errors = build_and_tell(project, plan, options, jobs, console)
     remember_built(project, plan, ready)
@@ -101,60 +96,6 @@ def build(
         console.say(f"{number} for {count(len(plan.scripts), 'script')} ready in {project.layout.path} ({size(total)})")
     bad = tell_bad(plan, console)
     return max([EXIT_BUILD, *(error.exit_code for error in errors)]) if errors else bad
-
-
-def _upgrade(
-    project: Project, plan: Plan, options: BuildOptions, packages: tuple[str, ...], jobs: int, console: Console
-) -> tuple[Mapping[str, Environment], list[SharedenvError]]:
-    """As build_and_tell, on versions that are chosen anew; tells what has moved."""
-    names = tuple(_name(project, package) for package in packages)
-    before = versions_of(project.layout, plan.needs.values())
-    concerned, others = split(plan, names, before) if names else (plan, replace(plan, needs={}))
-    moving = replace(options, rebuild=True, upgrade=True, upgrade_packages=names)
-    ready, errors = build_and_tell(project, concerned, moving, jobs, console)
-    after = versions_of(project.layout, [need for key, need in concerned.needs.items() if key in ready])
-    told = dict(movements(before, after))
-    for key, lines in told.items():
-        console.say(movement_lines(key, lines))
-    for text in left_behind(project.layout, {key: before[key].digest for key, lines in told.items() if lines}, console):
-        console.warn(text)
-    if others.needs:
-        more, more_errors = build_and_tell(project, others, options, jobs, console)
-        return {**ready, **more}, [*errors, *more_errors]
-    return ready, errors
-
-
-def _name(project: Project, package: str) -> str:
-    if bare := re.fullmatch(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*", package):
-        return normal_name(bare[1])
-    name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", package)
-    first = short_path(project.paths[0], current_folder(os.environ))
-    raise SharedenvError(
-        f"--upgrade-package takes the name of a package, not {printable(package)!r}",
-        cause="it moves that package to the newest version that the script admits; another one is pinned in the script's dependencies:"
-        f' "{name[0] if name else "numpy"}==1.0"',
-        hint=shlex.join(["sharedenv", "build", "--upgrade-package", normal_name(name[0]), first]) if name else "sharedenv build --help",
-        exit_code=EXIT_USAGE,
-    )
-
-
-def _refuse_locked(plan: Plan) -> None:
-    if held := [need for need in plan.needs.values() if NAME in need.payload.document]:
-        some = [short_path(need.scripts[0], current_folder(os.environ)) for need in held[:NAMED]]
-        raise SharedenvError(
-            f"--upgrade can't give newer versions to {count(sum(len(need.scripts) for need in held), 'script')}: {NAME} pins them",
-            hint=shlex.join(["sharedenv", "lock", "--upgrade", *some]),
-            exit_code=EXIT_USAGE,
-        )
-    locked = [script for need in plan.needs.values() if need.payload.document["lock"] is not None for script in need.scripts]
-    if locked:
-        first = short_path(locked_script(locked[0]), current_folder(os.environ))
-        raise SharedenvError(
-            f"--upgrade can't give newer versions to {count(len(locked), 'script')}: a lock file pins them",
-            cause=printable(f"{first}.lock"),
-            hint=f"uv lock --upgrade --script {shlex.quote(first)}",
-            exit_code=EXIT_USAGE,
-        )
 
 
 def _check(project: Project, plan: Plan, console: Console, as_json: bool, options: BuildOptions) -> int:

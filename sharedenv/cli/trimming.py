@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sharedenv.app.trim import trim
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.bounds import read_bounds
 from sharedenv.pool.layout import Layout
-from sharedenv.report.bounds import gone_words, trimmed_words
 from sharedenv.report.console import Console
 
 
@@ -17,6 +15,9 @@ def trim_and_tell(layout: Layout, keys: Iterable[str], console: Console) -> None
     bounds = read_bounds(layout)
     if not bounds.limited:
         return
+    from sharedenv.app.trim import trim  # noqa: PLC0415 - few pools have bounds, and what trims one is much to load
+    from sharedenv.report.bounds import gone_words, trimmed_words  # noqa: PLC0415 - as above
+
     try:
         pruned = trim(layout, bounds, keys)
     except (OSError, SharedenvError) as error:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from functools import lru_cache
 from typing import Any
+
+import tomli
 
 from sharedenv.key.toml import toml_value
 from sharedenv.key.versions import File, Git, Pin, Versions
@@ -137,14 +138,14 @@ def parse_project_lock(text: str) -> ProjectLock:
     if re.search(r"^(<{7}|={7}|>{7})( |$)", text, re.MULTILINE):
         raise LockError("it holds the conflict markers of a merge: keep what stands on both sides of each", merging=True)
     try:
-        value = tomllib.loads(text)
+        value = tomli.loads(text)
         version = value["version"]
         if isinstance(version, int) and version > VERSION:
             raise LockError(f"it is of version {version}, and this sharedenv understands {VERSION}", newer=True)
         if version != VERSION:
             raise LockError(f"it is of version {version!r}, which there is not")
         return ProjectLock().with_entries(map(_entry, value.get("script", [])))
-    except tomllib.TOMLDecodeError as error:
+    except tomli.TOMLDecodeError as error:
         raise LockError(f"it is damaged: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         if isinstance(error, LockError):

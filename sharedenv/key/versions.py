@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
+
+import tomli
 
 from sharedenv.key.toml import toml_text, toml_value
 from sharedenv.start.fingerprint import sha256
@@ -133,7 +134,7 @@ def _inline(**fields: str) -> str:
 def parse_versions(text: str) -> Versions:
     """Held versions from their TOML. Raises VersionsError."""
     try:
-        value = tomllib.loads(text)
+        value = tomli.loads(text)
         if value["schema"] != SCHEMA:
             raise UnknownSchema(f"they were written by another version of sharedenv (schema {value['schema']})")
         pins = tuple(_pin(table) for table in value.get("packages", ()))
@@ -266,7 +267,7 @@ def read_pylock(text: str, strip: Callable[[str], str]) -> dict[str, tuple[str, 
     Files without a URL or a sha256 are left out. Raises ValueError for what is no pylock.
     """
     try:
-        packages = tomllib.loads(text).get("packages", [])
+        packages = tomli.loads(text).get("packages", [])
         return {package["name"]: (strip(package.get("index", "")), tuple(_files(package, strip))) for package in packages}
     except (TypeError, KeyError, AttributeError):
         raise ValueError("not a pylock.toml that can be understood") from None
@@ -277,7 +278,7 @@ def pins_of_pylock(text: str, strip: Callable[[str], str]) -> tuple[Pin, ...]:
     VersionsError for a package from a folder of this machine.
     """
     try:
-        return tuple(_pylock_pin(package, strip) for package in tomllib.loads(text).get("packages", []))
+        return tuple(_pylock_pin(package, strip) for package in tomli.loads(text).get("packages", []))
     except (TypeError, KeyError, AttributeError):
         raise ValueError("not a pylock.toml that can be understood") from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
@@ -77,22 +77,22 @@ def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Env
     link the full way is taken. A build takes minutes, in which a script, a lock or a configuration can change: what is linked
     is looked at again.
     """
-    around = surroundings(layout.root, environ, python)
-    if around is None:
+    before = surroundings(layout.root, environ, python)
+    if before is None:
         return
-    seen: set[str] = set()
+    names: dict[str, str] = {}  # fingerprint → a script that has it
     for path, environment in found.items():
-        try:
-            name = _name(around, path)
-            target = f"../envs/{environment.name}"
-            if name is None or name in seen or _linked(layout, name) == target:
-                continue
-            seen.add(name)
-            # what sharedenv.lock covers otherwise or not at all was had past it, and is to be had so again or not at all
-            if _key(layout, environ, path, python) == environment.key and _unchanged(layout, environ, path, python, name):
-                replace_link(layout, os.path.join(layout.index, name), target)
-        except (OSError, BlockError, SharedenvError):
-            continue
+        name = _name(before, path)
+        if name is not None and _linked(layout, name) != _target(environment):
+            names.setdefault(name, path)
+    keys = _keys(layout, environ, names.values(), python) if names else {}
+    after = surroundings(layout.root, environ, python) if keys else None
+    for name, path in names.items():
+        # what sharedenv.lock covers otherwise or not at all was had past it, and is to be had so again or not at all; and the key of a
+        # script whose fingerprint is the same before and after is that of these bytes
+        if after is not None and keys.get(path) == found[path].key and _name(after, path) == name:
+            with contextlib.suppress(OSError):
+                replace_link(layout, os.path.join(layout.index, name), _target(found[path]))
 
 
 def forget(layout: Layout, key: str) -> None:
@@ -107,24 +107,29 @@ def forget(layout: Layout, key: str) -> None:
                 os.unlink(os.path.join(layout.index, name))
 
 
+def _target(environment: Environment) -> str:
+    return f"../envs/{environment.name}"
+
+
 def _name(around: bytes, path: str) -> str | None:
-    block = find_block(read_file(path))
-    return None if block is None else fingerprint(around, block.content, path, linked=os.path.islink(path))
+    """The fingerprint of a script; None for one that can't be read, or is none."""
+    try:
+        block = find_block(read_file(path))
+        return None if block is None else fingerprint(around, block.content, path, linked=os.path.islink(path))
+    except (OSError, BlockError):
+        return None
 
 
-def _key(layout: Layout, environ: Mapping[str, str], path: str, python: str | None) -> str | None:
-    """The key of a script; None where sharedenv.lock does not cover it."""
+def _keys(layout: Layout, environ: Mapping[str, str], paths: Iterable[str], python: str | None) -> dict[str, str]:
+    """Script → key, of those that can be used and that sharedenv.lock covers; the settings are read once for all."""
     from sharedenv.key.make import maker  # noqa: PLC0415 - to look something up, nothing is parsed
     from sharedenv.key.settings import gather_settings  # noqa: PLC0415 - as above
 
-    [need] = make_plan([path], maker(gather_settings(layout.root, environ, python))).needs.values()
-    return None if need.payload.unlocked else need.payload.key
-
-
-def _unchanged(layout: Layout, environ: Mapping[str, str], path: str, python: str | None, name: str) -> bool:
-    # the same fingerprint before and after: the key in between is that of these bytes
-    around = surroundings(layout.root, environ, python)
-    return around is not None and _name(around, path) == name
+    try:
+        plan = make_plan(paths, maker(gather_settings(layout.root, environ, python)), skip_bad=True)
+    except (OSError, SharedenvError):
+        return {}
+    return {path: key for path, key in plan.scripts if not plan.needs[key].payload.unlocked}
 
 
 def _linked(layout: Layout, name: str) -> str | None:

@@ -7,10 +7,11 @@ mean two things, and a lock that names places holds only where it lies.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
+
+import tomli
 
 from sharedenv.secret import split_url
 
@@ -66,7 +67,7 @@ def recorded_options(lock: bytes) -> dict[str, Any]:
     uv goes by a lock file under the same options alone: under others it makes a new one, or refuses it (``--locked``).
     """
     try:
-        document = tomllib.loads(lock.decode())
+        document = tomli.loads(lock.decode())
     except (ValueError, RecursionError):
         return {}
     recorded = _table(document, "options")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -20,7 +22,8 @@ from tests.faults import require
 from tests.pool.test_held import PASSWORD, USER, serving
 from tests.wheels import make_wheel
 
-KEY = ["venv", "probe", "sync", "pip compile"]  #: of one key
+FIRST = ["venv that is found", "probe", "sync", "pip compile"]  #: of one key: uv looks for a Python, which is asked what it is
+KEY = ["venv", "sync", "pip compile"]  #: of a further one with the same Python
 
 
 @pytest.fixture
@@ -41,6 +44,8 @@ def started(project: Project, tmp_path: Path) -> Callable[..., list[str]]:
 def _told(words: str) -> str:
     program, *argv = [word for word in re.findall(r'"((?:[^"\\]|\\.)*)"', words) if word not in ("--color", "never", "--no-progress")]
     if program.endswith("/uv"):
+        if argv[0] == "venv" and not argv[argv.index("--python") + 1].startswith("/"):
+            return "venv that is found"
         return " ".join(argv[: 2 if argv[0] in ("pip", "python") else 1])
     return "probe" if argv[:2] == ["-I", "-S"] else ""
 
@@ -49,7 +54,7 @@ def test_of_many_small_keys_each_starts_its_own_and_the_first_what_serves_all(pr
     names = ["alpha==1.0", "alpha==1.1", "gamma"]
     for number, name in enumerate(names):
         project.script(f"s{number}.py", [name])
-    assert started("build", "--jobs", "1", "s0.py", "s1.py", "s2.py") == ["--version", "python find", *KEY * 3]
+    assert started("build", "--jobs", "1", "s0.py", "s1.py", "s2.py") == ["--version", *FIRST, *KEY * 2]
     assert started("build", "s0.py", "s1.py", "s2.py") == []
 
 
@@ -57,8 +62,8 @@ def test_what_is_held_is_installed_without_a_question(project: Project, started:
     project.script("s.py", ["alpha"])
     project.script("none.py")
     project.call("build", "s.py", "none.py")
-    assert started("build", "--rebuild", "s.py") == ["--version", "python find", "venv", "probe", "pip sync"]
-    assert started("build", "--rebuild", "none.py") == ["--version", "python find", "venv", "probe"]
+    assert started("build", "--rebuild", "s.py") == ["--version", "venv that is found", "probe", "pip sync"]
+    assert started("build", "--rebuild", "none.py") == ["--version", "venv that is found", "probe"]
 
 
 @pytest.fixture
@@ -93,7 +98,7 @@ def test_where_there_is_one_index_its_address_is_asked_for_once(
     for name in ("alpha", "beta"):
         project.script(f"{name}.py", [name], extra=extra)
     told = started("build", "--jobs", "1", "alpha.py", "beta.py")
-    assert told == ["--version", "python find", *KEY, "pip compile", *KEY]
+    assert told == ["--version", *FIRST, "pip compile", *KEY]
     assert held_indexes(project) == {"alpha": "/", "beta": "/"}
     project.call("build", "--rebuild", "--offline", "alpha.py", "beta.py")  # uv finds in its cache what it has of that index
 
@@ -121,7 +126,7 @@ def test_each_request_for_a_python_is_one_look(project: Project, started: Callab
     project.script("a.py", ["alpha"], requires_python=">=3.8")
     project.script("b.py", ["alpha"], requires_python=">=3.9")
     project.script("c.py", ["alpha"], requires_python=">=3.8", extra='[tool.uv]\npython-preference = "only-system"')
-    looks = [name for name in started("build", "a.py", "b.py", "c.py") if name == "python find"]
+    looks = [name for name in started("build", "a.py", "b.py", "c.py") if name == "venv that is found"]
     assert len(looks) == 3
 
 
@@ -169,3 +174,21 @@ def test_tmpdir_is_read_once_for_all_builds(project: Project, tmp_path: Path) ->
     project.call("build", "--jobs", "1", "s0.py", "s1.py", "s2.py", env={"TMPDIR": str(tmp_path / "scratch")}, prefix=traced)
     assert log.read_text().count("getdents64(") == 2, "its entries, and that there are no more"
     assert not list((tmp_path / "scratch").glob(f"{PREFIX}*"))
+
+
+def _loaded(project: Project, *arguments: str) -> set[str]:
+    argv = [sys.executable, "-X", "importtime", "-m", "sharedenv", *arguments]
+    done = subprocess.run(argv, cwd=project.path, env=project.env, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_a_build_loads_nothing_of_what_others_do(project: Project) -> None:
+    """Runs, clusters, prune, upgrades, errors: half of the package, and more than uv takes for a small key."""
+    project.script("s.py", ["alpha"])
+    built = _loaded(project, "build", "s.py")
+    assert "sharedenv.build.construct" in built
+    rooms = {name.split(".")[1] for name in built if name.startswith("sharedenv.")}
+    assert not rooms & {"run", "cluster", "care", "copies", "api"}
+    assert not built & {f"sharedenv.{name}" for name in ("app.journal", "app.upgrade", "build.build_error", "build.remedy", "build.drift")}
+    assert "rich" not in built
+    assert "sharedenv.build.construct" not in _loaded(project, "build", "s.py"), "it is there"

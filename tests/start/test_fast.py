@@ -361,6 +361,12 @@ def test_the_full_way_starts_without_a_walk_of_the_collector(built: Project) -> 
     assert done.stdout.splitlines()[-1] == "0"
 
 
+def test_nor_does_it_end_with_one(built: Project) -> None:
+    code = "import gc, sys; from sharedenv.entry import main; sys.argv[1:] = ['list']; main(); print(gc.get_freeze_count() > 10_000)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=built.path, env=built.env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def _which(command: Path, project: Project, **variables: str) -> str:
     env = {**project.env, "PYTHONPATH": "", **variables}
     done = subprocess.run([command, "which", "case1/script.py"], cwd=project.path, env=env, capture_output=True, text=True, check=False)
