@@ -1,4 +1,5 @@
-"""Loads what every start needs from where it lies, at two looks a module: the command (console-script) has Python run this text.
+"""Loads what is ours from where it lies, at two looks a module: the command (console-script) has Python run this text, and a job
+(cluster/submit.py) imports it first.
 
 Python's own search looks through all folders, and at a module's files six times.
 """
@@ -14,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
-_PACKAGES = sys.path[-1]  # console-script has put it there
+_PACKAGES = sys.path[-1] if __name__ == "__main__" else __file__.rpartition("/sharedenv/")[0]  # the command has put it there
 _LIBRARIES = ("fcntl", "_sha2", "_sha256")
 _COMPILED = f".{sys.implementation.cache_tag}.pyc"
 
@@ -71,8 +72,9 @@ def _spec(name: str, folder: str, file: str) -> ModuleSpec | None:
     return spec
 
 
-del sys.argv[0]
 sys.meta_path.insert(1, Start)  # behind what is built in: in many a Python the two are
-from sharedenv.entry import main  # noqa: E402 - found by Start
+if __name__ == "__main__":
+    del sys.argv[0]
+    from sharedenv.entry import main  # found by Start
 
-sys.exit(main())
+    sys.exit(main())
