@@ -81,8 +81,9 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     if added and writer not in (LOCAL, WORKER):
         raise _other_shares(run, wanted.share, len(added))
     # one that is new to the run and not there is a slip of the pen: the plan refuses it
-    present = [case for case in asked if case.sequence in added or os.path.lexists(case.script)]
-    gone = [case for case in asked if case.sequence not in added and not os.path.lexists(case.script)]
+    there = {script: os.path.lexists(script) for script in dict.fromkeys(case.script for case in asked)}  # many rows may have one
+    present = [case for case in asked if case.sequence in added or there[case.script]]
+    gone = [case for case in asked if case.sequence not in added and not there[case.script]]
     selection = wanted.selection
     scripts = tuple(dict.fromkeys(case.script for case in present))
     project = Project(layout, scripts, selection.python, no_lock=selection.no_lock, skip_bad=selection.skip_bad)

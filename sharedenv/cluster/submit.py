@@ -76,7 +76,7 @@ def own_python(module: str, *words: str) -> tuple[str, ...]:
     """
     # -s: without the user's own packages, where we do without them
     flags = "-EPs" if sys.flags.no_user_site else "-EP"
-    code = f"import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; sys.exit(main())"
+    code = f"import sys; sys.path.append(sys.argv.pop(1)); import sharedenv.loader; from {module} import main; sys.exit(main())"
     packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return (sys.executable, flags, "-c", code, packages, *words)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from sharedenv.key.payload import Maker, Payload
 from sharedenv.script.find import is_pattern
@@ -18,7 +20,14 @@ from sharedenv.values import frozen
 
 LARGEST = 64 * 2**20  #: bytes; a bigger file is data that a pattern caught, not a script
 UNREAD = "options of uv in the first line are not read, here as by `uv run SCRIPT`: {}"
+_SLOW = 0.0005  # seconds that a script and its lock take where they come across a network; 20 µs where they lie here
+_AT_ONCE = 16  # scripts
+_BLOCK = 1000  # scripts, until it is seen again whether they come slowly
 _OURS_ALONE = ("/dev/stdin", "/dev/fd/", "/proc/self/")  # names that mean another file to the process that is to run it
+
+
+#: a script's bytes; the path beside which its lock would lie, another one where it is a link; the lock's bytes
+_Read = tuple[bytes, str, bytes | None]
 
 
 @frozen
@@ -60,10 +69,10 @@ def make_plan(paths: Iterable[str], make: Maker, *, skip_bad: bool = False) -> P
     problems: list[Problem] = []
     remarks: dict[str, tuple[str, int, list[str]]] = {}  # what is to be said → where it was met first, scripts that have it
     total = 0
-    for path in paths:
+    for path, read in _read_all(paths):
         total += 1
         try:
-            payload = keyer.payload(path)
+            payload = keyer.payload(path, read)
         except ScriptError as error:
             problems.append(Problem(path, error.message, error.line, error.field))
         except OSError as error:
@@ -98,12 +107,13 @@ class _Keyer:
         self.digest = ""  #: of the script that `payload` was last called for
         self.remarks: tuple[tuple[int, str], ...] = ()  #: what is passed over in it: line, and what is to be said
 
-    def payload(self, path: str) -> Payload:
-        """The payload of one script and its lock file. Raises ScriptError, OSError."""
-        data, linked = _read_script(path)
+    def payload(self, path: str, read: _Read | OSError) -> Payload:
+        """The payload of one script and its lock file, both as read. Raises ScriptError, OSError."""
+        if isinstance(read, OSError):
+            raise read
+        data, path, lock = read
         block = self._block(data)
-        path = lock_owner(path) if linked else path
-        lock = self._lock(path + ".lock")
+        lock = lock and self._locks.setdefault(lock, lock)  # one copy in memory, however many scripts have it
         if lock is None and self._plain is not None:
             return self._plain
         metadata = self._metadata(block)
@@ -119,16 +129,6 @@ class _Keyer:
         if lock is None and not payload.bound:
             self._plain = payload
         return payload
-
-    def _lock(self, path: str) -> bytes | None:
-        # cheaper than an error, and nearly always so; a link that leads where this user may not look is there
-        if not os.access(path, os.F_OK, follow_symlinks=False):
-            return None
-        try:
-            data = read_file(path)
-        except FileNotFoundError:
-            return None
-        return self._locks.setdefault(data, data)  # one copy in memory, however many scripts have it
 
     def _block(self, data: bytes) -> Block:
         if self._last is None or data != self._last[0]:
@@ -172,14 +172,55 @@ def _is_bound(payload: Payload | ScriptError, folder: str) -> bool:
     return False
 
 
-def _read_script(path: str) -> tuple[bytes, bool]:
-    """All bytes of a script, and whether its path is a symbolic link. Raises OSError as read_file does."""
+def _read_all(paths: Iterable[str]) -> Iterator[tuple[str, _Read | OSError]]:
+    """Each path with what `_read` says of it. Where a file takes long, that is waiting: for several at a time then."""
+    rest = iter(paths)
+    while some := list(islice(rest, _AT_ONCE)):
+        began = time.monotonic()
+        found = list(map(_read, some))
+        slow = time.monotonic() - began > _SLOW * len(some)
+        yield from zip(some, found, strict=True)
+        block = islice(rest, _BLOCK)
+        if slow:
+            yield from _read_ahead(block)
+        else:
+            yield from ((path, _read(path)) for path in block)
+
+
+def _read_ahead(paths: Iterator[str]) -> Iterator[tuple[str, _Read | OSError]]:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - on a slow file system alone
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        while some := list(islice(paths, 4 * _AT_ONCE)):
+            try:
+                found = list(threads.map(_read, some))
+            except RuntimeError:  # no more threads for this user
+                found = list(map(_read, some))
+            yield from zip(some, found, strict=True)
+
+
+def _read(path: str) -> _Read | OSError:
+    """A script and its lock file, or why they can't be read."""
     try:
-        return read_file(path, os.O_NOFOLLOW), False
+        try:
+            data = read_file(path, os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            data, path = read_file(path), lock_owner(path)
+        return data, path, _read_lock(path + ".lock")
     except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        return read_file(path), True
+        return error
+
+
+def _read_lock(path: str) -> bytes | None:
+    # cheaper than an error, and nearly always so; a link that leads where this user may not look is there
+    if not os.access(path, os.F_OK, follow_symlinks=False):
+        return None
+    try:
+        return read_file(path)
+    except FileNotFoundError:
+        return None
 
 
 def read_file(path: str, flags: int = 0) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
 from sharedenv.pool.durable import sync_descriptor, sync_folder
-from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, Layout
+from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, PARTS, Layout
 from sharedenv.pool.mounts import file_system
 from sharedenv.pool.private import FOLDER, make_folders, private
 from sharedenv.pool.trial import elsewhere, lacking, named
@@ -48,10 +48,10 @@ def create_pool(layout: Layout, *, shared: bool = False, init: bool = False) -> 
             mode &= ~0o022
         if new or shared:
             os.chmod(layout.path, mode)
-        for folder in FOLDERS:
-            _make_part(os.path.join(layout.path, folder), mode, shared)
-        if os.path.isdir(layout.packed):
-            _make_part(layout.packed, mode, shared)
+        there = os.listdir(layout.path)
+        for folder in PARTS:
+            if mode & stat.S_IWGRP if folder in there else folder in FOLDERS:  # what is there is looked at in a shared pool alone
+                _make_part(os.path.join(layout.path, folder), mode, shared)
         if new:
             # backup programs know this tag (bford.info/cachedir), git this ignore file
             _make_file(layout, "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# sharedenv's pool\n")

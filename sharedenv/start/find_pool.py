@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FOLDER = ".sharedenv"
 MARKER = "pool.json"  #: in a pool: which format it has, how it was made
 EDGES = (".git", "uv.toml", "pyproject.toml", ".python-version")  #: what a project's own folder holds
+_MANY = 500  # names: what a listing gives in one call of the kernel's
 _BY_INIT = b'"init": true'  #: in pool.json of a pool that `sharedenv init` made
 
 
@@ -52,10 +53,13 @@ class Ancestors:
         if folder not in self._above:
             above = self._from_below(folder.rpartition("/")[0]) if folder else ()
             # only what the project's owner made on purpose reaches into the projects below it
-            if above and not all(map(self._made_by_init, above)) and _is_edge(folder):
+            bounded = bool(above) and not all(map(self._made_by_init, above))
+            names = _names_in(folder) if bounded else None
+            if bounded and _is_edge(folder, names):
                 above = tuple(filter(self._made_by_init, above))
             own = f"{folder}/{FOLDER}"
-            if link := _folder_or_link(own):
+            link = _folder_or_link(own) if names is None or FOLDER in names else None
+            if link:
                 self.links[own] = link
             self._above[folder] = (own, *above) if link or own == self._planned else above
         return self._above[folder]
@@ -95,11 +99,25 @@ def edge_above(folder: str) -> str | None:
     return folder or "/"
 
 
-def _is_edge(folder: str) -> bool:
+def _is_edge(folder: str, names: "set[str] | None" = None) -> bool:
     for name in EDGES:  # noqa: SIM110 - any() takes twice as long, and is asked for each of 100,000 folders
-        if posix.access(f"{folder}/{name}", posix.F_OK):
+        if (names is None or name in names) and posix.access(f"{folder}/{name}", posix.F_OK):
             return True
     return False
+
+
+def _names_in(folder: str) -> "set[str] | None":
+    """The names in a folder, by one listing in place of a look for each; None where it has very many, or may not be listed."""
+    names = set()
+    try:
+        with posix.scandir(folder) as entries:
+            for entry in entries:
+                names.add(entry.name)
+                if len(names) > _MANY:
+                    return None
+    except OSError:
+        return None
+    return names
 
 
 def lock_passed_over(scripts: "Iterable[str]", root: str) -> tuple[str, str] | None:
