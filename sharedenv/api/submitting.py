@@ -11,7 +11,6 @@ from sharedenv.api.environments import build_error
 from sharedenv.api.events import Events, OnEvent, events
 from sharedenv.app.beside import look_beside
 from sharedenv.app.build import build_plan
-from sharedenv.app.halfway import with_halfway
 from sharedenv.app.outputs import check_outputs
 from sharedenv.app.plan import freeze
 from sharedenv.app.project import tell_strays
@@ -65,8 +64,7 @@ def plan(
     meant, said = selection("plan", scripts, python=python, no_lock=no_lock), words(arguments)
     command = ("sharedenv", "plan", *own.words(), *meant.arguments, *(("--", *said) if said else ()))
     asked = wanted(Request(meant, said or None, None if cwd is None else os.fspath(cwd), name, rows, command=command), own, here)
-    work = new_work(named, asked, here)
-    work = with_halfway(work) if own.creates else work
+    work = new_work(named, asked, own, here)
     check_outputs(work.cases, own.capture, None)
     tell_strays(work.project, tell)
     for text in work.plan.warnings:

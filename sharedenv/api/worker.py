@@ -25,7 +25,7 @@ from sharedenv.app.execute import RunEnd
 from sharedenv.app.outputs import check_outputs
 from sharedenv.app.project import tell_strays, trusted
 from sharedenv.app.run import RunOrder, allotted, carried_out, make_ready
-from sharedenv.app.work import Wanted, Work, new_work, refuse_words, wanted
+from sharedenv.app.work import Wanted, Work, new_work, wanted
 from sharedenv.errors import SharedenvError
 from sharedenv.report.output import Output
 from sharedenv.report.running import Screen
@@ -38,6 +38,7 @@ from sharedenv.run.terms import Terms, terms_of
 from sharedenv.start.environ import current_folder, undo_coercion
 
 if TYPE_CHECKING:
+    from sharedenv.app.project import Project
     from sharedenv.key.plan import Plan
 
 Send = Callable[[object], None]
@@ -126,22 +127,15 @@ def _chosen(job: RunJob, tell: Events, here: str) -> tuple[Wanted, Work, Terms]:
     asked = wanted(job.request, given, here)
     if job.request.goes_on:
         return _resumed(job, asked, tell, here)
-    work = new_work(job.pool, asked, here)
-    if given.creates:
-        from sharedenv.app.halfway import with_halfway  # noqa: PLC0415 - most runs trust no file
-
-        work = with_halfway(work)
-    return asked, work, given
+    return asked, new_work(job.pool, asked, given, here), given
 
 
 def _resumed(job: RunJob, asked: Wanted, tell: Events, here: str) -> tuple[Wanted, Work, Terms]:
     from sharedenv.app.build import build_plan  # noqa: PLC0415 - a new run does without all of them
-    from sharedenv.app.mixing import settled  # noqa: PLC0415 - as above
-    from sharedenv.app.resume import earlier_run, refuse_queued, resumed_work  # noqa: PLC0415 - as above
+    from sharedenv.app.resume import idle_run, left_work  # noqa: PLC0415 - as above
     from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
 
-    found = earlier_run(job.pool, asked, here)
-    found = replace(found, dead=refuse_queued(found.run, insist=job.insist))
+    found = idle_run(job.pool, asked, here, insist=job.insist)
     given = terms(terms_of(found.run.asked.extra), job.given)
     selection = asked.selection
     said = list(found.run.asked.extra.get("again", ()))
@@ -149,14 +143,11 @@ def _resumed(job: RunJob, asked: Wanted, tell: Events, here: str) -> tuple[Wante
         selection = replace(selection, python=said[said.index("--python") + 1])
     asked = replace(asked, selection=replace(selection, no_lock=selection.no_lock or "--no-lock" in said))
 
-    def build(plan: Plan) -> None:  # what fails is told by who tries it again
+    def build(project: Project, plan: Plan) -> None:
         with BuildProgress(tell) as progress:
-            build_plan(work.project, plan, job.build, 2, progress)
+            build_plan(project, plan, job.build, 2, progress)
 
-    work = resumed_work(found, asked)
-    work = settled(work, "run", build if job.builds else None, upgrade=False)
-    refuse_words(work.cases, given)
-    return asked, work, given
+    return asked, left_work(found, asked, given, build if job.builds else None), given
 
 
 def _noted(job: RunJob, given: Terms) -> dict[str, object]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
-from sharedenv.app.work import Work
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.run.case import Case
@@ -14,12 +12,8 @@ from sharedenv.run.journal.runs import list_runs
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
 
 
-def with_halfway(work: Work) -> Work:
-    """The work of a new run with the cases of which one of the last runs left what is not to be trusted."""
-    return work if work.run else replace(work, halfway=_halfway(work.layout, work.cases))
-
-
-def _halfway(layout: Layout, cases: Iterable[Case]) -> frozenset[int]:
+def halfway(layout: Layout, cases: Iterable[Case]) -> frozenset[int]:
+    """Sequences of the cases of a new run of which one of the last runs left what is not to be trusted."""
     wanted = {case.identity: case.sequence for case in cases}
     found = set()
     for run in list_runs(layout.runs)[:_LOOKED_AT]:

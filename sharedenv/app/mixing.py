@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from sharedenv.app.project import Project
 from sharedenv.app.work import Work
 from sharedenv.build.exact import not_held
 from sharedenv.errors import EXIT_USAGE, SharedenvError
@@ -18,7 +19,7 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.sets import pinned, sets_of
 from sharedenv.start.access import SHORT
 
-Build = Callable[[Plan], None]
+Build = Callable[[Project, Plan], object]
 
 
 def settled(work: Work, command: str, build: Build | None, *, upgrade: bool, queued: Collection[int] = ()) -> Work:
@@ -36,7 +37,7 @@ def settled(work: Work, command: str, build: Build | None, *, upgrade: bool, que
     asked = _asked(work, had)
     unknown = {key: need for key, need in work.needed.needs.items() if key not in asked}
     if unknown and build is not None and (had or any(result.versions for result in work.found.values())):
-        build(replace(work.plan, needs=unknown))
+        build(work.project, replace(work.plan, needs=unknown))
         asked |= _asked(work, had)
     if not upgrade:
         lines = _mixing(work, run, asked, had, queued)

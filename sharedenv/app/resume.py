@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from sharedenv.app.mixing import Build, settled
 from sharedenv.app.project import Project, find_scripts, trusted
 from sharedenv.app.table import Entry, entries_of, new_cases, place_of
-from sharedenv.app.work import Wanted, Work
+from sharedenv.app.work import Wanted, Work, refuse_words
 from sharedenv.cluster.share import Share, deal
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
@@ -27,6 +28,7 @@ from sharedenv.run.journal.sessions import LOCAL, WORKER, share_writer
 from sharedenv.run.lost import refuse_lost
 from sharedenv.run.outlived import leftover, refuse_leftover, without_result
 from sharedenv.run.products import halfway
+from sharedenv.run.terms import Terms
 from sharedenv.run.workers import refuse_live
 from sharedenv.values import frozen
 
@@ -59,11 +61,29 @@ def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
     return Earlier(layout, open_run(layout.runs, run.id, owned=True), entries)
 
 
-def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None = None) -> Work:
-    """What an earlier run left to do. Raises SharedenvError when a process of this run is at work.
+def idle_run(pool: str | None, wanted: Wanted, here: str, *, insist: bool) -> Earlier:
+    """The same, where Slurm has no case of it in its queue. Raises SharedenvError, where that may be, too (but for who does ``insist``)."""
+    found = earlier_run(pool, wanted, here)
+    return replace(found, dead=_refuse_queued(found.run, insist=insist))
 
-    ``queued``: for `submit`, which can do nothing for scripts that are gone: the sequences that it has in the queue already.
+
+def left_work(
+    found: Earlier, wanted: Wanted, terms: Terms, build: Build | None, *, upgrade: bool = False, queued: Collection[int] | None = None
+) -> Work:
+    """What an earlier run left to do, with its sets of versions. Raises SharedenvError: where a process of it is at work, where results
+    would mix, where the ``terms`` name columns that its rows have not.
+
+    build    builds what was never built, since only that tells its versions (what fails is told by who tries again); None where
+             nothing may be built
+    upgrade  the rest is to be computed with what is asked for now
+    queued   for `submit`, which can do nothing for scripts that are gone: the sequences that it has in the queue already
     """
+    work = settled(_resumed(found, wanted, queued), wanted.selection.command, build, upgrade=upgrade, queued=queued or ())
+    refuse_words(work.cases, terms)
+    return work
+
+
+def _resumed(found: Earlier, wanted: Wanted, queued: Collection[int] | None) -> Work:
     layout, run = found.layout, found.run
     results, sessions = run.read()
     writer = _writer(run, wanted.share) if queued is None else WORKER  # of a list of its own, beside what is in the queue
@@ -125,7 +145,7 @@ def resumed_work(found: Earlier, wanted: Wanted, queued: Collection[int] | None 
     )
 
 
-def refuse_queued(run: Run, *, insist: bool) -> frozenset[str]:
+def _refuse_queued(run: Run, *, insist: bool) -> frozenset[str]:
     """The writers of an earlier run that Slurm has seen end. Raises SharedenvError where it has cases of the run in its queue, or may have
     (but for who does ``insist``).
     """

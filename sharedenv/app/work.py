@@ -188,8 +188,8 @@ def _folder(cwd: str, here: str) -> str:
     return folder
 
 
-def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
-    """All the scripts named. Raises SharedenvError."""
+def new_work(pool: str | None, wanted: Wanted, terms: Terms, here: str) -> Work:
+    """All the scripts named, with what --creates must not trust. Raises SharedenvError."""
     project = open_project(pool, wanted.selection, cwd=here)
     entries: Sequence[Entry] = entries_of(wanted.table, project.paths)
     notes: tuple[str, ...] = ()
@@ -203,7 +203,12 @@ def new_work(pool: str | None, wanted: Wanted, here: str) -> Work:
     now = {path: (key, digest) for (path, key), digest in zip(plan.scripts, plan.digests, strict=True)}
     entries = [entry for entry in entries if entry[0] in now]  # the others are bad, and passed over (--skip-bad)
     cases = tuple(new_cases(entries, wanted.arguments or (), wanted.cwd, place_of(wanted.table), now))
-    return Work(project, plan, None, cases, cases, notes=notes)
+    work = Work(project, plan, None, cases, cases, notes=notes)
+    if not terms.creates:
+        return work
+    from sharedenv.app.halfway import halfway  # noqa: PLC0415 - most runs trust no file
+
+    return replace(work, halfway=halfway(project.layout, cases))
 
 
 def remember_all(work: Work) -> None:

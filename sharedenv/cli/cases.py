@@ -5,17 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sharedenv.app.build import build_plan
 from sharedenv.app.launcher import launcher_words
-from sharedenv.app.project import Selection
+from sharedenv.app.project import Project, Selection
 from sharedenv.app.work import Request, Wanted, Work
-from sharedenv.app.work import refuse_words as refuse_columns
 from sharedenv.app.work import wanted as checked
-from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import Lines, duration, launcher_text
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
@@ -25,6 +24,8 @@ from sharedenv.report.console import Console
 from sharedenv.run.terms import ORDERS, Terms
 
 if TYPE_CHECKING:
+    from sharedenv.app.resume import Earlier
+    from sharedenv.cli.given import Inherited
     from sharedenv.cluster.share import Share
 
 _CASE_OPTIONS = (
@@ -114,30 +115,16 @@ def wanted(
     return checked(request, case_terms(given), here, share)
 
 
-def known_halfway(work: Work, given: Mapping[str, Any]) -> Work:
-    """The work, with what --creates must not trust."""
-    if not given["creates"]:
-        return work
-    from sharedenv.app.halfway import with_halfway  # noqa: PLC0415 - as above
+def left_of(found: Earlier, asked: Wanted, own: Inherited, console: Console, queued: Collection[int] | None = None) -> Work:
+    """What is left of a run that goes on with these options, as app/resume.left_work has it."""
+    from sharedenv.app.resume import left_work  # noqa: PLC0415 - a new run does without
+    from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
 
-    return with_halfway(work)
-
-
-def refuse_words(work: Work, given: Mapping[str, Any]) -> None:
-    """Raises SharedenvError where options name columns that the rows of an earlier run have not."""
-    refuse_columns(work.cases, case_terms(given))
-
-
-def choose_sets(work: Work, options: BuildOptions, given: Mapping[str, Any], console: Console, queued: Collection[int] = ()) -> Work:
-    """The work of a run that goes on, with its sets of versions; ``queued``: see settled. Raises SharedenvError where results would mix."""
-    from sharedenv.app.mixing import settled  # noqa: PLC0415 - a new run does without
-
-    def build(plan: Plan) -> None:  # what fails is told by who tries it again
+    def build(project: Project, plan: Plan) -> None:
         with BuildProgress(console) as progress:
-            build_plan(work.project, plan, options, 2, progress)
+            build_plan(project, plan, own.build_options, 2, progress)
 
-    may_build = not any(given.get(name) for name in ("no_build", "build_job", "dry_run", "print_only"))
-    command = "submit" if "build_job" in given else "run"
-    return settled(work, command, build if may_build else None, upgrade=given["upgrade"], queued=queued)
-
-
+    given = own.given
+    may_build = not (given["no_build"] or given.get("dry_run") or given.get("build_job") or given.get("print_only"))
+    asked = replace(asked, selection=own.selection, only=sequences_of(found.run, given["group"]))
+    return left_work(found, asked, case_terms(given), build if may_build else None, upgrade=given["upgrade"], queued=queued)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sharedenv.app.crew import Call, run_of_crew
@@ -13,7 +12,7 @@ from sharedenv.app.journal import is_read_only, make_pool
 from sharedenv.app.project import Selection, open_project, trusted
 from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
-from sharedenv.cli.cases import choose_sets, known_halfway, refuse_words, wanted
+from sharedenv.cli.cases import case_terms, left_of, wanted
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.join import take_part
 from sharedenv.cli.plan import freeze
@@ -116,15 +115,13 @@ def _made(crew: Crew, said: Said, console: Console, here: str) -> Run:
     own = Inherited(said.selection, said.build_options, said.options)
     work = None
     if said.options["resume"] or said.options["retry_failed"]:
-        found = _earlier(asked, console, here)
+        found = _earlier(said, asked, console, here)
         if found is not None:
             own = said.inherit(found.run)
-            asked = replace(asked, selection=own.selection)
             work = _left(found, asked, own, console, here)
             if not work.cases:
                 return found.run
-    work = work or known_halfway(new_work(console.pool, asked, here), own.given)
-    refuse_words(work, own.given)
+    work = work or new_work(console.pool, asked, case_terms(own.given), here)
     if own.given["no_build"]:
         from sharedenv.app.execute import require_all  # noqa: PLC0415 - who may build sees what is missing
 
@@ -141,12 +138,12 @@ def _made(crew: Crew, said: Said, console: Console, here: str) -> Run:
     return run
 
 
-def _earlier(asked: Wanted, console: Console, here: str) -> Earlier | None:
+def _earlier(said: Said, asked: Wanted, console: Console, here: str) -> Earlier | None:
     """The run to go on with; None where there is none, so that all is to be run. Raises SharedenvError."""
-    from sharedenv.app.resume import NoRun, earlier_run  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import NoRun, idle_run  # noqa: PLC0415 - a new run does without
 
     try:
-        return earlier_run(console.pool, asked, here)
+        return idle_run(console.pool, asked, here, insist=said.options["insist"])
     except NoRun:
         if asked.failed_only:
             raise
@@ -156,12 +153,10 @@ def _earlier(asked: Wanted, console: Console, here: str) -> Earlier | None:
 
 def _left(found: Earlier, asked: Wanted, own: Inherited, console: Console, here: str) -> Work:
     """What is left of an earlier run, for one that takes its place: nobody begins anything of that any more. Raises SharedenvError."""
-    from sharedenv.app.resume import refuse_queued, resumed_work  # noqa: PLC0415 - a new run does without
-    from sharedenv.run.journal.sessions import LOCAL  # noqa: PLC0415 - as above
+    from sharedenv.run.journal.sessions import LOCAL  # noqa: PLC0415 - a new run does without
     from sharedenv.run.lost import close_list  # noqa: PLC0415 - as above
 
-    found = replace(found, dead=refuse_queued(found.run, insist=own.given["insist"]))
-    work = choose_sets(resumed_work(found, asked), own.build_options, own.given, console)
+    work = left_of(found, asked, own, console)
     for note in work.notes:
         console.say(note)
     for case in work.settled:

@@ -16,7 +16,7 @@ from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
 from sharedenv.cli.building import build_and_tell, build_options
-from sharedenv.cli.cases import case_options, case_terms, known_halfway, order_option, wanted
+from sharedenv.cli.cases import case_options, case_terms, order_option, wanted
 from sharedenv.cli.given import repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
@@ -49,7 +49,7 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     console: Console = context.obj
     here = current_folder(os.environ)
     asked = wanted(selection, script_arguments(context), {**given, **_NEW}, here)
-    work = known_halfway(new_work(console.pool, asked, here), given)
+    work = new_work(console.pool, asked, case_terms(given), here)
     warned(work.plan, console)
     run = freeze(work, asked, build_options, {"again": repeated(context, _ONCE)}, given, console)
     if run is None:

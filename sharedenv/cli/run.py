@@ -19,7 +19,7 @@ from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, Jobs, duration, script_arguments
 from sharedenv.cli.building import build_options
-from sharedenv.cli.cases import case_options, case_terms, choose_sets, known_halfway, refuse_words, resume_options, wanted
+from sharedenv.cli.cases import case_options, case_terms, left_of, resume_options, wanted
 from sharedenv.cli.doubt import doubt
 from sharedenv.cli.given import Inherited, inherit, repeated
 from sharedenv.cli.options import contrary, option
@@ -98,7 +98,6 @@ def run(context: click.Context, /, selection: Selection, build_options: BuildOpt
     build_options, given = own.build_options, dict(own.given)
     again = given["resume"] or given["retry_failed"]
     joblog_path = None if given["joblog"] is None else os.path.join(here, given["joblog"])
-    refuse_words(work, given)
     check_outputs(work.cases, given["capture"], joblog_path)
     tell_strays(work.project, console)
     _warn(work, asked, given["no_build"], console)
@@ -138,19 +137,14 @@ def _chosen(
     asked = wanted(said.selection, arguments, given, here, _share(given))
     found = _earlier(asked, given, here, console) if given["resume"] or given["retry_failed"] else None
     if found is None:
-        return asked, known_halfway(new_work(console.pool, asked, here), given), said
-    from sharedenv.app.resume import resumed_work  # noqa: PLC0415 - a new run does without
-    from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
-
-    asked = replace(asked, only=sequences_of(found.run, given["group"]))
+        return asked, new_work(console.pool, asked, case_terms(given), here), said
     own = inherited(found.run)
-    work = resumed_work(found, replace(asked, selection=own.selection))
-    return asked, choose_sets(work, own.build_options, own.given, console), own
+    return asked, left_of(found, asked, own, console), own
 
 
 def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Console) -> Earlier | None:
     """The run to go on with; None for a share that never began, which is to run as a new one. Raises SharedenvError."""
-    from sharedenv.app.resume import NoRun, earlier_run, refuse_queued  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import NoRun, idle_run  # noqa: PLC0415 - a new run does without
 
     if asked.share is not None and asked.selection.empty:
         flag = "--resume" if given["resume"] else "--retry-failed"
@@ -159,13 +153,12 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
             hint=f"sharedenv run {flag} --shard {given['shard']} 'case*/script.py'",
         )
     try:
-        found = earlier_run(console.pool, asked, here)
+        return idle_run(console.pool, asked, here, insist=given["insist"])
     except NoRun:
         if asked.share is None or asked.failed_only:
             raise
         console.say(f"share {asked.share} was never begun: running all of it")
         return None
-    return replace(found, dead=refuse_queued(found.run, insist=given["insist"]))
 
 
 def _tell_nothing(console: Console, work: Work, asked: Wanted) -> int:

@@ -17,7 +17,7 @@ from sharedenv.app.journal import create_journal, make_pool
 from sharedenv.app.outputs import check_outputs
 from sharedenv.app.plan import ordered
 from sharedenv.app.project import Selection, tell_strays
-from sharedenv.app.resume import earlier_run, resumed_work
+from sharedenv.app.resume import earlier_run
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, new_work, remember_all
 from sharedenv.build.options import BuildOptions
@@ -26,14 +26,11 @@ from sharedenv.cli.building import build_and_tell, build_options, option_words
 from sharedenv.cli.cases import (
     case_options,
     case_terms,
-    choose_sets,
-    known_halfway,
+    left_of,
     order_option,
-    refuse_words,
     resume_options,
     wanted,
 )
-from sharedenv.cli.failures import sequences_of
 from sharedenv.cli.given import Inherited, all_given, inherit, repeated, words_of
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.rungs import ladder_given, last_job, placed, preview, tell_rungs
@@ -123,8 +120,6 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     again = given["resume"] or given["retry_failed"]
     asked = replace(wanted(selection, script_arguments(context), given, here), command=words_of(context))
     found = earlier_run(console.pool, asked, here) if again else None
-    if found is not None:
-        asked = replace(asked, only=sequences_of(found.run, given["group"]))
     own = inherit(context, found.run, selection, build_options, given) if found else Inherited(selection, build_options, given)
     scheduler = scheduler_of(found.run, given["scheduler"], os.environ) if found else scheduler_here(given["scheduler"], os.environ)
     if scheduler is not SLURM or (found and was_planned(found.run)):
@@ -135,17 +130,15 @@ def submit(context: click.Context, /, selection: Selection, build_options: Build
     if found:
         number = next_number(found.run.path)
         queue = _queued(found.run)
-        work = resumed_work(replace(found, dead=queue.dead), replace(asked, selection=own.selection), queue.held)
-        work = choose_sets(work, own.build_options, given, console, queue.held)
+        work = left_of(replace(found, dead=queue.dead), asked, replace(own, given=given), console, queue.held)
     else:
-        work = known_halfway(new_work(console.pool, asked, here), given)
+        work = new_work(console.pool, asked, case_terms(given), here)
     if not given["print_only"]:
         look_beside(work, console, os.environ, insist=given["insist"])
     _tell(work, () if "time" in all_given(context) else queue.cut_off, here, console)
     if not work.cases:
         status = _tell_nothing(work, asked, console)
         return wait(work.run, queue.arrays, here, console) if given["wait"] and work.run and queue.arrays else status
-    refuse_words(work, given)
     instead = "sharedenv submit … without --capture keeps what a task's scripts print in one file"
     check_outputs(work.cases, given["capture"], order.how.joblog, instead)
     order = placed(order, work, given["after"], all_given(context), console)

@@ -11,10 +11,10 @@ from typing import Any
 
 from sharedenv.app.execute import require_all
 from sharedenv.app.queued import queue_of, seen_to_end
-from sharedenv.app.resume import Earlier, resumed_work
+from sharedenv.app.resume import Earlier
 from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
-from sharedenv.cli.cases import choose_sets, known_halfway, refuse_words
+from sharedenv.cli.cases import case_terms, left_of
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.look import tell_run
 from sharedenv.cli.plan import freeze
@@ -98,8 +98,7 @@ def _refuse_foreign(given: Mapping[str, Any], scheduler: Scheduler) -> None:
 def _submit_new(asked: Wanted, build_options: BuildOptions, words: list[str], call: _Call) -> int:
     """Plans a run, and submits workers for it."""
     given, console = call.given, call.console
-    work = known_halfway(new_work(console.pool, asked, call.here), given)
-    refuse_words(work, given)
+    work = new_work(console.pool, asked, case_terms(given), call.here)
     warned(work.plan, console)
     return max(_submit_frozen(work, asked, build_options, words, call), tell_bad(work.plan, console))
 
@@ -144,7 +143,7 @@ def _submit_more(found: Earlier, call: _Call) -> int:
 def _submit_rest(found: Earlier, asked: Wanted, own: Inherited, words: list[str], call: _Call) -> int:
     """Submits workers for what failed or was lost of a run, as a new one that takes its place: nobody begins anything of the old one."""
     console = call.console
-    work = choose_sets(resumed_work(found, replace(asked, selection=own.selection)), own.build_options, call.given, console)
+    work = left_of(found, asked, replace(own, given=call.given), console)
     for note in work.notes:
         console.say(note)
     for case in work.settled:
@@ -152,7 +151,6 @@ def _submit_rest(found: Earlier, asked: Wanted, own: Inherited, words: list[str]
     if not work.cases:
         console.say("nothing to submit")
         return 0
-    refuse_words(work, call.given)
     if not call.given["print_only"]:
         close_list(found.run, work.known or (), LOCAL)
     return _submit_frozen(work, asked, own.build_options, words, call)
