@@ -1,4 +1,4 @@
-"""The parts of scripts/bench with many workers of one list: lists of cases of uneven length, on which fixed shares fail.
+"""Parts of scripts/bench: many workers of one list, on lists of cases of uneven length, on which fixed shares fail.
 
 400 cases with a heavy tail (Pareto 0.8, 0.05 to 8 s, a fixed seed) as drawn, ascending and descending, and 400 of a sweep whose inner loop
 has 8 levels, on 4 workers or nodes of 4 slots. Cases sleep, so two busy cores do little harm. What is measured is the time from the first
@@ -18,7 +18,7 @@ import own_python  # noqa: F401 - first: what follows is found by it
 from bench_lab import HEAD, Bench, rounds
 from bench_report import Row
 
-from tests.claims_lab import ORDERS, list_scheduled
+from tests.claims_lab import ORDERS, list_scheduled, simulate
 from tests.slurm import Cluster, running_cluster
 
 WORKERS, SLOTS = 4, 4
@@ -114,6 +114,22 @@ def workers(bench: Bench) -> Iterable[Row]:
         found = rounds(bench.often(5, 1), {**limited, **dict(peers(bench, project, len(lengths)))}, warm=False)
         for way, each in found.items():
             yield listed(f"{way}: {name}", each, 1.05 if way in limited else None)
+
+
+def simulated(bench: Bench) -> Iterable[Row]:
+    """The real claims on a folder in memory and in made-up time: 16 slots, and 200 workers that come to 20,000 cases in one instant."""
+    seeds = bench.often(20, 4)
+    ratios = [
+        sorted(simulate(seed, lengths(seed), WORKERS * SLOTS // jobs, jobs, arrive=0.05).ratio for seed in range(seeds))
+        for lengths in ORDERS.values()
+        for jobs in (SLOTS, 1)
+    ]
+    for which, place, limit in (("the middle", seeds // 2, 1.05), ("the 95th of 100", seeds * 95 // 100 - 1, 1.15)):
+        worst = max(found[place] for found in ratios)
+        yield Row(f"`join`, {seeds} seeds simulated, the worst list: {which}", [worst], "list scheduling", [1.0], limit, "")
+    rush = simulate(1, [0.5] * 20_000, 200, 1, arrive=0.0)
+    yield Row("calls of one of 200 workers before its first case, at most", [float(rush.before_first)], limit=60, unit="calls")
+    yield Row("the same, of all together", [float(rush.before_firsts)], limit=12_000, unit="calls")
 
 
 def listed(what: str, each: Sequence[Took], limit: float | None) -> Row:
