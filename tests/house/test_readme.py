@@ -68,7 +68,7 @@ def test_the_options_of_the_benchmark() -> None:
     """Those that the page about speed shows: too long to be run here."""
     text = subprocess.run([sys.executable, ROOT / "scripts" / "bench", "--help"], capture_output=True, text=True, check=True).stdout
     shown = [command for block in blocks(read("speed"), "console") for command, _ in commands(block)]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for word in {word for command in shown for word in command.split()[1:]} - {"DIR"}:
         assert word in text
 
