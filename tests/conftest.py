@@ -34,7 +34,7 @@ hypothesis.settings.register_profile("suite", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("suite")
 
 #: variables of this machine that would change what a test sees
-_LEAKING = ("UV_", "SHAREDENV_", "SLURM_", "PBS_", "LSB_", "SGE_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON", "XDG_")
+_LEAKING = ("COVERAGE_", "UV_", "SHAREDENV_", "SLURM_", "PBS_", "LSB_", "SGE_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON", "XDG_")
 
 
 #: in front of a command: file modes count for it, for root too

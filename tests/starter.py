@@ -27,7 +27,7 @@ from sharedenv import process
 
 HERE = Path(__file__).parent.parent
 #: what Python and the C library read when they start: with another value, a start is a real one
-_READ_AT_START = ("PYTHON", "LC_", "LD_", "LANG", "TZ", "GLIBC_", "MALLOC_", "COVERAGE_", "__PYVENV")
+_READ_AT_START = ("PYTHON", "LC_", "LD_", "LANG", "TZ", "GLIBC_", "MALLOC_")
 #: modules that are programs of their own, or run in another Python
 _PROGRAMS = ("sharedenv.__main__", "sharedenv.loader", "sharedenv.fast", "sharedenv.run.preload.forkserver")
 
@@ -50,7 +50,8 @@ class Starter:
     """A process that forks. ``env``: the variables of a usual start."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._env, self._at_start, self._inherited = dict(env), _at_start(env), _inherited()
+        self._at_start, self._inherited = _at_start(env), _inherited()
+        self._env = {**env, **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}}
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -187,6 +188,8 @@ if __name__ == "__main__":
     _control = socket.socket(fileno=int(sys.argv.pop()))
     os.set_inheritable(_control.fileno(), False)
     _load_all()
+    if "coverage" in sys.modules and (_measured := sys.modules["coverage"].Coverage.current()):
+        _measured.save()  # what is loaded: else each that is forked would tell of it again
     gc.freeze()
     _serve(_control)
     try:

@@ -17,7 +17,7 @@ from tests.slurm import wait_until
 
 __all__ = ["on"]
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("second slurm"), pytest.mark.timeout(600)]
 
 BODY = "import os, time; time.sleep(0.2); open('../begun', 'a').write(os.path.basename(os.getcwd()) + ' ')"
 

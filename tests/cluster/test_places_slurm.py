@@ -14,7 +14,7 @@ from tests.slurm import wait_until
 
 __all__ = ["on"]
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("second slurm"), pytest.mark.timeout(600)]
 
 
 def copies(on: Submitting, count: int, seconds: str) -> None:

@@ -21,7 +21,7 @@ from tests.slurm import Cluster, cgroups_for_memory, require_slurm, running_clus
 
 __all__ = ["on"]  # the fixture
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("second slurm"), pytest.mark.timeout(600)]
 
 #: takes as many MB as a file `megabytes` says; where nothing holds it to its memory, it does what the kernel would
 HOG = BODY + """\

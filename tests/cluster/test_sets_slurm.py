@@ -16,7 +16,7 @@ from tests.wheels import make_wheel
 
 __all__ = ["index", "on"]
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("second slurm"), pytest.mark.timeout(600)]
 
 
 def repair(on: Submitting) -> None:

@@ -20,7 +20,7 @@ from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
 
 __all__ = ["on"]
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("second slurm"), pytest.mark.timeout(600)]
 
 
 def assert_alike(on: Submitting, run: str, endings: dict[str, tuple[int, ...]]) -> None:

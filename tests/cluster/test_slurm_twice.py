@@ -23,7 +23,7 @@ from tests.slurm import Cluster, require_slurm, running_cluster, wait_until
 
 __all__ = ["on"]  # the fixture
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("second slurm"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module", params=["local", "other"])

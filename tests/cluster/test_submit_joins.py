@@ -19,7 +19,7 @@ from tests.slurm import wait_until
 
 __all__ = ["on"]  # the fixture
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("second slurm"), pytest.mark.timeout(600)]
 
 
 def _sessions(on: Submitting, run: str) -> list[SessionState]:
