@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 from sharedenv.cli.slurm import is_on_slurm
 from sharedenv.cluster.status import look
@@ -44,23 +44,21 @@ def sequences_of(run: Run, number: int | None) -> frozenset[int] | None:
 
 
 def tell_failures(run: Run, name: Callable[[str], str], console: Console) -> None:
-    """Writes the groups of a run on stdout; that there are none, on stderr."""
+    """Writes each group of a run whole on stdout: what it said, the last lines of its first member, how to run it again, its scripts; that
+    there are none, on stderr.
+    """
     groups = failure_groups(run)
-    for line in _lines(run, groups, name, console):
-        console.result(line)
-    if not groups:
-        console.say(f"nothing failed in run {run.id}")
-
-
-def _lines(run: Run, groups: Sequence[Group], name: Callable[[str], str], console: Console) -> Iterator[str]:
-    """Each group whole: what it said, the last lines of its first member, its scripts, and how to run them again."""
     results, _ = run.read(tails=True)
     again = "submit" if is_on_slurm(run) else "run"
     for number, one in enumerate(groups, 1):
         first = one.cases[0]
-        yield f"group {number}: {len(one.cases):,} × {console.result_style('error', one.said)}"
+        console.answer(f"group {number}: {len(one.cases):,} × {console.result_style('error', one.said)}")
         if tail := results[first.sequence].tail.strip("\n"):
-            yield f"  the last lines of {printable(name(first.script))}:"
-            yield from (f"    {printable(line)}" for line in tail.split("\n"))
-        yield f"  to run them again: {console.in_pool(f'sharedenv {again} --retry-failed --group {number} --run-id {run.id}')}"
-        yield from (f"  {printable(name(case.script))}" for case in one.cases)
+            console.answer(f"  the last lines of {printable(name(first.script))}:")
+            for line in tail.split("\n"):
+                console.result(f"    {printable(line)}")
+        console.answer(f"  to run them again: {console.in_pool(f'sharedenv {again} --retry-failed --group {number} --run-id {run.id}')}")
+        for case in one.cases:
+            console.result(f"  {printable(name(case.script))}")
+    if not groups:
+        console.say(f"nothing failed in run {run.id}")

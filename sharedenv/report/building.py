@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _BUILDING = "building"  # said of what each step says by itself, where there is no room
+_WAITING = "waiting for another build"
 _WIDE = 120  # columns from which on a live line has room for all that there is to say of a build
 _NARROW = 60  # below so many it names no environment
+_FRAME = 10  # columns of what stands before and behind: a spinner, `0:00:12`, blanks
 
 
 class BuildProgress:
@@ -35,6 +37,7 @@ class BuildProgress:
         self._lock = threading.Lock()
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._heads: dict[str, str] = {}
         self._doing: dict[str, str] = {}
         self._noted: set[str] = set()
         self.built_environments: list[tuple[Need, Environment]] = []
@@ -72,7 +75,7 @@ class BuildProgress:
         with self._lock:
             self._doing[need.payload.key] = text
             if self._live is not None and (task := self._tasks.get(need.payload.key)) is not None:
-                self._live.update(task, step=text)
+                self._live.update(task, description=self._line(need.payload.key))
                 return
         self._console.detail(f"  {need.payload.key[:SHORT]}: {text}")
 
@@ -120,15 +123,19 @@ class BuildProgress:
         with self._lock:
             if self._console.live:
                 if (wide := columns()) < _WIDE:  # what it does comes first
-                    text = f"{briefly} {need.payload.key[:SHORT]}" if wide >= _NARROW else "" if briefly == _BUILDING else briefly
+                    text = f"{briefly} {need.payload.key[:SHORT]}" if wide >= _NARROW else "" if briefly == _BUILDING else _WAITING
                 live = self._start_live()
-                task = self._tasks.get(need.payload.key)
+                self._heads[need.payload.key] = text
+                line, task = self._line(need.payload.key), self._tasks.get(need.payload.key)
                 if task is None:
-                    self._tasks[need.payload.key] = live.add_task(text, step="")
+                    self._tasks[need.payload.key] = live.add_task(line)
                 else:
-                    live.update(task, description=text)
+                    live.update(task, description=line)
                 return
         self._console.say(text)
+
+    def _line(self, key: str) -> str:
+        return live_line(self._heads[key], self._doing.get(key, ""), columns())
 
     def _drop(self, need: Need) -> None:
         with self._lock:
@@ -152,13 +159,22 @@ class BuildProgress:
             self._live = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
-                TextColumn("{task.fields[step]}", style="dim", markup=False),
                 TimeElapsedColumn(),
                 console=RichConsole(stderr=True, no_color=not self._console.colored),
                 transient=True,
             )
             self._live.start()
         return self._live
+
+
+def live_line(head: str, step: str, width: int) -> str:
+    """What fits of a build's line into so many columns: of its step the names go first (`downloading: 12 of 28 MB`), then all of it."""
+    what, _, sizes = step.rpartition(": ")
+    for text in (step, f"{what.partition(' ')[0]}: {sizes}" if what else step, ""):
+        line = f"{head} {text}".strip()
+        if len(line) <= width - _FRAME:
+            break
+    return line
 
 
 def summary(built: Iterable[tuple[Need, Environment]]) -> str | None:

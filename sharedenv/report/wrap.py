@@ -6,8 +6,9 @@ import re
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _LEAD = re.compile(r"\s*(?:\d+ × )?(?:cause: )?")
-#: what is to be copied stays in one line
+#: what is to be copied stays in one line: a line of its own, where it fits into that
 _COMMAND = re.compile(r"(?:^|[\s(:])(?:sharedenv|export|unset|sbatch|uv|curl|grep|df|cat) \S|^\s*hint: ")
+_LED = re.compile(r"(\s*(?:\x1b\[[0-9;]*m)?[^:]+:(?:\x1b\[[0-9;]*m)?) ((?:sharedenv|export|unset) .*)")
 
 
 def wrapped(text: str, width: int) -> str:
@@ -17,8 +18,12 @@ def wrapped(text: str, width: int) -> str:
 
 def _parts(line: str, width: int) -> list[str]:
     plain = _STYLE.sub("", line)
-    if len(plain) <= width or _COMMAND.search(plain):
+    if len(plain) <= width:
         return [line]
+    if _COMMAND.search(plain):
+        led = _LED.fullmatch(line)
+        indent = " " * (2 + len(plain) - len(plain.lstrip()))
+        return [led[1], indent + led[2]] if led and len(indent) + len(_STYLE.sub("", led[2])) <= width else [line]
     lead = _LEAD.match(plain)
     indent = " " * (lead.end() if lead and lead.end() else 2)
     head = re.match(r"\s*", line)

@@ -180,17 +180,34 @@ def test_a_hundred_thousand_cases_take_sixty_bytes_each_at_most() -> None:
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_a_browser_draws_it_and_asks_nobody(tmp_path: Path) -> None:
-    """From disk: no complaint on the console, every picture there, names as text."""
+def opened(page: Path, text: str) -> str:
+    """What a browser has made of a document: from disk, with no complaint on the console."""
     assert CHROMIUM is not None
-    (tmp_path / "r.html").write_text(document([measured(300, failing=9), measured(5)], lambda case: f"{NASTY} {case.sequence}"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr"]
-    argv = [CHROMIUM, *flags, "--virtual-time-budget=20000", "--dump-dom", (tmp_path / "r.html").as_uri()]
+    page.write_text(text)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr"]
+    argv = [CHROMIUM, *flags, "--virtual-time-budget=20000", "--dump-dom", page.as_uri()]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line and "source: chrome://" not in line]  # its own pages complain
     assert re.search(r'<body data-ready="\d+">', done.stdout)
-    after = done.stdout[done.stdout.index("<body") :]
+    return done.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_draws_it_and_asks_nobody(tmp_path: Path) -> None:
+    """Every picture is there, names are text."""
+    text = opened(tmp_path / "r.html", document([measured(300, failing=9), measured(5)], lambda case: f"{NASTY} {case.sequence}"))
+    after = text[text.index("<body") :]
     assert after.count('<canvas tabindex="0" role="img" aria-label="300 attempts on 4 slots"') == 1
     assert {"2 min", "4 min", "2 s", "5 s"} <= set(re.findall(r">(\d+ \w+)</text>", after)), "round numbers in units"
     assert after.count('class="main-svg"') >= 2 * 4 * 2 and "<script>alert" not in after.split("<script>/**")[0]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_what_is_printed_is_as_wide_as_paper_and_shows_what_is_folded(tmp_path: Path) -> None:
+    """Before the print the medium is the screen still: pictures had its width and, at night, its colours."""
+    event = "<script>const look = () => document.body.dataset.ready ? dispatchEvent(new Event('{}')) : setTimeout(look, 50); look();</script>"
+    text = document([measured(20, failing=2)], lambda case: case.script)
+    printed = opened(tmp_path / "r.html", text + event.format("beforeprint"))
+    assert '<html lang="en" class="printing">' in printed
+    assert len(re.findall(r'<svg class="main-svg"[^>]* width="680"', printed)) >= 4
+    assert "<details open" in printed and "<details>" not in printed.partition("<script>/**")[0]

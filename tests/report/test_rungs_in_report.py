@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sharedenv.cluster.rungs import MEMORY, REST, TIME, Allowance, Rung
 from sharedenv.report.html.advice import advise
 from sharedenv.report.html.document import document
 from sharedenv.report.html.rungs import rung_rows
+from sharedenv.report.words import count
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal.runs import create_run
 from sharedenv.run.journal.sessions import SessionState
@@ -54,8 +56,10 @@ def test_a_table_of_rungs_and_what_each_should_have() -> None:
     first = [*FIRST, ended(11, 5.0, GB, status=1), ended(12, 5.0, GB, error=INTERRUPTED)]
     ladder = [use(1, LADDER[0], first, memory=(9,), seconds=(10,), rest=(13, 14)), use(2, LADDER[1], SECOND)]
     assert rung_rows(ladder) == (
-        ["", "1: 4G, 1:00:00", "2: 8G, 4:00:00"],
+        ["", "rung 1", "rung 2"],
         [
+            ["memory", "4G", "8G"],
+            ["time", "1:00:00", "4:00:00"],
             ["job", "41", "42"],
             ["scripts begun", "12", "2"],
             ["succeeded", "8", "2"],
@@ -101,7 +105,7 @@ def test_what_the_last_rung_should_have(second: list[Result], memory: tuple[int,
     ladder = [use(1, Allowance("4G", None), FIRST[:8], memory=(9,)), use(2, Allowance("8G", None), second, memory=memory)]
     found = told(ladder, "--mem")
     assert found[0] == value
-    assert ("cut off at 8G, too" in found[1]) == bool(memory)
+    assert (f"8G was too little for {count(len(memory), 'script')}, too" in found[1]) == bool(memory)
 
 
 def test_what_is_less_than_a_gigabyte() -> None:
@@ -110,12 +114,12 @@ def test_what_is_less_than_a_gigabyte() -> None:
         use(1, Allowance("100M", None), [ended(1, 1.0, 60_000_000), ended(2, 1.0, 60_000_000)], memory=(3,)),
         use(2, Allowance("250M", None), [ended(3, 1.0, 150_000_000)]),
     ]
-    assert told(ladder, "--mem")[0] == "100M,200M"
+    assert told(ladder, "--mem")[0] == "100M,180M"
 
 
 def test_without_rungs_it_says_the_same_as_ever() -> None:
     assert advise(measured(40), []) == advise(measured(40))
-    assert "rung" not in document([measured(40)], lambda case: case.script).partition("<script>/**")[0]
+    assert "each rung" not in document([measured(40)], lambda case: case.script)
 
 
 def test_rungs_are_told_from_what_the_tasks_have_noted(tmp_path: Path) -> None:
@@ -160,8 +164,18 @@ def test_rungs_are_told_from_what_the_tasks_have_noted(tmp_path: Path) -> None:
     ]  # fmt: skip
     text = document([one, one], lambda case: case.script, [[ladder], []])
     assert text.count("<h3>What each rung of memory and time was enough for</h3>") == 1
-    assert '<th scope="col">2: 2G</th>' in text
-    for row in ("<th scope=\"row\">job</th><td>10</td><td>20</td>", "<th scope=\"row\">killed where memory ran out</th><td>2</td><td>1</td>"):
+    assert '<th scope="row">time</th>' not in text, "it was not asked for"
+    for row in ("<th scope=\"row\">memory</th><td>1G</td><td>2G</td>", "<th scope=\"row\">job</th><td>10</td><td>20</td>", "<th scope=\"row\">killed where memory ran out</th><td>2</td><td>1</td>"):
         assert row in text
     assert re.findall(r">--mem</th><td>([^<]*)</td>", text) == ["1G,2G,4G", "3G"]
     assert climbed(measured(3), {"PATH": ""}) == []
+
+
+def test_a_run_of_which_each_was_begun_did_not_end_before_every_script_was_run() -> None:
+    """The state is `stopped` where one was cut off, too."""
+    one = measured(40, failing=3)
+    cut = {**one.results, 40: Result(40, 1, 1e9, error=INTERRUPTED)}
+    stopped = replace(one, results=cut, standing=replace(one.standing, state="stopped", succeeded=one.standing.succeeded - 1))
+    assert "<p>stopped: of 40 scripts, 3 failed, 1 was cut off</p>" in document([stopped], lambda case: case.script)
+    del cut[39]
+    assert "<p>stopped: it ended before every script was run</p>" in document([stopped], lambda case: case.script)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sharedenv.pool.owner import this_process
+from sharedenv.report.building import live_line as building_line
 from sharedenv.report.console import Console
 from sharedenv.report.progress import Progress, Rate, live_line, next_plain, plain_line, rate_text
 from sharedenv.report.standing import command_text, counts_of, pace_lines, rate_of
@@ -91,6 +92,23 @@ def test_what_a_build_does_is_told_where_there_is_room() -> None:
     assert plain_line(counts, pace) == "12 s: 0 of 9, building 1 environment: downloading numpy: 12 of 29 MB"
     assert live_line(counts, pace, 80, plain).endswith("0 of 9 · building 1 environment: downloading numpy: 12 of 29 MB")
     assert live_line(counts, pace, 40, plain) == "0 of 9 · building 1 environment"
+
+
+@pytest.mark.parametrize(
+    ("width", "head", "line"),
+    [
+        (120, "building ab908833f099", "building ab908833f099 downloading numpy, scipy and 1 more: 0 of 65 MB"),
+        (80, "building ab908833f099", "building ab908833f099 downloading numpy, scipy and 1 more: 0 of 65 MB"),
+        (78, "building ab908833f099", "building ab908833f099 downloading: 0 of 65 MB"),
+        (60, "building ab908833f099", "building ab908833f099 downloading: 0 of 65 MB"),
+        (40, "", "downloading: 0 of 65 MB"),
+        (40, "waiting for another build", "waiting for another build"),
+        (30, "", ""),
+    ],
+)
+def test_the_line_of_a_build_breaks_no_word(width: int, head: str, line: str) -> None:
+    assert building_line(head, "downloading numpy, scipy and 1 more: 0 of 65 MB", width) == line
+    assert building_line(head, "resolving", width) == (f"{head} resolving".strip() if len(head) < 25 else head)
 
 
 def test_time_left_counts_what_waits_and_what_is_at_work() -> None:

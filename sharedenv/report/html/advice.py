@@ -93,7 +93,7 @@ def _tasks(measured: Measures) -> list[Advice]:
 
 def _memory_text(needed: float) -> str:
     """As sbatch takes it, rounded up: `4G`; below that `300M`."""
-    return f"{ceil(needed / _GIGABYTE - 1e-9)}G" if needed > 0.9 * _GIGABYTE else f"{ceil(needed / _MEGABYTE / 100 - 1e-9) * 100}M"
+    return f"{ceil(needed / _GIGABYTE - 1e-9)}G" if needed > 0.9 * _GIGABYTE else f"{ceil(needed / _MEGABYTE / 10 - 1e-9) * 10}M"
 
 
 def _time_text(needed: float) -> str:
@@ -142,6 +142,6 @@ def _of_rungs(limit: _Limit, ladder: Sequence[RungUse]) -> list[Advice]:
             reasons.append(f"rung {one.rung.number} was too little for {short:,} of {done + short:,}")
         if last and short:
             values.append(2 * had)
-            reasons.append(f"{count(short, 'script was', 'scripts were')} cut off at {limit.text(had)}, too")
+            reasons.append(f"{limit.text(had)} was too little for {count(short, 'script')}, too")
     told = list(dict.fromkeys(limit.text(value) for value in values if value and not isinf(value)))
     return [Advice(limit.option, ",".join(told), "; ".join(reasons))] if told else []

@@ -55,10 +55,13 @@ function ratioTicks(low, high, times, most) {
     : decades.flatMap(unit => [unit, 2 * unit, 5 * unit]);
   let ticks = all.filter(one => one >= low * 0.999 && one <= high * 1.001);
   while (ticks.length > most) ticks = ticks.filter((_, number) => number % 2 === 0);
-  if (ticks.length > 2 || ticks.length === most) return ticks;
-  const step = 10 ** Math.floor(Math.log10((high - low) / 3 || low / 100));  // of a narrow range
-  const wide = [1, 2, 5, 10].map(one => one * step).find(one => (high - low) / one <= most) ?? step;
-  return Array.from({ length: Math.max(0, Math.floor(high / wide) - Math.ceil(low / wide) + 1) }, (_, number) => (Math.ceil(low / wide) + number) * wide);
+  if (ticks.length <= 2 && ticks.length !== most) {
+    const step = 10 ** Math.floor(Math.log10((high - low) / 3 || low / 100));  // of a narrow range
+    const wide = [1, 2, 5, 10].map(one => one * step).find(one => (high - low) / one <= most) ?? step;
+    ticks = Array.from({ length: Math.max(0, Math.floor(high / wide) - Math.ceil(low / wide) + 1) }, (_, number) => (Math.ceil(low / wide) + number) * wide);
+  }
+  const apart = 0.7 * Math.log(high / low) / most;  // or their texts would touch
+  return ticks.reduce((kept, one) => kept.length && Math.log(one / kept.at(-1)) < apart ? kept : [...kept, one], []);
 }
 
 function element(kind, properties = {}, ...children) {
@@ -100,7 +103,8 @@ class Timeline {
     });
     place.append(
       element("div", { className: "tools" }, button("+", () => this.zoom(0.5)), button("−", () => this.zoom(2)),
-        button("all of it", () => this.show(0, this.end)), ...legend, "wheel: zoom · drag: move · point: what it is"),
+        button("all of it", () => this.show(0, this.end)), ...legend,
+        element("span", { className: "how", textContent: "wheel: zoom · drag: move · point: what it is" })),
       this.canvas, this.told);
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.canvas);
@@ -367,6 +371,7 @@ function plot(place, run) {
     place.textContent = "Nothing was measured.";
     return;
   }
+  if (document.documentElement.matches(".printing")) design.width = place.clientWidth;  // else it goes by the window
   Plotly.react(place, traces, design, { responsive: true, displayModeBar: false });
 }
 
@@ -381,8 +386,15 @@ async function main() {
   };
   draw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  addEventListener("beforeprint", draw);
-  addEventListener("afterprint", draw);
+  let closed = [];
+  const print = printing => {
+    document.documentElement.classList.toggle("printing", printing);
+    if (printing) closed = [...document.querySelectorAll("details:not([open])")];
+    for (const one of closed) one.open = printing;  // nobody opens them on paper
+    draw();
+  };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
   document.body.dataset.ready = Math.round(performance.now());  // milliseconds since it was opened
 }
 

@@ -13,7 +13,7 @@ from sharedenv.report.standing import command_text
 from sharedenv.report.summary import group
 from sharedenv.report.words import count, duration, printable, size
 from sharedenv.run.case import Case, Result
-from sharedenv.run.journal.standing import MEANING
+from sharedenv.run.journal.standing import MEANING, STOPPED
 from sharedenv.run.measures import Measures
 from sharedenv.run.telling import last_words
 from sharedenv.start.access import SHORT
@@ -152,6 +152,10 @@ def _run(number: int, one: Measures, data: str, ladders: Sequence[Sequence[RungU
 def _meaning(one: Measures) -> str:
     if one.standing.failed and not one.standing.left:
         return f"{one.standing.failed:,} of {count(one.standing.total, 'script')} failed"
+    cut = len(one.interrupted)
+    if one.standing.state == STOPPED and cut and len(one.results) == one.standing.total:  # each was begun
+        failed = f"{one.standing.failed:,} failed, " if one.standing.failed else ""
+        return f"of {count(one.standing.total, 'script')}, {failed}{cut:,} {'was' if cut == 1 else 'were'} cut off"
     return MEANING[one.standing.state]
 
 
