@@ -226,8 +226,9 @@ def clean_env(shared_folder: Path, scratch: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def offline_env(clean_env: dict[str, str], wheels: Path) -> dict[str, str]:
     """clean_env, with the suite's wheels and no network."""
-    # uv reads all certificates of a folder that SSL_CERT_DIR names, at each of its starts: a tenth of a small build, where nobody is asked
-    env = {name: value for name, value in clean_env.items() if not name.startswith("SSL_CERT_")}
+    # uv reads all certificates of that folder at each of its starts, 4 ms of its CPU time; the file has the same
+    spared = {"SSL_CERT_DIR"} if "SSL_CERT_FILE" in clean_env else set()
+    env = {name: value for name, value in clean_env.items() if name not in spared}
     return {**env, "UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels)}
 
 
