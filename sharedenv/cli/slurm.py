@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sharedenv.cli.runs import told_of_edits, told_of_sets
 from sharedenv.cluster.arrays import Array, list_arrays
@@ -16,11 +16,13 @@ from sharedenv.report.progress import Progress
 from sharedenv.report.slurm import standing_lines
 from sharedenv.report.words import printable, short_path
 from sharedenv.report.workers import downed_lines, worker_lines
+from sharedenv.run.case import Result
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.watched import watched
 from sharedenv.run.orders import Counts
 from sharedenv.run.outlived import leftover, named, without_result
-from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING
+from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, WAITING
+from sharedenv.run.workers import begun as begun_in
 
 _LISTED = {DONE: "succeeded", FAILED: "failed", INTERRUPTED: "interrupted", LEFT: "not-run", WAITING: "not-run"}
 
@@ -74,7 +76,7 @@ def slurm_lines(
 
 def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
     """Follows arrays of a run to their end, then tells how it ended. Ctrl-C leaves the jobs and says how to come back."""
-    progress = Progress(console)
+    progress = Progress(console, name=lambda path: printable(short_path(path, here)))
     try:
         stands = _follow(watched(run), arrays, progress, console)
     except KeyboardInterrupt:
@@ -90,7 +92,7 @@ def wait(run: Run, arrays: Sequence[Array], here: str, console: Console) -> int:
 
 
 def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Console) -> ClusterStanding:
-    delay, ask, running, trouble = _ASK[0], 0.0, 0, ""
+    delay, ask, trouble = _ASK[0], 0.0, ""
     submitted = {sequence: array.number for array in arrays for sequence in array.sequences}
     tries = max(array.how.retries for array in arrays)
     while True:
@@ -111,13 +113,26 @@ def _follow(run: Run, arrays: Sequence[Array], progress: Progress, console: Cons
                 progress.hide()
                 console.warn(f"squeue does not answer, so this goes by the run's own files: {stands.trouble}")
             trouble = stands.trouble
-            running = stands.count(RUNNING)
             delay, ask = min(delay * 1.5, _ASK[1]), began + delay
         if progress.due():
-            succeeded = sum(result.succeeded for result in results.values())
-            waiting = len(submitted) - len(results) - running
-            progress.show(Counts(len(submitted), succeeded, len(results) - succeeded, running, 0, waiting=waiting))
+            progress.show(counts_now(run, submitted, results, max(array.how.timeout or 0.0 for array in arrays)))
         time.sleep(max(_LOOK, 10 * (time.monotonic() - began)))
+
+
+def counts_now(run: Run, submitted: Collection[int], results: Mapping[int, Result], limit: float) -> Counts:
+    """Where the cases ``submitted`` stand by the run's own files, of which these ``results`` have ended: Slurm is asked now and then only.
+    ``limit``: seconds for each, 0.0 for none.
+    """
+    since = sorted((begun, case) for case, begun in begun_in(run.sessions()).items() if case in submitted and case not in results)
+    now, succeeded = time.time(), sum(result.succeeded for result in results.values())
+    cases = {case.sequence: case for case in run.cases()} if since else {}
+    return Counts(
+        len(submitted), succeeded, len(results) - succeeded, len(since), 0,
+        waiting=len(submitted) - len(results) - len(since),
+        ages=tuple(max(0.0, now - begun) for begun, _ in since),
+        cases=tuple(cases[case] for _, case in since),
+        limit=limit or None,
+    )  # fmt: skip
 
 
 def _at_rest(run: Run) -> ClusterStanding:

@@ -30,6 +30,11 @@ _KILLED = 128 + signal.SIGKILL  # how a shell or a launcher says it
 _MARK = "met-"  # how the names of files begin by which tasks note what ended them
 
 
+def was_killed(result: Result) -> bool:
+    """Whether a script ended as one ends that the kernel kills for want of memory."""
+    return result.signal == signal.SIGKILL or result.status == _KILLED
+
+
 def mark(why: str, task: int, restarts: int) -> str:
     """The name of the file by which a task notes that it has met its limit of time or memory: squeue soon forgets."""
     return f"{_MARK}{why}-{task}-{restarts}"
@@ -124,8 +129,7 @@ class _Ended:
     def _why(self, met: Collection[str], result: Result) -> str:
         if result.interrupted:
             return self._cut_off(met, result.seconds)
-        killed = result.signal == signal.SIGKILL or result.status == _KILLED
-        return MEMORY if killed and MEMORY in met else ""
+        return MEMORY if was_killed(result) and MEMORY in met else ""
 
     def _cut_off(self, met: Collection[str], had: float) -> str:
         if TIME in met:

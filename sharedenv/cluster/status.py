@@ -37,7 +37,7 @@ _OVER = 3.0  # and where all tasks have said how they ended: it can add a word o
 
 @frozen
 class Starved:
-    """A task that met its memory limit though scripts of it ended well: what they had started may be what was killed.
+    """A task that met its memory limit though no script of it was killed, and some ended well: what they had started may be what was.
 
     task       its number
     log        path of what it printed
@@ -227,14 +227,21 @@ def _starved(
     states: Mapping[int, CaseState], results: Mapping[str, Mapping[int, Result]], arrays: Sequence[Array], tasks: Sequence[slurm.SlurmTask]
 ) -> Iterator[Starved]:
     short = {(task.job, task.index) for task in tasks if task.state == slurm.OUT_OF_MEMORY}
+    if not short:
+        return
+    from sharedenv.cluster.rising import was_killed  # noqa: PLC0415 - most runs have memory enough
+
     done: dict[tuple[int, int], list[int]] = {}
-    for writer, own in results.items() if short else ():
+    explained: set[tuple[int, int]] = set()  # tasks of which a script itself was killed
+    for writer, own in results.items():
         if (given := task_of(writer)) is not None:
             ended = [sequence for sequence, result in own.items() if result.succeeded and states[sequence].word == DONE]
             done.setdefault(given[:2], []).extend(ended)
+            explained |= {given[:2]} if any(map(was_killed, own.values())) else set()
     for array in arrays:
-        for task in range(1, array.tasks + 1) if short else ():
-            if (array.job, task) in short and (sequences := sorted(done.get((array.number, task), ()))):
+        for task in range(1, array.tasks + 1):
+            place = (array.number, task)
+            if (array.job, task) in short and place not in explained and (sequences := sorted(done.get(place, ()))):
                 yield Starved(task, array.log(task), tuple(sequences))
 
 

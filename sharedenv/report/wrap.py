@@ -8,12 +8,19 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _LEAD = re.compile(r"\s*(?:\d+ × )?(?:cause: )?")
 #: what is to be copied stays in one line: a line of its own, where it fits into that
 _COMMAND = re.compile(r"(?:^|[\s(:])(?:sharedenv|export|unset|sbatch|uv|curl|grep|df|cat) \S|^\s*hint: ")
+_BETWEEN = re.compile(r"(?<!\d) | (?!(?:ms|s|min|h|days|B|kB|MB|GB|TB)\b)")  # words: a number is one with its unit
+_FEW = 20  # columns, of fewer a number and its unit may not fit
 _LED = re.compile(r"(\s*(?:\x1b\[[0-9;]*m)?[^:]+:(?:\x1b\[[0-9;]*m)?) ((?:sharedenv|export|unset) .*)")
 
 
 def wrapped(text: str, width: int) -> str:
     """The text with no line longer than ``width``, but for words that are and for commands; what goes on is indented as it began."""
     return "\n".join(part for line in text.split("\n") for part in _parts(line, width))
+
+
+def without_styles(text: str) -> str:
+    """The text as it is read."""
+    return _STYLE.sub("", text)
 
 
 def _parts(line: str, width: int) -> list[str]:
@@ -29,7 +36,7 @@ def _parts(line: str, width: int) -> list[str]:
     head = re.match(r"\s*", line)
     parts, current = [], head[0] if head else ""
     empty = True
-    for word in line.strip().split(" "):
+    for word in _BETWEEN.split(line.strip()) if width >= _FEW else line.strip().split(" "):
         longer = current + ("" if empty else " ") + word
         if not empty and len(_STYLE.sub("", longer)) > width:
             parts.append(current)

@@ -160,6 +160,15 @@ def test_of_a_task_out_of_memory_what_succeeded_is_named_beside_what_failed(on: 
     assert "task 1 ran out of memory, though 3 scripts of it succeeded\n    case1/script.py, case3/script.py, case4/script.py\n" in told
 
 
+def test_of_a_task_out_of_memory_of_which_a_script_was_killed_nothing_else_is_suspected(on: Submitting, tmp_path: Path) -> None:
+    """Of 250 tasks with a script that takes too much, each had three lines of warning."""
+    on.copies(3, [], BODY + "if os.path.exists('kill'):\n    os.kill(os.getpid(), 9)\n")
+    (on.path / "case2" / "kill").touch()
+    starved = in_place_of_squeue(on, tmp_path, r"s/\|1\|(COMPLETED|FAILED)\|/|1|OUT_OF_MEMORY|/")
+    told = on.call("submit", "--wait", "--tasks", "1", "case*/script.py", env=starved, status=1).stderr
+    assert "1 × killed by SIGKILL\n    case2/script.py\n" in told and "though" not in told
+
+
 def test_what_the_accounting_knows_of_memory_is_told_when_squeue_has_forgotten(on: Submitting, tmp_path: Path) -> None:
     on.copies(2, [], BODY)
     run = on.call("submit", "--wait", "--tasks", "1", "case*/script.py").stdout.strip()

@@ -12,10 +12,13 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sharedenv.cli.slurm import counts_now
+from sharedenv.report.progress import Rate, plain_line
 from sharedenv.report.wrap import wrapped
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.runs import create_run
@@ -240,6 +243,23 @@ def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
     assert state.ended == "done"
     path.write_bytes(b"")
     assert looked.read()[0] == after, "who has ended writes nothing more"
+
+
+def test_who_waits_for_a_submission_sees_the_one_that_hangs(tmp_path: Path) -> None:
+    """By the run's own files, at each look: what squeue said half a minute ago was that eight run, and time was left while one hung."""
+    cases = [Case(number, f"{tmp_path}/case{number}/script.py", (), "k" * 64, "d" * 64) for number in range(1, 10)]
+    run = create_run(str(tmp_path / ".sharedenv/runs"), cases)
+    writing = run.begin(jobs=2)
+    for number in range(1, 8):
+        writing.append(Result(number, 1, 1e9, 1.0, status=int(number == 3)))
+    writing.write({"started": [[9, 4009]], "time": time.time() - 60})
+    looked = watched(run)
+    counts = counts_now(looked, range(1, 10), looked.results(), 300.0)
+    assert (counts.waiting, counts.running, counts.failed) == (1, 1, 1) and counts.ages[0] >= 60
+    writing.append(Result(8, 1, 1e9, 1.0, status=0))
+    counts = replace(counts_now(looked, range(1, 10), looked.results(), 300.0), ages=(61.0,))
+    told = plain_line(counts, Rate(91.0, 0.1), lambda path: path.removeprefix(f"{tmp_path}/"))
+    assert told == "1 min 31 s: 8 of 9, 1 failed, 1 running: case9/script.py for 1 min 1 s, limit 5 min 0 s"
 
 
 def test_cases_that_are_added_are_seen(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import termios
 
 import pytest
 
+from sharedenv.report.board import fitting
 from sharedenv.report.wrap import wrapped
 from tests.conftest import Project
 
@@ -25,6 +26,9 @@ from tests.conftest import Project
         ("         and because of that, all is as it is", 30, ["         and because of that,", "         all is as it is"]),
         ("  12 × exit 1: ValueError: too much of it", 24, ["  12 × exit 1:", "       ValueError: too", "       much of it"]),
         ("to go on: sharedenv run --resume --run-id 20260101-000000", 40, ["to go on: sharedenv run --resume --run-id 20260101-000000"]),
+        ("running: case40/script.py 0.45 s, case42/script.py 1 min 33 s; limit 12 s", 33,
+         ["running: case40/script.py 0.45 s,", "  case42/script.py 1 min 33 s;", "  limit 12 s"]),
+        ("largest: case40/script.py 1.2 GB and more in case 40 schemes", 31, ["largest: case40/script.py", "  1.2 GB and more in case 40", "  schemes"]),
         ("  to run them again: sharedenv run --retry-failed --group 1 --run-id 20260101-000000", 80,
          ["  to run them again:", "    sharedenv run --retry-failed --group 1 --run-id 20260101-000000"]),
         ("\x1b[36mhint:\x1b[0m sharedenv build 'case*/script.py'", 36, ["\x1b[36mhint:\x1b[0m", "  sharedenv build 'case*/script.py'"]),
@@ -37,6 +41,19 @@ from tests.conftest import Project
 def test_lines_break_between_words(text: str, width: int, lines: list[str]) -> None:
     assert wrapped(text, width).split("\n") == lines
     assert wrapped(f"{text}\n{text}", width).split("\n") == [*lines, *lines]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("a line as wide as 23 has", "a line as wide as 23 has"),
+        ("  sharedenv run 'case*/script.py'", "  sharedenv run 'case*/…"),
+        ("\x1b[31mas wide as 24 letters ok\x1b[0m", "\x1b[31mas wide as 24 letters ok\x1b[0m"),
+        ("\x1b[31mtoo long\x1b[0m a word or name indeed", "too long a word or name…"),
+    ],
+)
+def test_what_is_drawn_again_and_again_is_cut_and_says_so(line: str, shown: str) -> None:
+    assert fitting(line, 24) == shown
 
 
 def test_no_word_is_lost_at_any_width() -> None:
