@@ -9,13 +9,15 @@ import signal
 import stat
 import threading
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.values import frozen
 
 if TYPE_CHECKING:
     import subprocess
+
+_Result = TypeVar("_Result")
 
 _LISTEN = 1.0  # seconds between looks at what a program says
 
@@ -60,6 +62,22 @@ def helping() -> Callable[[], None]:
         _ours.helpers = helpers
 
     return begin
+
+
+def beside(call: Callable[[], _Result]) -> Callable[[], _Result]:
+    """Begins a call in a thread of its own; what is returned waits for its end, and gives or raises what it does.
+
+    Where no thread is to be had, the call is made then.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run with a full pool does without
+
+    executor = ThreadPoolExecutor(1, "beside", initializer=helping())
+    try:
+        future = executor.submit(call)
+    except RuntimeError:
+        return call
+    executor.shutdown(wait=False)
+    return future.result
 
 
 @frozen

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace as with_fields
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -27,13 +26,12 @@ from sharedenv.key.project_lock import NAME
 from sharedenv.key.settings import Settings
 from sharedenv.key.versions import Versions
 from sharedenv.pool.create import ELSEWHERE, create_pool, way_out
-from sharedenv.pool.direct_url import local_packages
 from sharedenv.pool.held import fits, held_as_locked, hold, known_versions, moving, replace_held
 from sharedenv.pool.index import forget
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import DRIFTED, Environment, Unusable, adopt, inspect, publish, published
-from sharedenv.process import helping, limit_error, stopping
+from sharedenv.process import beside, helping, limit_error, stopping
 from sharedenv.start.access import SHORT
 from sharedenv.start.environ import current_folder
 
@@ -108,8 +106,6 @@ class Builder:
                 self._observer.made_pool(self._layout.path)
             executor = ThreadPoolExecutor(jobs, "build", initializer=helping())
             refused: list[RuntimeError] = []
-            with suppress(RuntimeError):  # no thread, as below
-                executor.submit(self._find_uv)  # it says its version while what builds is loaded; what is wrong with it, each build tells
             for need in missing:
                 try:
                     executor.submit(self._fulfil, need, futures[need.payload.key])
@@ -128,6 +124,8 @@ class Builder:
             raise write_error(self._layout, error) from None
 
     def _build(self, need: Need) -> Environment:
+        if self._uv is None:
+            beside(self._find_uv)  # what is wrong with it, who needs it tells
         from sharedenv.pool.lease import lease  # noqa: PLC0415 - loaded while uv is asked for its version
 
         layout, payload, observer = self._layout, need.payload, self._observer
@@ -299,6 +297,8 @@ class Builder:
 
 def _may_move(need: Need, environment: Environment) -> bool:
     """Whether an environment has sources that can change: the script names some, or brings some along."""
+    from sharedenv.pool.direct_url import local_packages  # noqa: PLC0415 - of what is built, uv is started before it is loaded
+
     try:
         return moves(need.payload) or bool(local_packages(environment.path))
     except (OSError, ValueError, KeyError):  # a purge has been there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from ast import literal_eval
@@ -10,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sharedenv.build.construction import Construction, below
 from sharedenv.build.exact import check_held, constraints, digest_of, find_held, not_held, pin, source_of, sync_held
@@ -19,7 +20,6 @@ from sharedenv.build.interpreter import Search
 from sharedenv.build.left import PREFIX, clear_left
 from sharedenv.build.locked import locked_script
 from sharedenv.build.options import BuildOptions
-from sharedenv.build.seal import Circumstances, Installed, Probed, seal, take_private
 from sharedenv.build.sources import PackageSource
 from sharedenv.build.uv import Uv, UvFailed, environment_for_uv, make_venv, sync_script
 from sharedenv.build.uv_words import could_not_link
@@ -29,21 +29,21 @@ from sharedenv.key.plan import Need, make_plan
 from sharedenv.key.requires_python import in_order
 from sharedenv.key.uv_inputs import Inputs, build_inputs
 from sharedenv.key.versions import Versions
-from sharedenv.pool.check import altered_entries, clear_bytecode, installed_packages, missing_entries, read_contents
 from sharedenv.pool.create import way_out
-from sharedenv.pool.direct_url import hide_credentials, local_packages
 from sharedenv.pool.health import VERSION
-from sharedenv.pool.inventory import take_inventory
 from sharedenv.pool.private import private
 from sharedenv.pool.staging import VENV, sign
 from sharedenv.pool.store import remove_tree
-from sharedenv.process import capture, limit_error
+from sharedenv.process import beside, capture, limit_error
 from sharedenv.secret import redact
 from sharedenv.start.access import SHORT, VERSIONS, identity
 from sharedenv.start.regular import read_regular
 from sharedenv.start.trust import is_shared
 from sharedenv.start.uv_variables import is_on
 from sharedenv.values import frozen
+
+if TYPE_CHECKING:
+    from sharedenv.build.seal import Installed, Probed
 
 #: what the interpreter of a fresh environment tells about itself
 _PROBE = VERSION + """\
@@ -120,6 +120,7 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
     started = time.time()
     exact = None if work.options.upgrade else held
     script, environ = prepare(need, work, inputs, folder)
+    beside(_load)
     for text in inputs.told:
         work.note(text)
     python = find_held(held, _search(inputs, need.payload.document["python"], work, environ, folder, log), work.options)
@@ -151,6 +152,8 @@ def _install(need: Need, work: Construction, inputs: Inputs, folder: str, log: I
         raise UvFailed(f"{script} or its lock file was changed while the environment was built", 1)
     scripts = tuple(below(work.layout.root, path) for path in need.scripts[:3])
     notes = {**inputs.notes, VERSIONS: digest_of(installed)}
+    from sharedenv.build.seal import Circumstances, seal  # noqa: PLC0415 - loaded while uv was at work
+
     how = Circumstances(work.uv.version, started, scripts, len(need.scripts), notes, shared)
     if exact is None and not_held(need.payload) is None:
         work.step("holding the versions")
@@ -205,34 +208,39 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions
     venv = os.path.join(folder, VENV)
     if not os.path.lexists(venv):  # else it was made by who found its Python
         make_venv(work.uv, install.python, venv, environ, folder, log)
-    probed = work.fetches.find(_interpreter(venv), lambda: _probe(venv, environ))
-    _check_version(probed.version, install)
+    probing = beside(lambda: work.fetches.find(_interpreter(venv), lambda: _probe(venv, environ)))  # while uv is at work
+    version = _noted_version(venv) or probing().version
+    _check_version(version, install)
     work.step("resolving" if install.exact is None else "installing")
     flags = list(install.flags)
-    if "--compile-bytecode" in flags and not admits(COMPILED, probed.version):
+    if "--compile-bytecode" in flags and not admits(COMPILED, version):
         flags[flags.index("--compile-bytecode")] = "--no-compile-bytecode"
-        work.warn(f"no bytecode is compiled: uv can't for Python {probed.version}; first imports are slower")
+        work.warn(f"no bytecode is compiled: uv can't for Python {version}; first imports are slower")
     versions = None
-    with following(log, work.step):
-        if install.exact is None:
-            _sync(install, work.uv, venv, flags)
-        else:
-            versions = sync_held(install.exact, install.source, venv, flags, probed.version)
+    try:
+        with following(log, work.step):
+            if install.exact is None:
+                _sync(install, work.uv, venv, flags)
+            else:
+                versions = sync_held(install.exact, install.source, venv, flags, version)
+    finally:
+        probed = probing()  # a Python that does not start is why uv fails, too
+    if probed.version != version:
+        _check_version(probed.version, install)
     work.step("checking")
-    hide_credentials(venv)
-    contents = read_contents(venv)
-    if contents.exposed:  # before they are looked at: what is found in order is what is run
-        for path in contents.exposed:
-            take_private(os.path.join(venv, path))
-        contents = read_contents(venv)
-    if missing := missing_entries(venv, contents):
-        some = ", ".join(missing[:3])
-        raise UvFailed(f"the install is incomplete: {len(missing)} recorded files are missing or empty ({some})", 2)
-    inventory = take_inventory(venv, contents.files, contents.directories)
-    installed = Installed(venv, probed, installed_packages(contents), contents, inventory)
+    from sharedenv.build.look_over import look_over  # noqa: PLC0415 - loaded while uv was at work
+
+    installed, altered = look_over(venv, probed)
     if versions is not None:
         check_held(versions, installed)
-    return installed, versions, altered_entries(venv, contents, inventory)
+    return installed, versions, altered
+
+
+def _load() -> None:
+    """Loads what an environment is looked over and sealed with."""
+    import ctypes  # noqa: F401, PLC0415 - pool/durable asks for it when all is written
+
+    import sharedenv.build.look_over  # noqa: F401, PLC0415 - while uv is at work, this process has nothing else to do
 
 
 def _sync(install: _Install, uv: Uv, venv: str, flags: list[str]) -> None:
@@ -240,6 +248,9 @@ def _sync(install: _Install, uv: Uv, venv: str, flags: list[str]) -> None:
 
     uv looks at no more than pyproject.toml, setup.py and setup.cfg before it takes what it built of a folder last time.
     """
+    from sharedenv.pool.check import clear_bytecode  # noqa: PLC0415 - loaded while uv was at work
+    from sharedenv.pool.direct_url import local_packages  # noqa: PLC0415 - as above
+
     wanted, known = set(install.source.inputs.local), set[str]()
     while True:
         more = [word for name in sorted(wanted - known) for word in ("--reinstall-package", name)]
@@ -290,11 +301,19 @@ def _interpreter(venv: str) -> Hashable:
     return os.path.realpath(python), identity(os.stat(python)), read_regular(os.path.join(venv, "pyvenv.cfg"))
 
 
+def _noted_version(venv: str) -> str:
+    """The version of its Python, as uv has noted it in a new environment; "" where it has not."""
+    found = re.search(r"^version_info = (\S+)$", read_regular(os.path.join(venv, "pyvenv.cfg")).decode(errors="replace"), re.MULTILINE)
+    return found[1] if found else ""
+
+
 def _probe(venv: str, environ: Mapping[str, str]) -> Probed:
     python = os.path.join(venv, "bin", "python")
     done = capture([python, "-I", "-S", "-c", _PROBE], env=environ)
     if done.status != 0:
         raise UvFailed(f"the new environment's Python does not start (status {done.status})\n{done.stderr.strip()}", 1)
+    from sharedenv.build.seal import Probed  # noqa: PLC0415 - as above
+
     return Probed(*literal_eval(done.stdout))
 
 

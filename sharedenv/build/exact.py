@@ -7,11 +7,10 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sharedenv.build.interpreter import Fetches, Search, find_interpreter
 from sharedenv.build.options import BuildOptions
-from sharedenv.build.seal import Installed
 from sharedenv.build.sources import (
     Altered,
     Gone,
@@ -32,10 +31,11 @@ from sharedenv.key.project_lock import NAME
 from sharedenv.key.requires_python import narrowness
 from sharedenv.key.uv_inputs import Inputs
 from sharedenv.key.versions import Pin, Versions, differences
-from sharedenv.pool.check import normal_name
 from sharedenv.pool.held import minor, utc
-from sharedenv.pool.installed import record_digest, versions_in
 from sharedenv.start.access import SHORT
+
+if TYPE_CHECKING:
+    from sharedenv.build.seal import Installed
 
 #: flags of `uv sync --script` that say how, and not what; `uv pip sync` has them too
 _HOW = ("--compile-bytecode", "--no-compile-bytecode", "--offline", "--no-cache", "--link-mode", "copy")
@@ -137,6 +137,8 @@ def pin(installed: Installed, source: PackageSource, now: float) -> Versions | N
 
 def digest_of(installed: Installed) -> str:
     """Digest of the versions that were installed, held or not. Raises OSError."""
+    from sharedenv.pool.installed import versions_in  # noqa: PLC0415 - loaded while uv was at work
+
     python = minor(installed.probed.version)
     try:
         return versions_in(installed.venv, python, "").digest
@@ -146,6 +148,8 @@ def digest_of(installed: Installed) -> str:
 
 def check_held(held: Versions, installed: Installed) -> None:
     """Raises HeldDiffers unless what was installed is what is held."""
+    from sharedenv.pool.installed import record_digest  # noqa: PLC0415 - as above
+
     found = list(differences(held, {package.name: package.version for package in installed.packages}))
     for name in [pin.name for pin in held.pins if pin.record and pin.record != record_digest(installed.venv, pin.name)]:
         found.append(f"{name} {held.names[name]} has other files than it had")
@@ -185,6 +189,8 @@ def held_error(
 
 def _names(packages: Iterable[str]) -> list[str]:
     """The names of `alpha==1.0`, `alpha 1.0`, `alpha @ URL`, in normal form."""
+    from sharedenv.pool.check import normal_name  # noqa: PLC0415 - where a build has failed
+
     return [normal_name(re.split(r"[ =@]", package, maxsplit=1)[0]) for package in packages]
 
 

@@ -6,19 +6,21 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from sharedenv.build.interpreter import Fetches
 from sharedenv.build.uv import Uv, UvFailed, compile_pylock, indexes
 from sharedenv.key.uv_inputs import Inputs
 from sharedenv.key.versions import File, Pin, Versions, pip_config, project_text, pylock_text, read_pylock
-from sharedenv.pool.installed import Distribution, distributions, record_digest
 from sharedenv.pool.private import private
 from sharedenv.secret import strip_url, with_credentials
 from sharedenv.start.regular import read_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.values import frozen
+
+if TYPE_CHECKING:
+    from sharedenv.pool.installed import Distribution
 
 #: options and variables that lead to other places than the default index, beside the option `index`
 _ELSEWHERE = ("extra-index-url", "find-links", "no-index", "torch-backend")
@@ -74,6 +76,8 @@ def pin_installed(venv: str, python: str, since: str, source: PackageSource) -> 
 
     ``python``: the minor version. Where uv can't name a file any more, the digest of the RECORD stands in its place.
     """
+    from sharedenv.pool.installed import distributions, record_digest  # noqa: PLC0415 - loaded while uv was at work
+
     found = distributions(venv)
     if any(distribution.linked for distribution in found):
         return None

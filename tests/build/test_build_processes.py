@@ -22,13 +22,15 @@ from tests.faults import require
 from tests.pool.test_held import PASSWORD, USER, serving
 from tests.wheels import make_wheel
 
-FIRST = ["venv that is found", "probe", "sync", "pip compile"]  #: of one key: uv looks for a Python, which is asked what it is
+FIRST = ["venv that is found", "sync", "pip compile"]  #: of one key: uv looks for a Python, which is asked what it is meanwhile
 KEY = ["venv", "sync", "pip compile"]  #: of a further one with the same Python
 
 
 @pytest.fixture
 def started(project: Project, tmp_path: Path) -> Callable[..., list[str]]:
-    """Runs `sharedenv ARGUMENTS`; what of uv it starts, in this order, and "probe" for a Python that is asked what it is."""
+    """Runs `sharedenv ARGUMENTS`; what of uv it starts, in this order; then "probe" for each Python that was asked what it is,
+    which goes on beside.
+    """
     require("strace", root=False)
 
     def run(*arguments: str) -> list[str]:
@@ -36,7 +38,8 @@ def started(project: Project, tmp_path: Path) -> Callable[..., list[str]]:
         project.call(*arguments, prefix=["strace", "-f", "--seccomp-bpf", "-qq", "-s", "4096", "-e", "trace=execve", "-e", "signal=none", "-o", str(log)])
         # of two builds at a time, one may start what it starts while the other does: such a line ends in the middle
         ended = r'execve\("[^"]+", \[(.*?)\], 0x.*(?: = 0| <unfinished \.\.\.>)$'
-        return list(filter(None, map(_told, re.findall(ended, log.read_text(), re.MULTILINE))))
+        told = list(filter(None, map(_told, re.findall(ended, log.read_text(), re.MULTILINE))))
+        return sorted(told, key=lambda name: name == "probe")
 
     return run
 
@@ -54,7 +57,7 @@ def test_of_many_small_keys_each_starts_its_own_and_the_first_what_serves_all(pr
     names = ["alpha==1.0", "alpha==1.1", "gamma"]
     for number, name in enumerate(names):
         project.script(f"s{number}.py", [name])
-    assert started("build", "--jobs", "1", "s0.py", "s1.py", "s2.py") == ["--version", *FIRST, *KEY * 2]
+    assert started("build", "--jobs", "1", "s0.py", "s1.py", "s2.py") == ["--version", *FIRST, *KEY * 2, "probe"]
     assert started("build", "s0.py", "s1.py", "s2.py") == []
 
 
@@ -62,7 +65,7 @@ def test_what_is_held_is_installed_without_a_question(project: Project, started:
     project.script("s.py", ["alpha"])
     project.script("none.py")
     project.call("build", "s.py", "none.py")
-    assert started("build", "--rebuild", "s.py") == ["--version", "venv that is found", "probe", "pip sync"]
+    assert started("build", "--rebuild", "s.py") == ["--version", "venv that is found", "pip sync", "probe"]
     assert started("build", "--rebuild", "none.py") == ["--version", "venv that is found", "probe"]
 
 
@@ -98,7 +101,7 @@ def test_where_there_is_one_index_its_address_is_asked_for_once(
     for name in ("alpha", "beta"):
         project.script(f"{name}.py", [name], extra=extra)
     told = started("build", "--jobs", "1", "alpha.py", "beta.py")
-    assert told == ["--version", *FIRST, "pip compile", *KEY]
+    assert told == ["--version", *FIRST, "pip compile", *KEY, "probe"]
     assert held_indexes(project) == {"alpha": "/", "beta": "/"}
     project.call("build", "--rebuild", "--offline", "alpha.py", "beta.py")  # uv finds in its cache what it has of that index
 
