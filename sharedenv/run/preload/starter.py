@@ -288,7 +288,8 @@ class PreloadStarter:
         try:
             with tempfile.TemporaryDirectory(prefix="sharedenv-") as folder:
                 name = os.path.basename(script)
-                server.send(("preload", key[-1], os.fsencode(name), os.fsencode(folder)))
+                source = read_regular(script, follow=True)
+                server.send(("preload", key[-1], os.fsencode(name), os.fsencode(folder), source))
                 answer = server.hear(_PATIENCE)
         except (ServerGone, OSError) as error:
             if isinstance(error, ServerGone):

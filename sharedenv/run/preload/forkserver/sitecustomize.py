@@ -74,10 +74,13 @@ class State:
     case: tuple = ()  # interpreter, script, arguments
     loaded: dict = {}  # name → module, of what was loaded before the fork, but sys and builtins
     before = 0  # how many entries sys.modules had when the script began
-    main = 0  # which of them is __main__
+    exchange = None  # what gives each of two dicts what the other has
     peak = page = 0  # kilobytes that the server had resident; bytes of a page
     tools: tuple = ()
     watched: list = []  # weak references to what was there before the fork and has a destructor
+    compiled: tuple = ()  # the bytes of a script, and their code or None
+    own: tuple = ()  # what the server needs, and a case is not to take apart: each page that it writes to is copied
+    seed = None  # sets the state of numpy's global generator
     exit = None  # C's exit; None where there is no _ctypes
     status = None
     caught = None  # what became of the script: a Caught
@@ -216,24 +219,42 @@ def serve(descriptor):
     forget(loaded)
     compile("", "", "exec")  # makes the compiler's types, which each case would make for itself: longer than a short script takes
     warm_up(link, fcntl, loaded)
+    State.seed = seed_of_numpy()
     cut_exit_short()
     forget({*State.loaded, *KEPT})
-    State.main = list(sys.modules).index("__main__")
+    State.exchange = exchange_of_dicts()
     gc.collect()
     State.watched = with_destructors(gc.get_objects()) or []
     ring = [State]
     ring.append(ring)
     del ring, loaded  # what a case would take apart on its way out of here would be copied for it
-    gc.disable()  # until the script: what it would move is shared memory
-    gc.freeze()
     wait_for_cases(link, gc)
+
+
+def fill_holes():
+    """Objects in what is free between others. What a case makes lies side by side then, in pages of its own.
+
+    Else it would lie in hundreds of pages that hold something of the server's, too: each is copied for the case, once it is written to.
+    """
+    held = []
+    # Python has pools for each size up to 512, with 33 bytes of its own in `bytes`; C's allocator has 8 more, and some of each size at hand
+    small, large = [(size, size - 33) for size in range(48, 513, 16)], [*range(528, 1040, 16), 65536, 16384, 4096, 1024]
+    for size, length in [(16, None), *small, *((size, size - 48) for size in large)]:
+        last = beside = 0
+        for _ in range(50000):
+            held.append(object() if length is None else bytes(length))
+            beside = beside + 1 if id(held[-1]) == last + size else 0
+            last = id(held[-1])
+            if beside > max(8, 4096 // size):
+                break
+    return held
 
 
 def warm_up(link, fcntl, loaded):
     """Makes the imports that the client asks for, and tells what has come of them."""
     import os
 
-    (_, statements, script, folder), _ = link.receive()
+    (_, statements, script, folder, source), _ = link.receive()
     witness = Witness()
     try:
         os.chdir(folder)
@@ -244,10 +265,31 @@ def warm_up(link, fcntl, loaded):
         link.send("refused", str(refused))
         os._exit(0)
     end_with_client(fcntl, link.socket.fileno(), False)
+    State.compiled = source, compiled(source)
     State.loaded.update((name, module) for name, module in sys.modules.items() if name not in ("sys", "builtins"))
     names = {name.partition(".")[0] for name in State.loaded if name not in loaded} - set(sys.builtin_module_names)
     missing = {name.partition(".")[0] for name in witness.asked if name not in sys.modules}
     link.send("ready", sorted(names), sorted(missing - names), module_endings(), why)
+
+
+def compiled(source):
+    """The code of the script that the imports are of: of most cases it is a copy. None where each case is to see what that says."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            code = compile(source, "", "exec", dont_inherit=True)
+    except BaseException:
+        return None
+    return None if told else code
+
+
+def named(code, script):
+    """The same code, of another file."""
+    kind = type(code)
+    inner = [named(value, script) if isinstance(value, kind) else value for value in code.co_consts]
+    return code.replace(co_filename=script, co_consts=tuple(inner))
 
 
 def unshared(usage):
@@ -314,11 +356,16 @@ def wait_for_cases(link, gc):
     State.peak, State.page = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getpagesize()
 
     ours ^= set(sys.modules)
+    State.own = resource, select
     old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT})
     ends = Ends()
     news = select.poll()
     for descriptor in (ends.descriptor, link.socket):
         news.register(descriptor, select.POLLIN)
+    State.own += ends, news, ours, link
+    State.own += (fill_holes(),)
+    gc.disable()  # until the script: what it would move is shared memory
+    gc.freeze()
     while True:
         where = [descriptor for descriptor, _ in news.poll()]
         if ends.descriptor in where:
@@ -340,7 +387,7 @@ def wait_for_cases(link, gc):
                 link.socket.close()
                 for name in ours:
                     del sys.modules[name]
-                os.environb.update(variables)
+                set_variables(variables)
                 if cpus:
                     os.sched_setaffinity(0, cpus)
                 become(os.fsdecode(script), [os.fsdecode(word) for word in arguments], os.fsdecode(beside), descriptors)
@@ -384,6 +431,59 @@ def c_function(name):
     return lambda *given: call(address, given)
 
 
+def address_type():
+    """What hands an address to a function of C's."""
+    import _ctypes
+
+    class Address(_ctypes._SimpleCData):
+        _type_ = "P"
+
+    return Address
+
+
+def exchange_of_dicts():
+    """A function that gives each of two dicts what the other has, and touches none of that; None where it can't be done."""
+    copy = c_function("memcpy")
+    if copy is None:
+        return None
+    import _ctypes
+
+    Address, head = address_type(), object.__basicsize__
+    size = dict.__basicsize__ - head
+
+    class Space(_ctypes.Array):
+        _type_, _length_ = Address, size // 8 + 1
+
+    def exchange(one, other):
+        first, second = Address(id(one) + head), Address(id(other) + head)
+        copy(space, first, size)
+        copy(first, second, size)
+        copy(second, space, size)
+
+    space, one, other = Space(), {"a": 1}, {}
+    exchange(one, other)
+    return exchange if (one, other) == ({}, {"a": 1}) else None
+
+
+def seed_of_numpy():
+    """A function that puts bytes where numpy's global generator has its 624 words; None where they are not found there.
+
+    What numpy has for it converts each word, and touches a hundred pages.
+    """
+    copy, generator = c_function("memcpy"), getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    try:
+        import ctypes
+
+        place, size = generator._bit_generator.ctypes.state_address, 4 * 624
+        state = generator.get_state()
+        if copy is None or state[0] != "MT19937" or state[3:] != (0, 0.0) or state[1].tobytes() != ctypes.string_at(place, size):
+            return None
+        place = ctypes.c_void_p(place)
+    except Exception:
+        return None
+    return lambda words: copy(place, words, size)
+
+
 def cut_exit_short():
     """Has C's `exit` end the process where it comes to what was put down for it until now. What a case puts down comes before."""
     at_exit, on_exit = c_function("__cxa_atexit"), c_function("on_exit")
@@ -391,10 +491,7 @@ def cut_exit_short():
         return
     import _ctypes
 
-    class Address(_ctypes._SimpleCData):
-        _type_ = "P"
-
-    program = _ctypes.dlopen(None, 0)
+    Address, program = address_type(), _ctypes.dlopen(None, 0)
     on_exit(Address(_ctypes.dlsym(program, "_exit")), None)  # called with the status
     at_exit(Address(_ctypes.dlsym(program, "fflush")), None, None)  # called before it, with the first None: all streams
 
@@ -649,6 +746,15 @@ def become(script, arguments, beside, descriptors):
     renew_modules()
 
 
+def set_variables(variables):
+    """Sets variables of the environment, without what `os.environb.update` would look at first."""
+    import os
+
+    for name, value in variables.items():
+        os.putenv(name, value)
+    os.environb._data.update(variables)
+
+
 def renew_modules():
     """What modules hold of their process, made this one's."""
     import os
@@ -666,7 +772,9 @@ def renew_modules():
         logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
     for name, generator in RESEEDED:
         found = getattr(sys.modules.get(name), generator, None)
-        if name == "numpy.random.mtrand" and found is not None:
+        if name == "numpy.random.mtrand" and State.seed is not None:
+            State.seed(os.urandom(4 * 624))
+        elif name == "numpy.random.mtrand" and found is not None:
             # as much from the system as the state has: `seed()` would take less, but touches twice as many pages
             words = sys.modules["numpy"].frombuffer(os.urandom(4 * 624), "uint32")
             found.set_state(("MT19937", words, 624, 0, 0.0))
@@ -675,15 +783,15 @@ def renew_modules():
 
 
 def open_streams():
-    """Makes the standard streams anew, in place (somebody may hold them), as the interpreter makes them for what is open now."""
+    """Makes the outputs anew, in place (somebody may hold them), as the interpreter makes them for what is open now."""
     import _io
 
-    for number, name, mode in ((0, "stdin", "rb"), (1, "stdout", "wb"), (2, "stderr", "wb")):
+    for number, name in ((1, "stdout"), (2, "stderr")):
         text = getattr(sys, name)
         buffer = text.buffer
         encoding, errors = text.encoding, text.errors
         line_buffering, write_through = text.line_buffering, text.write_through
-        raw = _io.FileIO(number, mode, closefd=False)  # a new one: whether it can seek is found out once
+        raw = _io.FileIO(number, "wb", closefd=False)  # a new one: whether it can seek is found out once
         raw.name = "<%s>" % name
         if isinstance(buffer, _io.FileIO):
             buffer = raw
@@ -724,8 +832,9 @@ def prepare():
     scope["__file__"] = script
     scope["__cached__"] = None
     scope["__loader__"] = type(__loader__)("__main__", script)
+    known, code = State.compiled
     try:
-        code = compile(source, script, "exec", dont_inherit=True)
+        code = named(code, script) if code and source == known else compile(source, script, "exec", dont_inherit=True)
     except BaseException as error:
         State.steps.append(partial(raise_it(), error.with_traceback(None)))
         return
@@ -855,15 +964,10 @@ def hide_loaded():
         if late[-1][0] in loaded:
             modules.update([late.pop()])
             break
-    if len(modules) + ("__mp_main__" in dict(late)) == State.before:
-        # nothing was taken out since. So none of them is touched but __main__, sys and builtins, since all that is touched is copied
-        early = [modules.popitem() for _ in range(len(modules))]
-        places = [-1, -2, -1 - State.main]
-        if [early[place][0] for place in places] != list(KEPT):
-            places = [-place for place in range(1, len(early) + 1) if early[-place][0] in KEPT]
-        modules.update([early[place] for place in places])
-        for place in places:
-            early[place] = None  # nobody else is to hold __main__
+    if State.exchange and len(modules) + ("__mp_main__" in dict(late)) == State.before:
+        # nothing was taken out since. So none of them is touched, since all that is touched is copied
+        early = {name: modules.pop(name) for name in KEPT}
+        State.exchange(modules, early)
         State.steps.append(early)
     else:
         for name, module in loaded.items():
