@@ -205,12 +205,13 @@ def decide(
         return verdicts
     total = sum(verdict.left for verdict in verdicts)
     # packing comes first, where it was asked for: what was packed goes when all the rest is
-    for verdict in sorted(verdicts, key=lambda verdict: (policy.pack and verdict.environment.packed, -(verdict.idle or 0.0))):
+    order = sorted(enumerate(verdicts), key=lambda pair: (policy.pack and pair[1].environment.packed, -(pair[1].idle or 0.0)))
+    for place, verdict in order:
         if total <= policy.max_size:
             break
         if verdict.removed or verdict.environment.name in done or not _may_go(verdict, policy, blind=blind):
             continue
-        verdicts[verdicts.index(verdict)] = Verdict(verdict.environment, True, LEAST_RECENTLY_USED, verdict.idle)
+        verdicts[place] = Verdict(verdict.environment, True, LEAST_RECENTLY_USED, verdict.idle)
         total -= verdict.environment.bytes
     return verdicts
 

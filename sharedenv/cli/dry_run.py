@@ -29,7 +29,8 @@ def dry_run(work: Work, console: Console, allotment: Allotment, terms: Terms) ->
         missing += path is None
         python = os.path.join(path or os.path.join(work.layout.keys, key), "bin", "python")
         commands[key] = Prepared(python, {}, launcher=terms.launcher)
-    cases = [case for case in work.cases if case.sequence in work.begun or not are_there(case, terms.creates)]
+    begun = work.begun  # a set of all that was begun before, made anew each time
+    cases = [case for case in work.cases if case.sequence in begun or not are_there(case, terms.creates)]
     for case in cases:
         command = shlex.join(commands[case.key].argv(case))
         console.result(f"cd {shlex.quote(case.folder)} && {NUMBER}={case.sequence} {command}")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sharedenv.care.leaving import DAY, HOUR
-from sharedenv.care.prune import Policy, decide
+from sharedenv.care.prune import Policy, Verdict, decide
 from sharedenv.care.survey import Surveyed
 from sharedenv.pool.mounts import FileSystem, Locks, find_mount
 from sharedenv.pool.owner import this_process
@@ -55,6 +55,13 @@ def test_the_least_recently_used_go_until_the_rest_fits() -> None:
     assert gone(items, Policy(max_size=0, keep=frozenset({"a" * 64}))) == ["b", "c", "d"]
     assert gone(items, Policy(max_size=250, keep=frozenset({"a" * 64}))) == ["c", "d"], "what isn't kept goes as far as it must"
     assert gone(items, Policy(max_size=10**9, keep=frozenset({"a" * 64}))) == ["d"]
+
+
+def test_each_is_looked_at_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that went was looked for among all: a pool of 1,000 environments took ten times as long as one of 250."""
+    items = [found(name, number * DAY) for number, name in enumerate("abcdef")]
+    monkeypatch.setattr(Verdict, "__eq__", lambda *_: pytest.fail("one is compared with another"))
+    assert gone(items, Policy(max_size=150)) == list("bcdef")
 
 
 def test_what_scripts_and_runs_need_stays() -> None:
