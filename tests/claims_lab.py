@@ -29,7 +29,7 @@ class Lab:
         self.random = random.Random(seed)
         self.now = 0.0
         self.calls: Counter[str] = Counter()
-        self.files: dict[str, bytearray] = {}  # two names of one file are one bytearray
+        self.files: dict[str, bytes] = {}
         self.latency = latency
         self._waiting: list[tuple[float, float, Actor]] = []
         self._over = threading.Lock()
@@ -118,28 +118,19 @@ class MemoryFolder:
         self._actor.touch()
         self._actor.sleep(self._lab.latency * many * self._lab.random.uniform(0.5, 1.5))
 
-    def create(self, name: str, data: bytes) -> None:
-        self._call("create")  # open, write, fsync, close: others may see it half written
-        file = self._lab.files.setdefault(name, bytearray())
-        file[:] = b""
-        self._call("create", 3)
-        file[:] = data
+    def make(self, name: str, line: bytes) -> bool:
+        self._call("make")
+        there = name in self._lab.files
+        self._lab.files.setdefault(name, line)
         self._actor.touch()
+        return not there
 
     def mark(self, name: str) -> bool:
         self._call("mark", 2)
         there = name in self._lab.files
-        self._lab.files.setdefault(name, bytearray())
+        self._lab.files.setdefault(name, b"")
         self._actor.touch()
         return not there
-
-    def link(self, source: str, name: str) -> bool:
-        self._call("link")
-        if name in self._lab.files:
-            return False
-        self._lab.files[name] = self._lab.files[source]
-        self._actor.touch()
-        return True
 
     def rename(self, source: str, target: str) -> bool:
         self._call("rename")
@@ -157,9 +148,8 @@ class MemoryFolder:
         assert after.begun in (before.begun, before.begun + 1)
 
     def read(self, name: str, *, sure: bool = False) -> bytes | None:  # noqa: ARG002 - the protocol's signature
-        there = name in self._lab.files
-        self._call("read", 3 if there else 1)
-        return bytes(self._lab.files[name]) if name in self._lab.files else None
+        self._call("read")
+        return self._lab.files.get(name)
 
     def exists(self, name: str) -> bool:
         self._call("exists")

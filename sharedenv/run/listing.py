@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from sharedenv.pool.private import FOLDER
 from sharedenv.run.case import Case, CaseWork
-from sharedenv.run.claims.blocks import CLAIMS, FOLDERS, CaseBlock
+from sharedenv.run.claims.blocks import CLAIMS, FOLDERS, LINKED, CaseBlock
 from sharedenv.run.journal.owned import open_file, open_owned
 from sharedenv.run.journal.records import decode_plan, encode_plan
 from sharedenv.run.journal.run import Run, readable, root_of, write_to_disk
@@ -41,6 +41,7 @@ def make_listing(folder: str, lines: Iterable[bytes]) -> Iterator[bytes]:
     write_to_disk(os.path.join(folder, _INDEX), [struct.pack(f"<{len(ends)}Q", *ends)])
     for name in FOLDERS:
         os.mkdir(os.path.join(folder, name), FOLDER)
+    os.symlink("links", os.path.join(folder, LINKED))
 
 
 def write_list(folder: str, run: Run, cases: Sequence[Case], known: Mapping[CaseWork, float]) -> None:

@@ -144,13 +144,13 @@ def test_what_two_hundred_workers_call_who_join_at_once_before_their_first_case(
 
 
 class Forgetful(MemoryFolder):
-    """A network file system that loses the answer to a link, sends it again, and for a while doesn't show what is there."""
+    """A network file system that loses the answer to a call, sends it again, and for a while doesn't show what is there."""
 
     blind = False
     lost = 0
 
-    def link(self, source: str, name: str) -> bool:
-        made = super().link(source, name)
+    def make(self, name: str, line: bytes) -> bool:
+        made = super().make(name, line)
         if made and name.startswith("claims/") and self._lab.random.random() < 0.3:
             self.lost += 1
             self.blind = self._lab.random.random() < 0.5

@@ -447,7 +447,8 @@ def test_a_tag_moves_no_cursor(project: Project) -> None:
     assert project.call("join", "--tag", run).stdout == "a\\x1b[2Jb/s.py\tout\n"
 
 
-def test_a_damaged_claim_is_told_with_what_goes_on(project: Project) -> None:
+@pytest.mark.parametrize("damage", ["worker.1 1 0", "no claim"])
+def test_a_damaged_claim_is_told_with_what_goes_on(project: Project, damage: str) -> None:
     run = plan(project, 4)
     worker = project.start("join", run, "-j1")
     wait_for(lambda: bool(begun(project)))
@@ -455,8 +456,8 @@ def test_a_damaged_claim_is_told_with_what_goes_on(project: Project) -> None:
     worker.communicate(timeout=60)
     claims = folder(project, run) / "claims"
     last = max(claims.iterdir(), key=lambda path: int(path.name))
-    last.chmod(0o600)
-    last.write_text("")
+    last.unlink()
+    last.symlink_to(damage)
     told = project.call("join", run, status=1).stderr
     assert "can't be begun by workers" in told
     assert told.endswith(f"hint: sharedenv run --resume --run-id {run}\n")

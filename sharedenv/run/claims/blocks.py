@@ -8,6 +8,13 @@ FREE = "free"  #: in place of a holder: nobody has it
 
 CLAIMS, TOKENS, AGAIN, TAKEN = FOLDERS = ("claims", "tokens", "again", "taken")
 STOP = "stop"
+CLOSED = "closed"  #: the tokens of a list that is closed are in a folder whose name begins so
+LINKED = f"{CLAIMS}/0"  #: where it is, the other names of one line are links
+
+
+def may_hold_links(folder: str) -> bool:
+    """Whether links belong into the folder of a list that has this name: their texts are read, and nobody follows them."""
+    return folder in FOLDERS or folder.startswith(f"{CLOSED}-")
 
 
 @frozen

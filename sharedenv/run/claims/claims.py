@@ -29,8 +29,9 @@ from sharedenv.values import frozen
 
 PATIENCE = 3.0  #: seconds that a case waits in a block beyond what was reckoned, before others get it
 _LOOK, _LONGEST = 0.5, 5.0  # seconds between two looks whether something is left: the first, and at most
-_PAUSE, _LONGEST_PAUSE = 0.03, 4.0  # seconds: the same of tries to claim that others have won
-_FIRST_PAUSE = 0.5  # the first of a worker who has claimed nothing yet
+_CROWD = 250  # who claims for the first time reckons with so many others
+_THIN = 3  # so many times as long as all of them need one by one, a pause is at most: then few meet
+_LONGEST_PAUSE = 4.0  # seconds
 
 
 @frozen
@@ -50,12 +51,12 @@ class _Numbered:
     def at(self, number: int) -> str:
         return f"{self.name}/{number}"
 
-    def last(self, folder: Folder, known: int) -> int:
-        """The last number that is there, or one that was a while ago. ``known``: one that is."""
-        step, beyond = 1, 0
+    def last(self, folder: Folder, known: int, ahead: int = 0) -> int:
+        """The last number that is there, or one that was a while ago. ``known``: one that is; ``ahead``: as far beyond it is a guess."""
+        step, next_step, beyond = max(1, ahead * 7 // 8), max(4, ahead // 4), 0
         while not beyond:
             if folder.exists(self.at(known + step)):
-                known, step = known + step, step * 4
+                known, step, next_step = known + step, next_step, next_step * 4
             else:
                 beyond = known + step
         while beyond - known > 1:
@@ -92,6 +93,7 @@ class Claims:
         self._liveness, self._clock, self._pause = liveness, clock, pause
         self._random = random.Random(me)
         self._last = self._end = self._slots = 0  # the last claim known, and what it says
+        self._ahead = 0  # claims that others had made meanwhile, when it was looked for the last time
         self._joined = False  # whether a claim counts our jobs
         self._serial = 0
         self._offers = -1  # the last offer that somebody has gone for, as far as is known; -1: not looked for yet
@@ -161,7 +163,7 @@ class Claims:
         block = CaseBlock(0, self._me, self._serial, position, position + 1, self._slots, attempts)
         self._serial += 1
         token = Token(block.maker, block.serial, 0, FREE)
-        self._folder.create(f"{TOKENS}/{token.name}", block.encode())
+        self._folder.make(f"{TOKENS}/{token.name}", block.encode())
         self._offer(Offer(token))
         self.over, self.due, self._wait = False, 0.0, _LOOK
 
@@ -229,35 +231,34 @@ class Claims:
         return self._hold(block, token.begun, offered=True, potato=slow or block.size - token.begun > self.pace.wanted)
 
     def _claim(self) -> bool:
-        longest, token = _PAUSE, ""
+        lost = 0
         while self._seek() and self._end < self._total:
             slots = self._slots if self._joined else self._slots + self._jobs
             size = self.pace.size(self._total - self._end, max(slots, 1))
             block = CaseBlock(self._last + 1, self._me, self._serial, self._end, self._end + size, slots)
-            token = block.token(0, self._me)
-            self._folder.create(token, block.encode())
-            claimed = self._folder.link(token, _CLAIMS.at(block.number))
+            self._serial += 1  # no name is made twice: a node may remember what was there
+            before = self._clock()
+            token, line = block.token(0, self._me), block.encode()
+            self._folder.make(token, line)
+            claimed = self._folder.make(_CLAIMS.at(block.number), line)
             found = block if claimed else self._read(block.number)
             if found is None:  # whose it is can't be seen yet: what may be a claim is left as it is, for `_search` to find
-                self._serial += 1
                 return False
             if found == block:
                 self._last, self._end, self._slots, self._joined = block.number, block.end, slots, True
-                self._serial += 1
                 self.claimed += 1
                 return self._hold(block, 0)
-            if not self._joined:  # many begin at once, then
-                longest = max(longest, _FIRST_PAUSE)
-            self._pause(self._random.uniform(0, longest))
-            longest = min(_LONGEST_PAUSE, 2 * longest)
-        if token:
-            self._folder.remove(token)  # it was made for a claim that others have won
+            self._folder.remove(token)  # it was made for a claim that another has won
+            lost += 1
+            crowd = self._slots // self._jobs if self._joined else _CROWD
+            self._pause(self._random.uniform(0, min(_THIN * crowd * lost * (self._clock() - before), _LONGEST_PAUSE)))
         return False
 
     def _seek(self) -> bool:
         """Finds the last claim; False where it is there, and this node can't see yet what it says."""
-        number = _CLAIMS.last(self._folder, self._last)
-        return number == self._last or self._read(number) is not None
+        number = _CLAIMS.last(self._folder, self._last, self._ahead)
+        self._ahead = number - self._last
+        return not self._ahead or self._read(number) is not None
 
     def _read(self, number: int) -> CaseBlock | None:
         """Reads a claim that is there and was not known; one that is there already may be ours, when an answer is lost on the way and
@@ -294,10 +295,7 @@ class Claims:
 
     def _offer(self, offer: Offer) -> None:
         """Tells where a token is that was let go."""
-        source = f"{AGAIN}/{self._me}-{offer.token.maker}-{offer.token.serial}-{offer.token.begun}"
-        self._folder.create(source, offer.encode())
         self._offered = _AGAIN.last(self._folder, self._offered)
-        while not self._folder.link(source, _AGAIN.at(self._offered + 1)):
+        while not self._folder.make(_AGAIN.at(self._offered + 1), offer.encode()):
             self._offered = _AGAIN.last(self._folder, self._offered + 1)
         self._offered += 1
-        self._folder.remove(source)

@@ -1,6 +1,6 @@
 """What claims need of a file system: a protocol, and the folder of a run.
 
-Exclusive creation, link and rename hold on every file system; locks, listings and the times of one node don't.
+Exclusive creation, symlink and rename hold on every file system; locks, listings and the times of one node don't.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.private import FILE
+from sharedenv.pool.private import FILE, private
+from sharedenv.run.claims.blocks import LINKED
 from sharedenv.start.regular import open_regular
 
 Answer = TypeVar("Answer")
@@ -25,16 +26,13 @@ class Folder(Protocol):
     All raise OSError for what is not told here.
     """
 
-    def create(self, name: str, data: bytes) -> None:
-        """Writes a file that is this process's own: complete and on disk when this returns."""
+    def make(self, name: str, line: bytes) -> bool:
+        """Makes a file of one line, whole for whoever sees it, after a crash of the machine, too; False when the name exists already,
+        be it by this very call, whose answer was lost and which was sent again.
+        """
 
     def mark(self, name: str) -> bool:
         """Makes an empty file; False when it is there already."""
-
-    def link(self, source: str, name: str) -> bool:
-        """Gives a file a second name; False when that exists already, be it by this very call, whose answer was lost and which was
-        sent again.
-        """
 
     def rename(self, source: str, target: str) -> bool:
         """Renames a file to a name that only this process gives; False when the source is not there."""
@@ -57,34 +55,27 @@ class DiskFolder:
 
     def __init__(self, path: str) -> None:
         self._path = path + "/"
+        self._makes: Callable[[str, bytes], None] | None = None
 
-    def create(self, name: str, data: bytes) -> None:
-        """By one write, and fsync: what a full disk has not taken whole is never linked."""
-        descriptor = os.open(self._path + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE)
+    def make(self, name: str, line: bytes) -> bool:
+        """By symlink(2), whose one call makes name and text in one, without waiting for a disk; by a file in lists that have those."""
+        if self._makes is None:
+            self._makes = _make_link if os.path.lexists(f"{self._path}{LINKED}") else _make_file
         try:
-            if os.write(descriptor, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path + name)
-            sync_descriptor(descriptor)
-        finally:
-            os.close(descriptor)
+            self._makes(self._path + name, line)
+        except FileExistsError:
+            return False
+        except PermissionError:  # some file systems say so of a name that exists
+            if self.read(name, sure=True) is None:
+                raise
+            return False
+        return True
 
     def mark(self, name: str) -> bool:
         """By exclusive creation."""
         try:
             os.close(os.open(self._path + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE))
         except FileExistsError:
-            return False
-        return True
-
-    def link(self, source: str, name: str) -> bool:
-        """By link(2). Some file systems say EPERM for a name that exists."""
-        try:
-            os.link(self._path + source, self._path + name)
-        except FileExistsError:
-            return False
-        except PermissionError:
-            if self.read(name, sure=True) is None:
-                raise
             return False
         return True
 
@@ -95,11 +86,11 @@ class DiskFolder:
         except OSError as error:
             if error.errno not in _GONE:
                 raise
-            return os.path.exists(self._path + target)
+            return os.path.lexists(self._path + target)
         return True
 
     def read(self, name: str, *, sure: bool = False) -> bytes | None:
-        """By open, which asks the server where a stat may come from a cache."""
+        """By readlink, of a file by open: a stat might come from a cache."""
         found = _unless_gone(lambda: _read(self._path + name))
         if found is None and sure:
             # to look at the folder drops what this node remembers of names that were not there
@@ -108,8 +99,8 @@ class DiskFolder:
         return found
 
     def exists(self, name: str) -> bool:
-        """By stat: half the calls of a read."""
-        return os.path.exists(self._path + name)
+        """By lstat."""
+        return os.path.lexists(self._path + name)
 
     def remove(self, name: str) -> None:
         """By unlink."""
@@ -121,7 +112,34 @@ class DiskFolder:
         return _unless_gone(lambda: os.listdir(self._path + folder)) or []
 
 
+def _make_link(path: str, line: bytes) -> None:
+    os.symlink(line.decode("ascii").rstrip("\n"), path)
+
+
+def _make_file(path: str, line: bytes) -> None:
+    """As the workers of older versions do, who may be at work on the same list: by link(2) of a file that is on disk."""
+    staging = os.path.join(os.path.dirname(path), f".{os.urandom(8).hex()}")
+    try:
+        with open(staging, "wb", opener=private) as file:
+            file.write(line)
+            file.flush()
+            sync_descriptor(file.fileno())
+        os.link(staging, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staging)
+
+
 def _read(path: str) -> bytes:
+    try:
+        return os.readlink(path).encode("ascii", "replace") + b"\n"
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return _read_file(path)
+
+
+def _read_file(path: str) -> bytes:
     descriptor = open_regular(path)
     try:
         return os.read(descriptor, 4096)

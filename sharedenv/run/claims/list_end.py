@@ -8,11 +8,10 @@ import shutil
 
 from sharedenv.pool.durable import sync_descriptor
 from sharedenv.pool.private import private
-from sharedenv.run.claims.blocks import AGAIN, CLAIMS, STOP, TAKEN, TOKENS, decode_block, decode_token
+from sharedenv.run.claims.blocks import AGAIN, CLAIMS, CLOSED, STOP, TAKEN, TOKENS, decode_block, decode_token
 from sharedenv.run.claims.claims import last_claim
 from sharedenv.run.claims.folder import DiskFolder, Folder
 
-_CLOSED = "closed"
 FOLDED = "claims.list"
 
 
@@ -49,14 +48,14 @@ def close(path: str) -> None:
 
     Every begin renames a token of the folder that goes; and as a node may remember that folder for a while, the tokens go, too.
     """
-    closed = os.path.join(path, f"{_CLOSED}-{os.urandom(4).hex()}")
+    closed = os.path.join(path, f"{CLOSED}-{os.urandom(4).hex()}")
     try:
         os.rename(os.path.join(path, TOKENS), closed)
     except FileNotFoundError:
         return  # it is closed
     for name in os.listdir(closed):
         with contextlib.suppress(FileNotFoundError):
-            os.rename(os.path.join(closed, name), os.path.join(closed, f"{_CLOSED}-{name}"))
+            os.rename(os.path.join(closed, name), os.path.join(closed, f"{CLOSED}-{name}"))
 
 
 def fold(path: str) -> None:
@@ -72,5 +71,5 @@ def fold(path: str) -> None:
         file.flush()
         sync_descriptor(file.fileno())
     os.rename(staging, os.path.join(path, FOLDED))
-    for name in (CLAIMS, AGAIN, TAKEN, *(name for name in os.listdir(path) if name.startswith(_CLOSED + "-"))):
+    for name in (CLAIMS, AGAIN, TAKEN, *(name for name in os.listdir(path) if name.startswith(CLOSED + "-"))):
         shutil.rmtree(os.path.join(path, name), ignore_errors=True)

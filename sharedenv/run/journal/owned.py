@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
 from sharedenv.pool.private import entries
+from sharedenv.run.claims.blocks import may_hold_links
 from sharedenv.start.regular import open_regular
 from sharedenv.start.trust import OPEN, file_fault
 from sharedenv.values import frozen
@@ -74,7 +75,12 @@ def open_owned(path: str, run: str) -> BinaryIO:
 
 
 def _doubt(run: str, path: str, found: os.stat_result, maker: os.stat_result | None = None) -> Doubt | None:
-    fault = "it is a link" if stat.S_ISLNK(found.st_mode) else file_fault(found, path, os.environ, maker)
+    fault = file_fault(found, path, os.environ, maker)
+    if stat.S_ISLNK(found.st_mode):
+        if not may_hold_links(os.path.basename(os.path.dirname(path))):
+            fault = "it is a link"
+        elif fault == OPEN:  # what the mode of every link says
+            fault = None
     return Doubt(path, fault, f"chmod -R go-w {shlex.quote(run)}" if fault == OPEN else None) if fault else None
 
 
