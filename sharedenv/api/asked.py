@@ -19,7 +19,9 @@ Table = Path | Iterable[Mapping[str, object]]  #: a file (CSV, TSV, JSON lines),
 def selection(command: str, scripts: Scripts | None, *, python: str | None = None, no_lock: bool = False) -> Selection:
     """The scripts that are meant. ``command``: the one that does the same, for hints."""
     named: Iterable[Path] = () if scripts is None else (scripts,) if isinstance(scripts, str | os.PathLike) else scripts
-    return Selection(command, tuple([os.fspath(name) for name in named]), python=python, no_lock=no_lock)
+    paths = [os.fspath(name) for name in named]
+    # where words ask for the same, a name is no option
+    return Selection(command, tuple([f"./{path}" if path.startswith("-") else path for path in paths]), python=python, no_lock=no_lock)
 
 
 def words(arguments: Iterable[object]) -> tuple[str, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 
+from sharedenv.errors import SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.values import frozen
 
@@ -29,6 +30,9 @@ class Events(Console):
         if self.on_event is not None:
             with self.lock:
                 self.on_event(text)
+
+    def errors(self, errors: Sequence[SharedenvError]) -> None:
+        """Errors are raised."""
 
     def detail(self, text: str) -> None:
         """A line that only -v shows."""

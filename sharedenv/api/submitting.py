@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import field
 
 from sharedenv.api.asked import Path, Scripts, Table, given_terms, selection, table_of, terms, words
 from sharedenv.api.environments import build_error
 from sharedenv.api.events import Events, OnEvent, events
-from sharedenv.app.beside import look_beside
-from sharedenv.app.build import build_plan
-from sharedenv.app.outputs import check_outputs
-from sharedenv.app.plan import freeze
-from sharedenv.app.project import tell_strays
+from sharedenv.app.build import NotBuilt, build_plan
+from sharedenv.app.plan import PlanOrder, freeze
+from sharedenv.app.project import tell_plan
 from sharedenv.app.work import Request, Work, new_work, wanted
 from sharedenv.build.options import BuildOptions
 from sharedenv.errors import EXIT_BUILD, SharedenvError
@@ -21,7 +18,6 @@ from sharedenv.process import apart
 from sharedenv.report.building import BuildProgress
 from sharedenv.run.terms import Terms
 from sharedenv.start.environ import current_folder
-from sharedenv.values import frozen
 
 
 def plan(
@@ -65,14 +61,10 @@ def plan(
     command = ("sharedenv", "plan", *own.words(), *meant.arguments, *(("--", *said) if said else ()))
     asked = wanted(Request(meant, said or None, None if cwd is None else os.fspath(cwd), name, rows, command=command), own, here)
     work = new_work(named, asked, own, here)
-    check_outputs(work.cases, own.capture, None)
-    tell_strays(work.project, tell)
-    for text in work.plan.warnings:
-        tell.warn(text)
-    look_beside(work, tell, os.environ, insist=insist)
-    _build(work, BuildOptions(offline=offline), tell)
+    tell_plan(work.plan, tell)
     again = [*own.words(), *(("--python", python) if python else ()), *(("--no-lock",) if no_lock else ())]
-    return freeze(work, asked, {"again": again, "terms": own.record()}, order, tell).id
+    how = PlanOrder(own, {"again": again}, order, insist)
+    return freeze(work, asked, how, tell, lambda: _build(work, BuildOptions(offline=offline), tell), os.environ).id
 
 
 def _build(work: Work, options: BuildOptions, tell: Events) -> None:
@@ -113,34 +105,30 @@ def submit(
 
     The other arguments as `run` has them. Variables count as for the command (SHAREDENV_TIME). From any thread. Raises SharedenvError.
     """
-    from sharedenv.cli.called import call  # noqa: PLC0415 - the rest does without click
-    from sharedenv.cli.submit import submit as command  # noqa: PLC0415 - as above
+    from sharedenv.app.submission import Surroundings  # noqa: PLC0415 - the rest does without click and schedulers
+    from sharedenv.app.submit import submit as submitted  # noqa: PLC0415 - as above
+    from sharedenv.cli.building import Building  # noqa: PLC0415 - as above
+    from sharedenv.cli.submit import follow, read, tell_submitted  # noqa: PLC0415 - as above
 
     given = {
         "--table": table, "--tasks": tasks, "--per-task": per_task, "--max-running": max_running, "--time": time, "--partition": partition,
         "--account": account, "--mem": mem, "--cpus-per-task": cpus_per_task, "--jobs": jobs, "--scheduler": scheduler, "--python": python,
     }  # fmt: skip
     said = [word for name, value in given.items() if value is not None for word in (name, str(value))]
-    meant, own = selection("submit", scripts), words(arguments)
-    console = _Answers(color="never", pool=None if pool is None else os.fspath(pool), on_event=on_event)
-    with apart():
-        call(command, [*said, *options, *meant.arguments, *(("--", *own) if own else ())], console)
-    if not console.said:
-        raise console.told[0] if console.told else SharedenvError("nothing was submitted", exit_code=EXIT_BUILD)
-    return console.said[-1]
-
-
-@frozen
-class _Answers(Events):
-    """Keeps what a command answers, and the errors that it tells."""
-
-    said: list[str] = field(default_factory=list)
-    told: list[SharedenvError] = field(default_factory=list)
-
-    def result(self, text: str) -> None:
-        """A line of what was asked for."""
-        self.said.append(text)
-
-    def errors(self, errors: Sequence[SharedenvError]) -> None:
-        """Errors of builds."""
-        self.told.extend(errors)
+    meant, own, here = selection("submit", scripts), words(arguments), current_folder(os.environ)
+    tell = events(on_event, None if pool is None else os.fspath(pool))
+    call = read([*said, *options, *meant.arguments, *(("--", *own) if own else ())], tell)
+    try:
+        with apart():
+            ended = submitted(tell.pool, call, Surroundings(here, tell, Building(tell), os.environ))
+    except NotBuilt as error:
+        raise error.errors[0] from None
+    if ended.script:
+        return ended.script
+    tell_submitted(ended, call, tell, here)
+    follow(ended, call, tell, here)
+    if ended.run is None or not ended.is_new:
+        look = f"status {ended.run.id}" if ended.run else "status --all"
+        cause = "nothing of it is left to submit" if ended.run else None
+        raise SharedenvError("nothing was submitted", cause=cause, hint=f"sharedenv {look}", exit_code=EXIT_BUILD)
+    return ended.run.id

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from sharedenv.app.project import Project
 from sharedenv.build.options import BuildOptions
+from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.plan import Plan
 from sharedenv.pool.index import remember
 from sharedenv.pool.missing import look_up_all, missing_error
@@ -35,6 +36,24 @@ class BuildOutcome:
 
     ready: Mapping[str, Environment]
     failed: Mapping[str, Exception]
+
+
+class NotBuilt(SharedenvError):
+    """Builds have failed, with these ``errors``, which have been told."""
+
+    def __init__(self, errors: Sequence[SharedenvError]) -> None:
+        super().__init__("an environment could not be built", exit_code=EXIT_BUILD)
+        self.errors = errors
+
+
+class Builds(Protocol):
+    """Who has environments built for a use case, and tells people of it."""
+
+    def attempt(self, project: Project, plan: Plan, options: BuildOptions) -> object:
+        """Builds what is missing; what fails is told by who tries it again."""
+
+    def finish(self, project: Project, plan: Plan, options: BuildOptions) -> object:
+        """The same, and tells what was built. Raises SharedenvError where a build has failed."""
 
 
 @contextmanager

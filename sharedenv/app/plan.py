@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from sharedenv.app.beside import look_beside
 from sharedenv.app.journal import create_journal, make_pool
+from sharedenv.app.outputs import check_outputs
+from sharedenv.app.project import tell_strays
 from sharedenv.app.recorder import Teller
 from sharedenv.app.sets import put_down_all
 from sharedenv.app.work import Wanted, Work, remember_all
@@ -21,7 +24,8 @@ from sharedenv.run.case import Case, CaseWork, Result
 from sharedenv.run.downed import downs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs, newest_first
-from sharedenv.run.terms import ORDERS
+from sharedenv.run.terms import ORDERS, Terms
+from sharedenv.values import frozen
 
 _QUICK, _FEW = 5, 5000  # runs, and cases in one: a tenth of a second
 _LOOKED_AT = 20  # runs: reading the results of all that a pool ever had takes its time
@@ -118,14 +122,35 @@ def known_durations(layout: Layout, cases: Iterable[Case]) -> dict[CaseWork, flo
     return known
 
 
-def freeze(work: Work, asked: Wanted, noted: Mapping[str, Any], order: str, tell: Teller) -> Run:
-    """A run of the cases of ``work``, whose environments are built, for workers to join. What an earlier run has of the others goes
-    into it, too. ``noted``: what it notes of how cases are run, and for who goes on with it. Raises SharedenvError, OSError.
+@frozen
+class PlanOrder:
+    """How a list is made.
+
+    terms   of each case, with the joblog
+    noted   for who goes on with the run (`Asked.extra`)
+    order   in which the cases may be begun, as --order says
+    insist  also where another run is at work on them
     """
+
+    terms: Terms
+    noted: Mapping[str, Any]
+    order: str = ORDERS[0]
+    insist: bool = False
+
+
+def freeze(work: Work, asked: Wanted, order: PlanOrder, tell: Teller, build: Callable[[], object], environ: Mapping[str, str]) -> Run:
+    """Makes a run of the cases of ``work`` for workers to join, once ``build`` has built what is missing. What an earlier run has of the
+    others goes into it, too. Raises SharedenvError, OSError.
+    """
+    check_outputs(work.cases, order.terms.capture, order.terms.joblog)
+    tell_strays(work.project, tell)
+    look_beside(work, tell, environ, insist=order.insist)
+    build()
     make_pool(work.layout, tell)
     remember_all(work)
     others = others_of(work)
-    run = create_journal(work, asked, noted, ordered=(*others, *ordered(work, order, tell)[0]), settled=len(others))
+    noted = {**order.noted, "terms": order.terms.record()}
+    run = create_journal(work, asked, noted, ordered=(*others, *ordered(work, order.order, tell)[0]), settled=len(others))
     try:
         carry_over(work, run)
         put_down_all(work.layout, run, look_up_all(work.layout, work.needed)[0].values())

@@ -152,6 +152,15 @@ def tell_strays(project: Project, tell: Teller) -> None:
         tell.warn(f"passed over the pool {short_path(stray, here)}: {above} lies above it, and no run needs it ({remedy})")
 
 
+def tell_plan(plan: Plan, tell: Teller) -> None:
+    """Tells what a plan warns of: by the commands that are called once for all scripts, not by those of each task."""
+    for text in plan.warnings:
+        tell.warn(text)
+    if plan.bad:
+        why = [f"         {line}" for line in (plan.bad.cause or "").splitlines()]
+        tell.warn("\n".join([f"{plan.bad.headline} and are passed over", *why]))
+
+
 def pool_here(pool: str | None) -> Layout | None:
     """The pool that a command without scripts means (``pool``: --pool), or None. Raises SharedenvError."""
     return find_pool(pool, os.environ, current_folder(os.environ), _holds_unfinished)

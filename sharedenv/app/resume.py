@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sharedenv.app.mixing import Build, settled
 from sharedenv.app.project import Project, find_scripts, trusted
+from sharedenv.app.recorder import Teller
 from sharedenv.app.table import Entry, entries_of, new_cases, place_of
 from sharedenv.app.work import Wanted, Work, refuse_words
 from sharedenv.cluster.share import Share, deal
@@ -16,7 +17,9 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import find_pools, several_pools
+from sharedenv.report.names import case_name
 from sharedenv.report.words import count as counted
+from sharedenv.report.words import short_path
 from sharedenv.run.case import Case
 from sharedenv.run.downed import downs, safest_first
 from sharedenv.run.edited import edited_later
@@ -81,6 +84,14 @@ def left_work(
     work = settled(_resumed(found, wanted, queued), wanted.selection.command, build, upgrade=upgrade, queued=queued or ())
     refuse_words(work.cases, terms)
     return work
+
+
+def tell_choice(work: Work, tell: Teller, here: str) -> None:
+    """Tells what is to be known of the choice of what is left, and which scripts are gone."""
+    for note in work.notes:
+        tell.say(note)
+    for case in work.settled:
+        tell.say(f"gone: {case_name(case, lambda path: short_path(path, here))}")
 
 
 def _resumed(found: Earlier, wanted: Wanted, queued: Collection[int] | None) -> Work:

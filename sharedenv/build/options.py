@@ -17,3 +17,12 @@ class BuildOptions:
     strict: bool = False  # `==3.12` in requires-python is 3.12.0 alone
     drift: bool = False  # ask uv whether sources that can move have moved
     lock_timeout: float | None = None  # seconds
+
+    def words(self) -> tuple[str, ...]:
+        """What a command line says for it, but for what belongs to one call (upgrade, rebuild, drift)."""
+        return (
+            *(() if self.compile else ("--no-compile",)),
+            *(("--offline",) if self.offline else ()),
+            *(("--strict-python",) if self.strict else ()),
+            *(() if self.lock_timeout is None else (f"--lock-timeout={self.lock_timeout}",)),
+        )

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from sharedenv.app.build import build_plan
+from sharedenv.app.build import NotBuilt, build_plan
 from sharedenv.app.project import Project
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import duration
@@ -17,6 +17,7 @@ from sharedenv.pool.store import Environment
 from sharedenv.report.building import BuildProgress, summary
 from sharedenv.report.console import Console
 from sharedenv.start.access import SHORT
+from sharedenv.values import frozen
 
 
 def build_options(function: Function) -> Function:
@@ -36,14 +37,21 @@ def build_options(function: Function) -> Function:
     return with_options
 
 
-def option_words(options: BuildOptions) -> tuple[str, ...]:
-    """What `build_options` has taken from a command line, for another command line."""
-    return (
-        *(() if options.compile else ("--no-compile",)),
-        *(("--offline",) if options.offline else ()),
-        *(("--strict-python",) if options.strict else ()),
-        *(() if options.lock_timeout is None else (f"--lock-timeout={options.lock_timeout}",)),
-    )
+@frozen
+class Building:
+    """Builds for a use case (app/build.py: Builds), and tells of it here."""
+
+    console: Console
+
+    def attempt(self, project: Project, plan: Plan, options: BuildOptions) -> None:
+        """Builds what is missing; what fails is told by who tries it again."""
+        with BuildProgress(self.console) as progress:
+            build_plan(project, plan, options, 2, progress)
+
+    def finish(self, project: Project, plan: Plan, options: BuildOptions) -> None:
+        """The same, and tells what was built and which builds failed. Raises NotBuilt."""
+        if errors := build_and_tell(project, plan, options, 2, self.console)[1]:
+            raise NotBuilt(errors)
 
 
 def build_and_tell(

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sharedenv.app.build import build_plan
 from sharedenv.app.launcher import launcher_words
-from sharedenv.app.project import Project, Selection
+from sharedenv.app.project import Selection
 from sharedenv.app.work import Request, Wanted, Work
 from sharedenv.app.work import wanted as checked
 from sharedenv.cli.arguments import Lines, duration, launcher_text
+from sharedenv.cli.building import Building
 from sharedenv.cli.options import Function, option
 from sharedenv.errors import SharedenvError
-from sharedenv.key.plan import Plan
-from sharedenv.report.building import BuildProgress
 from sharedenv.report.console import Console
 from sharedenv.run.terms import ORDERS, Terms
 
@@ -71,8 +70,9 @@ def case_options(function: Function) -> Function:
     return function
 
 
-def case_terms(given: Mapping[str, Any], joblog: str | None = None) -> Terms:
-    """What the options of `case_options` say of how cases are run. ``joblog``: its absolute path."""
+def case_terms(given: Mapping[str, Any], here: str | None = None) -> Terms:
+    """What the options of `case_options` say of how cases are run; with --joblog, relative to ``here``, where workers are to make it."""
+    joblog = given["joblog"] if here is not None else None
     return Terms(
         timeout=given["timeout"] or None,
         grace=given["grace"],
@@ -83,7 +83,7 @@ def case_terms(given: Mapping[str, Any], joblog: str | None = None) -> Terms:
         launcher=launcher_words(given["launcher"]),
         threads=given["threads"] or given["cpus_per_case"],
         preload=given["preload"],
-        joblog=joblog,
+        joblog=None if joblog is None or here is None else os.path.join(here, joblog),
         gpus_per_case=given["gpus_per_case"],
         cpus_per_case=given["cpus_per_case"],
     )
@@ -115,16 +115,13 @@ def wanted(
     return checked(request, case_terms(given), here, share)
 
 
-def left_of(found: Earlier, asked: Wanted, own: Inherited, console: Console, queued: Collection[int] | None = None) -> Work:
+def left_of(found: Earlier, asked: Wanted, own: Inherited, console: Console) -> Work:
     """What is left of a run that goes on with these options, as app/resume.left_work has it."""
     from sharedenv.app.resume import left_work  # noqa: PLC0415 - a new run does without
     from sharedenv.cli.failures import sequences_of  # noqa: PLC0415 - as above
 
-    def build(project: Project, plan: Plan) -> None:
-        with BuildProgress(console) as progress:
-            build_plan(project, plan, own.build_options, 2, progress)
-
     given = own.given
-    may_build = not (given["no_build"] or given.get("dry_run") or given.get("build_job") or given.get("print_only"))
+    builds = not (given["no_build"] or given["dry_run"])
+    build = (lambda project, plan: Building(console).attempt(project, plan, own.build_options)) if builds else None
     asked = replace(asked, selection=own.selection, only=sequences_of(found.run, given["group"]))
-    return left_work(found, asked, case_terms(given), build if may_build else None, upgrade=given["upgrade"], queued=queued)
+    return left_work(found, asked, case_terms(given), build, upgrade=given["upgrade"])

@@ -7,29 +7,28 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sharedenv.app.build import NotBuilt
 from sharedenv.app.crew import Call, run_of_crew
 from sharedenv.app.journal import is_read_only, make_pool
-from sharedenv.app.project import Selection, open_project, trusted
+from sharedenv.app.plan import PlanOrder, freeze
+from sharedenv.app.project import Selection, open_project, tell_plan, trusted
 from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
+from sharedenv.cli.building import Building
 from sharedenv.cli.cases import case_terms, left_of, wanted
 from sharedenv.cli.given import Inherited
 from sharedenv.cli.join import take_part
-from sharedenv.cli.plan import freeze
-from sharedenv.cli.scripts import warned
 from sharedenv.cluster.crew import Crew
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import find_pools
 from sharedenv.report.console import Console
-from sharedenv.report.words import printable, short_path
 from sharedenv.run.claims.liveness import TAKEOVER
 from sharedenv.run.crews import Line
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import holds_unfinished
 from sharedenv.run.listing import is_joinable
-from sharedenv.run.terms import ORDERS
 from sharedenv.script.find import below_which
 from sharedenv.start.environ import current_folder
 from sharedenv.values import frozen
@@ -121,21 +120,26 @@ def _made(crew: Crew, said: Said, console: Console, here: str) -> Run:
             work = _left(found, asked, own, console, here)
             if not work.cases:
                 return found.run
-    work = work or new_work(console.pool, asked, case_terms(own.given), here)
+    terms = case_terms(own.given, here)
+    work = work or new_work(console.pool, asked, terms, here)
     if own.given["no_build"]:
         from sharedenv.app.execute import require_all  # noqa: PLC0415 - who may build sees what is missing
 
         require_all(work, strict=own.build_options.strict)
     elif not crew.array:  # an array of 5,000 tasks has 5,000 files of errors; who builds before it has read this
-        warned(work.plan, console)
-    log = own.given["joblog"]
-    joblog = [] if log is None else ["--joblog", os.path.join(here, log)]  # wherever the run goes on, it is this file
-    extra = {"again": [*said.again, *joblog], "crew": crew.record()}
-    run = freeze(work, asked, own.build_options, extra, {**own.given, "order": ORDERS[0]}, console)
-    if run is None:
+        tell_plan(work.plan, console)
+    joblog = [] if terms.joblog is None else ["--joblog", terms.joblog]  # wherever the run goes on, it is this file
+    noted = {"again": [*said.again, *joblog], "crew": crew.record()}
+    order = PlanOrder(terms, noted, insist=own.given["insist"])
+
+    def build() -> None:
+        Building(console).finish(work.project, work.needed, own.build_options)
+
+    try:
+        return freeze(work, asked, order, console, build, os.environ)
+    except NotBuilt:
         message = f"{crew.text} has no run to work on: an environment could not be built"
-        raise SharedenvError(message, hint=shlex.join(["sharedenv", "build", *said.selection.arguments]), exit_code=EXIT_BUILD)
-    return run
+        raise SharedenvError(message, hint=shlex.join(["sharedenv", "build", *said.selection.arguments]), exit_code=EXIT_BUILD) from None
 
 
 def _earlier(said: Said, asked: Wanted, console: Console, here: str) -> Earlier | None:
@@ -153,14 +157,12 @@ def _earlier(said: Said, asked: Wanted, console: Console, here: str) -> Earlier 
 
 def _left(found: Earlier, asked: Wanted, own: Inherited, console: Console, here: str) -> Work:
     """What is left of an earlier run, for one that takes its place: nobody begins anything of that any more. Raises SharedenvError."""
-    from sharedenv.run.journal.sessions import LOCAL  # noqa: PLC0415 - a new run does without
+    from sharedenv.app.resume import tell_choice  # noqa: PLC0415 - a new run does without
+    from sharedenv.run.journal.sessions import LOCAL  # noqa: PLC0415 - as above
     from sharedenv.run.lost import close_list  # noqa: PLC0415 - as above
 
     work = left_of(found, asked, own, console)
-    for note in work.notes:
-        console.say(note)
-    for case in work.settled:
-        console.say(f"gone: {printable(short_path(case.script, here))}")
+    tell_choice(work, console, here)
     if work.cases:
         close_list(found.run, work.known or (), LOCAL)
     return work

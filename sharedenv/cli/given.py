@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,14 +13,6 @@ from sharedenv.build.options import BuildOptions
 from sharedenv.cli.options import contradicted
 from sharedenv.run.journal.run import Run
 from sharedenv.values import frozen
-
-CALLED = "sharedenv.called"  #: in what click keeps for a command: its words, where a program has called it (called.py)
-
-
-def words_of(context: click.Context) -> tuple[str, ...]:
-    """The words that ask for what is being done, for people: those of the command line, or of the program that called."""
-    words: tuple[str, ...] = context.meta.get(CALLED, tuple(sys.argv))
-    return words
 
 
 def all_given(context: click.Context) -> frozenset[str]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from sharedenv.app.project import Selection, find_scripts
+from sharedenv.app.project import Selection, find_scripts, tell_plan
 from sharedenv.cli.options import contrary, json_option, option
-from sharedenv.cli.scripts import script_options, skip_plain_option, warned
+from sharedenv.cli.scripts import script_options, skip_plain_option
 from sharedenv.errors import SharedenvError
 from sharedenv.key.difference import differences
 from sharedenv.key.make import maker
@@ -60,7 +60,8 @@ def _plan(selection: Selection, console: Console) -> Plan:
     plans = []
     for layout, own in find_pools(console.pool, os.environ, paths, here, holds_unfinished).pools.items():
         root = (layout or Layout(os.path.join(here, FOLDER))).root
-        plans.append(warned(make_plan(own, maker(gather_settings(root, os.environ, selection.python, no_lock=selection.no_lock))), console))
+        plans.append(make_plan(own, maker(gather_settings(root, os.environ, selection.python, no_lock=selection.no_lock))))
+        tell_plan(plans[-1], console)
     return plans[0] if len(plans) == 1 else _together(plans, paths)
 
 

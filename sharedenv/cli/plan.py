@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from sharedenv.app.beside import look_beside
-from sharedenv.app.outputs import check_outputs
-from sharedenv.app.plan import freeze as frozen_run
-from sharedenv.app.project import Selection, tell_strays
-from sharedenv.app.work import Wanted, Work, new_work
+from sharedenv.app.build import NotBuilt
+from sharedenv.app.plan import PlanOrder, freeze
+from sharedenv.app.project import Selection, tell_plan
+from sharedenv.app.work import new_work
 from sharedenv.build.options import BuildOptions
 from sharedenv.cli.arguments import CommandWithArguments, script_arguments
-from sharedenv.cli.building import build_and_tell, build_options
+from sharedenv.cli.building import Building, build_options
 from sharedenv.cli.cases import case_options, case_terms, order_option, wanted
 from sharedenv.cli.given import repeated
 from sharedenv.cli.options import contrary, option
-from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
-from sharedenv.errors import EXIT_BUILD
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad
 from sharedenv.report.console import Console
 from sharedenv.report.names import counted
-from sharedenv.run.journal.run import Run
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call
@@ -49,28 +45,16 @@ def plan(context: click.Context, /, selection: Selection, build_options: BuildOp
     console: Console = context.obj
     here = current_folder(os.environ)
     asked = wanted(selection, script_arguments(context), {**given, **_NEW}, here)
-    work = new_work(console.pool, asked, case_terms(given), here)
-    warned(work.plan, console)
-    run = freeze(work, asked, build_options, {"again": repeated(context, _ONCE)}, given, console)
-    if run is None:
-        return EXIT_BUILD
+    terms = case_terms(given, here)
+    work = new_work(console.pool, asked, terms, here)
+    tell_plan(work.plan, console)
+    order = PlanOrder(terms, {"again": repeated(context, _ONCE)}, given["order"], given["insist"])
+    try:
+        run = freeze(work, asked, order, console, lambda: Building(console).finish(work.project, work.needed, build_options), os.environ)
+    except NotBuilt as error:
+        return error.exit_code
     many, join = counted(work.cases), in_pool_of(work.layout, f"sharedenv join {run.id}", console)
     console.say(f"planned {many}: run {run.id}; to work on it, here or on any machine that sees this disk: {join}")
     console.result(run.id)
     return tell_bad(work.plan, console)
 
-
-def freeze(
-    work: Work, asked: Wanted, build_options: BuildOptions, extra: Mapping[str, Any], given: Mapping[str, Any], console: Console
-) -> Run | None:
-    """Builds what is missing and makes a run of the cases of ``work`` for workers to join; None where a build has failed, which is told.
-
-    What an earlier run has of the others goes into it, too. ``given``: the options of the command. Raises SharedenvError.
-    """
-    joblog = None if given["joblog"] is None else os.path.join(current_folder(os.environ), given["joblog"])
-    check_outputs(work.cases, given["capture"], joblog)
-    tell_strays(work.project, console)
-    look_beside(work, console, os.environ, insist=given["insist"])
-    if build_and_tell(work.project, work.needed, build_options, 2, console)[1]:
-        return None
-    return frozen_run(work, asked, {**extra, "terms": case_terms(given, joblog).record()}, given["order"], console)

@@ -13,7 +13,7 @@ import click
 
 from sharedenv.app.execute import RunEnd
 from sharedenv.app.outputs import check_outputs
-from sharedenv.app.project import Selection, tell_strays
+from sharedenv.app.project import Selection, tell_plan, tell_strays
 from sharedenv.app.run import RunOrder, allotted, carried_out, make_ready
 from sharedenv.app.work import Wanted, Work, new_work
 from sharedenv.build.options import BuildOptions
@@ -23,7 +23,7 @@ from sharedenv.cli.cases import case_options, case_terms, left_of, resume_option
 from sharedenv.cli.doubt import doubt
 from sharedenv.cli.given import Inherited, inherit, repeated
 from sharedenv.cli.options import contrary, option
-from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad, warned
+from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.report.console import Console
 from sharedenv.report.names import case_name
@@ -204,7 +204,7 @@ def _warn(work: Work, asked: Wanted, no_build: bool, console: Console) -> None:
     from sharedenv.cluster.crew import array_name  # noqa: PLC0415 - only where there is something to tell
 
     if not array_name(os.environ):
-        warned(work.plan, console)
+        tell_plan(work.plan, console)
 
 
 def _order(given: Mapping[str, Any], build: BuildOptions, asked: Wanted, noted: Mapping[str, Any]) -> RunOrder:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sharedenv.app.project import Project, Selection, find_scripts, pool_here, tell_strays
+from sharedenv.app.project import Project, Selection, find_scripts, pool_here, tell_plan, tell_strays
 from sharedenv.cli.options import Function, option, paths
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.key.plan import Plan, is_plain
@@ -44,7 +44,9 @@ def script_options(function: Function) -> Function:
 def plan_of(project: Project, console: Console, *, full: bool = False) -> Plan:
     """The plan of a project's scripts; what it warns of is told, and pools that were passed over. Raises BadScripts."""
     tell_strays(project, console)
-    return warned(project.plan(project.paths, full=full), console)
+    plan = project.plan(project.paths, full=full)
+    tell_plan(plan, console)
+    return plan
 
 
 def skip_bad_option(function: Function) -> Function:
@@ -95,16 +97,6 @@ def without_plain(selection: Selection, console: Console) -> Selection | None:
         console.say(f"nothing to do: no `# /// script` block in {count(len(found), 'file')}")
         return None
     return replace(selection, arguments=(), from_file=None, null=False, listed=tuple(scripts))
-
-
-def warned(plan: Plan, console: Console) -> Plan:
-    """The same plan, its warnings told: by the commands that are called once for all scripts, not by those of each task."""
-    for text in plan.warnings:
-        console.warn(text)
-    if plan.bad:
-        why = [f"         {line}" for line in (plan.bad.cause or "").splitlines()]
-        console.warn("\n".join([f"{plan.bad.headline} and are passed over", *why]))
-    return plan
 
 
 def tell_bad(plan: Plan, console: Console) -> int:

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sharedenv.app.recorder import Recorder
-from sharedenv.cli.staged import staged
-from sharedenv.cli.worker import run_task
+from sharedenv.cli.worker import run_task, staging
 from sharedenv.cluster.arrays import Array, How
 from sharedenv.cluster.restart import await_earlier, note_restart, was_restarted
 from sharedenv.cluster.static import Assignment, assignment, share_of_task
@@ -80,7 +79,7 @@ def _work(layout: Layout, run: Run, assigned: Assignment, session: Session, allo
     console.say(f"task {assigned.task} of {assigned.array.tasks} of run {run.id}: {count(len(assigned.cases), 'case')}{before}")
     if assigned.edited:
         console.warn(f"edited since they were submitted, run as they are now in the environments of then: {_names(assigned.edited)}")
-    chosen = functools.partial(staged, layout, console) if how.stage else None
+    chosen = staging(layout, console) if how.stage else None
     ready = prepare_all(layout, run, assigned.array.sets, keys, os.environ, how.threads, how.launcher, chosen, console.warn)
     planned = {case.sequence: case.digest for case in run.cases()}
     digests = {case.sequence: case.digest for case in assigned.cases if case.digest != planned.get(case.sequence)}

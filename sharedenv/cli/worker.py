@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 
 from sharedenv.app.join import Manner, Part, join, settle
 from sharedenv.app.listed import list_of
-from sharedenv.cli.staged import staged
 from sharedenv.cluster.arrays import Array, open_array, writer_of
 from sharedenv.cluster.requeued import former_starts, left_undone, take_up
 from sharedenv.cluster.task import cpus_asked, ends_at, restarts_of, task_number
@@ -95,7 +94,7 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
         return EXIT_FAILED if (former and left_undone(run, former)) or _is_undone(array) else 0
     here = Resources(array.how.jobs, cpus_asked(array.how, os.environ), os.environ)
     allotment = allot(here, array.how.terms.needs, console.warn, several=False)
-    stage = functools.partial(staged, layout, console) if array.how.stage else None
+    stage = staging(layout, console) if array.how.stage else None
     killed = _oom_kills() if array.rung is not None else 0
     screen = _Log(console, Output(), functools.partial(os.path.relpath, start=layout.root))
     starter = make_starter(screen.say, preload=array.how.preload)
@@ -113,6 +112,13 @@ def _work(layout: Layout, run: Run, array: Array, console: Console) -> int:
         note_limits(array, task, restarts, manner.until, killed, told=told)
     status = _tell(run, task, part, former, console)
     return EXIT_FAILED if _is_undone(array) else status
+
+
+def staging(layout: Layout, console: Console) -> Callable[[str], str]:
+    """What gives the copy on this node of an environment that the pool has, by their paths."""
+    from sharedenv.app.stage import staged  # noqa: PLC0415 - other tasks do without tar and locks
+
+    return functools.partial(staged, layout, console, os.environ)
 
 
 def _oom_kills() -> int:

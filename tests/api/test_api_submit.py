@@ -41,6 +41,24 @@ def test_submitted_looked_at_and_read(on: Submitting, capfd: pytest.CaptureFixtu
     assert any(line.startswith("submitted 3 cases in 2 tasks of job ") for line in lines)
 
 
+@pytest.mark.slurm
+@pytest.mark.xdist_group("slurm")
+@pytest.mark.timeout(600)
+def test_a_name_that_looks_like_an_option_is_a_script(on: Submitting, capfd: pytest.CaptureFixture[str]) -> None:
+    """`-x.py`, `--print`, `-*.py`; and where all has succeeded, that nothing is submitted is told with the command that says why."""
+    for name in ("-x.py", "--print", "-2.py"):
+        on.script(name, body="print(1)\n")
+    with on.inside():
+        run = sharedenv.submit(["-x.py", Path("--print"), "-2*.py"], scheduler="slurm", time="10")
+        wait_until(lambda: sharedenv.status(run).succeeded == 3, "all has succeeded")
+        assert [Path(case.script).name for case in sharedenv.results(run)] == ["-x.py", "--print", "-2.py"]
+        wait_until(lambda: not on.cluster.call("squeue", "-h"), "the queue is empty")
+        with pytest.raises(SharedenvError, match="nothing was submitted") as told:
+            sharedenv.submit("-x.py", options=["--resume"], scheduler="slurm")
+    assert (told.value.hint, told.value.exit_code) == (f"sharedenv status {run}", 3)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.fixture
 def nowhere(project: Project) -> Project:
     """A project where no scheduler is."""

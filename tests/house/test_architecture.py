@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "run": {"care", "errors", "key", "pool", "process", "start"},
     "cluster": {"errors", "pool", "process", "run", "start"},
     "report": {"cluster", "errors", "key", "pool", "run", "start"},
-    "app": {"build", "care", "cluster", "errors", "key", "pool", "process", "report", "run", "script", "start"},
+    "app": {"build", "care", "cluster", "copies", "errors", "key", "pool", "process", "report", "run", "script", "start"},
     "cli": {"app", "build", "care", "cluster", "copies", "errors", "key", "pool", "process", "report", "run", "script", "start"},
     "api": {"app", "build", "cli", "cluster", "errors", "key", "pool", "process", "report", "run", "start"},
     "entry": {"cli", "errors", "start"},

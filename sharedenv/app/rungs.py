@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from sharedenv.app.recorder import Teller
 from sharedenv.app.work import Work
 from sharedenv.cluster.arrays import Array, list_arrays
 from sharedenv.cluster.rungs import Allowance, ladder_of
-from sharedenv.cluster.sbatch import names_any, script_text
+from sharedenv.cluster.sbatch import SbatchOptions, names_any, script_text
 from sharedenv.cluster.status import standing
 from sharedenv.cluster.submit import ArrayOrder, array_job, rung_at
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.report.console import Console
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
@@ -27,29 +26,35 @@ _SAME = {"mem": {"mem", "mem-per-cpu", "mem-per-gpu"}, "time": {"time", "t"}}
 _WHY_NOT = "only Slurm tells at once which limit a task of `submit` has met"
 
 
-def ladder_given(given: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Allowance, ...]:
+def ladder_given(asked: SbatchOptions, environ: Mapping[str, str], *, fail_fast: bool) -> tuple[Allowance, ...]:
     """The rungs that these options ask for, () where they ask for one array. Raises SharedenvError."""
-    if not any("," in (given[name] or "") for name in _SAME):
+    several = _several(asked)
+    if not several:
         return ()
-    for name, same in _SAME.items():
-        if "," in (given[name] or "") and names_any(given["sbatch"], same):
+    for name, text in several.items():
+        if names_any(asked.more, _SAME[name]):
             message = f"--{name} has several values, and --sbatch has one for all"
-            raise SharedenvError(message, hint=f"sharedenv submit --{name} {given[name]} …, without it", exit_code=EXIT_USAGE)
-    if given["fail_fast"]:
+            raise SharedenvError(message, hint=f"sharedenv submit --{name} {text} …, without it", exit_code=EXIT_USAGE)
+    if fail_fast:
         cause = "a script that runs out of memory has failed, so nothing would go on"
         hint = "sharedenv submit … without it"
         raise SharedenvError("--fail-fast leaves nothing to the next of several values", cause=cause, hint=hint, exit_code=EXIT_USAGE)
-    return tuple(ladder_of(given["mem"], given["time"] or environ.get("SBATCH_TIMELIMIT")))
+    return tuple(ladder_of(asked.memory, asked.time or environ.get("SBATCH_TIMELIMIT")))
 
 
-def placed(order: ArrayOrder, work: Work, after: str | None, anew: Collection[str], console: Console) -> ArrayOrder:
+def _several(asked: SbatchOptions) -> dict[str, str]:
+    """The options that have several values."""
+    return {name: text for name, text in (("mem", asked.memory), ("time", asked.time)) if "," in (text or "") and text}
+
+
+def placed(order: ArrayOrder, work: Work, after: str | None, anew: Collection[str], tell: Teller, environ: Mapping[str, str]) -> ArrayOrder:
     """The order with the rungs that are still to climb, and with what it waits for. Raises SharedenvError.
 
-    ``after``: the run that --after names; ``anew``: names of the options that this command line gives.
+    ``after``: the run that --after names; ``anew``: names of the options that this call gives.
     """
     if order.ladder and work.run and not {"mem", "time"} & set(anew):
         order = replace(order, ladder=_still_to_climb(order.ladder, work.run, work.cases))
-    return order if after is None else replace(order, depends=after_run(work.layout, after, console))
+    return order if after is None else replace(order, depends=_after_run(work.layout, after, tell, environ))
 
 
 def _still_to_climb(ladder: Sequence[Allowance], run: Run, cases: Iterable[Case]) -> tuple[Allowance, ...]:
@@ -71,21 +76,14 @@ def preview(work: Work, number: int, tasks: int, order: ArrayOrder, after: str |
     return "\n".join(texts)
 
 
-def tell_rungs(arrays: Sequence[Array], console: Console) -> None:
-    """What goes on where, once it is submitted."""
-    for array in arrays[1:]:
-        if array.rung is not None:
-            console.say(f"what runs out of that goes on by itself: {array.rung.name}, job {array.job}")
-
-
-def after_run(layout: Layout, run_id: str, console: Console) -> tuple[str, ...]:
+def _after_run(layout: Layout, run_id: str, tell: Teller, environ: Mapping[str, str]) -> tuple[str, ...]:
     """What a job waits for that is to begin when a run has ended well; () where it has. Raises SharedenvError where it can't end so."""
     run = open_run(layout.runs, run_id)
     arrays = list_arrays(run.path)
     look = f"sharedenv status {run.id}"
     if not arrays:
         return _after_local(run)
-    stands = standing(run, os.environ)
+    stands = standing(run, environ)
     if stands.trouble:
         raise SharedenvError(f"can't tell where run {run.id} stands", cause=stands.trouble, hint="squeue --me", exit_code=EXIT_FAILED)
     left = [word for state in stands.states.values() if (word := state.word) != DONE and not state.held]
@@ -94,13 +92,13 @@ def after_run(layout: Layout, run_id: str, console: Console) -> tuple[str, ...]:
         hint = f"sharedenv submit --resume --run-id {run.id}"
         raise SharedenvError(f"run {run.id} does not end well, so nothing can follow it", cause=cause, hint=hint, exit_code=EXIT_USAGE)
     if stands.over:
-        console.say(f"run {run.id} has ended well: nothing to wait for")
+        tell.say(f"run {run.id} has ended well: nothing to wait for")
         return ()
-    jobs = [job for job in map(last_job, ladders(arrays)) if job in stands.live]
+    jobs = [job for job in map(last_job, _ladders(arrays)) if job in stands.live]
     if not jobs:
         cause = "somebody who joined it by hand is at work on it"
         raise SharedenvError(f"run {run.id} has no job in the queue", cause=cause, hint=look, exit_code=EXIT_USAGE)
-    console.say(f"begins when run {run.id} has ended well: job {', '.join(jobs)}")
+    tell.say(f"begins when run {run.id} has ended well: job {', '.join(jobs)}")
     return tuple(f"afterok:{job}" for job in jobs)
 
 
@@ -117,7 +115,7 @@ def _after_local(run: Run) -> tuple[str, ...]:
     return ()
 
 
-def ladders(arrays: Iterable[Array]) -> list[list[Array]]:
+def _ladders(arrays: Iterable[Array]) -> list[list[Array]]:
     """The arrays of each submission, oldest first."""
     found: dict[int, list[Array]] = {}
     for array in arrays:
@@ -130,9 +128,8 @@ def last_job(ladder: Sequence[Array]) -> str:
     return ladder[-1].job
 
 
-def refuse_rungs(given: Mapping[str, Any], title: str) -> None:
+def refuse_rungs(asked: SbatchOptions, title: str) -> None:
     """Raises SharedenvError where several values are asked of what has one."""
-    for name in _SAME:
-        if "," in (given[name] or ""):
-            hint = f"sharedenv submit --{name} {given[name].partition(',')[0]} …"
-            raise SharedenvError(f"several values of --{name} are not for {title}", cause=_WHY_NOT, hint=hint, exit_code=EXIT_USAGE)
+    for name, text in _several(asked).items():
+        hint = f"sharedenv submit --{name} {text.partition(',')[0]} …"
+        raise SharedenvError(f"several values of --{name} are not for {title}", cause=_WHY_NOT, hint=hint, exit_code=EXIT_USAGE)
