@@ -257,7 +257,9 @@ def test_who_waits_for_a_submission_sees_the_one_that_hangs(tmp_path: Path) -> N
     counts = counts_now(looked, range(1, 10), looked.results(), 300.0)
     assert (counts.waiting, counts.running, counts.failed) == (1, 1, 1) and counts.ages[0] >= 60
     writing.append(Result(8, 1, 1e9, 1.0, status=0))
-    counts = replace(counts_now(looked, range(1, 10), looked.results(), 300.0), ages=(61.0,))
+    ended = looked.results()
+    writing.write({"started": [[3, 4003]], "time": time.time() - 90})  # on a rung above: it counts once
+    counts = replace(counts_now(looked, range(1, 10), ended, 300.0), ages=(61.0,))
     told = plain_line(counts, Rate(91.0, 0.1), lambda path: path.removeprefix(f"{tmp_path}/"))
     assert told == "1 min 31 s: 8 of 9, 1 failed, 1 running: case9/script.py for 1 min 1 s, limit 5 min 0 s"
 

@@ -161,6 +161,10 @@ def test_plain_lines_come_at_sensible_intervals() -> None:
         ({"tail": "FileNotFoundError: '/p/case1/in.dat'"}, "exit 1: FileNotFoundError: 'in.dat'"),
         ({"tail": "can't open file '/p/case1/script.py'"}, "exit 1: can't open file 'SCRIPT'"),
         ({"tail": "\x1b[31mred"}, "exit 1: \\x1b[31mred"),
+        (
+            {"tail": f"OSError: cannot write {'x' * 200}: No space left on device"},
+            f"exit 1: OSError: cannot write {'x' * 40}…{'x' * 65}: No space left on device",
+        ),
     ],
 )
 def test_words_of_a_failure(fields: dict[str, Any], said: str) -> None:
