@@ -135,7 +135,7 @@ def _resumed(job: RunJob, asked: Wanted, tell: Events, here: str) -> tuple[Wante
     from sharedenv.app.resume import idle_run, left_work  # noqa: PLC0415 - as above
     from sharedenv.report.building import BuildProgress  # noqa: PLC0415 - as above
 
-    found = idle_run(job.pool, asked, here, insist=job.insist)
+    found = idle_run(job.pool, asked, here, os.environ, insist=job.insist)
     given = terms(terms_of(found.run.asked.extra), job.given)
     selection = asked.selection
     said = list(found.run.asked.extra.get("again", ()))

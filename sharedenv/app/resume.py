@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sharedenv.app.mixing import Build, settled
@@ -52,22 +52,22 @@ class Earlier:
     dead: frozenset[str] = frozenset()
 
 
-def earlier_run(pool: str | None, wanted: Wanted, here: str) -> Earlier:
+def earlier_run(pool: str | None, wanted: Wanted, here: str, environ: Mapping[str, str]) -> Earlier:
     """The run that --resume and --retry-failed mean. Raises SharedenvError when there is none."""
     paths = () if wanted.selection.empty and wanted.table is None else find_scripts(wanted.selection, here)
     entries = tuple(entries_of(wanted.table, paths))
     if wanted.share is not None:
         entries = tuple(deal(entries, wanted.share))
-    layout = _pool(pool, wanted, list(dict.fromkeys(path for path, _ in entries)), here)
+    layout = _pool(pool, wanted, list(dict.fromkeys(path for path, _ in entries)), here, environ)
     run = _find(layout, wanted, entries)
     refuse_doubt(run.path)
     return Earlier(layout, open_run(layout.runs, run.id, owned=True), entries)
 
 
-def idle_run(pool: str | None, wanted: Wanted, here: str, *, insist: bool) -> Earlier:
+def idle_run(pool: str | None, wanted: Wanted, here: str, environ: Mapping[str, str], *, insist: bool) -> Earlier:
     """The same, where Slurm has no case of it in its queue. Raises SharedenvError, where that may be, too (but for who does ``insist``)."""
-    found = earlier_run(pool, wanted, here)
-    return replace(found, dead=_refuse_queued(found.run, insist=insist))
+    found = earlier_run(pool, wanted, here, environ)
+    return replace(found, dead=_refuse_queued(found.run, environ, insist=insist))
 
 
 def left_work(
@@ -156,7 +156,7 @@ def _resumed(found: Earlier, wanted: Wanted, queued: Collection[int] | None) -> 
     )
 
 
-def _refuse_queued(run: Run, *, insist: bool) -> frozenset[str]:
+def _refuse_queued(run: Run, environ: Mapping[str, str], *, insist: bool) -> frozenset[str]:
     """The writers of an earlier run that Slurm has seen end. Raises SharedenvError where it has cases of the run in its queue, or may have
     (but for who does ``insist``).
     """
@@ -165,7 +165,7 @@ def _refuse_queued(run: Run, *, insist: bool) -> frozenset[str]:
 
     if not list_arrays(run.path):
         return frozenset()
-    stands = standing(run, os.environ)
+    stands = standing(run, environ)
     if stands.live:
         raise SharedenvError(
             f"run {run.id} is not over: job {stands.live[-1]} is still in Slurm's queue and runs its cases",
@@ -196,8 +196,8 @@ def _other_shares(run: Run, share: Share | None, new: int) -> SharedenvError:
     )
 
 
-def _pool(pool: str | None, wanted: Wanted, paths: Sequence[str], here: str) -> Layout:
-    found = find_pools(pool, os.environ, paths or [os.path.join(here, "script.py")], here, holds_unfinished)
+def _pool(pool: str | None, wanted: Wanted, paths: Sequence[str], here: str, environ: Mapping[str, str]) -> Layout:
+    found = find_pools(pool, environ, paths or [os.path.join(here, "script.py")], here, holds_unfinished)
     if len(found.pools) > 1:
         raise several_pools(found)
     layout = next(iter(found.pools))

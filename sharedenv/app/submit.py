@@ -51,7 +51,7 @@ def submit(pool: str | None, call: SubmitCall, around: Surroundings) -> Submitte
     Raises SharedenvError; then nothing is left in the queue, but where it says so.
     """
     environ, here, asked, order = around.environ, around.here, call.asked, call.order
-    found = earlier_run(pool, asked, here) if call.goes_on else None
+    found = earlier_run(pool, asked, here, environ) if call.goes_on else None
     if found is not None:
         asked, order = call.inherit(found.run)
     scheduler = scheduler_of(found.run, call.scheduler, environ) if found else scheduler_here(call.scheduler, environ)

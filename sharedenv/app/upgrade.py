@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +13,6 @@ from sharedenv.pool.held import known_versions
 from sharedenv.pool.layout import Layout
 from sharedenv.report.words import short_path
 from sharedenv.start.access import SHORT
-from sharedenv.start.environ import current_folder
 
 
 def versions_of(layout: Layout, needs: Iterable[Need]) -> dict[str, Versions]:
@@ -23,8 +21,8 @@ def versions_of(layout: Layout, needs: Iterable[Need]) -> dict[str, Versions]:
     return {key: versions for key, versions in found.items() if versions is not None}
 
 
-def split(plan: Plan, names: Collection[str], before: Mapping[str, Versions]) -> tuple[Plan, Plan]:
-    """The environments of a plan that have one of these packages or were never built, and the others.
+def split(plan: Plan, names: Collection[str], before: Mapping[str, Versions], here: str) -> tuple[Plan, Plan]:
+    """The environments of a plan that have one of these packages or were never built, and the others. ``here``: the current folder.
 
     Raises SharedenvError when none has one of them.
     """
@@ -33,7 +31,7 @@ def split(plan: Plan, names: Collection[str], before: Mapping[str, Versions]) ->
             raise SharedenvError(
                 f"can't upgrade {name}: no environment of these scripts has it",
                 cause="it takes the name of a package that is installed, in normal form",
-                hint=shlex.join(["sharedenv", "show", short_path(plan.scripts[0][0], current_folder(os.environ))]),
+                hint=shlex.join(["sharedenv", "show", short_path(plan.scripts[0][0], here)]),
                 exit_code=EXIT_USAGE,
             )
     concerned = {key: need for key, need in plan.needs.items() if key not in before or before[key].names.keys() & set(names)}

@@ -147,7 +147,7 @@ def _earlier(said: Said, asked: Wanted, console: Console, here: str) -> Earlier 
     from sharedenv.app.resume import NoRun, idle_run  # noqa: PLC0415 - a new run does without
 
     try:
-        return idle_run(console.pool, asked, here, insist=said.options["insist"])
+        return idle_run(console.pool, asked, here, os.environ, insist=said.options["insist"])
     except NoRun:
         if asked.failed_only:
             raise

@@ -153,7 +153,7 @@ def _earlier(asked: Wanted, given: Mapping[str, Any], here: str, console: Consol
             hint=f"sharedenv run {flag} --shard {given['shard']} 'case*/script.py'",
         )
     try:
-        return idle_run(console.pool, asked, here, insist=given["insist"])
+        return idle_run(console.pool, asked, here, os.environ, insist=given["insist"])
     except NoRun:
         if asked.share is None or asked.failed_only:
             raise

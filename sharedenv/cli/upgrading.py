@@ -31,7 +31,7 @@ def build_upgraded(
     """As build_and_tell, on versions that are chosen anew; tells what has moved."""
     names = tuple(_name(project, package) for package in packages)
     before = versions_of(project.layout, plan.needs.values())
-    concerned, others = split(plan, names, before) if names else (plan, replace(plan, needs={}))
+    concerned, others = split(plan, names, before, current_folder(os.environ)) if names else (plan, replace(plan, needs={}))
     moving = replace(options, rebuild=True, upgrade=True, upgrade_packages=names)
     ready, errors = build_and_tell(project, concerned, moving, jobs, console)
     after = versions_of(project.layout, [need for key, need in concerned.needs.items() if key in ready])

@@ -266,8 +266,7 @@ def test_many_modules_are_pure() -> None:
 
 #: modules outside of cli/ and start/ that read the environment or the current folder by themselves; no new one is wanted
 READ_THE_ENVIRONMENT = {
-    "app/build.py", "app/execute.py", "app/export.py", "app/join.py", "app/needs.py", "app/project.py", "app/resume.py",
-    "app/upgrade.py", "app/work.py", "build/builder.py", "care/doctor.py", "cluster/task.py", "copies/stage.py",
+    "app/build.py", "app/execute.py", "app/export.py", "app/join.py", "app/needs.py", "app/project.py", "app/work.py", "build/builder.py", "care/doctor.py", "cluster/task.py", "copies/stage.py",
     "copies/unpack.py", "key/plan.py", "key/settings.py", "pool/health.py", "pool/location.py", "pool/missing.py",
     "pool/store.py", "pool/trial.py", "pool/turn.py", "report/building.py", "report/console.py", "run/journal/owned.py",
     "run/leftovers.py",

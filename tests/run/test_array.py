@@ -260,6 +260,19 @@ def test_a_task_ends_with_1_when_one_of_its_own_failed_and_retries_go_on_from_th
     assert begun(project) == {**once(range(1, 5)), "case3": 2}
 
 
+def test_one_group_of_failures_is_all_that_the_tasks_run_again(project: Project) -> None:
+    """The larger one, then the other; a group that is not there is an error in each task, and no script is begun."""
+    project.copies(4, body=BODY + "\nif os.getcwd()[-1] != '1': raise ValueError('first' if os.getcwd()[-1] in '23' else 'second')")
+    end(task(project, 1), status=1)
+    end(task(project, 1, "--retry-failed", "--group", "1", job="4712"), status=1)
+    assert begun(project) == {**once(range(1, 5)), "case2": 2, "case3": 2}
+    end(task(project, 1, "--retry-failed", "--group", "2", job="4713"), status=1)
+    assert begun(project) == {"case1": 1, "case2": 2, "case3": 2, "case4": 2}
+    [said] = end(task(project, 1, "--retry-failed", "--group", "9", job="4714"), status=2)
+    assert "has no group 9 of failures" in said
+    assert begun(project).total() == 7
+
+
 def test_a_run_that_takes_the_place_of_another_has_its_results_and_begins_no_more_than_is_left(project: Project) -> None:
     """What stays is told with the rest, one that was never begun is not begun by --retry-failed, and a script that is gone has failed."""
     project.copies(5, body=HOLDS + "\nsys.exit(os.getcwd()[-1] in '12' and not os.path.exists('../mended'))")
