@@ -59,7 +59,8 @@ class Starter:
     def _server(self) -> socket.socket:
         """What asks the server; the first who wants to starts it."""
         with self._lock:
-            if self._socket is None:
+            if self._socket is None or (self._process and self._process.poll() is not None):
+                self.end()
                 self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 with theirs:
                     argv = [sys.executable, "-m", "tests.starter", str(theirs.fileno())]
@@ -107,6 +108,8 @@ class Starter:
 
 def _serve(control: socket.socket) -> None:
     """Forks for each request; returns in what was forked, and in the server itself when nobody asks any more."""
+    # tests send signals to their own process group, as a batch system does
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     waiting: dict[int, tuple[int, int]] = {}  # a child's pidfd → its number, and where its end is told
     ready = selectors.DefaultSelector()
     ready.register(control, selectors.EVENT_READ)
@@ -126,6 +129,8 @@ def _serve(control: socket.socket) -> None:
                 sys.exit()
             request, *streams, ends = descriptors
             if (pid := os.fork()) == 0:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
                 ready.close()
                 control.close()
                 _become(request, streams)
