@@ -38,8 +38,8 @@ time.sleep(float(sys.argv[3]))
 """
 #: system calls at which workers are killed: those of a claim, of a begin, of a start, of an end and of its record
 CALLS = (
-    "chdir", "clone3", "close", "fchdir", "fsync", "fdatasync", "link", "munmap", "newfstatat", "openat", "pipe2", "poll", "pread64",
-    "read", "rename", "unlink", "wait4", "waitid", "write",
+    "chdir", "clone3", "close", "fchdir", "fsync", "fdatasync", "munmap", "newfstatat", "openat", "pipe2", "poll", "pread64", "read",
+    "readlink", "rename", "symlink", "unlink", "wait4", "waitid", "write",
 )  # fmt: skip
 
 
@@ -102,9 +102,10 @@ def kills(folder: Path, count: int) -> dict[str, object]:
     field = Field(folder, 60 * count, 0.02)
     trace = folder / "trace"
     probe = Field(folder / "probe", 6, 0.0)
-    probe.join("-j2", prefix=["strace", "-qq", "-o", str(trace)]).communicate()
-    names = [line.partition("(")[0] for line in trace.read_text().splitlines()]
-    before = Counter(names[: names.index("link")])  # how many calls of each kind come before the first claim
+    probe.join("-j2", prefix=["strace", "-qq", "-s", "4096", "-o", str(trace)]).communicate()
+    lines = trace.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("symlink(") and "/claims/1" in line)
+    before = Counter(line.partition("(")[0] for line in lines[:first])  # how many calls of each kind come before the first claim
     chance = random.Random(23)
     died: Counter[str] = Counter()
 

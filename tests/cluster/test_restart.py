@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ class Tasks:
         for name in ("plan.jsonl", "plan.index"):
             (folder / name).unlink()
         for name in FOLDERS:
-            (folder / name).rmdir()
+            shutil.rmtree(folder / name)
 
     def start(self, restarts: int) -> subprocess.Popen[str]:
         """Starts the task as Slurm does for the first time (0) or again."""

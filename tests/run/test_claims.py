@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from sharedenv.run.claims.blocks import CaseBlock, Offer, Token, decode_block, decode_offer, decode_token
+from sharedenv.run.claims.blocks import FOLDERS, LINKED, CaseBlock, Offer, Token, decode_block, decode_offer, decode_token
+from sharedenv.run.claims.claims import last_claim
+from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.pace import Pace
 from sharedenv.run.claims.suspicion import Suspicion
 from tests.claims_lab import ORDERS, Lab, MemoryFolder, Simulated, check_twice, pareto, simulate, work
@@ -141,6 +145,37 @@ def test_what_two_hundred_workers_call_who_join_at_once_before_their_first_case(
     assert all(len(worker.begun) == 1 for worker in workers)
     assert max(worker.calls_before_first for worker in workers) <= 60
     assert sum(worker.calls_before_first for worker in workers) <= 12_000
+
+
+@pytest.mark.slow
+def test_what_two_hundred_workers_call_who_join_in_one_instant_and_stay() -> None:
+    lab = Lab(1, latency=0.0002)
+    workers = [Simulated(lab, f"w{number}", 1, [0.5] * 8_000) for number in range(200)]
+    work(lab, workers)
+    check_twice(workers)
+    assert sum(len(worker.finished) for worker in workers) == 8_000
+    firsts = sorted(worker.calls_before_first for worker in workers)
+    assert firsts[180] <= 60  # of real processes, which two cores run by turns, all: `scripts/soak workers --only rush`
+    assert sum(firsts) <= 12_000
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["links", "files of older versions"])
+def test_a_name_is_made_once_with_all_of_its_text(tmp_path: Path, linked: bool) -> None:
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+    if linked:
+        (tmp_path / LINKED).symlink_to("links")
+    first, second = DiskFolder(str(tmp_path)), DiskFolder(str(tmp_path))
+    line = CaseBlock(1, "w", 0, 0, 3, 2).encode()
+    assert first.make("claims/1", line)
+    assert not second.make("claims/1", b"another\n")
+    assert second.read("claims/1") == line == (os.readlink(tmp_path / "claims/1").encode() + b"\n" if linked else (tmp_path / "claims/1").read_bytes())
+    assert second.make("tokens/w-0-0-w", line)
+    assert first.rename("tokens/w-0-0-w", "tokens/w-0-1-w") and not second.rename("tokens/w-0-0-w", "tokens/w-0-0-x")
+    assert first.read("tokens/w-0-1-w") == line
+    assert first.exists("claims/1") and not first.exists("claims/2") and first.read("claims/2", sure=True) is None
+    assert last_claim(first) == 1
+    assert sorted(first.names("claims")) == (["0", "1"] if linked else ["1"])  # nothing is left of how it was made
 
 
 class Forgetful(MemoryFolder):

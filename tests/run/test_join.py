@@ -465,6 +465,36 @@ def test_a_damaged_claim_is_told_with_what_goes_on(project: Project, damage: str
     assert begun(project) == Counter({f"case{number}": 1 for number in range(1, 5)})
 
 
+def test_a_list_of_an_older_version_goes_on_with_files(project: Project) -> None:
+    run = plan(project, 20, body=BODY.replace("time.sleep({seconds})", 'while not os.path.exists("../go"): time.sleep(0.01)'))
+    claims = folder(project, run) / "claims"
+    (claims / "0").unlink()  # it had none
+    workers = [project.start("join", run, "-j2") for _ in range(2)]
+    wait_for(lambda: len(begun(project)) == 4, 60)
+    assert sorted(path.name for path in claims.iterdir()) == ["1", "2"]
+    assert not any(path.is_symlink() for path in claims.iterdir())
+    (project.path / "go").touch()
+    for worker in workers:
+        worker.communicate(timeout=60)
+    assert begun(project) == Counter({f"case{number}": 1 for number in range(1, 21)})
+
+
+@pytest.mark.parametrize("which", ["claims/1", "tokens/w-0-0-w"])
+def test_a_link_of_somebody_else_among_the_claims_is_refused(project: Project, which: str) -> None:
+    require(root=True)
+    run = plan(project, 2)
+    link = folder(project, run) / which
+    link.symlink_to("w 1 0 0 1 1 0")
+    os.lchown(link, 12345, 12345)
+    assert f"{link}: it belongs to " in project.call("run", "--resume", "--run-id", run, status=2).stderr
+
+
+def test_a_link_elsewhere_in_a_run_is_refused(project: Project) -> None:
+    run = plan(project, 2)
+    (folder(project, run) / "results-worker.1.1.jsonl").symlink_to("/dev/zero")
+    assert "results-worker.1.1.jsonl: it is a link" in project.call("cancel", run, status=2).stderr
+
+
 def test_what_can_not_be_joined_says_so(project: Project) -> None:
     project.copies(2)
     project.call("run", "case*/script.py")
