@@ -221,8 +221,8 @@ def serve(descriptor):
     warm_up(link, fcntl, loaded)
     State.seed = seed_of_numpy()
     cut_exit_short()
-    forget({*State.loaded, *KEPT})
     State.exchange = exchange_of_dicts()
+    forget({*State.loaded, *KEPT})
     gc.collect()
     State.watched = with_destructors(gc.get_objects()) or []
     ring = [State]
@@ -241,12 +241,12 @@ def fill_holes():
     small, large = [(size, size - 33) for size in range(48, 513, 16)], [*range(528, 1040, 16), 65536, 16384, 4096, 1024]
     for size, length in [(16, None), *small, *((size, size - 48) for size in large)]:
         last = beside = 0
-        for _ in range(50000):
+        for _ in range((1 << 20) // size):
             held.append(object() if length is None else bytes(length))
             beside = beside + 1 if id(held[-1]) == last + size else 0
             last = id(held[-1])
-            if beside > max(8, 4096 // size):
-                break
+            if beside > max(2, 2000 // size):
+                break  # it is a free page
     return held
 
 
@@ -265,10 +265,10 @@ def warm_up(link, fcntl, loaded):
         link.send("refused", str(refused))
         os._exit(0)
     end_with_client(fcntl, link.socket.fileno(), False)
-    State.compiled = source, compiled(source)
     State.loaded.update((name, module) for name, module in sys.modules.items() if name not in ("sys", "builtins"))
     names = {name.partition(".")[0] for name in State.loaded if name not in loaded} - set(sys.builtin_module_names)
     missing = {name.partition(".")[0] for name in witness.asked if name not in sys.modules}
+    State.compiled = source, compiled(source)
     link.send("ready", sorted(names), sorted(missing - names), module_endings(), why)
 
 
