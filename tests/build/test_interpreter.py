@@ -194,6 +194,19 @@ def test_a_request_is_read_with_it(project: Project) -> None:
     assert f"Python {VERSION} was asked for, and requires-python =={MINOR} does not admit it" in told
 
 
+@pytest.mark.parametrize("package", ["alpha", "no-such-package"])
+def test_a_python_that_does_not_start_is_told_of_whatever_uv_makes_of_it(project: Project, tmp_path: Path, package: str) -> None:
+    """It is asked while uv is at work."""
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/bash\n[[ $2 == -S ]] && {{ echo broken >&2; exit 7; }}\nexec -a "$0" {BASE} "$@"\n')
+    python.chmod(0o755)
+    project.script("s.py", [package])
+    told = project.call("build", "--python", str(python), "s.py", status=3).stderr
+    assert "the new environment's Python does not start (status 7)" in told and "broken" in told
+    assert not project.environments and not list((project.pool / "tmp").iterdir())
+
+
 @LOOSE
 def test_the_newest_that_is_here_is_taken(project: Project) -> None:
     other = Path("/usr/bin") / BASE.name
