@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import shlex
 import threading
@@ -88,8 +87,6 @@ def execute(
         delivery = Delivery(work, run, threads, launcher, starter, recorder, batch, build_options, display)
         with taking_builds_along():  # until the batch hears signals itself, and again when it has ended
             building = delivery.begin(environments)
-            # thousands of cases that live until the end: nothing for the collector to look at again and again
-            gc.freeze()
             outcome = batch.run()
         if outcome.interrupted or not all(future.done() for future in building):
             stop_all()

@@ -98,8 +98,6 @@ class PlainStarter:
 
     def __init__(self) -> None:
         self.running: dict[int, None] = {}  #: process numbers
-        #: by key, what was given and the same in bytes: encoding it again for each case costs as much as a result's record
-        self._variables: dict[str, tuple[Mapping[str, str], dict[bytes, bytes]]] = {}
         self._launchers: dict[tuple[str, str], str | None] = {}  #: name and PATH → where it is
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._own_peak = 0
@@ -107,14 +105,11 @@ class PlainStarter:
 
     def start(self, case: Case, prepared: Prepared, stdout: int, stderr: int, place: Place = NOWHERE) -> int:
         """Starts `LAUNCHER… python SCRIPT ARGUMENT…`."""
-        given, variables = self._variables.get(case.key, (None, {}))
-        if given is not prepared.variables:
-            variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
-            if prepared.launcher:
-                variables[os.fsencode(LAUNCH)] = os.fsencode(prepared.launch)
-            self._variables[case.key] = prepared.variables, variables
+        variables = {os.fsencode(name): os.fsencode(value) for name, value in prepared.variables.items()}
+        if prepared.launcher:
+            variables[os.fsencode(LAUNCH)] = os.fsencode(prepared.launch)
         variables[b"PWD"] = os.fsencode(case.folder)  # as `cd` sets it: chdir leaves that of the command
-        variables.update(place.variables)  # all places of a worker have the same ones
+        variables.update(place.variables)
         argv = prepared.argv(case)
         if prepared.launcher:
             argv = (self._found(argv[0], prepared.variables.get("PATH", os.defpath)), *argv[1:])

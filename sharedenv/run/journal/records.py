@@ -47,7 +47,7 @@ def decode_lines(data: bytes) -> Iterator[dict[str, Any]]:
 
 def encode_plan(cases: Iterable[Case], root: str, arguments: Sequence[str], cwd: str | None) -> Iterator[bytes]:
     """The lines of a plan. What most cases share (the run's arguments and folder) is left out; paths below ``root``
-    are relative to it. By hand, as encode_result: the first case waits for all these lines.
+    are relative to it. By hand: the first case waits for all these lines, and an encoder of each takes 50 ms more of 20,000.
     """
     shared = tuple(arguments)
     prefix = root.rstrip("/") + "/"
@@ -101,31 +101,18 @@ def _row(record: Mapping[str, Any], interned: dict[tuple[str, ...], tuple[str, .
 
 def encode_result(result: Result, started: Sequence[tuple[int, int]] = (), environment: str = "") -> bytes:
     """One result as a line, with the name of its environment, and sequence and process group of the cases that were started
-    meanwhile; what is empty is left out. By hand: each case waits for it, and the encoder takes four times as long.
+    meanwhile; what is empty is left out.
     """
-    text = (
-        f'{{"sequence":{result.sequence},"attempt":{result.attempt},"start":{result.start:.3f},"seconds":{result.seconds:.4f},'
-        f'"cpu":{result.cpu:.4f},"memory":{"null" if result.memory is None else result.memory},"status":{result.status},'
-        f'"signal":{result.signal},"host":{_encode(result.host)},"output":{result.output}'
-    )
-    if result.error:
-        text += f',"error":{_encode(result.error)}'
-    if result.tail:
-        text += f',"tail":{_encode(result.tail)}'
-    if result.digest:
-        text += f',"digest":{_encode(result.digest)}'
-    if environment:
-        text += f',"environment":"{environment}"'
-    if result.slot:
-        text += f',"slot":{result.slot}'
-    if result.gpus:
-        text += f',"gpus":{_encode(result.gpus)}'
-    if result.done_before:
-        text += ',"done_before":true'
-    if started:
-        pairs = ",".join(f"[{sequence},{group}]" for sequence, group in started)
-        text += f',"started":[{pairs}]'
-    return text.encode("ascii") + b"}\n"
+    always = {
+        "sequence": result.sequence, "attempt": result.attempt, "start": round(result.start, 3), "seconds": round(result.seconds, 4),
+        "cpu": round(result.cpu, 4), "memory": result.memory, "status": result.status, "signal": result.signal, "host": result.host,
+        "output": result.output,
+    }  # fmt: skip
+    more = {
+        "error": result.error, "tail": result.tail, "digest": result.digest, "environment": environment, "slot": result.slot,
+        "gpus": result.gpus, "done_before": result.done_before, "started": started,
+    }  # fmt: skip
+    return encode_line({**always, **{name: value for name, value in more.items() if value}})
 
 
 _NEEDED = frozenset(("sequence", "attempt", "start", "seconds", "cpu", "memory", "status", "signal", "host"))
