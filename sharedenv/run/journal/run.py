@@ -129,8 +129,9 @@ class Run:
         return self.read()[0]
 
     def sessions(self) -> list[SessionState]:
-        """Every session so far, oldest first."""
-        return self.read()[1]
+        """Every session so far, oldest first. Of the results no more is held at a time than those of one."""
+        clock = functools.cache(file_system_time)
+        return sorted((reading.state(lambda: clock(self.path)) for reading in self._readings()), key=lambda session: session.began)
 
     def read(self, *, tails: bool = False) -> tuple[dict[int, Result], list[SessionState]]:
         """Results and sessions in one pass over the files; ``tails``: with the whole of them, not the last words alone.
