@@ -16,6 +16,7 @@ from sharedenv.key.payload import Aside, Maker, Payload
 from sharedenv.key.plan import make_plan, read_file
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
+from sharedenv.pool.private import make_folders
 from sharedenv.pool.store import Environment, replace_link
 from sharedenv.script.metadata import Metadata
 from sharedenv.start.access import SHORT, again, indexed
@@ -87,6 +88,9 @@ def remember(layout: Layout, environ: Mapping[str, str], found: Mapping[str, Env
             names.setdefault(name, path)
     keys = _keys(layout, environ, names.values(), python) if names else {}
     after = surroundings(layout.root, environ, python) if keys else None
+    if after is not None:
+        with contextlib.suppress(OSError):
+            make_folders(layout.index)  # what purges a disk of old files takes folders that are empty, too
     for name, path in names.items():
         # what sharedenv.lock covers otherwise or not at all was had past it, and is to be had so again or not at all; and the key of a
         # script whose fingerprint is the same before and after is that of these bytes

@@ -69,6 +69,15 @@ def test_what_another_spelling_means_is_worked_out_once(project: Project) -> Non
     assert len(project.environments) == 1
 
 
+def test_an_index_that_a_purge_has_taken_is_made_again(project: Project) -> None:
+    project.copies(2, ["alpha"], "import alpha")
+    project.call("build", "case*/script.py")
+    index = project.path / ".sharedenv" / "index"
+    shutil.rmtree(index)
+    project.call("exec", "case1/script.py")
+    assert list(index.iterdir())
+
+
 def test_a_node_that_only_runs_notes_nothing(project: Project) -> None:
     project.script("a.py", ["alpha>=1.0"])
     project.build("a.py")
