@@ -162,7 +162,7 @@ def _join(job: JoinJob, send: Send) -> RunResult:
     from sharedenv.app.join import take_up, wait_for_others  # noqa: PLC0415 - a run of its own does without
     from sharedenv.app.listed import list_to_join  # noqa: PLC0415 - as above
     from sharedenv.app.runs import pool_of_runs  # noqa: PLC0415 - as above
-    from sharedenv.report.names import counted  # noqa: PLC0415 - as above
+    from sharedenv.report.words import counted  # noqa: PLC0415 - as above
     from sharedenv.run.journal.runs import open_run  # noqa: PLC0415 - as above
 
     here = current_folder(os.environ)

@@ -10,8 +10,7 @@ from sharedenv.app.work import Work
 from sharedenv.errors import SharedenvError
 from sharedenv.report.words import count
 from sharedenv.run.case import Case
-from sharedenv.run.journal.living import living_runs
-from sharedenv.run.journal.over import unended
+from sharedenv.run.journal.living import living_runs, unended
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 

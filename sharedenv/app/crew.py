@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sharedenv.cluster.crew import Crew, submitted
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
-from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.create import way_out
+from sharedenv.pool.files import file_system_time
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import STALE
 from sharedenv.report.words import count

@@ -27,11 +27,11 @@ from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.standing import FEW
 from sharedenv.run.journal.writer import Session
-from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.places import Places
 from sharedenv.run.prepare import prepare
 from sharedenv.run.queue import Queue
 from sharedenv.run.starter import Prepared, Starter
+from sharedenv.run.terms import BatchOptions, Outcome
 from sharedenv.start.access import Vanished
 from sharedenv.values import frozen
 

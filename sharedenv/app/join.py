@@ -17,7 +17,7 @@ from sharedenv.cluster.task import prepare_all
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.process import capture
-from sharedenv.run.allot import allot
+from sharedenv.run.allot import allot, default_jobs
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.claims.blocks import STOP, TOKENS
@@ -29,7 +29,6 @@ from sharedenv.run.claims.source import ClaimedCases
 from sharedenv.run.claims.suspicion import Suspicion
 from sharedenv.run.edited import edited_digest
 from sharedenv.run.joblog import HEADER, joblog_line
-from sharedenv.run.jobs import default_jobs
 from sharedenv.run.journal.kept import journal_sign, keep_standing
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run
@@ -37,12 +36,11 @@ from sharedenv.run.journal.standing import stand
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.listing import Listing, length, lists_of
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Resources
 from sharedenv.run.observer import AtWork
-from sharedenv.run.orders import Outcome
 from sharedenv.run.places import Places
 from sharedenv.run.products import halfway
 from sharedenv.run.starter import Prepared, Starter
+from sharedenv.run.terms import Outcome, Resources
 from sharedenv.run.witness import hesitation
 from sharedenv.start.access import SHORT, published
 from sharedenv.values import frozen

@@ -23,7 +23,7 @@ from sharedenv.key.plan import Need, Plan, make_plan
 from sharedenv.key.project_lock import ASKED, NAME, LockEntry, NotLocked, ProjectLock, identify
 from sharedenv.key.settings import Settings, read_project_lock
 from sharedenv.key.versions import Versions, VersionsError, moved
-from sharedenv.pool.durable import sync_descriptor
+from sharedenv.pool.files import sync_descriptor
 from sharedenv.pool.held import known_versions
 from sharedenv.start.environ import current_folder
 from sharedenv.start.regular import read_regular

@@ -13,7 +13,7 @@ from sharedenv.cluster.queued import FORGOTTEN, keys_in_queue, needed_by
 from sharedenv.cluster.submissions import list_submissions
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.run.journal.over import going_on
+from sharedenv.run.journal.living import going_on
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.listing import waits_for_workers

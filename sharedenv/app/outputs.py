@@ -12,7 +12,7 @@ import stat
 from collections.abc import Sequence
 
 from sharedenv.errors import SharedenvError
-from sharedenv.report.names import case_name
+from sharedenv.report.words import case_name
 from sharedenv.run.case import Case
 from sharedenv.run.filling import check_placeholders, filled, has_placeholder
 

@@ -18,8 +18,7 @@ from sharedenv.app.work import Wanted, Work, remember_all
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.missing import look_up_all
-from sharedenv.report.names import noun_of
-from sharedenv.report.words import count
+from sharedenv.report.words import count, noun_of
 from sharedenv.run.case import Case, CaseWork, Result
 from sharedenv.run.downed import downs
 from sharedenv.run.journal.run import Run

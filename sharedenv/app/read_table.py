@@ -10,8 +10,7 @@ from sharedenv.app.table import SCRIPT, CaseTable, folder_of
 from sharedenv.errors import SharedenvError
 from sharedenv.report.words import printable
 from sharedenv.run.case import Row
-from sharedenv.run.filling import PLACEHOLDERS, before_placeholder, filled, has_placeholder
-from sharedenv.run.placeholders import names_in
+from sharedenv.run.filling import PLACEHOLDERS, before_placeholder, filled, has_placeholder, names_in
 from sharedenv.run.table import BadTable, TableProblem, parse_table
 
 ARGUMENTS = "--"  #: what stands for the words after `--` among the options

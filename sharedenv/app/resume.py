@@ -17,9 +17,8 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import check_format
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.location import find_pools, several_pools
-from sharedenv.report.names import case_name
+from sharedenv.report.words import case_name, short_path
 from sharedenv.report.words import count as counted
-from sharedenv.report.words import short_path
 from sharedenv.run.case import Case
 from sharedenv.run.downed import downs, safest_first
 from sharedenv.run.edited import edited_later

@@ -15,13 +15,11 @@ from sharedenv.app.launcher import doubt_of_step, refuse_missing
 from sharedenv.app.recorder import Display, Teller
 from sharedenv.app.work import Wanted, Work, remember_all
 from sharedenv.pool.missing import missing_error
-from sharedenv.run.allot import Allotment, allot
-from sharedenv.run.jobs import default_jobs
+from sharedenv.run.allot import Allotment, allot, default_jobs
 from sharedenv.run.journal.run import Run
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Resources
 from sharedenv.run.node import beside
-from sharedenv.run.terms import Terms
+from sharedenv.run.terms import Resources, Terms
 from sharedenv.run.witness import hesitation
 from sharedenv.values import frozen
 

@@ -30,8 +30,7 @@ from sharedenv.cluster.status import standing
 from sharedenv.cluster.submit import ArrayOrder, array_job, own_python, plan_tasks, settle, submit_array
 from sharedenv.errors import EXIT_FAILED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.missing import look_up_all
-from sharedenv.report.names import case_names
-from sharedenv.report.words import count, short_path
+from sharedenv.report.words import case_names, count, short_path
 from sharedenv.run.case import Case
 from sharedenv.run.journal.living import forget_living, note_living
 from sharedenv.run.journal.run import Run

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sharedenv.run.case import Case, Row
-from sharedenv.run.filling import escaped, with_columns
-from sharedenv.run.placeholders import fill
+from sharedenv.run.filling import escaped, fill, with_columns
 from sharedenv.script.find import absolute
 from sharedenv.values import frozen
 

@@ -1,20 +1,22 @@
-"""The error of a build that failed: why, from uv's words, and the command to run next. It is loaded where one has failed."""
+"""The error of a build that failed: why, from uv's words, and the command to run next."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
+from collections.abc import Mapping
 
 from sharedenv.build.construction import Construction, below
 from sharedenv.build.exact import held_error
 from sharedenv.build.locked import lock_error
 from sharedenv.build.remedy import Scene, remedy
-from sharedenv.build.strange_option import strange_option
 from sharedenv.build.uv import Unlocked, UvFailed
-from sharedenv.build.uv_trouble import OUTSIDE, UNREACHED, Kind, Trouble, trouble
-from sharedenv.build.uv_words import gist, other_uv
+from sharedenv.build.uv_words import OUTSIDE, UNREACHED, Kind, Trouble, gist, other_uv, trouble, unknown_option
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.key.payload import Payload
 from sharedenv.key.plan import Need
+from sharedenv.key.tool_uv import OPTIONS
 from sharedenv.key.versions import Versions
 from sharedenv.secret import redact
 from sharedenv.start.access import SHORT
@@ -82,3 +84,26 @@ def _wants_uv(need: Need, work: Construction) -> str:
         return chosen
     name = os.path.join(work.settings.root, "uv.toml")
     return f"the project's {'uv.toml' if os.path.isfile(name) else 'pyproject.toml'}"
+
+
+def strange_option(
+    words: str, payload: Payload, script: str, version: str, environ: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """Cause and hint where uv of this ``version`` has failed on an option; None where its ``words`` tell another reason.
+
+    ``script``: the one it was built for, as it is shown.
+    """
+    option = unknown_option(words)
+    if option in payload.document["tool.uv"] or option in payload.aside.options:
+        where, file = f"[tool.uv] of {script}", script
+    elif option in payload.document["settings"]:
+        where, file = "the project's uv.toml, or [tool.uv] of its pyproject.toml", "uv.toml"
+    elif option and "uv.toml" in words:  # it changes nothing of what is installed
+        where, file = "a uv.toml that counts: the project's, yours or the site's", "uv.toml"
+    else:
+        return None
+    said = f"uv {version} knows no option `{option}`, which stands in {where}"
+    if option not in OPTIONS and (like := difflib.get_close_matches(option or "", OPTIONS, 1)):
+        return f"{said}; did you mean `{like[0]}`?", shlex.join(["grep", "-n", str(option), file])
+    why = "it is too old for it" if option in OPTIONS else "it is too old for it, or there is none of that name"
+    return f"{said}: {why}", "unset SHAREDENV_UV" if environ.get("SHAREDENV_UV") else "pip install --upgrade uv"

@@ -297,7 +297,7 @@ class Builder:
 
 def _may_move(need: Need, environment: Environment) -> bool:
     """Whether an environment has sources that can change: the script names some, or brings some along."""
-    from sharedenv.pool.direct_url import local_packages  # noqa: PLC0415 - of what is built, uv is started before it is loaded
+    from sharedenv.pool.dist_info import local_packages  # noqa: PLC0415 - of what is built, uv is started before it is loaded
 
     try:
         return moves(need.payload) or bool(local_packages(environment.path))

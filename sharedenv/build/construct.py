@@ -30,8 +30,8 @@ from sharedenv.key.requires_python import in_order
 from sharedenv.key.uv_inputs import Inputs, build_inputs
 from sharedenv.key.versions import Versions
 from sharedenv.pool.create import way_out
+from sharedenv.pool.files import private
 from sharedenv.pool.health import VERSION
-from sharedenv.pool.private import private
 from sharedenv.pool.staging import VENV, sign
 from sharedenv.pool.store import remove_tree
 from sharedenv.process import beside, capture, limit_error
@@ -238,7 +238,7 @@ def _attempt(install: _Install, work: Construction) -> tuple[Installed, Versions
 
 def _load() -> None:
     """Loads what an environment is looked over and sealed with."""
-    import ctypes  # noqa: F401, PLC0415 - pool/durable asks for it when all is written
+    import ctypes  # noqa: F401, PLC0415 - pool/files asks for it when all is written
 
     import sharedenv.build.look_over  # noqa: F401, PLC0415 - while uv is at work, this process has nothing else to do
 
@@ -249,7 +249,7 @@ def _sync(install: _Install, uv: Uv, venv: str, flags: list[str]) -> None:
     uv looks at no more than pyproject.toml, setup.py and setup.cfg before it takes what it built of a folder last time.
     """
     from sharedenv.pool.check import clear_bytecode  # noqa: PLC0415 - loaded while uv was at work
-    from sharedenv.pool.direct_url import local_packages  # noqa: PLC0415 - as above
+    from sharedenv.pool.dist_info import local_packages  # noqa: PLC0415 - as above
 
     wanted, known = set(install.source.inputs.local), set[str]()
     while True:

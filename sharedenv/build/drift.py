@@ -9,7 +9,7 @@ from sharedenv.build.construction import Construction
 from sharedenv.build.uv import UvFailed, is_outdated
 from sharedenv.key.plan import Need
 from sharedenv.key.uv_inputs import build_inputs
-from sharedenv.pool.private import private
+from sharedenv.pool.files import private
 from sharedenv.secret import redact
 
 

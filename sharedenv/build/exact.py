@@ -137,7 +137,7 @@ def pin(installed: Installed, source: PackageSource, now: float) -> Versions | N
 
 def digest_of(installed: Installed) -> str:
     """Digest of the versions that were installed, held or not. Raises OSError."""
-    from sharedenv.pool.installed import versions_in  # noqa: PLC0415 - loaded while uv was at work
+    from sharedenv.pool.dist_info import versions_in  # noqa: PLC0415 - loaded while uv was at work
 
     python = minor(installed.probed.version)
     try:
@@ -148,7 +148,7 @@ def digest_of(installed: Installed) -> str:
 
 def check_held(held: Versions, installed: Installed) -> None:
     """Raises HeldDiffers unless what was installed is what is held."""
-    from sharedenv.pool.installed import record_digest  # noqa: PLC0415 - as above
+    from sharedenv.pool.dist_info import record_digest  # noqa: PLC0415 - as above
 
     found = list(differences(held, {package.name: package.version for package in installed.packages}))
     for name in [pin.name for pin in held.pins if pin.record and pin.record != record_digest(installed.venv, pin.name)]:

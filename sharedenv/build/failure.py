@@ -6,8 +6,8 @@ import json
 import os
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
+from sharedenv.pool.files import private, readable_as
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.private import private, readable_as
 from sharedenv.start.access import again
 from sharedenv.start.regular import read_regular
 

@@ -7,7 +7,7 @@ import os
 from sharedenv.build.seal import Installed, Probed, take_private
 from sharedenv.build.uv import UvFailed
 from sharedenv.pool.check import altered_entries, installed_packages, missing_entries, read_contents
-from sharedenv.pool.direct_url import hide_credentials
+from sharedenv.pool.dist_info import hide_credentials
 from sharedenv.pool.inventory import take_inventory
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sharedenv.build.interpreter import JOB
 from sharedenv.build.uv import Uv, cache_folder
-from sharedenv.build.uv_trouble import Kind, Trouble
+from sharedenv.build.uv_words import Kind, Trouble
 from sharedenv.key.plan import Need
 from sharedenv.pool.layout import Layout
 from sharedenv.start.uv_variables import is_on

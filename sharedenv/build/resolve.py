@@ -14,16 +14,15 @@ from sharedenv.build.interpreter import Search, find_interpreter
 from sharedenv.build.remedy import Scene, remedy
 from sharedenv.build.sources import PackageSource, locate, write_text
 from sharedenv.build.uv import TARGETS, UvFailed, resolve_pylock
-from sharedenv.build.uv_trouble import trouble
-from sharedenv.build.uv_words import gist
+from sharedenv.build.uv_words import gist, trouble
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.make import admits
 from sharedenv.key.plan import Need
 from sharedenv.key.uv_inputs import build_inputs
 from sharedenv.key.versions import File, Pin, Versions, VersionsError, pins_of_pylock, pip_config, script_text
+from sharedenv.pool.files import FOLDER, private
 from sharedenv.pool.health import interpreter_version
 from sharedenv.pool.held import minor
-from sharedenv.pool.private import FOLDER, private
 from sharedenv.script.problems import shown
 from sharedenv.secret import redact
 from sharedenv.start.regular import open_regular

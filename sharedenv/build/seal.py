@@ -14,10 +14,10 @@ from typing import Any
 from sharedenv.key.payload import Payload
 from sharedenv.pool.check import Contents, required_glibc
 from sharedenv.pool.entry_points import place_entry_points
+from sharedenv.pool.files import private
 from sharedenv.pool.health import entries_digest, without_bytecode
 from sharedenv.pool.inventory import Inventory, digest, take_inventory
 from sharedenv.pool.manifest import Interpreter, Manifest, Package
-from sharedenv.pool.private import private
 from sharedenv.start.access import INVENTORY, MANIFEST, OTHERS, identity, noted_place
 from sharedenv.start.regular import read_regular
 from sharedenv.values import frozen

@@ -13,14 +13,14 @@ from sharedenv.build.interpreter import Fetches
 from sharedenv.build.uv import Uv, UvFailed, compile_pylock, indexes
 from sharedenv.key.uv_inputs import Inputs
 from sharedenv.key.versions import File, Pin, Versions, pip_config, project_text, pylock_text, read_pylock
-from sharedenv.pool.private import private
+from sharedenv.pool.files import private
 from sharedenv.secret import strip_url, with_credentials
 from sharedenv.start.regular import read_regular
 from sharedenv.start.uv_variables import is_on
 from sharedenv.values import frozen
 
 if TYPE_CHECKING:
-    from sharedenv.pool.installed import Distribution
+    from sharedenv.pool.dist_info import Distribution
 
 #: options and variables that lead to other places than the default index, beside the option `index`
 _ELSEWHERE = ("extra-index-url", "find-links", "no-index", "torch-backend")
@@ -76,7 +76,7 @@ def pin_installed(venv: str, python: str, since: str, source: PackageSource) -> 
 
     ``python``: the minor version. Where uv can't name a file any more, the digest of the RECORD stands in its place.
     """
-    from sharedenv.pool.installed import distributions, record_digest  # noqa: PLC0415 - loaded while uv was at work
+    from sharedenv.pool.dist_info import distributions, record_digest  # noqa: PLC0415 - loaded while uv was at work
 
     found = distributions(venv)
     if any(distribution.linked for distribution in found):

@@ -11,14 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
-from sharedenv.build.uv import Uv, cache_folder, find_uv
+from sharedenv.build.remedy import Scene, remedy
+from sharedenv.build.uv import Uv, ask_index, cache_folder, find_uv
+from sharedenv.build.uv_words import OUTSIDE, Kind, trouble
 from sharedenv.care.exposed import find_exposed
 from sharedenv.care.rubbish import clear_rubbish
 from sharedenv.care.survey import survey
 from sharedenv.errors import SharedenvError
 from sharedenv.key.plan import UNREAD, read_file
-from sharedenv.pool.clock import file_system_time
 from sharedenv.pool.create import check_format
+from sharedenv.pool.files import file_system_time
 from sharedenv.pool.layout import PARTS, Layout
 from sharedenv.pool.location import strays_below
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
@@ -27,6 +29,7 @@ from sharedenv.pool.trial import ANOTHER, TRIALS, Trial, elsewhere, lock_fault, 
 from sharedenv.script.metadata import uv_options
 from sharedenv.start.distrust import Distrust, check_folders, group_name, user_name
 from sharedenv.start.trust import check_pool, is_shared
+from sharedenv.start.uv_variables import is_on
 from sharedenv.values import frozen
 
 LITTLE_SPACE = 2 * 10**9  #: bytes: a handful of scientific packages
@@ -291,3 +294,22 @@ def _nearest_folder(path: str) -> str:
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     return path
+
+
+_PATIENCE = 5  #: seconds that an index has for each answer
+
+
+def examine_index(uv: Uv, layout: Layout, environ: Mapping[str, str]) -> Finding:
+    """Asks the index of the project for a package that every index of Python packages has. Where the network is switched off, it isn't."""
+    if is_on(environ.get("UV_OFFLINE", "")):
+        return Finding("index", Level.NOTE, "not asked: UV_OFFLINE keeps uv from it", "unset UV_OFFLINE  # where there is a network")
+    asking = {**environ, "UV_HTTP_TIMEOUT": str(_PATIENCE), "UV_HTTP_CONNECT_TIMEOUT": str(_PATIENCE), "UV_HTTP_RETRIES": "0"}
+    words = ask_index(uv, asking, layout.root, 2.0 * _PATIENCE)
+    if "`offline` (" in words:  # uv refuses to ask anew
+        text = "not asked: `offline` in a uv.toml keeps uv from it"
+        return Finding("index", Level.NOTE, text, "export UV_OFFLINE=0  # where there is a network")
+    found = trouble(words) if words else None
+    if found is None or found.kind not in OUTSIDE:  # also one that has no such package has answered
+        return Finding("index", Level.GOOD if not words or found else Level.NOTE, "answers" if not words or found else "uv can't ask it")
+    text, hint = remedy(found, Scene(None, "SCRIPT", None, layout, uv, asking, offline=False))
+    return Finding("index", Level.NOTE if found.kind is Kind.OFFLINE else Level.WARNING, text.split("\n")[0], hint)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from sharedenv.care.survey import survey
 from sharedenv.pool.check import read_contents
+from sharedenv.pool.files import entries
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.private import entries
 from sharedenv.start.access import OTHERS
 from sharedenv.start.trust import is_shared
 from sharedenv.values import frozen

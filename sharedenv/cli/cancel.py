@@ -32,9 +32,9 @@ from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from sharedenv.run.journal.shares import share_of, shares_beside
 from sharedenv.run.listing import length, lists_of
-from sharedenv.run.orders import GRACE
 from sharedenv.run.outlived import end_leftover, leftover, named, without_result
 from sharedenv.run.signals import CANCEL
+from sharedenv.run.terms import GRACE
 from sharedenv.run.workers import living
 
 _WAIT = 15.0  # seconds to wait for a run on this machine to end: the grace of its scripts, and some

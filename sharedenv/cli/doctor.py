@@ -9,8 +9,7 @@ import click
 
 from sharedenv.app.project import pool_here
 from sharedenv.build.uv import find_uv
-from sharedenv.care.doctor import Finding, Level, examine_machine
-from sharedenv.care.reach import examine_index
+from sharedenv.care.doctor import Finding, Level, examine_index, examine_machine
 from sharedenv.cli.options import json_option
 from sharedenv.cluster.slurm import silence
 from sharedenv.errors import EXIT_FAILED, SharedenvError

@@ -9,8 +9,7 @@ from sharedenv.app.work import Work
 from sharedenv.cli.scripts import tell_bad
 from sharedenv.pool.store import published
 from sharedenv.report.console import Console
-from sharedenv.report.names import noun_of
-from sharedenv.report.words import count
+from sharedenv.report.words import count, noun_of
 from sharedenv.run.allot import Allotment
 from sharedenv.run.binding import listed
 from sharedenv.run.place import NUMBER, SLOT, Place

@@ -27,10 +27,9 @@ from sharedenv.run.journal.shares import share_of, shares_beside
 from sharedenv.run.journal.standing import PLANNED, SUBMITTED, Standing, stand
 from sharedenv.run.listing import is_joinable, waits_for_workers
 from sharedenv.run.lost import begun_unsaid
-from sharedenv.run.orders import Counts
 from sharedenv.run.outlived import leftover, named, without_result
 from sharedenv.run.sets import sets_of_shares
-from sharedenv.run.terms import terms_of
+from sharedenv.run.terms import Counts, terms_of
 from sharedenv.run.workers import BEGINNING, INTERRUPTED, RUNNING
 from sharedenv.start.environ import current_folder
 from sharedenv.values import frozen

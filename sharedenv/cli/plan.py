@@ -19,7 +19,7 @@ from sharedenv.cli.given import repeated
 from sharedenv.cli.options import contrary, option
 from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad
 from sharedenv.report.console import Console
-from sharedenv.report.names import counted
+from sharedenv.report.words import counted
 from sharedenv.start.environ import current_folder
 
 #: options that --resume does not take over: they name the work itself, or belong to one call

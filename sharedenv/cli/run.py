@@ -26,11 +26,10 @@ from sharedenv.cli.options import contrary, option
 from sharedenv.cli.scripts import in_pool_of, script_options, skip_bad_option, tell_bad
 from sharedenv.errors import EXIT_BUILD, EXIT_FAILED, EXIT_INTERRUPTED, SharedenvError
 from sharedenv.report.console import Console
-from sharedenv.report.names import case_name
 from sharedenv.report.output import Output, tag_of
 from sharedenv.report.running import Screen
 from sharedenv.report.summary import summarize, summary_lines
-from sharedenv.report.words import count, first_names, short_path
+from sharedenv.report.words import case_name, count, first_names, short_path
 from sharedenv.run.case import UNBUILT
 from sharedenv.run.joblog import Joblog
 from sharedenv.run.journal.run import Run

@@ -19,8 +19,8 @@ from sharedenv.report.workers import downed_lines, worker_lines
 from sharedenv.run.case import Result
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.watched import watched
-from sharedenv.run.orders import Counts
 from sharedenv.run.outlived import leftover, named, without_result
+from sharedenv.run.terms import Counts
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, WAITING
 from sharedenv.run.workers import begun as begun_in
 

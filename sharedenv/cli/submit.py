@@ -35,8 +35,7 @@ from sharedenv.cluster.schedulers import SCHEDULERS
 from sharedenv.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
-from sharedenv.report.names import counted
-from sharedenv.report.words import count, printable, short_path
+from sharedenv.report.words import count, counted, printable, short_path
 from sharedenv.run.journal.run import Run
 from sharedenv.start.environ import current_folder
 

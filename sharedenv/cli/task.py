@@ -31,11 +31,10 @@ from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.writer import Session
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Resources
 from sharedenv.run.observer import AtWork
-from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.products import halfway
 from sharedenv.run.queue import Queue
+from sharedenv.run.terms import BatchOptions, Outcome, Resources
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from sharedenv.errors import SharedenvError
 from sharedenv.pool.layout import Layout
 from sharedenv.report.console import Console
 from sharedenv.report.words import count
-from sharedenv.run.journal.over import going_on
+from sharedenv.run.journal.living import going_on
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs, open_run
 from sharedenv.run.journal.standing import Standing, stand

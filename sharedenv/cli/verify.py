@@ -12,9 +12,8 @@ import click
 from sharedenv.app.build import result_of, taking_builds_along
 from sharedenv.app.project import Selection, existing_pool, open_project
 from sharedenv.build.options import BuildOptions
-from sharedenv.care.repair import repair
 from sharedenv.care.survey import Surveyed, survey
-from sharedenv.care.verify import Verified, verify, verify_packed
+from sharedenv.care.verify import Verified, repair, verify, verify_packed
 from sharedenv.cli.building import build_options
 from sharedenv.cli.options import json_option, option, paths
 from sharedenv.cli.pools import built_for, names_key, select

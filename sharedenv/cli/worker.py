@@ -34,8 +34,8 @@ from sharedenv.run.claims.source import TOO_LONG
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import open_run
 from sharedenv.run.make_starter import make_starter
-from sharedenv.run.needs import Resources
 from sharedenv.run.observer import AtWork
+from sharedenv.run.terms import Resources
 from sharedenv.start.distrust import Distrust
 from sharedenv.start.environ import undo_coercion
 from sharedenv.start.trust import check_pool

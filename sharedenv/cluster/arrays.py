@@ -23,16 +23,14 @@ from dataclasses import asdict, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.durable import sync_descriptor
+from sharedenv.pool.files import make_folders, private, sync_descriptor
 from sharedenv.pool.owner import Owner, owner_of, this_process
-from sharedenv.pool.private import make_folders, private
 from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.journal.owned import open_file, open_owned
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import WORKER
 from sharedenv.run.listing import ARRAYS, write_list
-from sharedenv.run.orders import GRACE
-from sharedenv.run.terms import Terms
+from sharedenv.run.terms import GRACE, Terms
 from sharedenv.start.regular import MOST, read_bounded, read_regular
 from sharedenv.values import frozen
 

@@ -14,9 +14,9 @@ from sharedenv.cluster.rising import Evidence, rising
 from sharedenv.cluster.rungs import MEMORY, REST, TAKEN, TIME, Taken
 from sharedenv.cluster.slurm import SlurmTask
 from sharedenv.cluster.status import ask, retried
+from sharedenv.pool.files import make_folders
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import try_lease
-from sharedenv.pool.private import make_folders
 from sharedenv.run.case import Case
 from sharedenv.run.claims.blocks import FOLDERS, STOP
 from sharedenv.run.claims.folder import DiskFolder

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sharedenv.cluster.arrays import Array, task_of
 from sharedenv.errors import SharedenvError
-from sharedenv.pool.private import private
+from sharedenv.pool.files import private
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.workers import living

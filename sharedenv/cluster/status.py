@@ -21,7 +21,7 @@ from sharedenv.run.claims.list_end import to_try_again
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.listing import Listing
-from sharedenv.run.orders import Counts
+from sharedenv.run.terms import Counts
 from sharedenv.run.workers import DONE, FAILED, INTERRUPTED, LEFT, RUNNING, WAITING, CaseState, case_states, living
 from sharedenv.run.workers import begun as begun_in
 from sharedenv.start.regular import open_regular

@@ -21,7 +21,7 @@ from sharedenv.cluster.qsub import job_name
 from sharedenv.cluster.sbatch import Job, SbatchOptions
 from sharedenv.cluster.scheduler import Scheduler, Task, Unclear
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.pool.private import FOLDER, make_folders, private
+from sharedenv.pool.files import FOLDER, make_folders, private
 from sharedenv.run.journal.run import Run, write_to_disk
 from sharedenv.start.regular import MOST, read_regular
 from sharedenv.values import frozen

@@ -15,7 +15,7 @@ from sharedenv.cluster.queued import with_job
 from sharedenv.cluster.rungs import Allowance, Rung
 from sharedenv.cluster.sbatch import Job, SbatchOptions, arguments, grace_of, script_text
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.pool.private import private
+from sharedenv.pool.files import private
 from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.journal.run import Run
 from sharedenv.values import frozen

@@ -17,11 +17,10 @@ from typing import IO, Protocol
 
 from sharedenv.errors import SharedenvError
 from sharedenv.pool.create import create_pool
-from sharedenv.pool.durable import sync_descriptor
+from sharedenv.pool.files import private, readable_as, sync_descriptor
 from sharedenv.pool.inventory import Inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import lease
-from sharedenv.pool.private import private, readable_as
 from sharedenv.pool.staging import staging
 from sharedenv.pool.store import Environment
 from sharedenv.start.access import INVENTORY, MANIFEST

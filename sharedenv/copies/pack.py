@@ -16,14 +16,13 @@ from sharedenv.copies.archive import Archive, Damaged, write_compressed
 from sharedenv.copies.unpack import open_archive, unpack_alone
 from sharedenv.key.payload import Payload
 from sharedenv.pool.create import make_packed
-from sharedenv.pool.durable import sync_descriptor, sync_folder
+from sharedenv.pool.files import private, readable_as, sync_descriptor, sync_folder
 from sharedenv.pool.health import completeness, health
 from sharedenv.pool.inventory import Inventory, InventoryError, read_inventory
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.lease import try_lease
 from sharedenv.pool.manifest import Manifest, read_manifest
 from sharedenv.pool.packed import Packed, all_packed, find_packed
-from sharedenv.pool.private import private, readable_as
 from sharedenv.pool.staging import VENV, staging
 from sharedenv.pool.store import Environment, publish, published
 from sharedenv.start.access import SHORT, note_use

@@ -15,9 +15,9 @@ from sharedenv.copies.outdated import TEMPORARY, clear_copies
 from sharedenv.copies.unpack import unpack
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.entry_points import restage_entry_points
+from sharedenv.pool.files import make_folders
 from sharedenv.pool.health import completeness
 from sharedenv.pool.inventory import InventoryError
-from sharedenv.pool.private import make_folders
 from sharedenv.pool.store import Environment, remove_tree
 from sharedenv.pool.turn import heartbeat, turn
 from sharedenv.start.access import SHORT

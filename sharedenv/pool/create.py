@@ -11,10 +11,9 @@ import stat
 from typing import Any
 
 from sharedenv.errors import EXIT_BUILD, EXIT_USAGE, SharedenvError
-from sharedenv.pool.durable import sync_descriptor, sync_folder
+from sharedenv.pool.files import FOLDER, make_folders, private, sync_descriptor, sync_folder
 from sharedenv.pool.layout import FOLDERS, FORMAT, FORMATS, HOLDING, PARTS, Layout
 from sharedenv.pool.mounts import file_system
-from sharedenv.pool.private import FOLDER, make_folders, private
 from sharedenv.pool.trial import elsewhere, lacking, named
 from sharedenv.start.access import again
 from sharedenv.start.regular import NOT_REGULAR, open_regular, read_regular

@@ -17,7 +17,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 
-from sharedenv.pool.record import rewrite_record, write_anew
+from sharedenv.pool.dist_info import rewrite_record, write_anew
 from sharedenv.start.entry_points import is_ours
 from sharedenv.start.regular import open_regular
 

@@ -16,16 +16,15 @@ from sharedenv.key.payload import Payload, payload_from
 from sharedenv.key.project_lock import NAME
 from sharedenv.key.versions import Pin, UnknownSchema, Versions, differences, parse_versions
 from sharedenv.pool.create import mark_holding
-from sharedenv.pool.durable import sync_descriptor, sync_folder
+from sharedenv.pool.files import make_folders, private, readable_as, sync_descriptor, sync_folder
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
-from sharedenv.pool.private import make_folders, private, readable_as
 from sharedenv.pool.store import discard, generations, published
 from sharedenv.start.access import SHORT, VERSIONS, again
 from sharedenv.start.regular import read_regular
 
 if TYPE_CHECKING:
-    from sharedenv.pool.installed import Distribution
+    from sharedenv.pool.dist_info import Distribution
 
 _HELD, _ANNOUNCED = ".toml", ".next"  # endings: what is held, and what an upgrade is about to hold
 
@@ -218,7 +217,7 @@ def linked_packages(environment: str) -> list[str]:
 
 
 def _distributions(environment: str) -> list[Distribution]:
-    from sharedenv.pool.installed import distributions  # noqa: PLC0415 - of what was built before versions were held, or is damaged
+    from sharedenv.pool.dist_info import distributions  # noqa: PLC0415 - of what was built before versions were held, or is damaged
 
     try:
         return distributions(environment)

@@ -14,9 +14,9 @@ from dataclasses import replace
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.payload import Aside, Maker, Payload
 from sharedenv.key.plan import make_plan, read_file
+from sharedenv.pool.files import make_folders
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import ManifestError, read_manifest
-from sharedenv.pool.private import make_folders
 from sharedenv.pool.store import Environment, replace_link
 from sharedenv.script.metadata import Metadata
 from sharedenv.start.access import SHORT, again, indexed

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from filelock import SoftFileLease, Timeout
 
 from sharedenv.errors import EXIT_BUILD, SharedenvError
-from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.files import file_system_time
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.undertaker import Undertaker, look, signature
 from sharedenv.process import stopping

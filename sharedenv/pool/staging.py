@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sharedenv.pool.files import private
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.owner import Owner, owner_of, this_process
-from sharedenv.pool.private import private
 from sharedenv.pool.store import remove_tree
 from sharedenv.start.access import SHORT
 from sharedenv.start.regular import read_regular

@@ -12,7 +12,7 @@ from dataclasses import field
 from sharedenv.errors import EXIT_BUILD, SharedenvError
 from sharedenv.key.payload import Aside, Payload
 from sharedenv.key.requires_python import loose_reading
-from sharedenv.pool.durable import sync_folder, sync_tree
+from sharedenv.pool.files import sync_folder, sync_tree
 from sharedenv.pool.health import completeness, health, openness
 from sharedenv.pool.layout import Layout
 from sharedenv.pool.manifest import Manifest, ManifestError, read_manifest
@@ -107,7 +107,7 @@ def _edited(path: str, payload: Payload) -> str | None:
     wanted = payload.late.reinstall if isinstance(payload.late, Aside) else ()  # a block with options is always read
     if wanted == ():
         return None
-    from sharedenv.pool.direct_url import edited  # noqa: PLC0415 - few scripts ask for it
+    from sharedenv.pool.dist_info import edited  # noqa: PLC0415 - few scripts ask for it
 
     changed = edited(path, wanted)
     return f"{changed} was edited since (the script says {'reinstall' if wanted is None else 'reinstall-package'})" if changed else None

@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sharedenv.pool.files import FOLDER, private
 from sharedenv.pool.mounts import FileSystem
-from sharedenv.pool.private import FOLDER, private
 from sharedenv.pool.store import remove_tree
 from sharedenv.start.access import is_without_flock
 from sharedenv.start.trust import file_fault

@@ -24,8 +24,8 @@ import os
 import stat
 import time
 
+from sharedenv.pool.files import private
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
-from sharedenv.pool.private import private
 from sharedenv.start.regular import open_regular
 from sharedenv.values import frozen
 

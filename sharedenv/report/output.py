@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from sharedenv.report.console import write_all
-from sharedenv.report.names import case_name
-from sharedenv.report.words import short_path
+from sharedenv.report.words import case_name, short_path
 from sharedenv.run.case import Case
 from sharedenv.run.spool import CHUNK, Overflow
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sharedenv.report.console import Console, columns, write_all
 from sharedenv.report.words import count, duration, estimate
-from sharedenv.run.orders import Counts
+from sharedenv.run.terms import Counts
 from sharedenv.values import frozen
 
 REDRAW = 0.1  #: seconds between two drawings of the line

@@ -10,15 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sharedenv.report.console import Console
-from sharedenv.report.names import case_name
 from sharedenv.report.output import Output
 from sharedenv.report.progress import Progress
 from sharedenv.report.summary import words
-from sharedenv.report.words import duration, printable
+from sharedenv.report.words import case_name, duration, printable
 from sharedenv.run.case import UNBUILT, Case, Result
 from sharedenv.run.observer import AtWork
-from sharedenv.run.orders import Counts
 from sharedenv.run.spool import Spool
+from sharedenv.run.terms import Counts
 from sharedenv.values import frozen
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sharedenv.report.names import case_names
 from sharedenv.report.table import table
-from sharedenv.report.words import count, first_names
+from sharedenv.report.words import case_names, count, first_names
 from sharedenv.run.case import Case
 from sharedenv.run.sets import SetUsed
 from sharedenv.start.access import SHORT

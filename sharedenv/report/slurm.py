@@ -8,10 +8,9 @@ from typing import Any
 from sharedenv.cluster.rungs import MEMORY, REST, TIME, Taken
 from sharedenv.cluster.status import ClusterStanding, OnRung, Starved
 from sharedenv.cluster.workers import task_in
-from sharedenv.report.names import case_names, noun_of
 from sharedenv.report.progress import rate_text
 from sharedenv.report.summary import group
-from sharedenv.report.words import count, estimate, printable
+from sharedenv.report.words import case_names, count, estimate, noun_of, printable
 from sharedenv.run.case import Case
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.sessions import is_worker

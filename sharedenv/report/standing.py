@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sharedenv.report.names import case_name
 from sharedenv.report.progress import rate_text
-from sharedenv.report.words import ago, count, duration, estimate, printable
+from sharedenv.report.words import ago, case_name, count, duration, estimate, printable
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.standing import MEANING, Standing
-from sharedenv.run.orders import Counts
+from sharedenv.run.terms import Counts
 from sharedenv.run.workers import DONE, RUNNING
 
 NAMED = 8  #: running scripts named

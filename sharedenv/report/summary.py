@@ -6,8 +6,7 @@ import re
 import signal
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from sharedenv.report.names import case_name, case_names, noun_of
-from sharedenv.report.words import count, duration, printable, size
+from sharedenv.report.words import case_name, case_names, count, duration, noun_of, printable, size
 from sharedenv.run.case import Case, Result
 from sharedenv.run.slot import LAUNCHER
 from sharedenv.run.telling import last_words

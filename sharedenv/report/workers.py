@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sharedenv.report.names import case_name
-from sharedenv.report.words import count, duration, printable
+from sharedenv.report.words import case_name, count, duration, printable
 from sharedenv.run.case import Case, Result
 from sharedenv.run.downed import AGAIN, Downs, downs
 from sharedenv.run.journal.sessions import SessionState, is_worker

@@ -16,25 +16,23 @@ from dataclasses import replace
 
 from sharedenv.errors import SharedenvError
 from sharedenv.run.case import INTERRUPTED, UNBUILT, Case, Result
-from sharedenv.run.crowding import is_crowded, refusal
 from sharedenv.run.filling import has_placeholder
 from sharedenv.run.groups import Groups
 from sharedenv.run.leftovers import Leftovers
 from sharedenv.run.observer import BatchObserver, pass_on
-from sharedenv.run.orders import BatchOptions, Counts, Outcome
 from sharedenv.run.pipe import open_pipes
 from sharedenv.run.place import enter
 from sharedenv.run.places import Places
 from sharedenv.run.products import are_there
-from sharedenv.run.queue import CaseSource
+from sharedenv.run.queue import CaseSource, Tally
 from sharedenv.run.reader import Reader
 from sharedenv.run.scheduling import calm, wake_promptly
 from sharedenv.run.signals import Stage, Stopping
 from sharedenv.run.slot import Slot, at_work, result_of, spools_of
 from sharedenv.run.spool import Spool
-from sharedenv.run.starter import Prepared, Starter
-from sharedenv.run.tally import Tally
+from sharedenv.run.starter import Prepared, Starter, is_crowded, refusal
 from sharedenv.run.telling import last_words, telling_line
+from sharedenv.run.terms import BatchOptions, Counts, Outcome
 from sharedenv.run.wakeup import Wakeup
 from sharedenv.run.witness import Witness
 

@@ -20,8 +20,7 @@ from typing import Any, TypeVar
 
 from sharedenv.care.rubbish import CREW
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.private import make_folders, private, readable_as
+from sharedenv.pool.files import make_folders, private, readable_as, sync_descriptor
 from sharedenv.run.journal.owned import open_owned
 from sharedenv.start.regular import SMALL, read_bounded
 from sharedenv.values import frozen

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
-from sharedenv.pool.private import FOLDER
+from sharedenv.pool.files import FOLDER
 from sharedenv.run.case import Case, CaseWork
 from sharedenv.run.claims.blocks import CLAIMS, FOLDERS, LINKED, CaseBlock
 from sharedenv.run.journal.owned import open_file, open_owned

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from sharedenv.run.case import Case, Result
-from sharedenv.run.orders import Counts
 from sharedenv.run.spool import Spool
+from sharedenv.run.terms import Counts
 
 
 class AtWork(Protocol):

@@ -10,8 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.private import make_folders, private, readable_as
+from sharedenv.pool.files import make_folders, private, readable_as, sync_descriptor
 from sharedenv.pool.sets import digest_in
 from sharedenv.run.case import Case, Result
 from sharedenv.start.regular import read_regular

@@ -15,10 +15,10 @@ from sharedenv.errors import SharedenvError
 from sharedenv.process import capture
 from sharedenv.run.binding import Core, cores_of, cpus_in, listed, share_out
 from sharedenv.run.devices import Devices, amd_here, bound_to_tasks, devices_of, lasting_names
-from sharedenv.run.needs import Needs, Resources, counted
 from sharedenv.run.node import Node, beside, node_of
 from sharedenv.run.place import Place
 from sharedenv.run.places import make_place
+from sharedenv.run.terms import Needs, Resources, counted
 from sharedenv.values import frozen
 
 

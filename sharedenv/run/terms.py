@@ -1,15 +1,134 @@
-"""How every worker of a run runs its cases: what was asked when the run was planned. Pure."""
+"""What is asked of a run and of each of its cases, and what a batch tells of where it stands and what came of it. Pure."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sharedenv.run.needs import Needs
-from sharedenv.run.orders import GRACE, BatchOptions
+from sharedenv.run.case import Case, Result
 from sharedenv.values import frozen
+
+GRACE = 10.0  #: seconds from TERM to KILL, where nobody says otherwise
+
+
+@frozen
+class BatchOptions:
+    """How to run.
+
+    jobs       at a time
+    timeout    seconds for each attempt, None for no end
+    grace      seconds between TERM and KILL
+    tries      attempts at most for each case
+    fail_fast  start nothing more after the first case that failed for good
+    delay      seconds between two starts
+    hesitation seconds to wait for a signal of our own when a script was ended by TERM: a batch system that ends a job tells
+               its processes one after the other, and such a script counts as not run. 0 outside of one
+    capture    name of a file in each case's folder that gets its output, None to keep it for the observer
+    creates    names of files in each case's folder: a case for which they are there is done, one that ends without them has failed
+    begun      sequences of cases that were begun before: what is there of them may be half of what they write
+    """
+
+    jobs: int
+    timeout: float | None = None
+    grace: float = GRACE
+    tries: int = 1
+    fail_fast: bool = False
+    delay: float = 0.0
+    hesitation: float = 0.0
+    capture: str | None = None
+    creates: tuple[str, ...] = ()
+    begun: Collection[int] = frozenset()
+
+
+@frozen
+class Counts:
+    """Where a batch stands; what was done before counts nowhere.
+
+    building  environments that cases wait for
+    began     monotonic time of the first start, None before it
+    waiting   cases that are still to be started
+    ages      seconds for which each of those at work has run, the longest first
+    cases     those at work, in the same order
+    limit     seconds for each attempt, None for no end
+    left      seconds until the last one ends, where an earlier run tells (forecast.py)
+    """
+
+    total: int
+    succeeded: int
+    failed: int
+    running: int
+    building: int
+    began: float | None = None
+    waiting: int = 0
+    ages: tuple[float, ...] = ()
+    cases: tuple[Case, ...] = ()
+    limit: float | None = None
+    left: float | None = None
+
+    @property
+    def oldest(self) -> str:
+        """The path of the script that has been at work for the longest, "" where that is not known."""
+        return self.cases[0].script if self.cases else ""
+
+    def left_at(self, rate: float) -> float:
+        """Seconds until the last one ends: all that wait start at this rate (a second), each at work takes as long as others did."""
+        if self.left is not None:
+            return self.left
+        usual = self.running / rate
+        rest = sum(max(usual - age, 0.0) for age in self.ages)
+        return self.waiting / rate + (rest / len(self.ages) if self.ages else 0.0)
+
+
+@frozen
+class Outcome:
+    """What came of a batch.
+
+    results  the last result of each case that ended, by sequence; of one that was ended with the run, that. Of the tail, the
+             last words alone: the rest is the observer's
+    left     cases that never ended by themselves
+    reason   why there are such
+    """
+
+    results: dict[int, Result]
+    left: int
+    reason: str = ""
+    interrupted: bool = False
+
+
+@frozen
+class Needs:
+    """So many GPUs and so many CPUs for each case, None for nothing of its own."""
+
+    gpus: int | None = None
+    cpus: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.gpus is not None or self.cpus is not None
+
+    def __str__(self) -> str:
+        return " and ".join(counted(number, what) for number, what in ((self.gpus, "GPU"), (self.cpus, "CPU")) if number is not None)
+
+
+@frozen
+class Resources:
+    """Who takes places.
+
+    jobs       cases at a time that the user asked for, None for as many as there is room for
+    cpus       its part of the job's CPUs on this node
+    variables  of its process
+    """
+
+    jobs: int | None
+    cpus: int
+    variables: Mapping[str, str]
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
 
 ORDERS = ("longest", "given")  #: in which the cases of a list may be begun: what is not known or took longest before, or as it was given
 

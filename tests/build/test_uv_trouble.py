@@ -15,8 +15,7 @@ import pytest
 
 from sharedenv.build.follow import following
 from sharedenv.build.remedy import remedy
-from sharedenv.build.uv_trouble import Kind, Trouble, trouble
-from sharedenv.build.uv_words import Phases
+from sharedenv.build.uv_words import Kind, Phases, Trouble, trouble
 from tests.conftest import Project
 from tests.faults import mounted, require, wait_for
 from tests.wheels import make_wheel

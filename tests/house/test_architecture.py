@@ -206,7 +206,7 @@ def _calls(modules: Iterable[Path], wanted: Callable[[ast.Call], bool]) -> Itera
 
 
 def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_umask() -> None:
-    """Each place that makes a file or a folder says so itself (pool/private.py); but for what a run's user has named."""
+    """Each place that makes a file or a folder says so itself (pool/files.py); but for what a run's user has named."""
     writers = [module for module in MODULES if _room(module) in WRITE and module.name not in ("joblog.py", "spool.py", "place.py")]
     for module, call in _calls(writers, _makes):
         mode = next((word.value for word in call.keywords if word.arg in ("opener", "mode")), call.args[-1])
@@ -214,9 +214,9 @@ def test_what_is_made_in_a_pool_is_writable_for_its_maker_alone_whatever_the_uma
         assert ast.unparse(mode) in ("private", "FILE", "FOLDER", "384", "420", "448"), where
 
 
-#: modules of these rooms that open what is no pool's, the user's own files and the kernel's; and pool/private, for those who write
+#: modules of these rooms that open what is no pool's, the user's own files and the kernel's; and pool/files, for those who write
 READS_OTHERS = {
-    "app/project.py", "app/read_table.py", "cli/help.py", "pool/private.py", "build/pyenv.py", "run/binding.py",
+    "app/project.py", "app/read_table.py", "cli/help.py", "pool/files.py", "build/pyenv.py", "run/binding.py",
     "run/joblog.py", "run/node.py", "run/spool.py",
 }  # fmt: skip
 #: what a call may open to read as it likes: the kernel's files, /dev/null, a folder, a descriptor

@@ -14,7 +14,7 @@ from sharedenv.report.workers import worker_lines
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.run import Asked, Run
 from sharedenv.run.journal.sessions import SessionState
-from sharedenv.run.orders import Counts
+from sharedenv.run.terms import Counts
 from sharedenv.run.workers import CaseState
 from tests.conftest import Project
 from tests.readme import assert_printed, blocks, commands, read, section

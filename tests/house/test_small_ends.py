@@ -27,7 +27,7 @@ from sharedenv.pool.store import Environment, examine
 from sharedenv.report import output as outputs
 from sharedenv.report.output import Output
 from sharedenv.run.case import Case
-from sharedenv.run.journal.over import going_on
+from sharedenv.run.journal.living import going_on
 from sharedenv.run.journal.runs import list_runs, newest_first
 from sharedenv.run.spool import Spool
 from sharedenv.start.staged import identity

@@ -16,7 +16,7 @@ from sharedenv.report.running import LONG, Screen
 from sharedenv.run.case import Case, Result
 from sharedenv.run.forecast import Forecast
 from sharedenv.run.journal.runs import create_run
-from sharedenv.run.orders import Counts
+from sharedenv.run.terms import Counts
 
 
 def forecast(known: dict[int, float], *ended: tuple[int, float]) -> Forecast:

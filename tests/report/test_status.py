@@ -23,7 +23,7 @@ from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal.runs import create_run
 from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.standing import stand
-from sharedenv.run.orders import Counts
+from sharedenv.run.terms import Counts
 from tests.conftest import Project
 
 

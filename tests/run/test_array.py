@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.files import file_system_time
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import list_runs
 from tests.conftest import Project

@@ -23,11 +23,11 @@ from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case, Result
 from sharedenv.run.groups import Groups
 from sharedenv.run.observer import AtWork
-from sharedenv.run.orders import BatchOptions, Outcome
 from sharedenv.run.queue import Queue
 from sharedenv.run.spool import Spool
 from sharedenv.run.starter import PlainStarter, Prepared
 from sharedenv.run.telling import last_lines
+from sharedenv.run.terms import BatchOptions, Outcome
 from sharedenv.run.witness import hesitation
 
 KEY = "k" * 64

@@ -17,7 +17,7 @@ from sharedenv.pool.layout import Layout
 from sharedenv.run.case import INTERRUPTED, Case, Result
 from sharedenv.run.journal import kept
 from sharedenv.run.journal.kept import keep_own
-from sharedenv.run.journal.over import going_on
+from sharedenv.run.journal.living import going_on
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import create_run, open_run
 from sharedenv.run.journal.standing import FEW, Standing

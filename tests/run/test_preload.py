@@ -20,10 +20,10 @@ import pytest
 from sharedenv.run import groups
 from sharedenv.run.batch import Batch
 from sharedenv.run.case import Case
-from sharedenv.run.orders import BatchOptions
 from sharedenv.run.preload.starter import DEATHS, SERVERS, PreloadStarter
 from sharedenv.run.queue import Queue
 from sharedenv.run.starter import Prepared
+from sharedenv.run.terms import BatchOptions
 from tests.conftest import Project
 from tests.faults import preloaded
 from tests.run.test_batch import Watcher

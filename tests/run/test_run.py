@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sharedenv.run.jobs import default_jobs
+from sharedenv.run.allot import default_jobs
 from tests.conftest import Project
 from tests.faults import ignoring, limited_to, mounted
 

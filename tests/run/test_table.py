@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedenv.run.placeholders import fill, names_in
+from sharedenv.run.filling import fill, names_in
 from sharedenv.run.table import parse_table
 from tests.cluster.test_slurm import Submitting, on
 from tests.conftest import Project

@@ -11,8 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.private import FILE, private
+from sharedenv.pool.files import FILE, private, sync_descriptor
 from sharedenv.run.claims.blocks import LINKED
 from sharedenv.start.regular import open_regular
 

@@ -6,8 +6,7 @@ import contextlib
 import os
 import shutil
 
-from sharedenv.pool.durable import sync_descriptor
-from sharedenv.pool.private import private
+from sharedenv.pool.files import private, sync_descriptor
 from sharedenv.run.claims.blocks import AGAIN, CLAIMS, CLOSED, STOP, TAKEN, TOKENS, decode_block, decode_token
 from sharedenv.run.claims.claims import last_claim
 from sharedenv.run.claims.folder import DiskFolder, Folder

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sharedenv.care.rubbish import STANDING
+from sharedenv.pool.files import private, readable_as
 from sharedenv.pool.owner import is_here
-from sharedenv.pool.private import private, readable_as
 from sharedenv.run.case import Result
 from sharedenv.run.journal.owned import open_file
 from sharedenv.run.journal.records import LINE, decode_lines

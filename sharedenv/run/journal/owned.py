@@ -12,7 +12,7 @@ import stat
 from typing import BinaryIO
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.pool.private import entries
+from sharedenv.pool.files import entries
 from sharedenv.run.claims.blocks import may_hold_links
 from sharedenv.start.regular import open_regular
 from sharedenv.start.trust import OPEN, file_fault

@@ -30,10 +30,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from sharedenv.errors import EXIT_FAILED, SharedenvError
-from sharedenv.pool.clock import file_system_time
-from sharedenv.pool.durable import sync_descriptor
+from sharedenv.pool.files import FILE, file_system_time, private, readable_as, sync_descriptor
 from sharedenv.pool.owner import Owner, lives, owner_of, this_process
-from sharedenv.pool.private import FILE, private, readable_as
 from sharedenv.run.case import Case, Result
 from sharedenv.run.journal.owned import open_file, open_owned
 from sharedenv.run.journal.records import LINE, decode_lines, decode_plan, encode_plan, is_result, pieces_of

@@ -14,9 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from sharedenv.errors import EXIT_USAGE, SharedenvError
-from sharedenv.pool.clock import file_system_time
+from sharedenv.pool.files import FOLDER, file_system_time, make_folders, readable_as
 from sharedenv.pool.owner import this_process
-from sharedenv.pool.private import FOLDER, make_folders, readable_as
 from sharedenv.run.case import Case
 from sharedenv.run.journal.owned import open_file, open_owned, refuse_folder
 from sharedenv.run.journal.records import encode_line, encode_plan

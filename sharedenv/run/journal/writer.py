@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sharedenv.pool.durable import sync_descriptor
+from sharedenv.pool.files import sync_descriptor
 from sharedenv.pool.owner import HEARTBEAT
 from sharedenv.run.case import Result
 from sharedenv.run.journal.records import encode_line, encode_result
