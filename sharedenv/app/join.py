@@ -182,6 +182,10 @@ def _session(layout: Layout, run: Run, worker: str, jobs: int, keys: Iterable[st
     try:
         session = run.join(worker, jobs, keys)
     except OSError as error:
+        if not os.access(run.path, os.W_OK):
+            from sharedenv.app.journal import unwritable_run  # noqa: PLC0415 - most workers do without it
+
+            raise unwritable_run(layout, run, "work on") from None
         cause = f"{error.strerror}: {error.filename}"
         raise SharedenvError(f"can't work on run {run.id} here", cause=cause, hint=_way_out(layout, error), exit_code=EXIT_FAILED) from None
     try:

@@ -15,6 +15,7 @@ from sharedenv.pool.create import create_pool, way_out
 from sharedenv.pool.layout import Layout
 from sharedenv.report.words import made_pool
 from sharedenv.run.case import Case
+from sharedenv.run.journal.owned import GO_ON
 from sharedenv.run.journal.run import Run
 from sharedenv.run.journal.runs import create_run
 from sharedenv.script.find import POOL
@@ -31,12 +32,7 @@ def kept_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], tell: Tell
     """The run's journal. Where the pool is read-only, one that goes when the run ends, which is said. Raises SharedenvError."""
     if work.run is not None:
         if not os.access(work.run.path, os.W_OK):
-            read_only = is_read_only(work.layout)
-            raise SharedenvError(
-                f"can't go on with run {work.run.id}: {'the pool is read-only here' if read_only else 'it is of another user'}",
-                cause=f"{work.run.path} can't be written",
-                hint=f"sharedenv run SCRIPT…, which runs them all {'without a journal' if read_only else 'as a run of yours'}",
-            )
+            raise unwritable_run(work.layout, work.run, GO_ON)
         make_pool(work.layout, tell)
         yield work.run
     elif is_read_only(work.layout):
@@ -55,6 +51,21 @@ def is_read_only(layout: Layout) -> bool:
     """Whether the pool is there and takes no journal from this process."""
     folder = layout.runs if os.path.isdir(layout.runs) else layout.path
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
+
+
+def unwritable_run(layout: Layout, run: Run, action: str, hint: str | None = None) -> SharedenvError:
+    """The error of who was to ``action`` a run that he can't write to: a colleague's, or where the pool is read-only.
+
+    ``hint``: a command to run next, by default that which runs its scripts anew.
+    """
+    read_only = is_read_only(layout)
+    instead = f"sharedenv run SCRIPT…, which runs them all {'without a journal' if read_only else 'as a run of yours'}"
+    return SharedenvError(
+        f"can't {action} run {run.id}: {'the pool is read-only here' if read_only else 'it is of another user'}",
+        cause=f"{run.path} can't be written",
+        hint=hint or instead,
+        exit_code=EXIT_USAGE,
+    )
 
 
 def create_journal(work: Work, asked: Wanted, extra: Mapping[str, Any], *, ordered: Sequence[Case] | None = None, settled: int = 0) -> Run:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator
 
 import click
 
+from sharedenv.app.journal import unwritable_run
 from sharedenv.app.project import trusted
 from sharedenv.app.runs import meant_run, pool_of_runs
 from sharedenv.cli.options import runs
@@ -49,7 +51,12 @@ def cancel(console: Console, run_id: str | None) -> int:
     trusted(layout)  # what it says of processes and jobs is acted upon
     run = meant_run(layout, run_id, console)
     refuse_doubt(run.path, "cancel")
-    status = _cancel(run, console)
+    try:
+        status = _cancel(run, console)
+    except PermissionError:
+        if os.access(run.path, os.W_OK):
+            raise
+        raise unwritable_run(layout, run, "cancel", f"ls -ld {shlex.quote(run.path)}") from None
     for line in _other_shares(layout, run, console):
         console.say(line)
     if run_id is None and (text := hidden_run(layout, run, console, queued_only=True)):

@@ -92,4 +92,5 @@ def _look_on_slurm(run: Run, console: Console) -> Look:
     lines = slurm_lines(run, stands, console, current_folder(os.environ), console.style)
     seconds = stand(len(stands.states), stands.results, stands.sessions, time.time()).seconds
     status = 0 if stands.count(DONE) == len(stands.states) else EXIT_FAILED
-    return Look(tuple(lines), stands.counts, seconds, stands.rate, stands.over and not stands.climbs, status, asked=True)
+    rate = stands.rate if stands.counts.running else None  # what waits in the queue has no pace
+    return Look(tuple(lines), stands.counts, seconds, rate, stands.over and not stands.climbs, status, asked=True)

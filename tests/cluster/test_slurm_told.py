@@ -346,6 +346,13 @@ def test_a_run_on_slurm_is_followed_to_its_end(on: Submitting) -> None:
     told, _ = following.communicate(timeout=120)
     assert following.returncode == 1 and "\n4 scripts: 3 done, 1 failed\n" in told
     assert told.endswith(f"to go on: sharedenv submit --resume --run-id {run}\n")
+    on.call("submit", "--resume", "--sbatch", "--hold")
+    following = on.start("status", "--follow", run)
+    assert following.stderr is not None
+    _, second = following.stderr.readline(), following.stderr.readline()
+    assert re.fullmatch(r"\S+ s: 3 of 4\n", second), "how fast those went that have ended says nothing of what waits in the queue"
+    on.call("cancel", run)
+    following.communicate(timeout=120)
 
 
 def test_good_scripts_are_submitted_beside_bad_ones(on: Submitting) -> None:

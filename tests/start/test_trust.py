@@ -330,6 +330,12 @@ def test_the_run_of_a_colleague_is_theirs_to_go_on_with(group_project: Project) 
     assert "it is of another user\n" in told.stderr
     assert "which runs them all as a run of yours" in told.stderr
     assert "no" in member(project, "run", "case1/script.py").stderr
+    planned = project.call("plan", "case1/script.py").stdout.strip()
+    for command, instead in (("join", "as a run of yours"), ("cancel", f"hint: ls -ld {project.pool}/runs/{planned}\n")):
+        told = member(project, command, planned)
+        assert told.returncode == 2, told.stderr
+        assert f"run {planned}: it is of another user\n" in told.stderr and instead in told.stderr
+    assert project.call("join", planned, status=1).stderr.startswith("no\nfailed: ")
 
 
 @pytest.mark.root
