@@ -23,15 +23,16 @@ from sharedenv.cluster.queued import with_job
 from sharedenv.cluster.status import standing
 from sharedenv.errors import EXIT_FAILED, SharedenvError
 from sharedenv.pool.layout import Layout
-from sharedenv.pool.owner import Owner, is_here, lives
+from sharedenv.pool.owner import Owner, is_here, lives, may_hold
 from sharedenv.report.console import Console
 from sharedenv.report.words import count, printable
 from sharedenv.run.claims.blocks import STOP
 from sharedenv.run.claims.folder import DiskFolder
 from sharedenv.run.claims.list_end import not_begun
 from sharedenv.run.journal.owned import refuse_doubt
-from sharedenv.run.journal.run import Run
+from sharedenv.run.journal.run import Run, session_files
 from sharedenv.run.journal.runs import list_runs
+from sharedenv.run.journal.sessions import SessionState
 from sharedenv.run.journal.shares import share_of, shares_beside
 from sharedenv.run.listing import length, lists_of
 from sharedenv.run.outlived import end_leftover, leftover, named, without_result
@@ -93,6 +94,7 @@ def _cancel(run: Run, console: Console) -> int:
         raise SharedenvError(message, cause=sign, hint=f"sharedenv status {run.id}", exit_code=EXIT_FAILED)
     for session in living(run.sessions()):  # who has joined by hand
         if task_of(session.writer) is None and session.owner and is_here(session.owner):
+            _refuse_copy(run, session)
             _end(run, session.owner)
     if not _cancel_leftover(run, "submit", console) and not live:
         console.say(f"run {run.id} has no job in the queue")
@@ -100,6 +102,8 @@ def _cancel(run: Run, console: Console) -> int:
 
 
 def _cancel_local(run: Run, console: Console) -> int:
+    for session in living(run.sessions()):
+        _refuse_copy(run, session)
     stopped = _stop_workers(run, console)
     queued = cancel_jobs(run, console)  # after the list is closed: a task that hears of it late begins nothing
     alive = [session.owner for session in living(run.sessions()) if session.owner]
@@ -167,6 +171,21 @@ def _grace(run: Run) -> float:
     """What the scripts of a run were promised between TERM and KILL, in seconds."""
     words = list(run.asked.extra.get("again", ()))
     return float(words[words.index("--grace") + 1]) if "--grace" in words else GRACE
+
+
+def _refuse_copy(run: Run, session: SessionState) -> None:
+    """Raises SharedenvError where the process that a session names lives and writes elsewhere: the run's folder is a copy."""
+    owner = session.owner
+    if owner is None or not is_here(owner) or not lives(owner, 0.0):
+        return
+    files = [os.path.join(run.path, name) for writer, _, name in session_files(run.path) if writer == session.writer]
+    if files and not any(may_hold(owner, path) for path in files):
+        raise SharedenvError(
+            f"run {run.id} is not at work here",
+            cause=f"process {owner.pid} works on it in the pool that this one was copied from",
+            hint=f"readlink /proc/{owner.pid}/cwd",
+            exit_code=EXIT_FAILED,
+        )
 
 
 def _end(run: Run, owner: Owner) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping
@@ -58,6 +59,21 @@ def lives(owner: Owner, silence: float) -> bool:
         if start != _UNKNOWN or owner.start == _UNKNOWN:
             return start == owner.start
     return silence < STALE
+
+
+def may_hold(owner: Owner, path: str) -> bool:
+    """Whether an owner on this machine has a file open: in a copy of the file nobody has. True where that can't be seen."""
+    descriptors = f"/proc/{owner.pid}/fd"
+    try:
+        wanted = os.stat(path)
+        names = os.listdir(descriptors)
+    except OSError:
+        return True
+    for name in names:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(f"{descriptors}/{name}"), wanted):
+                return True
+    return False
 
 
 def is_here(owner: Owner) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -678,6 +679,22 @@ def test_cancel_ends_a_run_that_ignores_int(project: Project) -> None:
     assert alone(project)
     assert "interrupted, ended by the user" in project.call("status").stdout
     assert "is not at work" in project.call("cancel").stderr
+
+
+def test_cancel_in_a_copy_of_a_project_lets_the_original_s_run_go_on(project: Project, tmp_path: Path) -> None:
+    process = begin(project)
+    copy = tmp_path / "copy"
+    shutil.copytree(project.path, copy, symlinks=True)
+    told = project.call("cancel", cwd=copy, status=1).stderr
+    assert re.fullmatch(
+        r"error: run \S+ is not at work here\n"
+        rf"  cause: process {process.pid} works on it in the pool that this one was copied from\n\n"
+        rf"hint: readlink /proc/{process.pid}/cwd\n",
+        told,
+    )
+    assert process.poll() is None
+    assert "has ended" in project.call("cancel").stderr
+    process.communicate(timeout=120)
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
