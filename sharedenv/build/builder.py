@@ -121,7 +121,11 @@ class Builder:
         try:
             return self._build(need)
         except OSError as error:
-            raise write_error(self._layout, error) from None
+            told = write_error(self._layout, error)
+            found = inspect(self._layout, need.payload, strict=self._options.strict)
+            if isinstance(found, Unusable):  # there is one, and why it doesn't do is what the user wants to know first
+                told.cause = f"{os.path.basename(found.path)} is to be built anew: {found.reason}\n{told.cause}"
+            raise told from None
 
     def _build(self, need: Need) -> Environment:
         if self._uv is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -421,6 +422,22 @@ def test_the_pool_of_somebody_trusted_is_not_the_only_one(project: Project) -> N
         os.chown(path, NOBODY, NOBODY)
     told = project.call("build", "t.py", env={"SHAREDENV_TRUST": "nobody"}, prefix=UNPRIVILEGED, status=3).stderr
     assert "can't write to the pool" in told and "hint: take a folder that you can write to: sharedenv --pool DIR" in told
+
+
+@pytest.mark.root
+def test_who_can_not_replace_an_environment_is_told_why_it_does_not_do(project: Project) -> None:
+    """A colleague's pool whose Python lies where not everybody may go."""
+    require("setpriv")
+    project.script("s.py", ["alpha"])
+    project.call("build", "s.py")
+    python = next((project.pool / "envs").glob("*/bin/python"))
+    python.unlink()
+    python.symlink_to(project.path.parent / "gone" / "python")
+    for path in (project.pool, *project.pool.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    told = project.call("run", "s.py", env={"SHAREDENV_TRUST": "nobody"}, prefix=UNPRIVILEGED, status=3).stderr
+    name = python.parent.parent.name
+    assert "can't write to the pool" in told and re.search(rf"cause: {name} is to be built anew: its Python .* is gone\n", told), told
 
 
 @pytest.mark.root
