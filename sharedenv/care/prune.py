@@ -9,10 +9,10 @@ from dataclasses import field, replace
 from functools import partial
 
 from sharedenv.care.leaving import DAY, HOUR, Leaving, days
-from sharedenv.care.rubbish import OVER, REMOVED, STANDING, Rubbish, clear_rubbish, names_in
+from sharedenv.care.rubbish import REMOVED, Rubbish, clear_rubbish, names_in
 from sharedenv.care.survey import Surveyed, linked_bytes, survey
 from sharedenv.pool.files import CLOCK, file_system_time
-from sharedenv.pool.layout import Layout, is_part
+from sharedenv.pool.layout import OVER, STANDING, Layout, is_part
 from sharedenv.pool.mounts import FileSystem, Locks, file_system
 from sharedenv.pool.store import remove_tree
 from sharedenv.values import frozen

@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Iterator
 
-from sharedenv.pool.layout import UNFINISHED, Layout
+from sharedenv.pool.layout import UNFINISHED, UNFINISHED_RUN, Layout
 from sharedenv.pool.owner import is_here, lives
 from sharedenv.pool.staging import OWNER, builder_of
 from sharedenv.pool.store import bury, remove_tree
@@ -20,10 +20,7 @@ SILENCE = 24 * 3600.0  #: seconds without a sign of life after which a build on 
 FRESH = 300.0  #: seconds: a lease is touched far more often while its holder lives
 SHORT_LIVED = 3600.0  #: seconds: links and files in tmp/, and a run that is being written, live for an instant
 REMOVED = ".removed-"  #: stands behind a pool's name while `prune --all` removes it
-UNFINISHED_RUN = ".new-"  #: how the folder of a run begins that is being written (run/journal)
 CREW = ".crew-"  #: how the folders in runs/ begin that say which runs the tasks of an array work on (run/crews)
-OVER = ".over"  #: in runs/: which of them are over (run/over)
-STANDING = "standing.json"  #: in a run: where it stood when it had ended (run/journal/kept)
 _ARCHIVE = re.compile(r"[0-9a-f]{12}-[1-9][0-9]*-[0-9a-f]{12}\.[0-9a-f]{64}\.tar")  #: `<identity>.<sha256>.tar`
 QUEUED = 90 * 24 * 3600.0  #: seconds: no task comes later than that to the run of its array
 FORGOTTEN = 30 * 24 * 3600.0  #: seconds: logs and failures of keys that have no environment

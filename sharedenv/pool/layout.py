@@ -14,6 +14,9 @@ FOLDERS = ("envs", "keys", "index", "used", "versions", "locks", "failures", "lo
 PARTS = (*FOLDERS, "packed")  #: the last is made when something is packed: an older sharedenv would not take its pool for a pool's own
 #: how begins what is right inside a pool for a moment: files that are being written, a trial of the file system
 UNFINISHED = (".CACHEDIR.TAG.", "..gitignore.", ".pool.json.", ".trial.")
+UNFINISHED_RUN = ".new-"  #: in runs/: how the folder of a run begins that is being written
+OVER = ".over"  #: in runs/: which of them are over (run/journal/living.py)
+STANDING = "standing.json"  #: in a run: where it stood when it had ended (run/journal/kept.py)
 _FILES = ("CACHEDIR.TAG", ".gitignore", *UNFINISHED)  #: how the rest in a pool begins
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from sharedenv.app.queued import standing_of
-from sharedenv.care.rubbish import STANDING
-from sharedenv.pool.layout import PARTS
+from sharedenv.pool.layout import PARTS, STANDING
 from sharedenv.run.case import Case
 from sharedenv.run.journal.runs import create_run
 from sharedenv.run.journal.standing import FEW

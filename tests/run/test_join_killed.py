@@ -15,7 +15,7 @@ from tests.run.test_join import begun, plan, wait_for
 
 #: the system call at which a worker is killed → whether it had begun a script, and started its process
 INSTANTS = {
-    "link": (False, False),  # there is a token, and no claim
+    "symlink": (False, False),  # there is neither a token nor a claim
     "rename": (False, False),  # claimed, and not begun
     "unlink": (True, False),  # begun
     "chdir": (True, False),  # on its way into the script's folder

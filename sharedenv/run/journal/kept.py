@@ -15,8 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sharedenv.care.rubbish import STANDING
 from sharedenv.pool.files import private, readable_as
+from sharedenv.pool.layout import STANDING
 from sharedenv.pool.owner import is_here
 from sharedenv.run.case import Result
 from sharedenv.run.journal.owned import open_file

@@ -14,8 +14,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 
-from sharedenv.care.rubbish import OVER, STANDING, UNFINISHED_RUN
 from sharedenv.pool.files import make_folders, private, readable_as
+from sharedenv.pool.layout import OVER, STANDING, UNFINISHED_RUN
 from sharedenv.pool.owner import STALE, is_here
 from sharedenv.run.journal.run import Run, first_owner, last_line, says_its_end, session_files
 from sharedenv.run.journal.sessions import LOCAL
