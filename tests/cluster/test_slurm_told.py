@@ -232,7 +232,7 @@ def test_status_does_without_a_controller_that_keeps_silent(on: Submitting, tmp_
     """Of a run whose tasks have all said how they ended, it is not waited for long; who submits again asks with patience."""
     on.copies(3, [], BODY)
     (on.path / "case2" / "bad").touch()
-    run = on.call("submit", "--wait", "--tasks", "2", "case*/script.py", status=1).stdout.strip()
+    run = on.call("submit", "--wait", "--tasks", "1", "case*/script.py", status=1).stdout.strip()
     (tmp_path / "squeue").write_text("#!/bin/sh\nexec sleep 100\n")
     (tmp_path / "squeue").chmod(0o755)
     silent = {"PATH": f"{tmp_path}:{on.env['PATH']}"}
