@@ -32,22 +32,24 @@ class Ancestors:
         self.links: dict[str, posix.stat_result] = {}  #: pool → what lstat says of it
         self._above: dict[str, tuple[str, ...]] = {}
         self._on_purpose: dict[str, bool] = {}
+        self._places: dict[str, str] = {}
 
     def of_script(self, path: str) -> tuple[str, ...]:
         """Pools that a script (absolute path in normal form) may have, nearest first: above the path, else above where it lies."""
-        return self._through_links(path.rpartition("/")[0], path)
+        folder = path.rpartition("/")[0]
+        return self._pools(folder) or self._pools(_real(path).rpartition("/")[0] if _is_link(path) else self._real(folder))
 
     def of_folder(self, path: str) -> tuple[str, ...]:
         """The same for a folder, itself included."""
-        return self._through_links(path.rstrip("/"), path)
+        folder = path.rstrip("/")
+        return self._pools(folder) or self._pools(self._real(folder))
 
-    def _through_links(self, folder: str, path: str) -> tuple[str, ...]:
-        if found := self._pools(folder):
-            return found
-        from os.path import realpath  # noqa: PLC0415 - nearly all pools are found without
-
-        real = realpath(path)
-        return self._pools(real.rpartition("/")[0] if path != folder else real.rstrip("/"))
+    def _real(self, folder: str) -> str:
+        """Where a folder lies, links followed. Each is looked at once: `realpath` of 100,000 scripts takes seconds."""
+        if folder not in self._places:
+            above, _, name = folder.rpartition("/")
+            self._places[folder] = _real(folder).rstrip("/") if _is_link(folder) else f"{self._real(above)}/{name}" if folder else ""
+        return self._places[folder]
 
     def _pools(self, folder: str) -> tuple[str, ...]:
         if folder not in self._above:
@@ -73,6 +75,19 @@ class Ancestors:
         if folder not in self._crowded:
             return self._pools(folder)
         return self._from_below(folder.rpartition("/")[0]) if folder else ()
+
+
+def _real(path: str) -> str:
+    from os.path import realpath  # noqa: PLC0415 - nearly all pools are found without
+
+    return realpath(path)
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return posix.lstat(path).st_mode & KIND == IS_LINK
+    except OSError:
+        return False
 
 
 def made_by_init(pool: str) -> bool:
