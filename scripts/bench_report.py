@@ -149,7 +149,7 @@ STYLE = """text{fill:#1f2328}.paper{fill:#fff}.faint{fill:#59636e}.grid{stroke:#
 .plain{fill:#fff;stroke:#59636e}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.paper{fill:#0d1117}.faint{fill:#9198a1}
 .grid{stroke:#30363d}.one,.limit{stroke:#e6edf3}.kept{fill:#56b4e9;stroke:#56b4e9}.missed{fill:#e69f00;stroke:#e69f00}
 .plain{fill:#0d1117;stroke:#9198a1}}"""
-LEFT, WIDTH, HEIGHT, TOP, TOTAL = 400, 390, 24, 52, 960  #: px: labels, axis, a row, above the rows, all
+LEFT, WIDTH, HEIGHT, TOP, TOTAL = 500, 390, 24, 52, 1080  #: px: labels, axis, a row, above the rows, all
 
 
 def _mark(kind: str, x: float, y: float) -> str:
