@@ -170,7 +170,7 @@ def _end(code: str | int | None) -> None:
     """Ends as Python does, but frees nothing: most of what is loaded would be copied for it. A message as ``code`` is Python's to print."""
     if isinstance(code, str):
         sys.exit(code)
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # typeshed leaves out what Python itself calls at its end
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         if stream and not stream.closed:

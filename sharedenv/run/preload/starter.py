@@ -263,7 +263,7 @@ class PreloadStarter:
             self._plainly(why)
 
     def _open(self, key: _Key, script: str, prepared: Prepared) -> Server:
-        """Starts a server and waits for its imports. Raises OSError, Gone."""
+        """Starts a server and waits for its imports. Raises OSError, ServerGone."""
         ours, theirs = socket.socketpair()
         output = os.memfd_create("sharedenv-preload")
         path = prepared.variables.get("PYTHONPATH")
@@ -288,8 +288,7 @@ class PreloadStarter:
         try:
             with tempfile.TemporaryDirectory(prefix="sharedenv-") as folder:
                 name = os.path.basename(script)
-                source = read_regular(script, follow=True)
-                server.send(("preload", key[-1], os.fsencode(name), os.fsencode(folder), source))
+                server.send(("preload", key[-1], os.fsencode(name), os.fsencode(folder), read_regular(script, follow=True)))
                 answer = server.hear(_PATIENCE)
         except (ServerGone, OSError) as error:
             if isinstance(error, ServerGone):
